@@ -1,0 +1,1 @@
+"""What a candidate will cost and score, without running it."""

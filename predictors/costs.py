@@ -1,0 +1,203 @@
+"""Exact costs: MACs, parameters, size at a precision, peak activation memory.
+
+Nothing here is estimated. One architecture's costs are sums over the operators of its traced model. For populations
+the same operators are tabulated once per *segment* of the space (a block depends on few genes), so that scoring a
+candidate is a handful of table look-ups; :func:`architecture_features` and :class:`CostTables` agree exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.architecture import Architecture
+from search_spaces.ops import KINDS, Op, trace
+from search_spaces.space import SearchSpace, Segment, Vectors
+
+Floats = NDArray[np.float64]
+
+SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "weights",
+        "channels", "params")  # fmt: skip
+FEATURES = (*SUMS, "live")
+COLUMN = {name: i for i, name in enumerate(FEATURES)}
+
+ACTIVATION_BYTES = {"fp32": 4, "int8": 1}
+WEIGHT_BYTES = {"fp32": 4, "int8": 1}
+PRECISIONS = tuple(WEIGHT_BYTES)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one network as deployed (batch norm folded).
+
+    Attributes:
+        macs: multiply-accumulates of one image.
+        params: parameters of the timm model, batch norm included.
+        size_bytes: weights at the precision, a 4-byte bias a channel, and for int8 a 4-byte scale a channel.
+        peak_activation_bytes: largest sum of activations alive at once, in execution order.
+    """
+
+    macs: int
+    params: int
+    size_bytes: int
+    peak_activation_bytes: int
+
+
+def op_features(ops: Sequence[Op], params: int) -> Floats:
+    """Feature vector (order of :data:`FEATURES`) of a list of operators with ``params`` parameters."""
+    row = np.zeros(len(FEATURES))
+    for op in ops:
+        row[COLUMN[f"macs_{op.kind}"]] += op.macs
+        row[COLUMN[f"ops_{op.kind}"]] += 1
+        row[COLUMN[f"moved_{op.kind}"]] += op.moved
+        row[COLUMN["weights"]] += op.weights
+        row[COLUMN["channels"]] += op.channels
+        row[COLUMN["live"]] = max(row[COLUMN["live"]], op.live)
+    row[COLUMN["params"]] = params
+    return row
+
+
+def total_macs(features: Floats) -> Floats:
+    """MACs of feature rows ``[..., features]``."""
+    return sum((features[..., COLUMN[f"macs_{k}"]] for k in KINDS), np.zeros(features.shape[:-1]))
+
+
+def size_bytes(features: Floats, precision: str) -> Floats:
+    """Bytes of the deployed weights at a precision (see :class:`Costs`)."""
+    per_channel = 4 if precision == "fp32" else 8
+    return features[..., COLUMN["weights"]] * WEIGHT_BYTES[precision] + features[..., COLUMN["channels"]] * per_channel
+
+
+def peak_activation_bytes(features: Floats, precision: str) -> Floats:
+    """Bytes of the activations alive at the worst moment."""
+    return features[..., COLUMN["live"]] * ACTIVATION_BYTES[precision]
+
+
+def costs_of(features: Floats, precision: str) -> Costs:
+    """Costs of one feature row."""
+    return Costs(
+        macs=int(total_macs(features)),
+        params=int(features[COLUMN["params"]]),
+        size_bytes=int(size_bytes(features, precision)),
+        peak_activation_bytes=int(peak_activation_bytes(features, precision)),
+    )
+
+
+def architecture_features(space: SearchSpace, architecture: Architecture, num_classes: int, in_chans: int) -> Floats:
+    """Features of one architecture, from its own traced model."""
+    model = space.build(architecture, num_classes, in_chans, "meta").eval()
+    ops = trace(model, in_chans, architecture.resolution)
+    return op_features(ops, sum(p.numel() for p in model.parameters()))
+
+
+class CostTables:
+    """Features of whole populations by table look-up.
+
+    Args:
+        space: the search space.
+        num_classes, in_chans: of the data set.
+    """
+
+    def __init__(self, space: SearchSpace, num_classes: int, in_chans: int) -> None:
+        self.space = space
+        self.columns = [np.array([space.index[g] for g in s.genes], dtype=np.int64) for s in space.segments]
+        self.gates = [space.gate_index(s.gate) if s.gate else None for s in space.segments]
+        self.tables = _fill(space, num_classes, in_chans)
+        self.strides = []
+        for columns in self.columns:
+            shape = space.cardinality[columns]
+            self.strides.append(np.append(np.cumprod(shape[::-1])[::-1][1:], 1))
+
+    def features(self, vectors: Vectors) -> Floats:
+        """Feature rows ``[n, features]`` of vectors ``[n, genes]``."""
+        out = np.zeros((len(vectors), len(FEATURES)))
+        for segment in range(len(self.tables)):
+            rows = self.tables[segment][self._index(segment, vectors)]
+            out[:, :-1] += rows[:, :-1]
+            np.maximum(out[:, -1], rows[:, -1], out=out[:, -1])
+        return out
+
+    def additive(self, weights: Floats, vectors: Vectors, reduce: str = "sum") -> Floats:
+        """``weights @ features`` of each vector, through one number a table entry; shape ``[n]``.
+
+        ``weights`` has one entry a feature. With ``reduce="max"`` segments are combined by maximum (for peaks).
+        """
+        out = np.zeros(len(vectors))
+        for segment, table in enumerate(self.tables):
+            values = (table @ weights)[self._index(segment, vectors)]
+            out = out + values if reduce == "sum" else np.maximum(out, values)
+        return out
+
+    def _index(self, segment: int, vectors: Vectors) -> Vectors:
+        """Row of a segment's table for each vector; the last row, all zero, where the segment is absent."""
+        index: Vectors = vectors[:, self.columns[segment]] @ self.strides[segment]
+        if (gate := self.gates[segment]) is not None:
+            index = np.where(vectors[:, gate[0]] >= gate[1], index, -1)
+        return index
+
+
+def _owner(paths: Sequence[str], path: str) -> str:
+    """The segment a module belongs to: the longest segment path that is a prefix."""
+    return max((p for p in paths if p == "" or path == p or path.startswith(p + ".")), key=len)
+
+
+@lru_cache(maxsize=16)
+def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
+    """One table a segment, ``[combinations + 1, features]``, from a small set of models that covers them all."""
+    paths = [s.path for s in space.segments]
+    number = {path: i for i, path in enumerate(paths)}
+    todo = [
+        dict.fromkeys(itertools.product(*(space.genes[space.index[g]].choices for g in s.genes if g != "resolution")))
+        for s in space.segments
+    ]
+    resolutions = space.genes[space.index["resolution"]].choices
+    tables = [np.zeros((_combinations(space, s) + 1, len(FEATURES))) for s in space.segments]
+    while any(todo):
+        architecture = _cover(space, todo)
+        model = space.build(architecture, num_classes, in_chans, "meta").eval()
+        params = np.zeros(len(paths), dtype=np.int64)
+        for name, parameter in model.named_parameters():
+            params[number[_owner(paths, name)]] += parameter.numel()
+        for resolution in resolutions:
+            groups: list[list[Op]] = [[] for _ in paths]
+            for op in trace(model, in_chans, int(resolution)):
+                groups[number[_owner(paths, op.path)]].append(op)
+            values = dict(architecture.genes) | {"resolution": resolution}
+            for i, segment in enumerate(space.segments):
+                if groups[i]:
+                    tables[i][_row(space, segment, values)] = op_features(groups[i], int(params[i]))
+    return tables
+
+
+def _combinations(space: SearchSpace, segment: Segment) -> int:
+    return int(np.prod([len(space.genes[space.index[g]].choices) for g in segment.genes], dtype=np.int64))
+
+
+def _row(space: SearchSpace, segment: Segment, values: dict[str, int | float]) -> int:
+    row = 0
+    for name in segment.genes:
+        choices = space.genes[space.index[name]].choices
+        row = row * len(choices) + choices.index(values[name])
+    return row
+
+
+def _cover(space: SearchSpace, todo: list[dict[tuple[int | float, ...], None]]) -> Architecture:
+    """An architecture with every block present that shows as many missing combinations as greed finds; crosses
+    them off ``todo``."""
+    largest = dict(space.largest.genes)
+    fixed: dict[str, int | float] = {}
+    for segment, missing in zip(space.segments, todo, strict=True):
+        names = [g for g in segment.genes if g != "resolution"]
+        for combination in missing:
+            if all(fixed.get(n, v) == v for n, v in zip(names, combination, strict=True)):
+                fixed.update(zip(names, combination, strict=True))
+                break
+    values = largest | fixed
+    for segment, missing in zip(space.segments, todo, strict=True):
+        missing.pop(tuple(values[g] for g in segment.genes if g != "resolution"), None)
+    return Architecture(space.name, tuple(values.items()))

@@ -1,0 +1,66 @@
+"""An architecture: one choice for every active gene of a search space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Choice = int | float
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network of a space: frozen, hashable and canonical.
+
+    Only *active* genes are held (a block beyond its stage's depth has none), in the order of the space, so that two
+    architectures that build the same network are equal.
+
+    Attributes:
+        space: name of the search space.
+        genes: pairs (gene name, chosen value).
+    """
+
+    space: str
+    genes: tuple[tuple[str, Choice], ...]
+
+    def __getitem__(self, gene: str) -> Choice:
+        for name, value in self.genes:
+            if name == gene:
+                return value
+        raise KeyError(gene)
+
+    def __contains__(self, gene: str) -> bool:
+        return any(name == gene for name, _ in self.genes)
+
+    def __iter__(self) -> Iterator[tuple[str, Choice]]:
+        return iter(self.genes)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square input image in pixels."""
+        return int(self["resolution"])
+
+    @property
+    def id(self) -> str:
+        """Eight hexadecimal digits that name this architecture in tables and folders."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"space": self.space, "genes": dict(self.genes)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Architecture:
+        """Inverse of :meth:`to_dict`. Raises ValueError where the keys are not those of an architecture."""
+        if set(data) != {"space", "genes"} or not isinstance(data["genes"], Mapping):
+            raise ValueError(f"an architecture has the keys 'space' and 'genes', not {sorted(data)}")
+        return Architecture(str(data["space"]), tuple(data["genes"].items()))
+
+    @staticmethod
+    def from_json(text: str) -> Architecture:
+        return Architecture.from_dict(json.loads(text))

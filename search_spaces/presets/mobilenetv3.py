@@ -1,0 +1,48 @@
+"""Spaces of the MobileNetV3 family."""
+
+from __future__ import annotations
+
+from ..mobilenetv3 import MobileNetV3Family, Stage
+from ..space import SearchSpace
+
+_KERNELS = (3, 5, 7)
+
+TINY = SearchSpace(
+    "mbv3-tiny",
+    MobileNetV3Family(
+        resolutions=(20, 24, 28, 32),
+        stem=16,
+        first_stride=1,
+        stages=(
+            Stage((16, 24), (1, 2), (3, 5), (2, 3, 4), stride=2),
+            Stage((24, 32, 40), (1, 2, 3), (3, 5), (2, 3, 4), stride=2, se=0.25),
+            Stage((48, 64), (1, 2), (3, 5), (2, 3, 4), stride=1, se=0.25),
+        ),
+        last=160,
+        features=192,
+    ),
+    source="made for the demo: small images, two cores",
+)
+
+# Stem, strides, squeeze-and-excitation, activations and head as MobileNetV3-Large 1.0; depth, kernel and expansion
+# as the Once-for-All MobileNetV3 space (Cai et al., arXiv:1908.09791); stage widths 0.75x and 1.0x are our addition.
+LARGE = SearchSpace(
+    "mbv3-large",
+    MobileNetV3Family(
+        resolutions=(128, 160, 192, 224),
+        stem=16,
+        first_stride=1,
+        stages=(
+            Stage((16, 24), (2, 3, 4), _KERNELS, (3, 4, 6), stride=2, act="re"),
+            Stage((32, 40), (2, 3, 4), _KERNELS, (3, 4, 6), stride=2, se=0.25, act="re"),
+            Stage((64, 80), (2, 3, 4), _KERNELS, (3, 4, 6), stride=2),
+            Stage((88, 112), (2, 3, 4), _KERNELS, (3, 4, 6), stride=1, se=0.25),
+            Stage((120, 160), (2, 3, 4), _KERNELS, (3, 4, 6), stride=2, se=0.25),
+        ),
+        last=960,
+        features=1280,
+    ),
+    source="MobileNetV3-Large with the elastic dimensions of Once-for-All (arXiv:1908.09791) and two widths a stage",
+)
+
+SPACES = (TINY, LARGE)

@@ -1,0 +1,43 @@
+"""The one place that imports timm, with a mend for a torchvision built for another torch.
+
+timm imports torchvision. A torchvision wheel built for CUDA beside a CPU build of torch fails at import with
+``operator torchvision::nms does not exist``: its Python code registers shapes for two operators whose C++ library
+could not be loaded. Declaring the two operators first lets the import finish; neither is used for classification.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+_keep_alive: list[Any] = []
+
+
+def _declare_missing_operators() -> None:
+    import torch
+
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    else:
+        return
+    import sys
+
+    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _keep_alive.append(library)
+
+
+_declare_missing_operators()
+
+import timm  # noqa: E402
+import timm.data  # noqa: E402
+
+__all__ = ["timm"]
