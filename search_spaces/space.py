@@ -224,9 +224,7 @@ class SearchSpace:
     def decode(self, vector: Vectors) -> Architecture:
         """The architecture of a vector of shape ``[genes]``; inactive genes are ignored."""
         mask = self.active(np.asarray(vector)[None])[0]
-        genes = tuple(
-            (gene.name, gene.choices[int(vector[i])]) for i, gene in enumerate(self.genes) if mask[i]
-        )
+        genes = tuple((gene.name, gene.choices[int(vector[i])]) for i, gene in enumerate(self.genes) if mask[i])
         return Architecture(self.name, genes)
 
     def build(self, architecture: Architecture, num_classes: int, in_chans: int, device: str = "cpu") -> nn.Module:

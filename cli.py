@@ -1,0 +1,330 @@
+"""The command line. Each command is one call into the rooms; nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from search_spaces.errors import UsageError, UserError
+
+app = typer.Typer(
+    name="nas",
+    help="Train one supernet, search it for every device, ship quantized subnets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"auto_envvar_prefix": "NAS"},
+)
+
+_EXIT_INTERRUPTED = 130
+
+
+def _config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Take defaults from a TOML file: keys are flag names; flags and environment win over it."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    import tomllib
+
+    from search_spaces.errors import unknown_name
+
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"--config {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is no TOML file: {error}") from None
+    names = {o.lstrip("-"): p.name for p in ctx.command.params for o in p.opts if o.startswith("--")}
+    for key in values:
+        if key not in names or key == "config":
+            raise unknown_name(f"key in {path}", key, set(names) - {"config"})
+    ctx.default_map = {**(ctx.default_map or {}), **{names[key]: value for key, value in values.items()}}
+    return path
+
+
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file with flags as keys.", callback=_config, is_eager=True, show_default=False)
+]
+RunDir = Annotated[Path | None, typer.Option(help="Run directory. Default: the last run.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
+
+
+@app.command("train-supernet")
+def train_supernet(
+    data: Annotated[str, typer.Option(help="'embedded', a folder of images, or a timm name (torch/cifar10).")] = (
+        "embedded"
+    ),
+    data_root: Annotated[str | None, typer.Option(help="Root folder of a timm data set.", show_default=False)] = None,
+    space: Annotated[str, typer.Option(help="Search space; see: nas spaces.")] = "mbv3-tiny",
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
+    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=2)] = 128,
+    strategy: Annotated[str, typer.Option(help="Which subnets a step trains: random or sandwich.")] = "random",
+    optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
+    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 0.2,
+    momentum: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
+    weight_decay: Annotated[float, typer.Option(min=0.0)] = 3e-5,
+    warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps that warm up.")] = 0.05,
+    label_smoothing: Annotated[float, typer.Option(min=0.0, max=0.9)] = 0.1,
+    clip_norm: Annotated[float, typer.Option(min=0.0, help="Gradient norm limit.")] = 5.0,
+    ema: Annotated[float, typer.Option(min=0.0, max=0.99999, help="Decay of the weight average; 0: none.")] = 0.0,
+    augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
+    save_seconds: Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")] = 30.0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Train a once-for-all supernet; the same command again resumes it."""
+    from nas.display import OUT, TrainingProgress, following
+    from nas.run import Run
+    from nas.train import Engine, Interrupted, TrainConfig
+    from nas.workflow import default_run
+    from nas.workflow import train_supernet as work
+
+    settings = TrainConfig(
+        space, data if data == "embedded" else _absolute(data), data_root, seed, strategy, epochs, batch_size,
+        optimizer, lr, momentum, weight_decay, warmup, label_smoothing, clip_norm, ema, augment,
+    )  # fmt: skip
+    run = Run(out) if out else default_run(settings)
+    chosen, workers = _resources(device, workers)
+    engine = Engine(chosen, workers, save_seconds)
+    with TrainingProgress(quiet or as_json) as progress:
+        try:
+            result = work(run, settings, engine, progress, dry_run)
+        except Interrupted:
+            progress.__exit__()
+            typer.echo(f"stopped; the state is saved. To resume: nas {_line(sys.argv[1:])}", err=True)
+            raise typer.Exit(_EXIT_INTERRUPTED) from None
+    if as_json:
+        _print_json({"run": str(run.path), **result})
+    else:
+        OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
+        following("nas train-supernet" if dry_run else f"nas search --run {run.path} --target cortex-a72")
+
+
+@app.command()
+def search(
+    target: Annotated[str, typer.Option(help="Device; see: nas targets. Or a target file.")] = "cortex-a72",
+    run: RunDir = None,
+    precision: Annotated[str | None, typer.Option(help="Default: the target's.", show_default=False)] = None,
+    measurements: Annotated[int, typer.Option(help="Subnets to measure, random baseline not counted.")] = 40,
+    max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
+    max_size: Annotated[float | None, typer.Option(min=0.0, help="MB of weights", show_default=False)] = None,
+    max_macs: Annotated[float | None, typer.Option(min=0.0, help="millions", show_default=False)] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Find the measured Pareto front of accuracy, latency and size for a target."""
+    from nas.display import OUT, SearchProgress, following, print_search
+    from nas.objectives import Bounds
+    from nas.search import SearchConfig
+    from nas.workflow import run_search
+
+    _resources("cpu", 0)
+    bounds = Bounds(max_latency, max_size and max_size * 1e6, max_macs and max_macs * 1e6)
+    directory = _run(run)
+    settings = SearchConfig(target, precision or "", measurements, bounds, seed)
+    with SearchProgress(quiet or as_json) as progress:
+        result = run_search(directory, settings, progress, dry_run)
+    if as_json:
+        _print_json(result)
+    elif dry_run:
+        OUT.print(result["summary"], soft_wrap=True, highlight=False)
+    else:
+        print_search(result)
+        following(f"nas export --run {directory.path} --target {target}")
+
+
+@app.command()
+def export(
+    candidate: Annotated[str, typer.Option(help="Id from the front, or best, fastest, smallest, all.")] = "best",
+    target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
+    run: RunDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: <run>/export/<target>-<id>.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Write a subnet as a plain timm model and an int8 ONNX file that was run on the test split."""
+    from nas.display import OUT, following, percent
+    from nas.export.subnet import ONNX_FILE
+    from nas.workflow import run_export
+
+    _resources("cpu", 0)
+    directory = _run(run)
+    written = run_export(directory, target, candidate, out)
+    if as_json:
+        _print_json([{"path": str(path), **facts} for path, facts in written])
+        return
+    for path, facts in written:
+        OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)
+        for result in facts["results"]:
+            OUT.print(f"  {result['what']:<20} {result['split']:<7} {percent(result)} %", highlight=False)
+    if not quiet:
+        path, facts = written[-1]
+        file = path / ONNX_FILE
+        following(f"nas evaluate {file if file.exists() else path}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Exported folder or .onnx file, candidate id, or architecture JSON.")] = (
+        "best"
+    ),
+    split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
+    precision: Annotated[str, typer.Option(help="Of an architecture: int8 or fp32.")] = "int8",
+    run: RunDir = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Accuracy of an exported file, a candidate of a front, or any architecture of the space."""
+    from nas.display import OUT, following, percent
+    from nas.workflow import run_evaluate
+
+    _resources("cpu", 0)
+    result = run_evaluate(_run(run, model), model, split, precision)
+    if as_json:
+        _print_json(result)
+    else:
+        OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
+        following("nas search --target host")
+
+
+@app.command()
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="Show one space with its genes.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the search spaces."""
+    from nas.display import following
+    from nas.listing import describe_space, print_space, print_spaces, space_row
+    from search_spaces import PRESETS, get_space
+
+    if name is not None:
+        facts = describe_space(get_space(name))
+        _print_json(facts) if as_json else print_space(facts)
+    else:
+        rows = [space_row(space) for space in PRESETS.values()]
+        _print_json(rows) if as_json else print_spaces(rows)
+    if not as_json:
+        following(f"nas train-supernet --space {name or 'mbv3-tiny'}")
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the targets, and how far to trust their latencies."""
+    from nas.display import following
+    from nas.listing import print_targets, target_row
+    from predictors.target import available_targets, load_target
+
+    rows = [target_row(load_target(name)) for name in available_targets()]
+    if as_json:
+        _print_json(rows)
+    else:
+        print_targets(rows)
+        following("nas search --target cortex-a72")
+
+
+def _run(path: Path | None, model: str | None = None) -> Any:
+    from nas.run import Run, latest
+
+    if path is not None:
+        run = Run(path)
+        run.read()
+        return run
+    if model is not None:  # an exported file lies inside its run
+        for parent in Path(model).resolve().parents:
+            if (parent / "run.json").exists():
+                return Run(parent)
+    return latest()
+
+
+def _absolute(data: str) -> str:
+    """A folder's absolute path, so that a run can be searched from elsewhere; timm names stay."""
+    return str(Path(data).resolve()) if Path(data).exists() else data
+
+
+def _resources(device: str, workers: int) -> tuple[str, int]:
+    """Choose the device, and share the cores between computing and loading."""
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this torch sees no CUDA device; use --device cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = os.cpu_count() or 1
+    if workers < 0:
+        workers = min(8, cores // 2)
+    # Half of the cores: small networks gain little from more, and threads that must wait for each other while another
+    # process has a core cost many times what they gain.
+    torch.set_num_threads(max(1, min(8, cores // 2)))
+    return device, workers
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _line(words: list[str]) -> str:
+    import shlex
+
+    return shlex.join([w for w in words if w != "--debug"])
+
+
+def _explain(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; what was saved before is intact. Make room and run the same command again"
+    return f"cannot use{where}: {error.strerror or error}"
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 error, 2 usage, 3 no feasible candidate, 130 interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except UserError as error:
+        _fail(error, debug, str(error), error.exit_code)
+    except OSError as error:
+        _fail(error, debug, _explain(error), 1)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; run the same command again to go on: nas {_line(arguments)}", err=True)
+        _exit(_EXIT_INTERRUPTED)
+    except Exception as error:
+        _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
+
+
+def _fail(error: Exception, debug: bool, text: str, code: int) -> None:
+    if debug:
+        raise error
+    typer.secho("error: ", fg="red", err=True, nl=False)
+    typer.echo(text, err=True)
+    _exit(code)
+
+
+def _exit(code: int) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

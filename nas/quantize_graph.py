@@ -1,0 +1,213 @@
+"""The network as a flat graph of aten operators with batch norm folded: what quantization works on.
+
+``torch.export`` turns the model into such a graph. Here its in-place operators become functional ones, whatever does
+nothing at inference is dropped, and every batch norm disappears into the convolution before it
+(Jacob et al., arXiv:1712.05877, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.errors import UserError
+
+aten = torch.ops.aten
+
+LAYERS = {aten.conv2d.default, aten.linear.default}
+"""Operators with weights. Their arguments are always ``(x, weight, bias, ...)``, weight and bias being ``get_attr``."""
+
+TRANSPARENT = {
+    aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int,
+    aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.max_pool2d.default, aten.pad.default,
+    aten.slice.Tensor, aten.expand.default,
+}  # fmt: skip
+"""Operators that only move or pick values: their output has the scale and zero point of their input."""
+
+_DROPPED = {
+    aten.dropout.default, aten.feature_dropout.default, aten.detach.default, aten.clone.default, aten.alias.default,
+    aten.contiguous.default, aten.lift_fresh_copy.default,
+}  # fmt: skip
+_RESHAPES = {aten.view.default, aten.reshape.default, aten.expand.default}
+_TRACE_BATCH = 3
+
+
+def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModule:
+    """Graph of a model with batch norm folded, for any batch size.
+
+    Args:
+        model: in eval mode, its batch norm statistics already those of this network; not modified.
+        image_shape: channels, height, width.
+
+    Returns:
+        A module ``x [n, C, H, W] -> logits`` whose nodes are one placeholder, ``get_attr``, functional aten operators
+        and one output.
+
+    Raises:
+        UserError: an operator has weights but is neither a convolution nor a linear layer.
+    """
+    if model.training:
+        raise ValueError("call model.eval() before quantization: batch norm is folded with its running statistics")
+    with torch.no_grad():
+        example = torch.zeros(_TRACE_BATCH, *image_shape)
+        program = torch.export.export(model, (example,), strict=False)
+        return _Folder(program).run()
+
+
+def source_of(node: fx.Node) -> fx.Node:
+    """The node that computes the first argument."""
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def is_saturation(node: fx.Node) -> bool:
+    """Is this ReLU or ReLU6 done by the saturation of the result before it?"""
+    if node.target is aten.hardtanh.default:
+        relu = len(node.args) > 1 and node.args[1] == 0
+    else:
+        relu = node.target in (aten.relu.default, aten.relu6.default)
+    if not relu:
+        return False
+    before = source_of(node)
+    return before.op == "call_function" and before.target not in TRANSPARENT and len(before.users) == 1
+
+
+class _Folder:
+    """One walk over the exported graph, building the folded one."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        signature = program.graph_signature
+        stored = {**program.state_dict, **program.constants}
+        places = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self.source = program.graph
+        self.lifted: dict[str, Tensor] = {name: stored[place].detach() for name, place in places.items()}
+        self.results = signature.user_outputs
+        self.graph = fx.Graph()
+        self.tensors: dict[str, Tensor] = {}
+        self.new: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> fx.GraphModule:
+        for node in self.source.nodes:
+            if node.op == "placeholder":
+                if node.name not in self.lifted:
+                    self.new[node] = self.graph.placeholder(node.name)
+            elif node.op == "call_function":
+                self.call(node)
+        logits = next(n for n in self.source.nodes if n.name == self.results[0])
+        self.graph.output(self.new[logits])
+        self.graph.eliminate_dead_code()
+        return fx.GraphModule(self.tensors, self.graph)
+
+    def call(self, node: fx.Node) -> None:
+        target: Any = node.target
+        args = node.args
+        in_place = target.__name__.split(".")[0].endswith("_")
+        if in_place:
+            name, overload = target.__name__.split(".")
+            target = getattr(getattr(aten, name[:-1]), overload)
+        if target in _DROPPED:
+            self.new[node] = self.new[source_of(node)]
+        elif target in LAYERS:
+            self.new[node] = self.layer(node)
+        elif target is aten.batch_norm.default:
+            self.new[node] = self.batch_norm(node)
+        else:
+            if target in _RESHAPES:
+                args = (args[0], _any_batch(node))
+            elif target is aten.adaptive_avg_pool2d.default and list(args[1]) == [1, 1]:  # type: ignore[arg-type]
+                target, args = aten.mean.dim, (args[0], [2, 3], True)  # one spelling of global average pooling
+            elif target is aten.pad.default and args[3:] not in ((), (None,), (0,), (0.0,), (-math.inf,)):
+                raise UserError(f"cannot quantize this network: '{node.name}' pads with {args[3]}, not with 0")
+            new_args = fx.map_arg(args, self.constant_or_new)
+            kwargs = fx.map_arg(node.kwargs, self.constant_or_new)
+            self.new[node] = self.graph.call_function(target, new_args, kwargs)
+        if in_place:  # later readers of the overwritten tensor see the new values
+            self.new[source_of(node)] = self.new[node]
+
+    def constant_or_new(self, node: fx.Node) -> fx.Node:
+        """The new node, or an attribute for a small constant."""
+        if node.name not in self.lifted:
+            return self.new[node]
+        value = self.lifted[node.name]
+        if sum(size > 1 for size in value.shape) > 1:
+            raise UserError(
+                f"cannot quantize this network: '{node.name}' of shape {tuple(value.shape)} is used outside a "
+                "convolution or linear layer; quantization covers convolutional networks"
+            )
+        return self.attribute(node.name, value)
+
+    def attribute(self, name: str, value: Tensor) -> fx.Node:
+        self.tensors[name] = value
+        return self.graph.get_attr(name)
+
+    def layer(self, node: fx.Node) -> fx.Node:
+        """A convolution or linear layer with all arguments spelt out and a bias."""
+        rest: tuple[Any, ...] = ()
+        given = list(node.args[3:])
+        if node.target is aten.conv2d.default:
+            defaults: list[Any] = [[1, 1], [0, 0], [1, 1], 1]
+            rest = tuple(given + defaults[len(given) :])
+        weight, bias = (self.parameter(node, position) for position in (1, 2))
+        assert weight is not None
+        bias = torch.zeros(len(weight)) if bias is None else bias
+        return self.new_layer(node.name, node.target, self.new[source_of(node)], weight, bias, rest)
+
+    def parameter(self, node: fx.Node, position: int) -> Tensor | None:
+        """A parameter among a node's arguments; None where it is None or left out."""
+        given = node.args[position] if len(node.args) > position else None
+        return self.lifted[given.name] if isinstance(given, fx.Node) else None
+
+    def new_layer(
+        self, name: str, target: Any, x: fx.Node, weight: Tensor, bias: Tensor, rest: tuple[Any, ...]
+    ) -> fx.Node:
+        parameters = (self.attribute(f"{name}_weight", weight), self.attribute(f"{name}_bias", bias))
+        return self.graph.create_node("call_function", target, (x, *parameters, *rest), name=name)
+
+    def batch_norm(self, node: fx.Node) -> fx.Node:
+        """Fold into the layer before; without one, become a 1x1 depthwise convolution."""
+        source = source_of(node)
+        gain, shift = self.affine(node)
+        before = self.new[source]
+        if before.target in LAYERS and len(source.users) == 1:
+            name = str(before.args[1]).removesuffix("_weight")
+            weight, bias = self.tensors[f"{name}_weight"], self.tensors[f"{name}_bias"]
+            rows = gain.reshape(-1, *[1] * (weight.ndim - 1))
+            self.tensors[f"{name}_weight"] = (weight.double() * rows).float()
+            self.tensors[f"{name}_bias"] = (bias.double() * gain + shift).float()
+            return before
+        if node.meta["val"].ndim != 4:
+            raise UserError(
+                f"cannot quantize this network: batch norm '{node.name}' has no layer before it to fold into"
+            )
+        channels = len(gain)
+        rest = ([1, 1], [0, 0], [1, 1], channels)
+        weight = gain.float().reshape(channels, 1, 1, 1)
+        return self.new_layer(node.name, aten.conv2d.default, before, weight, shift.float(), rest)
+
+    def affine(self, node: fx.Node) -> tuple[Tensor, Tensor]:
+        """``gain, shift`` with ``batch_norm(x) = gain * x + shift``, each ``[channels]``, in double precision."""
+        given = [self.parameter(node, position) for position in (1, 2, 3, 4)]
+        weight, bias, mean, var = (None if tensor is None else tensor.double() for tensor in given)
+        if mean is None or var is None:
+            raise UserError(f"cannot quantize this network: batch norm '{node.name}' keeps no running statistics")
+        gain = torch.rsqrt(var + float(node.args[7]))  # type: ignore[arg-type]
+        gain = gain if weight is None else gain * weight
+        shift = -mean * gain
+        return gain, shift if bias is None else shift + bias
+
+
+def _any_batch(node: fx.Node) -> list[int]:
+    """Sizes of a reshape traced at batch 3, for any batch."""
+    source, shape = source_of(node).meta["val"].shape, node.meta["val"].shape
+    keeps = source[0] == shape[0] == _TRACE_BATCH
+    if not keeps or (node.target is not aten.expand.default and source[1:].numel() != shape[1:].numel()):
+        raise UserError(f"cannot quantize this network: '{node.name}' reshapes across the batch dimension")
+    return [-1, *map(int, shape[1:])]

@@ -1,0 +1,130 @@
+"""The run directory: what lies where, which run is the last one, and one process at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from search_spaces.errors import UserError
+
+from .files import read_json, write_json
+
+DEFAULT_ROOT = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of one run. Every arrow between two commands is a file here."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved training configuration, data set facts and status."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Training state of the last save; :attr:`previous` is the one before."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        return self.path / "checkpoint.previous.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, one line a log interval or evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def supernet(self) -> Path:
+        """The trained weights."""
+        return self.path / "supernet.safetensors"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna journal of all accuracies measured on this supernet."""
+        return self.path / "journal.log"
+
+    def search(self, target: str) -> Path:
+        """Result of the last search for a target."""
+        return self.path / f"search-{target}.json"
+
+    def plan(self, target: str) -> Path:
+        """Settings of a search that was begun; see :func:`nas.search.resume_point`."""
+        return self.path / f"search-{target}.plan.json"
+
+    @property
+    def tests(self) -> Path:
+        """Accuracies on the test split, measured once for each winner."""
+        return self.path / "test.json"
+
+    def export(self, name: str) -> Path:
+        return self.path / "export" / name
+
+    @property
+    def exists(self) -> bool:
+        return self.config.exists()
+
+    def read(self) -> dict[str, Any]:
+        """Content of ``run.json``. Raises UserError where it is missing or damaged."""
+        if not self.exists:
+            raise UserError(f"{self.path} is no run directory (it has no run.json); start one: nas train-supernet")
+        content: dict[str, Any] = read_json(self.config)
+        return content
+
+    def write(self, content: dict[str, Any]) -> None:
+        write_json(self.config, content)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; released by the system when the process dies.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        owner = self.path / ".owner"
+        try:
+            lock.acquire()
+        except Timeout:
+            try:
+                holder = f" (process {owner.read_text().strip()})"
+            except OSError:
+                holder = ""
+            raise UserError(
+                f"{self.path} is in use by another nas process{holder}; wait for it, or give another --out"
+            ) from None
+        try:
+            owner.write_text(str(os.getpid()))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+
+def latest(root: Path = DEFAULT_ROOT) -> Run:
+    """The run touched last.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(root.glob("*/run.json"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise UserError(f"no run under {root}/; start one: nas train-supernet")
+    return Run(found[-1].parent)
+
+
+def file_hash(path: Path) -> str:
+    """First 16 hexadecimal digits of a file's SHA-256."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,184 @@
+"""The supernet: the largest model of a space, which lends its weights to every other.
+
+``forward(x, architecture)`` runs the subnet timm would build for the architecture on views of the shared weights;
+``extract`` copies those views into an ordinary timm model that no longer knows of this project.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from search_spaces.architecture import Architecture, Choice
+from search_spaces.space import SearchSpace
+
+from .borrow import Slices, borrow, named_shapes, plan
+
+_SKELETONS = 256
+_PARTS = 8192
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A timm model without storage, and how to cut its tensors out of the supernet."""
+
+    model: nn.Module
+    cuts: tuple[tuple[str, Slices | None], ...]
+
+
+class _Recent(OrderedDict):  # type: ignore[type-arg]
+    """A mapping that forgets what was not used for longest."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def recall(self, key: object) -> object | None:
+        if key in self:
+            self.move_to_end(key)
+        return self.get(key)
+
+    def keep(self, key: object, value: object) -> None:
+        self[key] = value
+        if len(self) > self.limit:
+            self.popitem(last=False)
+
+
+class Supernet(nn.Module):
+    """Shared weights of all architectures of a space.
+
+    Args:
+        space: the search space.
+        num_classes, in_chans: of the data set.
+        seed: of the initial weights.
+
+    Attributes:
+        model: the largest timm model; its parameters are the supernet's.
+    """
+
+    def __init__(self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = space.build(space.largest, num_classes, in_chans)
+        self._skeletons = _Recent(_SKELETONS)
+        self._parts = _Recent(_PARTS)
+
+    def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
+        """Logits ``[n, classes]`` of a subnet on images ``[n, channels, h, w]``.
+
+        In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be.
+        """
+        skeleton = self.skeleton(architecture)
+        skeleton.model.train(self.training)
+        weights = borrow(self._tensors(), skeleton.cuts)
+        out: Tensor = functional_call(skeleton.model, weights, (x,))
+        return out
+
+    def extract(self, architecture: Architecture) -> nn.Module:
+        """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
+        tensors = self._tensors()
+        model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+        weights = borrow(tensors, plan(tensors, named_shapes(model)))
+        state = {name: view.detach().clone(memory_format=torch.contiguous_format) for name, view in weights.items()}
+        model.load_state_dict(state, assign=True)
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model.eval()
+
+    def skeleton(self, architecture: Architecture) -> Skeleton:
+        """The storage-less timm model of an architecture, cached whole and by parts."""
+        found = self._skeletons.recall(architecture)
+        if found is None:
+            found = self._build_skeleton(architecture)
+            self._skeletons.keep(architecture, found)
+        assert isinstance(found, Skeleton)
+        return found
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
+    def _build_skeleton(self, architecture: Architecture) -> Skeleton:
+        """Assemble from parts seen before; build the whole model only where a part is new.
+
+        Building a model costs about as much as a tenth of a small training step. A block depends on few genes, so
+        after a short while every block has been built once, and an unseen architecture is put together from known
+        blocks.
+        """
+        keys = self._part_keys(architecture)
+        if any(self._parts.recall(key) is None for key in keys.values()):
+            model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+            for path, key in keys.items():
+                if self._parts.recall(key) is None:
+                    self._parts.keep(key, _Part.of(model.get_submodule(path) if path else model, self._cuts, path))
+        shell = self._parts[keys[""]]
+        children = {path: self._parts[key] for path, key in keys.items() if path}
+        cuts = list(shell.cuts)
+        for part in children.values():
+            cuts.extend(part.cuts)
+        return Skeleton(_assemble(shell.module, children), tuple(cuts))
+
+    def _part_keys(self, architecture: Architecture) -> dict[str, tuple[str, tuple[Choice, ...]]]:
+        """Path -> what the part at that path depends on. The input resolution shapes no weights."""
+        values = dict(architecture.genes)
+        keys = {}
+        for segment in self.space.segments:
+            if segment.gate is None or values[segment.gate[0]] >= segment.gate[1]:
+                chosen = tuple(values[g] for g in segment.genes if g != "resolution")
+                keys[segment.path] = (segment.path, chosen)
+        return keys
+
+    def _cuts(self, path: str, module: nn.Module) -> tuple[tuple[str, Slices | None], ...]:
+        prefix = f"{path}." if path else ""
+        nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not path else ()
+        shapes = [(prefix + n, s) for n, s in named_shapes(module) if not (nested and n.startswith(nested))]
+        return tuple(plan(self._tensors(), shapes))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One segment's module and its cuts; for the path "" the rest of the model around the segments."""
+
+    module: nn.Module
+    cuts: tuple[tuple[str, Slices | None], ...]
+
+    @staticmethod
+    def of(module: nn.Module, cuts: object, path: str) -> _Part:
+        assert callable(cuts)
+        return _Part(module, cuts(path, module))
+
+
+def _assemble(shell: nn.Module, children: dict[str, _Part]) -> nn.Module:
+    """A model like ``shell`` that has exactly ``children`` (by dotted path) in its containers of segments."""
+    root = _shallow(shell)
+    containers: dict[str, nn.Module] = {"": root}
+    for path, part in children.items():
+        *parents, leaf = path.split(".")
+        here = root
+        for depth, name in enumerate(parents):
+            key = ".".join(parents[: depth + 1])
+            if key not in containers:
+                known = here._modules.get(name)
+                fresh = _shallow(known) if known is not None else nn.Sequential()
+                if depth == len(parents) - 1:
+                    fresh._modules.clear()
+                here._modules[name] = fresh
+                containers[key] = fresh
+            here = containers[key]
+        here._modules[leaf] = part.module
+    return root
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """A module that shares its children but may lose or gain some."""
+    twin = copy.copy(module)
+    twin._modules = module._modules.copy()
+    return twin

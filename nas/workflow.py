@@ -1,0 +1,280 @@
+"""What each command does: open the run, call the rooms, keep the result in the run directory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from predictors.costs import PRECISIONS, CostTables
+from predictors.target import Target, load_target
+from search_spaces import SearchSpace, get_space
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UsageError, UserError, unknown_name
+
+from . import data
+from .evaluate import Accuracy
+from .files import read_json, write_json
+from .journal import Journal
+from .measure import Candidate, measure
+from .objectives import CandidateCosts
+from .run import DEFAULT_ROOT, Run, file_hash
+from .sampling import get_strategy
+from .search import SearchConfig, accuracy_dict, resume_point, search
+from .supernet import Supernet
+from .train import Engine, TrainConfig, load_supernet, total_steps, train
+
+Report = Callable[[dict[str, Any]], None]
+
+SPLITS = ("train", "search", "test")
+ONNX_FILE = "model.int8.onnx"
+
+
+def default_run(config: TrainConfig) -> Run:
+    """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
+    name = Path(config.source.rstrip("/")).name or "data"
+    return Run(DEFAULT_ROOT / f"{name}-{config.space}")
+
+
+def train_supernet(
+    run: Run, config: TrainConfig, engine: Engine, report: Report, dry_run: bool = False
+) -> dict[str, Any]:
+    """Train the supernet of a run, from its last checkpoint where there is one.
+
+    Raises:
+        UsageError: the directory holds a run with other settings.
+        UserError: unusable data, or the directory is in use.
+    """
+    get_strategy(config.strategy, get_space(config.space))
+    if run.exists:
+        _same_settings(run, config)
+        if run.supernet.exists():
+            return run.read()
+    dataset = data.open_dataset(config.source, config.seed, config.root)
+    for warning in dataset.warnings:
+        report({"warning": warning})
+    steps = total_steps(config, dataset.info.counts["train"])
+    if dry_run:
+        return {"summary": f"would train {config.space} for {steps} steps in {run.path}", "steps": steps}
+    with run.locked():
+        if run.exists:
+            data.check_compatible(data.DataInfo.from_dict(run.read()["data"]), dataset.info)
+        else:
+            run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
+        report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
+        train(run, config, dataset, engine, report)
+        run.write(run.read() | {"complete": True, "weights": file_hash(run.supernet), "steps": steps})
+    return run.read()
+
+
+def _same_settings(run: Run, config: TrainConfig) -> None:
+    there, here = run.read()["config"], asdict(config)
+    different = [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
+    if different:
+        raise UsageError(
+            f"{run.path} holds a run with other settings ({'; '.join(different)}); "
+            "give another --out, or the same settings to go on"
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run, opened: what search, export and evaluate start from."""
+
+    run: Run
+    space: SearchSpace
+    net: Supernet
+    dataset: data.Dataset
+
+    def costs(self, target: Target, precision: str) -> CandidateCosts:
+        info = self.dataset.info
+        tables = CostTables(self.space, len(info.classes), info.in_chans)
+        return CandidateCosts(self.space, tables, target, precision)
+
+    def journal(self) -> Journal:
+        return Journal(self.run.journal, self.space, file_hash(self.run.supernet))
+
+
+def open_trained(run: Run, source: str | None = None) -> Trained:
+    """Open a trained run with its data set (``source``: where that lies now, if it moved).
+
+    Raises:
+        UserError: not trained to the end, or the data set is not the one it was trained on.
+    """
+    content = run.read()
+    config = TrainConfig(**content["config"])
+    net = load_supernet(run)
+    dataset = data.open_dataset(source or config.source, config.seed, config.root)
+    data.check_compatible(data.DataInfo.from_dict(content["data"]), dataset.info)
+    return Trained(run, net.space, net, dataset)
+
+
+def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = False) -> dict[str, Any]:
+    """Search a trained run for a target; the result is kept as ``search-<target>.json``."""
+    target = load_target(config.target)
+    config = replace(config, target=target.name, precision=target.precision(config.precision or None))
+    with run.locked():
+        trained = open_trained(run)
+        costs = trained.costs(target, config.precision)
+        costs.feasible_start(config.bounds)
+        if dry_run:
+            summary = (
+                f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
+            )
+            return {"summary": summary, "measurements": config.measurements}
+        journal = trained.journal()
+        config = resume_point(run.plan(target.name), config, journal)
+
+        def measure_one(candidate: Candidate, split: str) -> Accuracy:
+            if split == "test":
+                return test_accuracy(trained, candidate)
+            return measure(trained.net, trained.dataset, candidate, split)
+
+        result = search(costs, config, journal, measure_one, report)
+        result["weights"] = file_hash(run.supernet)
+        write_json(run.search(target.name), result)
+    return result
+
+
+def test_accuracy(trained: Trained, candidate: Candidate) -> Accuracy:
+    """Accuracy on the test split; measured once, then remembered in the run."""
+    path = trained.run.tests
+    known = read_json(path) if path.exists() else {}
+    if candidate.id not in known:
+        found = measure(trained.net, trained.dataset, candidate, "test")
+        known[candidate.id] = asdict(found)
+        write_json(path, known)
+    return Accuracy(**known[candidate.id])
+
+
+def find_search(run: Run, target: str | None) -> dict[str, Any]:
+    """The result of the last search, or of the one for ``target``.
+
+    Raises:
+        UserError: there is none.
+    """
+    if target is not None:
+        paths = [run.search(load_target(target).name)]
+    else:
+        results = (p for p in run.path.glob("search-*.json") if not p.name.endswith(".plan.json"))
+        paths = sorted(results, key=lambda p: p.stat().st_mtime)
+    if not paths or not paths[-1].exists():
+        raise UserError(f"{run.path} has no finished search; start one: nas search --run {run.path}")
+    result: dict[str, Any] = read_json(paths[-1])
+    return result
+
+
+def pick_member(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A member of a front by id (or its beginning), or ``best`` (most accurate), ``fastest``, ``smallest``.
+
+    Raises:
+        UserError: the front is empty, or has no such member.
+    """
+    front = result["front"]
+    if not front:
+        raise UserError("the front of this search is empty")
+    if name == "best":
+        return max(front, key=lambda m: m["accuracy"]["value"])  # type: ignore[no-any-return]
+    if name in ("fastest", "smallest"):
+        return min(front, key=lambda m: m["latency_ms" if name == "fastest" else "size_bytes"])  # type: ignore[no-any-return]
+    found = [m for m in front if m["id"].startswith(name)]
+    if len(found) != 1:
+        raise UsageError(f"candidate '{name}' is not on the front; there are: {', '.join(m['id'] for m in front)}")
+    member: dict[str, Any] = found[0]
+    return member
+
+
+def run_export(run: Run, target: str | None, name: str, out: Path | None) -> list[tuple[Path, dict[str, Any]]]:
+    """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``."""
+    from .export.subnet import export_candidate
+
+    result = find_search(run, target)
+    device = load_target(result["config"]["target"])
+    members = result["front"] if name == "all" else [pick_member(result, name)]
+    with run.locked():
+        trained = open_trained(run)
+        _same_weights(trained, result)
+        written = []
+        for member in members:
+            folder = run.export(f"{device.name}-{member['id']}")
+            if out is not None:
+                folder = out / member["id"] if name == "all" else out
+            written.append((folder, export_candidate(trained, member, device, folder)))
+    return written
+
+
+def _same_weights(trained: Trained, result: dict[str, Any]) -> None:
+    if result["weights"] != file_hash(trained.run.supernet):
+        raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
+
+
+def run_evaluate(run: Run, model: str, split: str, precision: str) -> dict[str, Any]:
+    """Accuracy of an exported folder or file, a member of the last front, or an architecture, on a split.
+
+    Raises:
+        UsageError: unknown split or precision, or ``model`` is none of these.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    path = Path(model)
+    with run.locked():
+        trained = open_trained(run)
+        if path.suffix == ".onnx" or (path / ONNX_FILE).exists():
+            file = path if path.suffix == ".onnx" else path / ONNX_FILE
+            return {"what": str(file), "split": split, **accuracy_dict(_run_exported(trained, file, split))}
+        if path.suffix == ".json" or model.lstrip().startswith("{"):
+            candidate = Candidate(parse_architecture(model), precision)
+        else:
+            member = pick_member(find_search(run, None), model)
+            candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+        trained.space.encode(candidate.architecture)
+        found = _measured(trained, candidate, split)
+        return {"what": candidate.id, "split": split, **accuracy_dict(found)}
+
+
+def _run_exported(trained: Trained, file: Path, split: str) -> Accuracy:
+    from .export.onnx import load_onnx
+    from .export.subnet import run_file
+
+    if not file.exists():
+        raise UserError(f"{file} does not exist")
+    try:
+        resolution = int(json.loads(load_onnx(file).metadata["input"])["input_size"][-1])
+    except (KeyError, ValueError):
+        raise UserError(f"{file} was not exported by nas: it says nothing of its input") from None
+    return run_file(file, trained.dataset, split, resolution)
+
+
+def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
+    """Measure, or recall what the run already knows."""
+    if split == "test":
+        return test_accuracy(trained, candidate)
+    if split == "train":
+        return measure(trained.net, trained.dataset, candidate, split)
+    journal = trained.journal()
+    known = journal.get(candidate)
+    if known is not None:
+        return known
+    began = time.monotonic()
+    found = measure(trained.net, trained.dataset, candidate, split)
+    journal.add(candidate, found, time.monotonic() - began, "evaluate")
+    return found
+
+
+def parse_architecture(text: str) -> Architecture:
+    """An architecture from JSON text or a file that holds it, as in ``architecture.json``.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(text)
+    try:
+        content = json.loads(text) if text.lstrip().startswith("{") else read_json(path)
+        return Architecture.from_dict(content.get("architecture", content))
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"'{text}' is no architecture: {error}") from None

@@ -1,0 +1,49 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+PhotoFolder = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests run side by side; more threads each only get in each other's way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> PhotoFolder:
+    """``photo_folder(counts, split="", size=(48, 64), mode="RGB", name="photos")`` writes ``counts[class]`` JPEG photos
+    of (height, width) a class below ``tmp_path/name/split`` and returns ``tmp_path/name``. A class has its own colour,
+    so that a network can learn them.
+    """
+
+    def write(
+        counts: Mapping[str, int] | None = None,
+        split: str = "",
+        size: tuple[int, int] = (48, 64),
+        mode: str = "RGB",
+        name: str = "photos",
+    ) -> Path:
+        rng = np.random.default_rng(0)
+        for label, (cls, count) in enumerate((counts or {"apple": 12, "pear": 12, "plum": 12}).items()):
+            folder = tmp_path / name / split / cls
+            folder.mkdir(parents=True, exist_ok=True)
+            colour = np.random.default_rng(label).integers(40, 200, 3)
+            for i in range(count):
+                pixels = np.clip(colour + rng.normal(0, 25, (*size, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).convert(mode).save(folder / f"{i:03d}.jpg", quality=90)
+        return tmp_path / name
+
+    return write

@@ -1,0 +1,189 @@
+"""Target files: the shipped ones, one's own, and every mistake in one message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from predictors.costs import CostTables, architecture_features
+from predictors.latency import COEFFICIENTS, AdditiveLatency, Coefficients
+from predictors.target import FOLDER, LABEL, Target, available_targets, load_target, parse_target, to_toml
+from search_spaces import get_space
+from search_spaces.errors import UsageError, UserError
+
+CONSTANTS = {name: 0.1 * (i + 1) for i, name in enumerate(COEFFICIENTS)}
+TABLE = '[latency.int8]\nlabel = "uncalibrated"\nsource = "a guess"\n' + "".join(
+    f"{name} = {value:.1f}\n" for name, value in CONSTANTS.items()
+)
+HEAD = 'name = "board"\ndescription = "a board"\nruntime = "a runtime 1.0"\ndefault_precision = "int8"\n'
+VALID = HEAD + TABLE
+
+
+def test_both_shipped_targets_are_there() -> None:
+    assert {"cortex-a72", "host"} <= set(available_targets())
+
+
+@pytest.mark.parametrize("name", available_targets())
+def test_shipped_targets_are_complete(name: str) -> None:
+    target = load_target(name)
+    assert target.name == name
+    assert target.default_precision in target.precisions
+    for precision in target.precisions:
+        assert LABEL.fullmatch(target.label(precision))
+        assert len(target.source(precision)) > 20
+
+
+@pytest.mark.parametrize("name", available_targets())
+@pytest.mark.parametrize("preset", ["mbv3-tiny", "mbv3-large"])
+def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> None:
+    space, target = get_space(preset), load_target(name)
+    rows = np.stack([architecture_features(space, a, 10, 3) for a in (space.smallest, space.largest)])
+    for precision in target.precisions:
+        small, large = target.latency.predict(rows, precision)
+        assert 0 < small < large < 1000
+
+
+def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
+    space, target = get_space("mbv3-large"), load_target("cortex-a72")
+    row = architecture_features(space, space.largest, 1000, 3)[None]
+    assert target.latency.predict(row, "int8")[0] < target.latency.predict(row, "fp32")[0]
+
+
+@pytest.mark.parametrize("name", ["cortex-a72", "host"])
+def test_larger_kernels_are_not_free(name: str) -> None:
+    """A search would otherwise take the largest kernel everywhere."""
+    space, target = get_space("mbv3-tiny"), load_target(name)
+    tables = CostTables(space, 10, 3)
+    small = space.extremes()[1][None].copy()
+    for column, gene in enumerate(space.genes):
+        if gene.name.endswith("kernel"):
+            small[:, column] = 0
+    large = space.extremes()[1][None]
+    for precision in target.precisions:
+        a, b = (target.latency.predict_vectors(tables, v, precision)[0] for v in (small, large))
+        assert b > 1.02 * a
+
+
+def test_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'cortex-a72'"):
+        load_target("cortex-a27")
+
+
+def test_a_path_is_a_target(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(VALID)
+    for given_as in (path, str(path)):
+        target = load_target(given_as)
+        assert target.name == "board"
+        assert target.latency == AdditiveLatency(
+            {"int8": Coefficients(**{k: round(v, 1) for k, v in CONSTANTS.items()})}
+        )
+        assert (target.ram_bytes, target.flash_bytes, target.model) == (None, None, None)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no target file"):
+        load_target(tmp_path / "absent.toml")
+    with pytest.raises(UserError, match="cannot read"):
+        load_target(tmp_path)
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="cannot read"):
+        load_target(tmp_path / "bytes.toml")
+    (tmp_path / "broken.toml").write_text("name = ")
+    with pytest.raises(UserError, match="not TOML"):
+        load_target(tmp_path / "broken.toml")
+
+
+def test_memory_limits_and_export_form() -> None:
+    target = parse_target(f'{HEAD}model = "onnx"\nmemory = {{ ram_bytes = 320000, flash_bytes = 1000000 }}\n{TABLE}')
+    assert (target.ram_bytes, target.flash_bytes, target.model) == (320_000, 1_000_000, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("fixed_ms = 0.8\n", "", ["latency.int8.fixed_ms is missing"]),
+        ("fixed_ms = 0.8", "fixed_ms = -0.8", ["latency.int8.fixed_ms = -0.8", "0 or more"]),
+        ("fixed_ms = 0.8", 'fixed_ms = "fast"', ["'fast' must be a number"]),
+        ("fixed_ms = 0.8", "fixed_ms = true", ["True must be a number"]),
+        ("fixed_ms = 0.8", "fixed_ms = nan", ["nan must be a number"]),
+        ("fixed_ms = 0.8", "fixed_ms = inf", ["inf must be a number"]),
+        ("fixed_ms = 0.8", "fixed_ms = 0.8\nfixd_ms = 1", ["unknown key 'latency.int8.fixd_ms'", "'fixed_ms'?"]),
+        ("runtime =", "run_time =", ["unknown key 'run_time'", "runtime is missing"]),
+        ("[latency.int8]", "[latency.int4]", ["unknown precision [latency.int4]", "'int8' has no table"]),
+        ('"uncalibrated"', '"trust me"', ["label 'trust me'", "'calibrated (...)'"]),
+        ('source = "a guess"\n', "", ["latency.int8.source is missing"]),
+        ('name = "board"', 'name = ""', ["name = '' must be a text"]),
+        (TABLE, "", ["no table [latency.<precision>]"]),
+        (TABLE, "[latency]\nint8 = 3\n", ["latency.int8 must be a table"]),
+        (TABLE, f"[memory]\nram_bytes = -1\nrom = 2\n{TABLE}", ["memory.ram_bytes = -1", "unknown key 'memory.rom'"]),
+        ("default_precision =", "memory = 5\ndefault_precision =", ["memory must be a table"]),
+    ],
+)
+def test_mistakes_are_named(old: str, new: str, words: list[str]) -> None:
+    assert old in VALID
+    with pytest.raises(UserError) as caught:
+        parse_target(VALID.replace(old, new), "mine.toml")
+    for word in ["mine.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    text = VALID.replace("fixed_ms = 0.8", "fixed_ms = -1").replace("operator_ms = 0.7\n", "") + "colour = 1\n"
+    with pytest.raises(UserError, match="3 problems") as caught:
+        parse_target(text)
+    for word in ("fixed_ms", "operator_ms", "colour"):
+        assert word in str(caught.value)
+
+
+def test_a_target_of_zeros_is_refused() -> None:
+    text = HEAD + '[latency.int8]\nlabel = "uncalibrated"\nsource = "none"\n'
+    with pytest.raises(UserError, match="every constant is 0"):
+        parse_target(text + "".join(f"{name} = 0\n" for name in COEFFICIENTS))
+
+
+def test_precision_and_label_of_a_target() -> None:
+    target = parse_target(VALID)
+    assert target.precision() == target.precision("int8") == "int8"
+    assert target.label() == "uncalibrated"
+    assert target.source("int8") == "a guess"
+    with pytest.raises(UsageError, match="precision of target 'board' 'fp32'"):
+        target.precision("fp32")
+
+
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(lambda t: bool(t.strip()))
+NUMBER = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(TEXT, TEXT, TEXT, st.lists(NUMBER, min_size=8, max_size=8), st.none() | st.integers(1, 10**9), st.none() | TEXT)
+def test_files_round_trip(
+    name: str, description: str, source: str, constants: list[float], ram: int | None, model: str | None
+) -> None:
+    target = Target(
+        name, description, "runtime", "fp32", AdditiveLatency({"fp32": Coefficients(*constants)}),
+        {"fp32": "calibrated (MAPE 1.0 %, tau 0.99, 8 networks)"}, {"fp32": source}, ram_bytes=ram, model=model,
+    )  # fmt: skip
+    assert parse_target(to_toml(target, "a comment\nof two lines")) == target
+
+
+def test_shipped_files_keep_to_the_written_form() -> None:
+    for name in available_targets():
+        text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+        body = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+        assert to_toml(load_target(name)) == body
+
+
+def test_listing_targets_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from predictors.target import available_targets; available_targets();"
+        "print(sorted({'numpy', 'scipy', 'torch', 'timm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
