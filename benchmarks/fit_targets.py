@@ -141,7 +141,7 @@ def host() -> tuple[Target, str]:
         latency=AdditiveLatency(constants),
         labels=dict.fromkeys(constants, "uncalibrated"),
         sources=sources,
-        model="onnx",
+        model="onnx-uint8",
     )
     comment = (
         "Fitted on an x86-64 server core, not on yours: take ratios and ranks from it rather than milliseconds.\n"

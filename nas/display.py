@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -99,20 +100,24 @@ def percent(found: dict[str, Any]) -> str:
 
 def print_search(result: dict[str, Any]) -> None:
     """The measured front and the figures that say how far to trust it."""
-    config, target = result["config"], result["target"]
-    table = Table(title=f"measured Pareto front, {config['precision']}, {target['name']}")
-    for name in ("candidate", "search %", "test %", "predicted %", "ms", "kB", "MMACs", "px"):
-        table.add_column(name, justify="left" if name == "candidate" else "right")
-    for member in result["front"]:
-        mean = member["predicted_accuracy"]
+    config, target, front = result["config"], result["target"], result["front"]
+    table = Table(title=f"measured Pareto front, {config['precision']}, {target['name']}", box=box.SIMPLE_HEAD)
+    for name in ("candidate", "search %", "test %", "ms", "kB", "MMACs", "px"):
+        table.add_column(name, justify="left" if name == "candidate" else "right", no_wrap=True)
+    for member in front:
         table.add_row(
-            member["id"], percent(member["accuracy"]), percent(member["test"]),
-            f"{100 * mean['mean']:.2f}", f"{member['latency_ms']:.3f}", f"{member['size_bytes'] / 1e3:.1f}",
-            f"{member['macs'] / 1e6:.2f}", str(member["architecture"]["genes"]["resolution"]),
+            member["id"], f"{100 * member['accuracy']['value']:.2f}", f"{100 * member['test']['value']:.2f}",
+            f"{member['latency_ms']:.3f}", f"{member['size_bytes'] / 1e3:.1f}", f"{member['macs'] / 1e6:.2f}",
+            str(member["architecture"]["genes"]["resolution"]),
         )  # fmt: skip
     OUT.print(table)
+    halves = [max(50 * (m[k]["high"] - m[k]["low"]) for m in front) for k in ("accuracy", "test")]
+    OUT.print(
+        f"measured: accuracy, 95 % intervals up to ± {halves[0]:.1f} (search), ± {halves[1]:.1f} (test); "
+        f"latency: {target['latency']}",
+        soft_wrap=True,
+    )
     counts, predictor = result["measurements"], result["predictor"]
-    OUT.print(f"latency: {target['latency']}", soft_wrap=True)
     prior = f", {counts['prior']} from before" if counts["prior"] else ""
     OUT.print(
         f"hypervolume {result['hypervolume']:.4f} after {counts['new']} measurements{prior}; "

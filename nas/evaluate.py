@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -37,10 +37,11 @@ class Accuracy:
 
 
 @torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, batch_size: int = 256) -> Accuracy:
-    """Top-1 accuracy of ``model`` on normalised ``images`` [n, c, h, w] with ``labels`` [n]."""
-    correct = 0
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        logits = model(x.contiguous(memory_format=torch.channels_last))
-        correct += int((logits.argmax(1).cpu() == y.cpu()).sum())
-    return Accuracy(correct, len(labels))
+def accuracy(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
+    """Top-1 accuracy of ``model`` over batches of normalised images [n, c, h, w] with labels [n]."""
+    correct = seen = 0
+    for images, labels in batches:
+        logits = model(images.contiguous(memory_format=torch.channels_last))
+        correct += int((logits.argmax(1).cpu() == labels).sum())
+        seen += len(labels)
+    return Accuracy(correct, seen)

@@ -15,6 +15,8 @@ from .evaluate import Accuracy, accuracy
 from .quantize import quantize
 from .supernet import Supernet
 
+EVALUATION_BATCH = 256
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -54,5 +56,5 @@ def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate) -> Shipped:
 
 def measure(net: Supernet, dataset: data.Dataset, candidate: Candidate, split: str) -> Accuracy:
     """Top-1 accuracy of the shipped candidate on a whole split."""
-    images, labels = data.eval_tensors(dataset, split, candidate.architecture.resolution)
-    return accuracy(ship(net, dataset, candidate).run, images, labels)
+    batches = data.eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH)
+    return accuracy(ship(net, dataset, candidate).run, batches)

@@ -252,8 +252,8 @@ def _evaluate(net: Supernet, average: dict[str, Tensor], dataset: data.Dataset) 
         device = next(net.parameters()).device
         subnet = net.extract(architecture).to(device)
         calibrate(subnet, data.calibration_images(dataset, architecture.resolution).to(device))
-        images, labels = data.eval_tensors(dataset, "search", architecture.resolution, 1000)
-        found[name] = round(accuracy(subnet, images, labels).value, 4)
+        batches = data.eval_batches(dataset, "search", architecture.resolution, 256, 1000)
+        found[name] = round(accuracy(lambda x, net=subnet, to=device: net(x.to(to)), batches).value, 4)
     if kept:
         net.model.load_state_dict(kept)
     return found

@@ -61,7 +61,7 @@ def train_supernet(
         return {"summary": f"would train {config.space} for {steps} steps in {run.path}", "steps": steps}
     with run.locked():
         if run.exists:
-            data.check_compatible(data.DataInfo.from_dict(run.read()["data"]), dataset.info)
+            _same_data(run, dataset)
         else:
             run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
         report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
@@ -77,6 +77,16 @@ def _same_settings(run: Run, config: TrainConfig) -> None:
         raise UsageError(
             f"{run.path} holds a run with other settings ({'; '.join(different)}); "
             "give another --out, or the same settings to go on"
+        )
+
+
+def _same_data(run: Run, dataset: data.Dataset) -> None:
+    trained = data.DataInfo.from_dict(run.read()["data"])
+    data.check_compatible(trained, dataset.info)
+    if trained.fingerprint != dataset.info.fingerprint:
+        raise UserError(
+            f"the images of '{dataset.info.source}' changed since {run.path} began, so its splits would mix; "
+            "restore them, or train a new supernet with another --out"
         )
 
 
@@ -108,7 +118,7 @@ def open_trained(run: Run, source: str | None = None) -> Trained:
     config = TrainConfig(**content["config"])
     net = load_supernet(run)
     dataset = data.open_dataset(source or config.source, config.seed, config.root)
-    data.check_compatible(data.DataInfo.from_dict(content["data"]), dataset.info)
+    _same_data(run, dataset)
     return Trained(run, net.space, net, dataset)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from search_spaces.architecture import Architecture
 from .. import data
 from ..evaluate import Accuracy, accuracy
 from ..files import atomic_write, save_tensors, write_json
-from ..measure import Candidate, ship
+from ..measure import EVALUATION_BATCH, Candidate, ship
 from ..quantize import QuantizedModel
 from ..search import accuracy_dict
 from ..workflow import ONNX_FILE, Trained
@@ -69,7 +70,8 @@ def export_candidate(trained: Trained, member: dict[str, Any], target: Target, o
     if isinstance(shipped.run, QuantizedModel):
         metadata = {"classes": list(info.classes), "input": facts["input"], "candidate": candidate.id,
                     "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
-        export_onnx(shipped.run, out / ONNX_FILE, {k: _text(v) for k, v in metadata.items()})
+        texts = {key: json.dumps(value) for key, value in metadata.items()}
+        export_onnx(shipped.run, out / ONNX_FILE, texts, uint8=target.model == "onnx-uint8")
         found = run_file(out / ONNX_FILE, trained.dataset, "test", resolution)
         facts["results"].append({"what": ONNX_FILE, "split": "test", **accuracy_dict(found)})
     write_json(out / "architecture.json", facts)
@@ -84,11 +86,5 @@ def run_file(path: Path, dataset: data.Dataset, split: str, resolution: int) -> 
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(session(images.contiguous().numpy()))
 
-    images, labels = data.eval_tensors(dataset, split, resolution)
-    return accuracy(run, images, labels)
+    return accuracy(run, data.eval_batches(dataset, split, resolution, EVALUATION_BATCH))
 
-
-def _text(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,147 @@
+"""The search against a space small enough to know every answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.evaluate import Accuracy
+from nas.evolve import evolve
+from nas.journal import Journal
+from nas.measure import Candidate
+from nas.objectives import Bounds, CandidateCosts
+from nas.pareto import front
+from nas.search import SearchConfig, resume_point, search
+from predictors.costs import CostTables
+from predictors.target import load_target
+from search_spaces import get_space
+from search_spaces.errors import InfeasibleError, UsageError
+from search_spaces.space import Vectors
+
+SPACE = get_space("mbv3-tiny")
+
+
+@pytest.fixture(scope="module")
+def costs() -> CandidateCosts:
+    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+
+
+class Table:
+    """A made-up supernet: accuracy grows with cost, and some genes are worth more than they cost."""
+
+    def __init__(self, costs: CandidateCosts) -> None:
+        self.costs = costs
+        self.calls: list[tuple[Candidate, str]] = []
+        self.effect = np.random.default_rng(0).standard_normal(len(SPACE.genes))
+
+    def __call__(self, candidate: Candidate, split: str) -> Accuracy:
+        self.calls.append((candidate, split))
+        vector = SPACE.encode(candidate.architecture)[None]
+        scaled = (vector / np.maximum(SPACE.cardinality - 1, 1))[0]
+        value = 0.75 + 0.03 * np.log(self.costs.of(vector)[0, 2] / 1e5) + 0.01 * scaled @ self.effect
+        return Accuracy(int(10_000 * min(value, 0.99)), 10_000)
+
+
+def _run(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table | None = None) -> dict[str, Any]:
+    journal = Journal(path / "journal.log", SPACE, "weights")
+    config = resume_point(path / "plan.json", config, journal)
+    return search(costs, config, journal, table or Table(costs), lambda entry: None)
+
+
+def test_every_member_of_the_front_was_measured(costs: CandidateCosts, tmp_path: Path) -> None:
+    table = Table(costs)
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 24), table)
+    searched = {c.id for c, split in table.calls if split == "search"}
+    tested = [c.id for c, split in table.calls if split == "test"]
+    assert {m["id"] for m in result["front"]} <= searched
+    assert sorted(tested) == sorted(m["id"] for m in result["front"])
+    assert len(searched) == len([c for c, split in table.calls if split == "search"])
+    assert result["measurements"] == {"new": 24, "prior": 0, "random": 24}
+    points = np.array([[1 - m["accuracy"]["value"], m["latency_ms"], m["size_bytes"]] for m in result["front"]])
+    assert front(points).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_beats_random_search_at_the_same_budget(costs: CandidateCosts, tmp_path: Path, seed: int) -> None:
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 40, seed=seed))
+    assert result["hypervolume"] > result["random_hypervolume"]
+    assert result["predictor"]["random_tau"] > result["predictor"]["log_macs_tau"]
+
+
+def test_same_seed_same_result(costs: CandidateCosts, tmp_path: Path) -> None:
+    config = SearchConfig("cortex-a72", "int8", 18, seed=3)
+    results = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        results.append(_run(costs, tmp_path / name, config))
+    assert results[0] == results[1]
+
+
+def test_a_finished_search_costs_nothing_again(costs: CandidateCosts, tmp_path: Path) -> None:
+    config = SearchConfig("cortex-a72", "int8", 18)
+    first = _run(costs, tmp_path, config)
+    table = Table(costs)
+    assert _run(costs, tmp_path, config, table) == first
+    assert all(split == "test" for _, split in table.calls)
+
+
+def test_a_later_search_starts_from_what_is_known(costs: CandidateCosts, tmp_path: Path) -> None:
+    _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 18))
+    table = Table(costs)
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 6, Bounds(latency_ms=1.0)), table)
+    assert result["measurements"]["prior"] >= 18
+    assert result["measurements"]["new"] == 6
+    assert all(m["latency_ms"] <= 1.0 for m in result["front"])
+
+
+@pytest.mark.parametrize("bounds", [Bounds(latency_ms=0.9), Bounds(size_bytes=8e4, macs=6e5)])
+def test_bounds_hold(costs: CandidateCosts, tmp_path: Path, bounds: Bounds) -> None:
+    table = Table(costs)
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 16, bounds), table)
+    assert result["front"]
+    rows = costs.of(SPACE.encode_many([c.architecture for c, _ in table.calls]))
+    assert (rows <= bounds.as_row()).all()
+
+
+def test_smallest_reachable_is_named_and_true(costs: CandidateCosts) -> None:
+    vectors = SPACE.sample(np.random.default_rng(0), 20_000)
+    least = costs.of(vectors)[:, 0].min()
+    with pytest.raises(InfeasibleError, match=r"latency <= 0\.001 ms is not reachable: the smallest is") as caught:
+        costs.feasible_start(Bounds(latency_ms=0.001))
+    named = float(str(caught.value).rsplit("the smallest is ", 1)[1].split()[0])
+    assert named <= least * 1.001
+    assert caught.value.exit_code == 3
+
+
+def test_feasible_sampling_is_feasible_and_distinct(costs: CandidateCosts) -> None:
+    tight = Bounds(latency_ms=float(costs.of(costs.feasible_start(Bounds())[None])[0, 0]) * 1.01)
+    found = costs.sample(np.random.default_rng(0), tight, 50)
+    assert len(found) >= 5
+    assert len(np.unique(found, axis=0)) == len(found)
+    assert (costs.of(found) <= tight.as_row()).all()
+
+
+def test_too_small_a_budget(costs: CandidateCosts, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 4"):
+        _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 0))
+
+
+def test_evolution_finds_the_front_of_a_separable_problem() -> None:
+    """Objectives that are sums over genes have known extremes; the front must hold both."""
+    rng = np.random.default_rng(0)
+    gain = rng.random((len(SPACE.genes), 4))
+
+    def score(vectors: Vectors) -> tuple[np.ndarray, np.ndarray]:
+        active = SPACE.active(vectors)
+        value = np.where(active, gain[np.arange(len(SPACE.genes)), vectors], 0).sum(1)
+        return np.column_stack([-value, vectors.sum(1).astype(float)]), np.zeros(len(vectors))
+
+    vectors, objectives = evolve(SPACE, score, SPACE.extremes(), 0)
+    assert objectives[:, 1].min() == 0
+    assert front(objectives).all()
+    sampled = score(SPACE.sample(rng, 20_000))[0]
+    assert objectives[:, 0].min() < sampled[:, 0].min()
+    np.testing.assert_array_equal(SPACE.canonical(vectors), vectors)
