@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 _EXIT_INTERRUPTED = 130
+_BadUsage: type[Exception] = typer.BadParameter.mro()[1]  # click's UsageError, which newer typer carries inside
 
 
 def _config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -51,7 +52,7 @@ Config = Annotated[
     Path | None, typer.Option(help="TOML file with flags as keys.", callback=_config, is_eager=True, show_default=False)
 ]
 RunDir = Annotated[Path | None, typer.Option(help="Run directory. Default: the last run.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
@@ -65,11 +66,11 @@ def train_supernet(
     data_root: Annotated[str | None, typer.Option(help="Root folder of a timm data set.", show_default=False)] = None,
     space: Annotated[str, typer.Option(help="Search space; see: nas spaces.")] = "mbv3-tiny",
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=2)] = 128,
+    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 24,
+    batch_size: Annotated[int, typer.Option(min=2)] = 64,
     strategy: Annotated[str, typer.Option(help="Which subnets a step trains: random or sandwich.")] = "random",
     optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
-    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 0.2,
+    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 0.1,
     momentum: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
     weight_decay: Annotated[float, typer.Option(min=0.0)] = 3e-5,
     warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps that warm up.")] = 0.05,
@@ -104,8 +105,6 @@ def train_supernet(
         try:
             result = work(run, settings, engine, progress, dry_run)
         except Interrupted:
-            progress.__exit__()
-            typer.echo(f"stopped; the state is saved. To resume: nas {_line(sys.argv[1:])}", err=True)
             raise typer.Exit(_EXIT_INTERRUPTED) from None
     if as_json:
         _print_json({"run": str(run.path), **result})
@@ -119,7 +118,7 @@ def search(
     target: Annotated[str, typer.Option(help="Device; see: nas targets. Or a target file.")] = "cortex-a72",
     run: RunDir = None,
     precision: Annotated[str | None, typer.Option(help="Default: the target's.", show_default=False)] = None,
-    measurements: Annotated[int, typer.Option(help="Subnets to measure, random baseline not counted.")] = 40,
+    measurements: Annotated[int, typer.Option(min=4, help="Subnets to measure, random baseline not counted.")] = 40,
     max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
     max_size: Annotated[float | None, typer.Option(min=0.0, help="MB of weights", show_default=False)] = None,
     max_macs: Annotated[float | None, typer.Option(min=0.0, help="millions", show_default=False)] = None,
@@ -145,6 +144,7 @@ def search(
         _print_json(result)
     elif dry_run:
         OUT.print(result["summary"], soft_wrap=True, highlight=False)
+        following(f"nas search --run {directory.path} --target {target}")
     else:
         print_search(result)
         following(f"nas export --run {directory.path} --target {target}")
@@ -300,16 +300,25 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        app(arguments, standalone_mode=True)
+        code = app(arguments or ["--help"], prog_name="nas", standalone_mode=False)
+    except _BadUsage as error:
+        _fail(error, debug, _usage(error), 2)
     except UserError as error:
         _fail(error, debug, str(error), error.exit_code)
     except OSError as error:
         _fail(error, debug, _explain(error), 1)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; run the same command again to go on: nas {_line(arguments)}", err=True)
-        _exit(_EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _EXIT_INTERRUPTED
     except Exception as error:
         _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
+    if code == _EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
+        typer.echo(f"stopped; what was done is saved. To resume: nas {_line(arguments)}", err=True)
+    _exit(int(code or 0))
+
+
+def _usage(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "nas"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"
 
 
 def _fail(error: Exception, debug: bool, text: str, code: int) -> None:

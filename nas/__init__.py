@@ -1,0 +1,1 @@
+"""Supernet training, search, quantization and export. The commands' functions are in :mod:`nas.workflow`."""

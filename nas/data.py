@@ -19,6 +19,7 @@ from search_spaces.errors import UserError
 
 __all__ = [
     "AUGMENTS",
+    "SMALL_SIDE",
     "SPLITS",
     "DataInfo",
     "Dataset",

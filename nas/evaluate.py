@@ -37,11 +37,13 @@ class Accuracy:
 
 
 @torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
+def accuracy(
+    model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device = "cpu"
+) -> Accuracy:
     """Top-1 accuracy of ``model`` over batches of normalised images [n, c, h, w] with labels [n]."""
     correct = seen = 0
     for images, labels in batches:
-        logits = model(images.contiguous(memory_format=torch.channels_last))
+        logits = model(images.to(device, memory_format=torch.channels_last))
         correct += int((logits.argmax(1).cpu() == labels).sum())
         seen += len(labels)
     return Accuracy(correct, seen)

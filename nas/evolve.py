@@ -67,7 +67,7 @@ def _feasible_front(vectors: Vectors, objectives: Floats, violation: Floats) -> 
     return vectors[mask], objectives[mask]
 
 
-class _Predicted(Problem):  # type: ignore[misc]
+class _Predicted(Problem):
     def __init__(self, space: SearchSpace, score: Score) -> None:
         self.space, self.score = space, score
         self.seen: list[Vectors] = []
@@ -87,7 +87,7 @@ class _Predicted(Problem):  # type: ignore[misc]
         out["F"], out["G"] = objectives, violation[:, None]
 
 
-class _Seeded(Sampling):  # type: ignore[misc]
+class _Seeded(Sampling):
     def __init__(self, space: SearchSpace, seeds: Vectors) -> None:
         super().__init__()
         self.space, self.seeds = space, seeds
@@ -97,7 +97,7 @@ class _Seeded(Sampling):  # type: ignore[misc]
         return np.concatenate([self.space.canonical(self.seeds), fresh])[:n_samples]
 
 
-class _Reset(Mutation):  # type: ignore[misc]
+class _Reset(Mutation):
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
@@ -106,7 +106,7 @@ class _Reset(Mutation):  # type: ignore[misc]
         return self.space.mutate(random_state, x.astype(np.int64), rate=1.5 / len(self.space.genes))
 
 
-class _SameRow(DuplicateElimination):  # type: ignore[misc]
+class _SameRow(DuplicateElimination):
     """Duplicates by hashed rows: linear where pymoo's default compares all pairs."""
 
     def _do(self, pop: Population, other: Population | None, is_duplicate: Any) -> Any:

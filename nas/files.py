@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from search_spaces.errors import UserError
+
+# All metadata is under one key: safetensors writes several in an order that changes from run to run, and equal
+# weights shall be equal files.
+_KEY = "nas"
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -47,26 +52,41 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+        raise UserError(f"{path} is damaged: {error}; restore or remove it") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a safetensors file; metadata values are stored as JSON."""
+    """Write a safetensors file, with metadata as JSON and a checksum of both; equal content gives equal bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, serialise(plain, {key: json.dumps(value) for key, value in metadata.items()}))
+    note = {"sha256": _checksum(plain, metadata), "metadata": dict(metadata)}
+    atomic_write(path, serialise(plain, {_KEY: json.dumps(note)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and metadata of a file of :func:`save_tensors`.
 
     Raises:
-        UserError: missing, truncated or not a safetensors file.
+        UserError: missing, truncated, damaged or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            note = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if note["sha256"] != _checksum(tensors, note["metadata"]):
+            raise ValueError("its checksum is not that of its content")
+        return tensors, note["metadata"]
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is damaged or was not written by nas: its metadata is not as expected") from None
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes, bytes and metadata: safetensors itself does not see a flipped bit."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -64,14 +64,15 @@ class Journal:
                 storage=storage, study_name="accuracy", direction="maximize", load_if_exists=True
             )
             known = self.study.user_attrs
-        if not known:
-            self.study.set_user_attr("space", space.name)
-            self.study.set_user_attr("weights", weights)
-        elif (known.get("space"), known.get("weights", weights)) != (space.name, weights):
+        here = {"space": space.name, "weights": weights}
+        there = here | {name: known[name] for name in here if name in known}
+        if there != here:
             raise UserError(
-                f"{path} holds accuracies of other weights ({known.get('space')}, {known.get('weights')}), "
+                f"{path} holds accuracies of other weights ({there['space']}, {there['weights']}), "
                 f"not of this supernet ({space.name}, {weights}); move it away to search anew"
             )
+        for name in here.keys() - known.keys():  # both at first, one after a crash between the two
+            self.study.set_user_attr(name, here[name])
         self._found = dict(self._read())
 
     def __len__(self) -> int:
@@ -115,14 +116,28 @@ class Journal:
 
 
 def _drop_torn_tail(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left unfinished, so that appending goes on cleanly."""
+    """Cut off a last line that a crash or a full disk left unfinished, so that appending goes on cleanly.
+
+    A power cut can also leave a last line of zeros or of rubbish: whatever is no JSON is cut too.
+    """
     if not path.exists():
         return
     with open(path, "r+b") as file:
         content = file.read()
         end = content.rfind(b"\n") + 1
+        last = content.rfind(b"\n", 0, max(0, end - 1)) + 1
+        if end and not _is_json(content[last:end]):
+            end = last
         if end != len(content):
             file.truncate(end)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

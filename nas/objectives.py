@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,8 @@ class CandidateCosts:
 
     def violation(self, costs: Floats, bounds: Bounds) -> Floats:
         """Sum of relative excesses of rows ``[n, 3]``; 0 where all bounds hold."""
-        return np.maximum(costs / bounds.as_row() - 1.0, 0.0).sum(axis=1)
+        excess: Floats = np.maximum(costs / bounds.as_row() - 1.0, 0.0).sum(axis=1)
+        return excess
 
     def feasible_start(self, bounds: Bounds) -> Vectors:
         """A vector within the bounds, close to the smallest network.
@@ -66,7 +68,7 @@ class CandidateCosts:
         missed = []
         for column, (name, unit, scale) in enumerate(self.COLUMNS):
             bound = bounds.as_row()[column]
-            least = self.of(self._descend(lambda v, c=column: self.of(v)[:, c])[None])[0, column]
+            least = self._least(column)
             if np.isfinite(bound):
                 verdict = "not reachable" if least > bound else "reachable alone"
                 missed.append(
@@ -77,9 +79,13 @@ class CandidateCosts:
             + "; ".join(missed)
         )
 
-    def _descend(self, value) -> Vectors:  # type: ignore[no-untyped-def]
+    def _least(self, column: int) -> float:
+        """Smallest reachable value of one cost."""
+        return float(self.of(self._descend(lambda v: self.of(v)[:, column])[None])[0, column])
+
+    def _descend(self, value: Callable[[Vectors], Floats]) -> Vectors:
         """Best single-gene moves from the smallest network until none lowers ``value``."""
-        here = self.space.extremes()[0]
+        here: Vectors = self.space.extremes()[0]
         moves = [(g, c) for g in range(len(self.space.genes)) for c in range(self.space.cardinality[g])]
         while True:
             others = np.repeat(here[None], len(moves), axis=0)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from search_spaces.errors import UserError
 
 from .files import read_json, write_json
 
 DEFAULT_ROOT = Path("runs")
+
+# Data loading processes of a killed run hold its lock until they notice that they are alone: torch looks every 5 s.
+_ORPHANS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Run:
         if not self.exists:
             raise UserError(f"{self.path} is no run directory (it has no run.json); start one: nas train-supernet")
         content: dict[str, Any] = read_json(self.config)
+        if not isinstance(content, dict) or not {"config", "data", "complete"} <= content.keys():
+            raise UserError(f"{self.config} is damaged: it lacks config, data or complete; restore it")
         return content
 
     def write(self, content: dict[str, Any]) -> None:
@@ -92,24 +97,29 @@ class Run:
             UserError: another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"
-        try:
-            lock.acquire()
-        except Timeout:
-            try:
-                holder = f" (process {owner.read_text().strip()})"
-            except OSError:
-                holder = ""
-            raise UserError(
-                f"{self.path} is in use by another nas process{holder}; wait for it, or give another --out"
-            ) from None
+        self._acquire(lock, owner)
         try:
             owner.write_text(str(os.getpid()))
+            for left in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
             yield
         finally:
             owner.unlink(missing_ok=True)
             lock.release()
+
+    def _acquire(self, lock: BaseFileLock, owner: Path) -> None:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            return
+        holder = _pid(owner)
+        if holder is not None and not _alive(holder):
+            with suppress(Timeout):
+                lock.acquire(timeout=_ORPHANS_SECONDS)
+                return
+        named = "" if holder is None else f" (process {holder})"
+        raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
 
 
 def latest(root: Path = DEFAULT_ROOT) -> Run:
@@ -122,6 +132,25 @@ def latest(root: Path = DEFAULT_ROOT) -> Run:
     if not found:
         raise UserError(f"no run under {root}/; start one: nas train-supernet")
     return Run(found[-1].parent)
+
+
+def _pid(owner: Path) -> int | None:
+    try:
+        return int(owner.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def file_hash(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,11 @@ _SKELETONS = 256
 _PARTS = 8192
 
 
+PartKey = tuple[str, tuple[Choice, ...]]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
 @dataclass(frozen=True)
 class Skeleton:
     """A timm model without storage, and how to cut its tensors out of the supernet."""
@@ -31,19 +37,19 @@ class Skeleton:
     cuts: tuple[tuple[str, Slices | None], ...]
 
 
-class _Recent(OrderedDict):  # type: ignore[type-arg]
+class _Recent(OrderedDict[Key, Value]):
     """A mapping that forgets what was not used for longest."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit = limit
 
-    def recall(self, key: object) -> object | None:
+    def recall(self, key: Key) -> Value | None:
         if key in self:
             self.move_to_end(key)
         return self.get(key)
 
-    def keep(self, key: object, value: object) -> None:
+    def keep(self, key: Key, value: Value) -> None:
         self[key] = value
         if len(self) > self.limit:
             self.popitem(last=False)
@@ -69,8 +75,8 @@ class Supernet(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = space.build(space.largest, num_classes, in_chans)
-        self._skeletons = _Recent(_SKELETONS)
-        self._parts = _Recent(_PARTS)
+        self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
+        self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
 
     def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
         """Logits ``[n, classes]`` of a subnet on images ``[n, channels, h, w]``.
@@ -100,7 +106,6 @@ class Supernet(nn.Module):
         if found is None:
             found = self._build_skeleton(architecture)
             self._skeletons.keep(architecture, found)
-        assert isinstance(found, Skeleton)
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -118,15 +123,15 @@ class Supernet(nn.Module):
             model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
             for path, key in keys.items():
                 if self._parts.recall(key) is None:
-                    self._parts.keep(key, _Part.of(model.get_submodule(path) if path else model, self._cuts, path))
+                    self._parts.keep(key, self._part(model.get_submodule(path) if path else model, path))
         shell = self._parts[keys[""]]
         children = {path: self._parts[key] for path, key in keys.items() if path}
         cuts = list(shell.cuts)
         for part in children.values():
             cuts.extend(part.cuts)
-        return Skeleton(_assemble(shell.module, children), tuple(cuts))
+        return Skeleton(_assemble(shell.model, children), tuple(cuts))
 
-    def _part_keys(self, architecture: Architecture) -> dict[str, tuple[str, tuple[Choice, ...]]]:
+    def _part_keys(self, architecture: Architecture) -> dict[str, PartKey]:
         """Path -> what the part at that path depends on. The input resolution shapes no weights."""
         values = dict(architecture.genes)
         keys = {}
@@ -136,27 +141,15 @@ class Supernet(nn.Module):
                 keys[segment.path] = (segment.path, chosen)
         return keys
 
-    def _cuts(self, path: str, module: nn.Module) -> tuple[tuple[str, Slices | None], ...]:
+    def _part(self, module: nn.Module, path: str) -> Skeleton:
+        """One segment's module with its own cuts; for the path "" the model with the cuts outside all segments."""
         prefix = f"{path}." if path else ""
         nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not path else ()
         shapes = [(prefix + n, s) for n, s in named_shapes(module) if not (nested and n.startswith(nested))]
-        return tuple(plan(self._tensors(), shapes))
+        return Skeleton(module, tuple(plan(self._tensors(), shapes)))
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One segment's module and its cuts; for the path "" the rest of the model around the segments."""
-
-    module: nn.Module
-    cuts: tuple[tuple[str, Slices | None], ...]
-
-    @staticmethod
-    def of(module: nn.Module, cuts: object, path: str) -> _Part:
-        assert callable(cuts)
-        return _Part(module, cuts(path, module))
-
-
-def _assemble(shell: nn.Module, children: dict[str, _Part]) -> nn.Module:
+def _assemble(shell: nn.Module, children: dict[str, Skeleton]) -> nn.Module:
     """A model like ``shell`` that has exactly ``children`` (by dotted path) in its containers of segments."""
     root = _shallow(shell)
     containers: dict[str, nn.Module] = {"": root}
@@ -173,7 +166,7 @@ def _assemble(shell: nn.Module, children: dict[str, _Part]) -> nn.Module:
                 here._modules[name] = fresh
                 containers[key] = fresh
             here = containers[key]
-        here._modules[leaf] = part.module
+        here._modules[leaf] = part.model
     return root
 
 

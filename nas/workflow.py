@@ -11,7 +11,7 @@ from typing import Any
 
 from predictors.costs import PRECISIONS, CostTables
 from predictors.target import Target, load_target
-from search_spaces import SearchSpace, get_space
+from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 
@@ -22,10 +22,9 @@ from .journal import Journal
 from .measure import Candidate, measure
 from .objectives import CandidateCosts
 from .run import DEFAULT_ROOT, Run, file_hash
-from .sampling import get_strategy
 from .search import SearchConfig, accuracy_dict, resume_point, search
 from .supernet import Supernet
-from .train import Engine, TrainConfig, load_supernet, total_steps, train
+from .train import Engine, TrainConfig, check_settings, load_supernet, total_steps, train
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -48,11 +47,12 @@ def train_supernet(
         UsageError: the directory holds a run with other settings.
         UserError: unusable data, or the directory is in use.
     """
-    get_strategy(config.strategy, get_space(config.space))
+    check_settings(config)
     if run.exists:
         _same_settings(run, config)
-        if run.supernet.exists():
-            return run.read()
+        content = run.read()
+        if content["complete"] and run.supernet.exists() and file_hash(run.supernet) == content["weights"]:
+            return content
     dataset = data.open_dataset(config.source, config.seed, config.root)
     for warning in dataset.warnings:
         report({"warning": warning})
@@ -115,7 +115,10 @@ def open_trained(run: Run, source: str | None = None) -> Trained:
         UserError: not trained to the end, or the data set is not the one it was trained on.
     """
     content = run.read()
-    config = TrainConfig(**content["config"])
+    try:
+        config = TrainConfig(**content["config"])
+    except TypeError as error:
+        raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
     net = load_supernet(run)
     dataset = data.open_dataset(source or config.source, config.seed, config.root)
     _same_data(run, dataset)
@@ -187,9 +190,9 @@ def pick_member(result: dict[str, Any], name: str) -> dict[str, Any]:
     if not front:
         raise UserError("the front of this search is empty")
     if name == "best":
-        return max(front, key=lambda m: m["accuracy"]["value"])  # type: ignore[no-any-return]
+        return max(front, key=lambda m: m["accuracy"]["value"])
     if name in ("fastest", "smallest"):
-        return min(front, key=lambda m: m["latency_ms" if name == "fastest" else "size_bytes"])  # type: ignore[no-any-return]
+        return min(front, key=lambda m: m["latency_ms" if name == "fastest" else "size_bytes"])
     found = [m for m in front if m["id"].startswith(name)]
     if len(found) != 1:
         raise UsageError(f"candidate '{name}' is not on the front; there are: {', '.join(m['id'] for m in front)}")

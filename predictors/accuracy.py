@@ -33,7 +33,8 @@ def gene_features(space: SearchSpace, vectors: Vectors) -> Floats:
     """Genes ``[n, genes]`` on [-1, 1], absent ones 0, scaled so that a typical squared norm is 1."""
     span = np.maximum(space.cardinality - 1, 1)
     scaled = np.where(space.active(vectors), 2.0 * vectors / span - 1.0, 0.0)
-    return scaled / np.sqrt(max(len(space.genes), 1) / 2.0)
+    features: Floats = scaled / np.sqrt(max(len(space.genes), 1) / 2.0)
+    return features
 
 
 def physics_features(features: Floats) -> Floats:
@@ -145,11 +146,13 @@ def _objective(theta: Floats, parts: _Parts, y: Floats) -> tuple[float, Floats]:
 
 def _squared(a: Floats, b: Floats) -> Floats:
     """Squared distances ``[len(a), len(b)]``."""
-    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0.0)
+    squared: Floats = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0.0)
+    return squared
 
 
 def _kernel(theta: Floats, g1: Floats, p1: Floats, g2: Floats, p2: Floats) -> Floats:
     s1, s2, s3 = np.exp(2 * theta[:3])
     l1, l2 = np.exp(2 * theta[3:5])
     distance = _squared(g1, g2) / l1 + _squared(p1, p2) / l2
-    return s1 * (g1 @ g2.T) + s2 * (p1 @ p2.T) + s3 * np.exp(-0.5 * distance)
+    kernel: Floats = s1 * (g1 @ g2.T) + s2 * (p1 @ p2.T) + s3 * np.exp(-0.5 * distance)
+    return kernel

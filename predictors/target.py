@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "targets"
 LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
 _TEXTS = ("name", "description", "runtime", "default_precision")
+MODELS = ("onnx", "onnx-uint8")
+"""Forms of the exported file: int8 activations (ARM, OpenVINO), or uint8 (onnxruntime on x86 runs those faster)."""
 _MEMORY = ("ram_bytes", "flash_bytes")
 
 
@@ -53,7 +55,7 @@ class Target:
             or ``uncalibrated``.
         sources: by precision, where its constants come from.
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
-        model: form to export; None: the exporter's default.
+        model: form to export, one of :data:`MODELS`; None: ``onnx``.
     """
 
     name: str
@@ -160,6 +162,8 @@ def _problems(data: dict[str, Any], coefficients: tuple[str, ...]) -> list[str]:
     problems = _unknown("", data, (*_TEXTS, "model", "memory", "latency"))
     for key in (*_TEXTS, *(("model",) if "model" in data else ())):
         problems += _text("", data, key)
+    if isinstance(data.get("model"), str) and data["model"] not in MODELS:
+        problems.append(f"model = {_show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
     memory = data.get("memory", {})
     if isinstance(memory, dict):
         problems += _unknown("memory.", memory, _MEMORY)

@@ -59,7 +59,8 @@ def trace(model: nn.Module, in_chans: int, resolution: int) -> list[Op]:
     tracer = _tracer()
     with torch.no_grad(), _paths(model, tracer), tracer:
         model(torch.empty(1, in_chans, resolution, resolution, device="meta"))
-    return tracer.finish()
+    ops: list[Op] = tracer.finish()
+    return ops
 
 
 @contextmanager
@@ -84,7 +85,6 @@ def _paths(model: nn.Module, tracer: Any) -> Iterator[None]:
 
 def _tracer() -> Any:
     import torch
-    import torch.nn.functional as F
     from torch.overrides import TorchFunctionMode
 
     inplace_names = {"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "batch_norm", "dropout", "identity"}
@@ -216,5 +216,4 @@ def _tracer() -> Any:
                     live[i] += self.elements[number]
             return [replace(op, live=live[i]) for i, (op, _, _) in enumerate(self.notes)]
 
-    del F
     return Tracer()

@@ -155,7 +155,7 @@ class SearchSpace:
     def neighbours(self, architecture: Architecture) -> list[Architecture]:
         """All distinct architectures that differ in the choice of exactly one active gene."""
         vector = self.encode(architecture)
-        found = {}
+        found: dict[Architecture, None] = {}
         for column in np.flatnonzero(self.active(vector[None])[0]):
             for choice in range(self.cardinality[column]):
                 if choice != vector[column]:

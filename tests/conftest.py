@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_runs import empty, finished, here  # noqa: F401  (fixtures)
 from PIL import Image
 
 PhotoFolder = Callable[..., Path]

@@ -87,4 +87,3 @@ def run_file(path: Path, dataset: data.Dataset, split: str, resolution: int) -> 
         return torch.from_numpy(session(images.contiguous().numpy()))
 
     return accuracy(run, data.eval_batches(dataset, split, resolution, EVALUATION_BATCH))
-

@@ -10,13 +10,13 @@ _KERNELS = (3, 5, 7)
 TINY = SearchSpace(
     "mbv3-tiny",
     MobileNetV3Family(
-        resolutions=(20, 24, 28),
-        stem=16,
-        first_stride=1,
+        resolutions=(24, 28),
+        stem=8,
+        first_stride=2,
         stages=(
-            Stage((16, 24), (1, 2), (3, 5), (2, 3, 4), stride=2, act="re"),
-            Stage((24, 32, 40), (1, 2, 3), (3, 5), (2, 3, 4), stride=2, se=0.25, act="re"),
-            Stage((40, 56), (1, 2), (3, 5), (2, 3, 4), stride=1, se=0.25),
+            Stage((16, 24), (1, 2), (3, 5), (2, 3, 4), stride=1, act="re"),
+            Stage((24, 32), (1, 2), (3, 5), (2, 3, 4), stride=2, se=0.25, act="re"),
+            Stage((32, 48), (1, 2), (3, 5), (2, 3, 4), stride=1, se=0.25),
         ),
         last=128,
         features=160,

@@ -1,0 +1,343 @@
+"""Work that is stopped or killed goes on, and ends with the same numbers as work that never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import PhotoFolder
+
+from nas import data, train
+from nas.evaluate import Accuracy
+from nas.files import load_tensors
+from nas.journal import Journal
+from nas.measure import Candidate
+from nas.objectives import Bounds, CandidateCosts
+from nas.run import Run
+from nas.search import SearchConfig, resume_point, search
+from nas.train import Engine, Interrupted, TrainConfig
+from nas.workflow import train_supernet
+from predictors.costs import CostTables
+from predictors.target import load_target
+from search_spaces import get_space
+
+SPACE = get_space("mbv3-tiny")
+ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends in the middle, saving nothing."""
+
+
+@pytest.fixture
+def photos(photo_folder: PhotoFolder) -> Path:
+    """57 training images: 14 steps of 4 an epoch."""
+    return photo_folder({"apple": 26, "pear": 25, "plum": 25}, size=(28, 28))
+
+
+def _config(photos: Path, **more: Any) -> TrainConfig:
+    return TrainConfig(source=str(photos), epochs=1, batch_size=4, **more)
+
+
+def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = []
+    train_supernet(run, config, engine, reports.append)
+    return reports
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """``at_step(k, act)`` calls ``act`` when the batch of step k is fetched."""
+    real = data.train_batches
+    acts: dict[int, Callable[[], None]] = {}
+
+    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
+        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
+            if step in acts:
+                acts.pop(step)()
+            yield batch
+
+    monkeypatch.setattr(train.data, "train_batches", batches)
+    return acts.__setitem__
+
+
+def _interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _kill() -> None:
+    raise Killed
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
+
+
+def _assert_same(run: Run, other: Run) -> None:
+    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert _metrics(run) == _metrics(other)
+    content, expected = run.read(), other.read()
+    assert content["complete"]
+    assert content == expected
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("strategy", ["random", "sandwich"])
+def test_stopped_three_times_or_never_is_the_same(
+    photos: Path, tmp_path: Path, at_step: Any, strategy: str, ema: float, optimizer: str
+) -> None:
+    lr = 0.1 if optimizer == "nesterov" else 0.003
+    config = _config(photos, strategy=strategy, ema=ema, optimizer=optimizer, lr=lr)
+    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
+    _train(straight, config)
+    for step in (2, 3, 9):
+        at_step(step, _interrupt)
+        with pytest.raises(Interrupted):
+            _train(stopped, config)
+        assert not stopped.supernet.exists()
+    _train(stopped, config)
+    _assert_same(stopped, straight)
+
+
+def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Path, at_step: Any) -> None:
+    config = _config(photos, augment="strong")
+    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
+    _train(straight, config)
+    at_step(5, _interrupt)
+    with pytest.raises(Interrupted):
+        _train(stopped, config)
+    _train(stopped, config, replace(ENGINE, workers=1, save_seconds=0.0))
+    _assert_same(stopped, straight)
+
+
+@pytest.mark.parametrize("step", [0, 1, 13], ids=["first", "second", "last"])
+def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_step: Any, step: int) -> None:
+    config = _config(photos)
+    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
+    _train(straight, config)
+    at_step(step, _interrupt)
+    with pytest.raises(Interrupted):
+        _train(stopped, config)
+    _train(stopped, config)
+    _assert_same(stopped, straight)
+
+
+def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tmp_path: Path, at_step: Any) -> None:
+    """Lines that ``metrics.jsonl`` is ahead of the checkpoint are not there twice; a half line is dropped."""
+    config = replace(_config(photos), epochs=2)  # 28 steps: a loss at 20, an evaluation at 14
+    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
+    _train(straight, config)
+    at_step(10, _interrupt)
+    with pytest.raises(Interrupted):
+        _train(killed, config)
+    at_step(22, _kill)
+    with pytest.raises(Killed):
+        _train(killed, config)
+    assert [line["step"] for line in _metrics(killed)] == [14, 20]
+    with open(killed.metrics, "a") as file:
+        file.write('{"step": 9, "ste')
+    _train(killed, config)
+    _assert_same(killed, straight)
+    assert len(_metrics(killed)) == 4
+
+
+def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_step: Any) -> None:
+    config = _config(photos, ema=0.9)
+    straight, damaged = Run(tmp_path / "straight"), Run(tmp_path / "damaged")
+    _train(straight, config)
+    for step in (4, 8):
+        at_step(step, _interrupt)
+        with pytest.raises(Interrupted):
+            _train(damaged, config)
+    damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-1000])
+    reports = _train(damaged, config)
+    warnings = [entry["warning"] for entry in reports if "warning" in entry]
+    assert len(warnings) == 1
+    assert "is damaged" in warnings[0]
+    assert "step 5" in warnings[0]
+    _assert_same(damaged, straight)
+
+
+@pytest.mark.parametrize("moment", ["before the weights", "before it is marked complete"])
+def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    config = _config(photos)
+    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
+    _train(straight, config)
+    real = train._finish
+
+    def finish(*arguments: Any) -> None:
+        if moment == "before it is marked complete":
+            real(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_finish", finish)
+        with pytest.raises(Killed):
+            _train(killed, config)
+    assert not killed.read()["complete"]
+    _train(killed, config)
+    _assert_same(killed, straight)
+    before = killed.supernet.stat().st_mtime_ns
+    assert _train(killed, config) == []  # a finished run is left alone
+    assert killed.supernet.stat().st_mtime_ns == before
+
+
+# Whole processes
+
+NAS = [sys.executable, "-c", "import cli; cli.main()"]
+
+
+def _start(words: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*NAS, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def _wait_for(process: subprocess.Popen[str], path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()[1] if process.poll() is not None else "not in time"
+
+
+def _words(photos: Path, run: Run) -> list[str]:
+    return [
+        "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "1", "--batch-size", "4",
+        "--workers", "1", "--save-seconds", "0", "--quiet",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) -> None:
+    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "with a space")
+    _train(straight, replace(_config(photos), epochs=1), replace(ENGINE, evaluations=10))
+    process = _start(_words(photos, stopped))
+    _wait_for(process, stopped.checkpoint)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    (line,) = [line for line in error.splitlines() if "To resume: " in line]
+    assert "Traceback" not in error
+    assert not stopped.supernet.exists()
+    name, *words = shlex.split(line.split("To resume: ")[1])
+    assert name == "nas"
+    again = _start(words)
+    error = again.communicate(timeout=60)[1]
+    assert again.returncode == 0, error
+    _assert_same(stopped, straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_group", [True, False], ids=["with its workers", "alone"])
+def test_kill_9(photos: Path, tmp_path: Path, whole_group: bool) -> None:
+    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
+    _train(straight, _config(photos), replace(ENGINE, evaluations=10))
+    process = _start(_words(photos, killed))
+    _wait_for(process, killed.checkpoint)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+    assert not killed.supernet.exists()
+    again = _start(_words(photos, killed))  # at once: workers of the killed one may still be there
+    error = again.communicate(timeout=90)[1]
+    assert again.returncode == 0, error
+    _assert_same(killed, straight)
+    assert not list(killed.path.glob(".*.tmp"))
+
+
+# Search
+
+
+@pytest.fixture(scope="module")
+def costs() -> CandidateCosts:
+    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+
+
+class Table:
+    """Accuracies of a made-up supernet, which count their look-ups and can be killed after some."""
+
+    def __init__(self) -> None:
+        self.effect = np.random.default_rng(1).uniform(0, 0.01, len(SPACE.genes))
+        self.searched: list[Candidate] = []
+        self.left: float = np.inf
+
+    def __call__(self, candidate: Candidate, split: str) -> Accuracy:
+        if self.left <= 0:
+            raise Killed
+        self.left -= 1
+        if split == "search":
+            self.searched.append(candidate)
+        vector = SPACE.encode(candidate.architecture)
+        return Accuracy(int(5000 * (0.6 + vector @ self.effect)), 5000)
+
+
+def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table) -> dict[str, Any]:
+    journal = Journal(path / "journal.log", SPACE, "weights")
+    config = resume_point(path / "plan.json", config, journal)
+    return search(costs, config, journal, table, lambda entry: None)
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(latency_ms=1.5)], ids=["free", "bounded"])
+def test_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path, bounds: Bounds) -> None:
+    """Killed after every fifth measurement or so: the same result, and nothing is measured twice."""
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+    config = SearchConfig("cortex-a72", "int8", 24, bounds)
+    table = Table()
+    expected = _search(costs, tmp_path / "straight", config, table)
+    interrupted, kills = Table(), 0
+    while True:
+        interrupted.left = 5 + kills % 3
+        before = len(interrupted.searched)
+        try:
+            found = _search(costs, tmp_path / "killed", config, interrupted)
+            break
+        except Killed:
+            kills += 1
+            assert len(Journal(tmp_path / "killed" / "journal.log", SPACE, "weights")) == len(interrupted.searched)
+            if len(interrupted.searched) == before:
+                interrupted.left = np.inf  # all is searched; what is left is the test split, remembered elsewhere
+                found = _search(costs, tmp_path / "killed", config, interrupted)
+                break
+    assert kills > 3
+    assert found == expected
+    assert interrupted.searched == table.searched
+    assert len(set(interrupted.searched)) == len(interrupted.searched)
+
+
+def test_search_killed_at_every_measurement_of_the_second_search(costs: CandidateCosts, tmp_path: Path) -> None:
+    """A search that starts from an earlier one's measurements goes on from those, not from what it added itself."""
+    config = SearchConfig("cortex-a72", "int8", 8, Bounds(latency_ms=1.5))
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+        _search(costs, tmp_path / name, SearchConfig("host", "int8", 8), Table())
+        (tmp_path / name / "plan.json").unlink()
+    table, interrupted = Table(), Table()
+    expected = _search(costs, tmp_path / "straight", config, table)
+    for _ in table.searched:
+        interrupted.left = 1
+        with pytest.raises(Killed):
+            _search(costs, tmp_path / "killed", config, interrupted)
+    interrupted.left = np.inf
+    assert _search(costs, tmp_path / "killed", config, interrupted) == expected
+    assert interrupted.searched == table.searched
