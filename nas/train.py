@@ -67,7 +67,7 @@ class TrainConfig:
     root: str | None = None
     seed: int = 0
     strategy: str = "random"
-    epochs: float = 24
+    epochs: float = 20
     batch_size: int = 64
     optimizer: str = "nesterov"
     lr: float = 0.1

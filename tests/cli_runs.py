@@ -39,7 +39,7 @@ class Result:
         lines = self.err.strip().splitlines()
         assert 1 <= len(lines) <= 2, self.err
         assert lines[0].startswith("error: "), self.err
-        assert not re.search(r"Traceback|this is a bug", self.err), self.err, self.err
+        assert not re.search(r"Traceback|this is a bug", self.err), self.err
         return self.err
 
     @property

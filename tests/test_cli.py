@@ -9,22 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cli_runs import (CLASSES, SEARCH, TRAIN, Result, content, edit_json, half, invoke, train_words, unfinish, write_photos)
-    CLASSES,
-    SEARCH,
-    TRAIN,
-    Result,
-    content,
-    edit_json,
-    empty,
-    finished,
-    half,
-    here,
-    invoke,
-    train_words,
-    unfinish,
-    write_photos,
-)  # fmt: skip
+from cli_runs import CLASSES, SEARCH, TRAIN, content, edit_json, half, invoke, train_words, unfinish, write_photos
 
 import cli
 from nas.run import Run

@@ -15,22 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from cli_runs import (CLASSES, SEARCH, TRAIN, Result, content, edit_json, half, invoke, train_words, unfinish, write_photos)
-    CLASSES,
-    SEARCH,
-    TRAIN,
-    Result,
-    content,
-    edit_json,
-    empty,
-    finished,
-    half,
-    here,
-    invoke,
-    train_words,
-    unfinish,
-    write_photos,
-)  # fmt: skip
+from cli_runs import SEARCH, TRAIN, content, half, invoke, train_words, unfinish
 
 import nas.export.onnx
 import nas.files
@@ -87,7 +72,9 @@ def test_a_damaged_supernet(here: Path, finished: Path) -> None:
     assert invoke("evaluate", "best", "--run", "run", "--split", "search").code == 0
 
 
-@pytest.mark.parametrize("text", ['{"config": {"spa', "[]", "{}", '{"config": {"colour": 1}, "data": {}, "complete": true}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ['{"config": {"spa', "[]", "{}", '{"config": {"colour": 1}, "data": {}, "complete": true}', "\xff"]
+)
 def test_a_damaged_run_json(here: Path, finished: Path, text: str) -> None:
     (here / "run" / "run.json").write_bytes(text.encode("latin-1"))
     commands = [("search", "--run", "run"), ("export", "--run", "run"), ("evaluate", "best", "--run", "run")]

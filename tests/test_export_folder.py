@@ -12,22 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cli_runs import (CLASSES, SEARCH, TRAIN, Result, content, edit_json, half, invoke, train_words, unfinish, write_photos)
-    CLASSES,
-    SEARCH,
-    TRAIN,
-    Result,
-    content,
-    edit_json,
-    empty,
-    finished,
-    half,
-    here,
-    invoke,
-    train_words,
-    unfinish,
-    write_photos,
-)  # fmt: skip
+from cli_runs import invoke
 
 import nas.export.onnx
 import nas.files

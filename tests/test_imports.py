@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("search_spaces", "predictors", "nas", "cli")  # each may import itself and those before it
-FILES = sorted(p for room in ROOMS[:3] for p in (ROOT / room).rglob("*.py")) + [ROOT / "cli.py"]
+FILES = [*sorted(p for room in ROOMS[:3] for p in (ROOT / room).rglob("*.py")), ROOT / "cli.py"]
 HEAVY = ("torch", "timm", "torchvision", "optuna", "pymoo", "scipy", "onnx", "onnxruntime", "rich.table")
 MAX_LINES = 600
 
@@ -117,26 +117,17 @@ def test_torchvision_is_mended_only_where_it_must_be(
 import sys
 from importlib.machinery import PathFinder
 
-class First:
-    "Finds these packages in the folder of the test, and never elsewhere."
+class Only:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.split(".")[0] not in ("torchvision", "timm"):
-            return None
-        found = PathFinder.find_spec(name, path or [{str(tmp_path)!r}])
-        if found is None and name == "torchvision":
-            hidden.append(name)
-        return found
+        if name.split(".")[0] in ("torchvision", "timm"):
+            path = path or [{str(tmp_path)!r}]
+        return PathFinder.find_spec(name, path, target)
 
-hidden = []
-sys.meta_path.insert(0, First)
-if {torchvision is None}:
-    sys.meta_path[1:] = [f for f in sys.meta_path[1:] if f is not PathFinder] + [Except := type("Except", (), {{
-        "find_spec": staticmethod(lambda name, path=None, target=None: None if name == "torchvision"
-                                  else PathFinder.find_spec(name, path, target))}})]
+sys.meta_path = [Only if finder is PathFinder else finder for finder in sys.meta_path]
 try:
     from search_spaces import timm_compat
-except RuntimeError as error:
+except RuntimeError:
     print("RuntimeError")
 else:
     print(bool(timm_compat._keep_alive))

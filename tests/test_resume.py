@@ -43,12 +43,12 @@ class Killed(BaseException):
 
 @pytest.fixture
 def photos(photo_folder: PhotoFolder) -> Path:
-    """57 training images: 14 steps of 4 an epoch."""
-    return photo_folder({"apple": 26, "pear": 25, "plum": 25}, size=(28, 28))
+    """32 training images: 8 steps of 4 an epoch."""
+    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 def _config(photos: Path, **more: Any) -> TrainConfig:
-    return TrainConfig(source=str(photos), epochs=1, batch_size=4, **more)
+    return TrainConfig(source=str(photos), epochs=1.0, batch_size=4, **more)
 
 
 def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def test_stopped_three_times_or_never_is_the_same(
     config = _config(photos, strategy=strategy, ema=ema, optimizer=optimizer, lr=lr)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     _train(straight, config)
-    for step in (2, 3, 9):
+    for step in (2, 3, 6):
         at_step(step, _interrupt)
         with pytest.raises(Interrupted):
             _train(stopped, config)
@@ -127,7 +127,7 @@ def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Pa
     _assert_same(stopped, straight)
 
 
-@pytest.mark.parametrize("step", [0, 1, 13], ids=["first", "second", "last"])
+@pytest.mark.parametrize("step", [0, 7], ids=["first", "last"])
 def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_step: Any, step: int) -> None:
     config = _config(photos)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
@@ -141,7 +141,7 @@ def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_step: Any, step: i
 
 def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tmp_path: Path, at_step: Any) -> None:
     """Lines that ``metrics.jsonl`` is ahead of the checkpoint are not there twice; a half line is dropped."""
-    config = replace(_config(photos), epochs=2)  # 28 steps: a loss at 20, an evaluation at 14
+    config = replace(_config(photos), epochs=3.0)  # 24 steps: a loss at 20, an evaluation at 12
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
     _train(straight, config)
     at_step(10, _interrupt)
@@ -150,7 +150,7 @@ def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tm
     at_step(22, _kill)
     with pytest.raises(Killed):
         _train(killed, config)
-    assert [line["step"] for line in _metrics(killed)] == [14, 20]
+    assert [line["step"] for line in _metrics(killed)] == [12, 20]
     with open(killed.metrics, "a") as file:
         file.write('{"step": 9, "ste')
     _train(killed, config)
@@ -162,7 +162,7 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_s
     config = _config(photos, ema=0.9)
     straight, damaged = Run(tmp_path / "straight"), Run(tmp_path / "damaged")
     _train(straight, config)
-    for step in (4, 8):
+    for step in (3, 5):
         at_step(step, _interrupt)
         with pytest.raises(Interrupted):
             _train(damaged, config)
@@ -171,7 +171,7 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_s
     warnings = [entry["warning"] for entry in reports if "warning" in entry]
     assert len(warnings) == 1
     assert "is damaged" in warnings[0]
-    assert "step 5" in warnings[0]
+    assert "step 4" in warnings[0]
     _assert_same(damaged, straight)
 
 
@@ -228,7 +228,7 @@ def _words(photos: Path, run: Run) -> list[str]:
 
 def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) -> None:
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "with a space")
-    _train(straight, replace(_config(photos), epochs=1), replace(ENGINE, evaluations=10))
+    _train(straight, _config(photos), replace(ENGINE, evaluations=10))
     process = _start(_words(photos, stopped))
     _wait_for(process, stopped.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
@@ -302,7 +302,7 @@ def test_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path, bo
     """Killed after every fifth measurement or so: the same result, and nothing is measured twice."""
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
-    config = SearchConfig("cortex-a72", "int8", 24, bounds)
+    config = SearchConfig("cortex-a72", "int8", 18, bounds)
     table = Table()
     expected = _search(costs, tmp_path / "straight", config, table)
     interrupted, kills = Table(), 0
@@ -325,7 +325,7 @@ def test_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path, bo
     assert len(set(interrupted.searched)) == len(interrupted.searched)
 
 
-def test_search_killed_at_every_measurement_of_the_second_search(costs: CandidateCosts, tmp_path: Path) -> None:
+def test_a_second_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path) -> None:
     """A search that starts from an earlier one's measurements goes on from those, not from what it added itself."""
     config = SearchConfig("cortex-a72", "int8", 8, Bounds(latency_ms=1.5))
     for name in ("straight", "killed"):
@@ -334,8 +334,8 @@ def test_search_killed_at_every_measurement_of_the_second_search(costs: Candidat
         (tmp_path / name / "plan.json").unlink()
     table, interrupted = Table(), Table()
     expected = _search(costs, tmp_path / "straight", config, table)
-    for _ in table.searched:
-        interrupted.left = 1
+    for _ in table.searched[::4]:
+        interrupted.left = 3
         with pytest.raises(Killed):
             _search(costs, tmp_path / "killed", config, interrupted)
     interrupted.left = np.inf

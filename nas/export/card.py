@@ -24,8 +24,8 @@ def model_card(facts: dict[str, Any]) -> str:
     latency = facts["target"]
     return f"""# {facts["candidate"]}
 
-A {facts["precision"]} image classifier with {len(facts["classes"])} classes, {size[0]} x {size[1]} x {size[2]} input,
-found in the supernet space `{facts["architecture"]["space"]}` for the target `{latency["name"]}`.
+Image classifier, {facts["precision"]}, {len(facts["classes"])} classes, input {size[0]} x {size[1]} x {size[2]}, found
+in the supernet space `{facts["architecture"]["space"]}` for the target `{latency["name"]}`.
 
 | what was run | split | accuracy | 95 % interval | images |
 |---|---|---|---|---|

@@ -1,0 +1,66 @@
+"""Data sets by timm's own names."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nas import data, data_timm
+from search_spaces.errors import UserError
+from search_spaces.timm_compat import timm
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("hfds/cifar10", "datasets"), ("wds/x", "webdataset"), ("tfds/mnist", "tensorflow-datasets")]
+)
+def test_missing_packages_are_named(name: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=f"pip install {package}"):
+        data.open_dataset(name, 0, str(tmp_path))
+
+
+def test_timm_names_without_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs root"):
+        data.open_dataset("torch/cifar10", 0)
+    with pytest.raises(UserError, match=r"cannot open 'torch/cifar10' \(train\).*not found"):
+        data.open_dataset("torch/cifar10", 0, str(tmp_path))
+    with pytest.raises(UserError, match="Unknown torchvision dataset cifar11"):
+        data.open_dataset("torch/cifar11", 0, str(tmp_path))
+
+
+def test_streams_are_read_into_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stream(name: str, split: str, **_: object) -> list[tuple[Image.Image, int]]:
+        if split == "validation":
+            raise ValueError("no such split")
+        return [(Image.new("RGB", (8, 6), (i, 0, 0)), i % 2) for i in range(20 if split == "train" else 6)]
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    monkeypatch.setattr(timm.data, "create_dataset", stream)
+    dataset = data.open_dataset("tfds/toy", 0, str(tmp_path))
+    assert dataset.info.counts == {"train": 16, "search": 4, "test": 6}
+    assert dataset.info.classes == ("0", "1")
+    assert dataset.image(20).getpixel((0, 0)) == (0, 0, 0)
+    monkeypatch.setattr(data_timm, "MEMORY_BYTES", 1000)
+    with pytest.raises(UserError, match="only streams"):
+        data.open_dataset("tfds/toy", 0, str(tmp_path))
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_torchvision_data_set_by_timm_name(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for packed in DEBIAN.glob("*.gz"):
+        with gzip.open(packed) as source, (raw / packed.stem).open("wb") as target:
+            shutil.copyfileobj(source, target)
+    dataset = data.open_dataset("torch/fashion_mnist", 0, str(tmp_path))
+    assert dataset.info.counts == {"train": 55_000, "search": 5_000, "test": 10_000}
+    assert dataset.info.in_chans == 1
+    assert dataset.info.classes[9] == "Ankle boot"
+    assert sorted(dataset.splits["test"]) == list(range(60_000, 70_000))
+    assert next(data.eval_batches(dataset, "test", 28, 4))[0].shape == (4, 1, 28, 28)
