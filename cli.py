@@ -71,6 +71,7 @@ def train_supernet(
     strategy: Annotated[str, typer.Option(help="Which subnets a step trains: random or sandwich.")] = "random",
     optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
     lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 0.1,
+    schedule: Annotated[str, typer.Option(help="cosine or poly.")] = "cosine",
     momentum: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
     weight_decay: Annotated[float, typer.Option(min=0.0)] = 3e-5,
     warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps that warm up.")] = 0.05,
@@ -95,8 +96,10 @@ def train_supernet(
     from nas.workflow import train_supernet as work
 
     settings = TrainConfig(
-        space, data if data == "embedded" else _absolute(data), data_root, seed, strategy, epochs, batch_size,
-        optimizer, lr, momentum, weight_decay, warmup, label_smoothing, clip_norm, ema, augment,
+        space=space, source=data if data == "embedded" else _absolute(data), root=data_root, seed=seed,
+        strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr, schedule=schedule,
+        momentum=momentum, weight_decay=weight_decay, warmup=warmup, label_smoothing=label_smoothing,
+        clip_norm=clip_norm, ema=ema, augment=augment,
     )  # fmt: skip
     run = Run(out) if out else default_run(settings)
     chosen, workers = _resources(device, workers)

@@ -4,8 +4,8 @@
 
 Each of the jobs (training without and with a weight average, search) is run once undisturbed; then the same commands
 are run in other directories and ended with SIGKILL, half of the times with their data loading processes and half of the
-times without, at moments drawn uniformly from the time between half of their start-up and two average shares of the
-work later; and started again, until ``--kills`` kills have struck and the job ends by itself. A job that ends before
+times without, at moments drawn uniformly from the time between most of their start-up and two average shares of the
+work later (more where kills strike before anything new is saved); and started again, until ``--kills`` kills have struck and the job ends by itself. A job that ends before
 is checked and begun anew in a fresh directory. Then must hold:
 
 * training: the weights of the supernet are bit for bit those of the undisturbed run, ``metrics.jsonl`` is equal but
@@ -98,9 +98,10 @@ def undisturbed(words: list[str], begun: Callable[[], bool], log: Path) -> tuple
     return saved, time.monotonic() - began
 
 
-def disturbed(words: list[str], window: tuple[float, float], kills: int, after: Callable[[], None], log: Path,
+def disturbed(words: list[str], window: tuple[float, float], kills: int, after: Callable[[], bool], log: Path,
               tally: Tally, rng: random.Random) -> None:  # fmt: skip
-    """Run a command until it ends by itself, killing it up to ``kills`` times; ``after`` looks at what is left."""
+    """Run a command until it ends by itself, killing it up to ``kills`` times; ``after`` looks at what is left, and
+    says whether there was progress."""
     low, high = window
     before = tally.kills
     while True:
@@ -119,15 +120,15 @@ def disturbed(words: list[str], window: tuple[float, float], kills: int, after: 
             process.wait()
             tally.kills += 1
             tally.found["main process alone" if alone else "whole group"] += 1
-            after()
+            high = max(low + 0.3, high * (0.9 if after() else 1.15))
             continue
         tally.expect(process.returncode == 0, f"exit code {process.returncode}: {log.read_text()[-600:]}")
         return
 
 
 def window(saved: float, seconds: float, kills: int) -> tuple[float, float]:
-    """From half of the start-up to two average shares of the work after it, so that a job outlasts its kills."""
-    return saved / 2, saved + max(0.3, 2.0 * (seconds - saved) / max(1, kills))
+    """From most of the start-up to two average shares of the work after it, so that a job outlasts its kills."""
+    return 0.8 * saved, saved + max(0.3, 2.0 * (seconds - saved) / max(1, kills))
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def stress_training(root: Path, name: str, flags: list[str], kills: int, rng: ra
         run = root / f"{name}-{tally.rounds}"
         steps = [-1]
 
-        def after(run: Path = run, steps: list[int] = steps) -> None:
+        def after(run: Path = run, steps: list[int] = steps) -> bool:
             steps.append(step(run))
             tally.expect(steps[-1] >= steps[-2], f"{run}: the checkpoint went back from {steps[-2]} to {steps[-1]}")
             tally.found["before any checkpoint"] += steps[-1] < 0
@@ -166,6 +167,7 @@ def stress_training(root: Path, name: str, flags: list[str], kills: int, rng: ra
             tally.found["checkpoint not renamed yet"] += (run / "checkpoint.new.safetensors").exists()
             tally.found["metrics ahead of the checkpoint"] += _ahead(run, steps[-1])
             tally.found["all steps done, not finished"] += (run / "supernet.safetensors").exists()
+            return steps[-1] > steps[-2]
 
         left = kills - tally.kills
         disturbed([*words, "--out", str(run)], window(saved, seconds, left), left, after, log, tally, rng)
@@ -204,14 +206,16 @@ def stress_search(root: Path, trained: Path, measurements: int, kills: int, rng:
         run = _copy(trained, root / f"search-{tally.rounds}")
         seen: list[tuple[str, int]] = []
 
-        def check(run: Path = run, seen: list[tuple[str, int]] = seen) -> None:
+        def check(run: Path = run, seen: list[tuple[str, int]] = seen) -> bool:
             now = measured(run)
             tally.expect(now[: len(seen)] == seen, f"{run}: a measurement was lost")
             tally.expect(len({a for a, _ in now}) == len(now), f"{run}: an architecture was measured twice")
             tally.found["before any measurement"] += not now
-            tally.found["no progress since the last kill"] += len(now) == len(seen)
+            progress = len(now) > len(seen)
+            tally.found["no progress since the last kill"] += not progress
             tally.found["measured all, not finished"] += len(now) == len(measured(straight))
             seen[:] = now
+            return progress
 
         left = kills - tally.kills
         disturbed([*words, str(run)], window(saved, seconds, left), left, check, log, tally, rng)
@@ -243,8 +247,8 @@ def main() -> None:
     root.mkdir(parents=True, exist_ok=True)
     write_photos(root / "photos")
     rng = random.Random(given.seed)
-    plain = ["--epochs", "12", "--save-seconds", "0.5"]
-    average = ["--epochs", "4", "--save-seconds", "0", "--strategy", "sandwich", "--ema", "0.95"]
+    plain = ["--epochs", "30", "--save-seconds", "0.5"]
+    average = ["--epochs", "6", "--save-seconds", "0", "--strategy", "sandwich", "--ema", "0.95"]
     console = Console()
     table = Table("job", "kills", "finished", "failures", "the kills found", title=f"SIGKILL, seed {given.seed}")
     failures = []

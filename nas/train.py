@@ -35,6 +35,7 @@ from .supernet import Supernet
 
 Report = Callable[[dict[str, Any]], None]
 
+SCHEDULES = ("cosine", "poly")
 _SHORT_RUN = 50  # epochs
 
 
@@ -54,7 +55,8 @@ class TrainConfig:
         epochs: passes over the training split.
         batch_size: images a step.
         optimizer: timm's name.
-        lr: peak learning rate, reached after ``warmup`` (share of all steps), then cosine to 1 % of it.
+        lr: peak learning rate, reached after ``warmup`` (share of all steps).
+        schedule: timm's name of the schedule after that, ``cosine`` or ``poly``; it ends at 1 % of ``lr``.
         momentum, weight_decay: none of the latter on norms and biases.
         label_smoothing: of the cross-entropy.
         clip_norm: gradient norm limit.
@@ -71,6 +73,7 @@ class TrainConfig:
     batch_size: int = 64
     optimizer: str = "nesterov"
     lr: float = 0.1
+    schedule: str = "cosine"
     momentum: float = 0.9
     weight_decay: float = 3e-5
     warmup: float = 0.05
@@ -115,6 +118,7 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
         net.model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     steps = total_steps(config, dataset.info.counts["train"])
+    scheduler = _schedule(config, optimizer, steps)
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
     if warning:
@@ -142,8 +146,7 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
         for step, (images, labels) in enumerate(batches, start=start):
             images, labels = images.to(engine.device), labels.to(engine.device)
             torch.manual_seed(_seed(config.seed, step))
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * schedule(step, steps, config.warmup)
+            scheduler.step_update(step)
             optimizer.zero_grad(set_to_none=True)
             loss = _passes(net, strategy.passes(_generator(config.seed, step)), images, labels, config.label_smoothing)
             if not math.isfinite(loss):
@@ -177,6 +180,7 @@ def check_settings(config: TrainConfig) -> None:
     get_strategy(config.strategy, get_space(config.space))
     for kind, name, known in (
         ("optimizer", config.optimizer, timm.optim.list_optimizers()),
+        ("schedule", config.schedule, SCHEDULES),
         ("augmentation", config.augment, data.AUGMENTS),
     ):
         if name not in known:
@@ -204,12 +208,14 @@ def resolve_augment(config: TrainConfig, info: data.DataInfo) -> str:
     return config.augment
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then cosine to 1 %."""
-    warm = max(1, round(steps * warmup))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+def _schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """timm's schedule by step: linear warm-up, then down to 1 % of the peak. It depends on the step alone."""
+    warm = max(1, round(steps * config.warmup))
+    scheduler, _ = timm.scheduler.create_scheduler_v2(
+        optimizer, config.schedule, num_epochs=steps, min_lr=0.01 * config.lr, warmup_epochs=warm,
+        warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
+    )  # fmt: skip
+    return scheduler
 
 
 def load_supernet(run: Run, device: str = "cpu") -> Supernet:

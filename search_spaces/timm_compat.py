@@ -40,5 +40,6 @@ _declare_missing_operators()
 import timm  # noqa: E402
 import timm.data  # noqa: E402
 import timm.optim  # noqa: E402
+import timm.scheduler  # noqa: E402
 
 __all__ = ["timm"]

@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_from_photos_to_an_int8_file(folder: Path) -> None:
     trained = json.loads(
-        nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "6", "--batch-size",
+        nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "20", "--batch-size",
             "32", "--json")
     )  # fmt: skip
     with np.load(DATA) as file:
