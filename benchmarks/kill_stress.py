@@ -4,9 +4,10 @@
 
 Each of the jobs (training without and with a weight average, search) is run once undisturbed; then the same commands
 are run in other directories and ended with SIGKILL, half of the times with their data loading processes and half of the
-times without, at moments drawn uniformly from the time between most of their start-up and two average shares of the
-work later (more where kills strike before anything new is saved); and started again, until ``--kills`` kills have struck and the job ends by itself. A job that ends before
-is checked and begun anew in a fresh directory. Then must hold:
+times without, and started again, until ``--kills`` kills have struck and the job ends by itself. The moments are drawn
+uniformly from the time between most of the start-up and two average shares of the work later, more where kills strike
+before anything new is saved. A job that ends before its kills have struck is checked and begun anew in a fresh
+directory. Then must hold:
 
 * training: the weights of the supernet are bit for bit those of the undisturbed run, ``metrics.jsonl`` is equal but
   for the estimated time left, and the file itself has the same hash;
