@@ -66,7 +66,7 @@ def train_supernet(
     data_root: Annotated[str | None, typer.Option(help="Root folder of a timm data set.", show_default=False)] = None,
     space: Annotated[str, typer.Option(help="Search space; see: nas spaces.")] = "mbv3-tiny",
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 20,
+    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 24,
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
     strategy: Annotated[str, typer.Option(help="Which subnets a step trains: random or sandwich.")] = "random",
     optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",

@@ -69,7 +69,7 @@ class TrainConfig:
     root: str | None = None
     seed: int = 0
     strategy: str = "random"
-    epochs: float = 20
+    epochs: float = 24
     batch_size: int = 64
     optimizer: str = "nesterov"
     lr: float = 0.1
