@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from rich import box
 from rich.console import Console
@@ -13,16 +13,14 @@ OUT = Console()
 ERR = Console(stderr=True)
 
 
-class TrainingProgress:
-    """Shows what the training loop reports."""
+class _Live:
+    """A progress display on stderr, silent where asked."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.progress = _progress("{task.fields[note]}")
-        self.task = self.progress.add_task("training", total=None, note="")
-        self.note = ""
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> Self:
         if not self.quiet:
             self.progress.start()
         return self
@@ -30,6 +28,15 @@ class TrainingProgress:
     def __exit__(self, *_: Any) -> None:
         if not self.quiet:
             self.progress.stop()
+
+
+class TrainingProgress(_Live):
+    """Shows what the training loop reports."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(quiet)
+        self.task = self.progress.add_task("training", total=None, note="")
+        self.note = ""
 
     def __call__(self, entry: dict[str, Any]) -> None:
         if "warning" in entry:
@@ -44,26 +51,16 @@ class TrainingProgress:
             if not self.quiet and not ERR.is_terminal:
                 ERR.print(f"step {entry['step']}/{entry['steps']}: {self.note}")
         elif "loss" in entry:
-            note = f"loss {entry['loss']:.3f}  {self.note}"
+            note = f"epoch {entry['epoch']:.1f}  loss {entry['loss']:.3f}  {self.note}"
             self.progress.update(self.task, completed=entry["step"], total=entry["steps"], note=note)
 
 
-class SearchProgress:
+class SearchProgress(_Live):
     """Shows what the search reports."""
 
     def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.progress = _progress("{task.fields[note]}")
+        super().__init__(quiet)
         self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> SearchProgress:
-        if not self.quiet:
-            self.progress.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if not self.quiet:
-            self.progress.stop()
 
     def __call__(self, entry: dict[str, Any]) -> None:
         bar = "random baseline" if entry["origin"] == "random" else "measuring"

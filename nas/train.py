@@ -157,9 +157,9 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
             done = step + 1
             if done % 20 == 0 or done == steps:
                 speed = (done - start) / (time.monotonic() - began)
-                log.write(
-                    {"step": done, "steps": steps, "loss": round(loss, 4), "eta_s": round((steps - done) / speed)}
-                )
+                epoch = round(config.epochs * done / steps, 2)
+                eta = round((steps - done) / speed)
+                log.write({"step": done, "steps": steps, "epoch": epoch, "loss": round(loss, 4), "eta_s": eta})
             if done in evaluate_at:
                 log.write({"step": done, "steps": steps} | _evaluate(net, average, dataset))
             if stop():
