@@ -110,7 +110,7 @@ def test_torchvision_is_mended_only_where_it_must_be(
     if torchvision is not None:
         (tmp_path / "torchvision").mkdir()
         (tmp_path / "torchvision" / "__init__.py").write_text(torchvision)
-    for name in ("timm", "timm/data", "timm/optim"):  # what imports torchvision in earnest
+    for name in ("timm", "timm/data", "timm/optim", "timm/scheduler"):  # what imports torchvision in earnest
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("" if torchvision is None else "import torchvision")
     code = f"""
