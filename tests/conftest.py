@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from cli_runs import empty, finished, here  # noqa: F401  (fixtures)
 from PIL import Image
 
 PhotoFolder = Callable[..., Path]
+
+# A shell that starts the tests in the background makes them, and every process they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def trained() -> nn.Module:
         vector = space.extremes()[0]
         vector[space.index["s2.depth"]] = 1  # one block with a residual connection around squeeze-and-excitation
         model = space.build(space.decode(vector), CLASSES, 1)
-        steps = 80
+        steps = 200
         optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=steps)
         for step in range(steps):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from predictors.costs import CostTables, architecture_features
 from predictors.latency import COEFFICIENTS, AdditiveLatency, Coefficients
-from predictors.target import FOLDER, LABEL, Target, available_targets, load_target, parse_target, to_toml
+from predictors.target import FOLDER, LABEL, MODELS, Target, available_targets, load_target, parse_target, to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 
@@ -162,7 +162,14 @@ NUMBER = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))
 
 
 @settings(max_examples=40, deadline=None)
-@given(TEXT, TEXT, TEXT, st.lists(NUMBER, min_size=8, max_size=8), st.none() | st.integers(1, 10**9), st.none() | TEXT)
+@given(
+    TEXT,
+    TEXT,
+    TEXT,
+    st.lists(NUMBER, min_size=8, max_size=8),
+    st.none() | st.integers(1, 10**9),
+    st.sampled_from((None, *MODELS)),
+)
 def test_files_round_trip(
     name: str, description: str, source: str, constants: list[float], ram: int | None, model: str | None
 ) -> None:

@@ -16,7 +16,8 @@ TINY = SearchSpace(
         stages=(
             Stage((16, 24), (1, 2), (3, 5), (2, 3, 4), stride=1, act="re"),
             Stage((24, 32), (1, 2), (3, 5), (2, 3, 4), stride=2, se=0.25, act="re"),
-            Stage((32, 48), (1, 2), (3, 5), (2, 3, 4), stride=1, se=0.25),
+            # no width of the stage before: a first block with equal widths would gain a residual connection
+            Stage((40, 56), (1, 2), (3, 5), (2, 3, 4), stride=1, se=0.25),
         ),
         last=128,
         features=160,
