@@ -87,15 +87,16 @@ class CandidateCosts:
         """Best single-gene moves from the smallest network until none lowers ``value``."""
         here: Vectors = self.space.extremes()[0]
         moves = [(g, c) for g in range(len(self.space.genes)) for c in range(self.space.cardinality[g])]
+        least = float(value(here[None])[0])
         while True:
             others = np.repeat(here[None], len(moves), axis=0)
             others[np.arange(len(moves)), [g for g, _ in moves]] = [c for _, c in moves]
             others = self.space.canonical(others)
             values = value(others)
             best = int(values.argmin())
-            if values[best] >= value(here[None])[0]:
+            if values[best] >= least - 1e-9 * abs(least):  # equal but for rounding is no progress
                 return here
-            here = others[best]
+            here, least = others[best], float(values[best])
 
     def sample(self, rng: np.random.Generator, bounds: Bounds, n: int) -> Vectors:
         """Up to ``n`` distinct feasible vectors, uniformly drawn; where few random ones are feasible, the rest comes

@@ -145,3 +145,16 @@ def test_evolution_finds_the_front_of_a_separable_problem() -> None:
     sampled = score(SPACE.sample(rng, 20_000))[0]
     assert objectives[:, 0].min() < sampled[:, 0].min()
     np.testing.assert_array_equal(SPACE.canonical(vectors), vectors)
+
+
+def test_descent_ends_where_rounding_differs(costs: CandidateCosts) -> None:
+    """The same candidate can score differently by a rounding error, alone and among others."""
+    calls = 0
+
+    def noisy(vectors: Vectors) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        assert calls < 100
+        return np.full(len(vectors), 0.7) * (1 + 1e-15 * np.random.default_rng(calls).standard_normal(len(vectors)))
+
+    np.testing.assert_array_equal(costs._descend(noisy), SPACE.extremes()[0])
