@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("NAS_BENCH_DATA", ROOT.parent / "shared" / "data")) / "images" / "clothing10_jpeg64.npz"
-PER_CLASS = {"train": 40, "val": 10, "test": 10}
+PER_CLASS = {"train": 150, "val": 10, "test": 10}
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,7 +35,7 @@ def nas(folder: Path, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``clothing/<split>/<class>/<number>.jpg``, some sixty photos a class."""
+    """A folder with ``clothing/<split>/<class>/<number>.jpg``, some 150 photos a class to train on."""
     out = tmp_path_factory.mktemp("clothing")
     subprocess.run([sys.executable, ROOT / "benchmarks" / "image_folder.py", DATA, out / "clothing"], check=True)
     for split, count in PER_CLASS.items():
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_photos_to_an_int8_file(folder: Path) -> None:
     trained = json.loads(
         nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "20", "--batch-size",
-            "32", "--json")
+            "16", "--lr", "0.05", "--json")
     )  # fmt: skip
     with np.load(DATA) as file:
         assert trained["data"]["classes"] == sorted(str(c) for c in file["classes"])
@@ -69,6 +69,6 @@ def test_from_photos_to_an_int8_file(folder: Path) -> None:
     assert evaluated["value"] == exported[0]["results"][-1]["value"]
 
     # better than guessing, by far more than chance allows
-    assert evaluated["low"] > 0.1
+    assert evaluated["low"] > 0.1, evaluated
     assert (folder / path / "model.safetensors").exists()
     assert (folder / path / "README.md").exists()
