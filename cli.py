@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError, UserError, unknown_name
 
 app = typer.Typer(
     name="nas",
@@ -31,8 +31,6 @@ def _config(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None or ctx.resilient_parsing:
         return path
     import tomllib
-
-    from search_spaces.errors import unknown_name
 
     try:
         values = tomllib.loads(path.read_text())
@@ -288,7 +286,7 @@ def _print_json(value: Any) -> None:
 def _line(words: list[str]) -> str:
     import shlex
 
-    return shlex.join([w for w in words if w != "--debug"])
+    return shlex.join(words)
 
 
 def _explain(error: OSError) -> str:

@@ -26,7 +26,7 @@ class State:
     Attributes:
         step: optimizer steps done.
         model: weights and running statistics of the largest model, by name.
-        optimizer: ``{"slots": {index: {name: value}}, "groups": [...]}``, torch's state without its tensors' nesting.
+        optimizer: torch's own state dictionary.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: time spent training so far.
     """

@@ -18,7 +18,7 @@ class _Live:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.progress = _progress("{task.fields[note]}")
+        self.progress = _progress()
 
     def __enter__(self) -> Self:
         if not self.quiet:
@@ -70,19 +70,16 @@ class SearchProgress(_Live):
         self.progress.update(self.tasks[bar], completed=entry["measured"], note=note)
 
 
-def _progress(note: str) -> Progress:
+def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn(note), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
         console=ERR, transient=not ERR.is_terminal,
     )  # fmt: skip
 
 
 def warn(text: str) -> None:
     ERR.print(f"[yellow]warning:[/yellow] {text}", highlight=False, soft_wrap=True)
-
-
-def error(text: str) -> None:
-    ERR.print(f"[red]error:[/red] {text}", highlight=False, soft_wrap=True, markup=True)
 
 
 def following(command: str) -> None:

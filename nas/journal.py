@@ -7,7 +7,8 @@ trial is one measurement; its parameters are the active genes and the precision.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ class Journal:
     def items(self) -> list[tuple[Candidate, Accuracy]]:
         """All measurements in the order they were made."""
         return list(self._found.items())
+
+    def recall(self, candidate: Candidate, measure: Callable[[Candidate], Accuracy], origin: str) -> Accuracy:
+        """The measurement of a candidate; made and recorded where there is none yet."""
+        found = self.get(candidate)
+        if found is None:
+            began = time.monotonic()
+            found = measure(candidate)
+            self.add(candidate, found, time.monotonic() - began, origin)
+        return found
 
     def add(self, candidate: Candidate, accuracy: Accuracy, seconds: float, origin: str) -> None:
         """Record a measurement; on disk when this returns. ``origin`` says which search asked for it."""

@@ -6,9 +6,8 @@ path, finds what it had measured in the journal, and goes on from there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +64,11 @@ def resume_point(path: Path, config: SearchConfig, journal: Journal) -> SearchCo
     if config.measurements < 4:
         raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
     if path.exists():
-        begun = dict(read_json(path))
-        prior = begun.pop("prior", 0)
-        wanted = asdict(config)
-        wanted.pop("prior")
-        if begun == wanted:
-            return SearchConfig(**{**wanted, "bounds": config.bounds, "prior": prior})
-    config = SearchConfig(**{**asdict(config), "bounds": config.bounds, "prior": len(journal)})
+        begun = read_json(path)
+        same = replace(config, prior=begun.get("prior", 0))
+        if begun == asdict(same):
+            return same
+    config = replace(config, prior=len(journal))
     write_json(path, asdict(config))
     return config
 
@@ -86,20 +83,24 @@ class _Session:
         self.known = {c: a for c, a in known if c.precision == config.precision}
         self.new: list[Candidate] = []
 
-    def measured(self) -> tuple[Vectors, Floats]:
-        """Vectors and accuracies of all measurements this search may use."""
+    def measured(self, within_bounds: bool = False) -> tuple[Vectors, Floats]:
+        """Vectors and accuracies of all measurements this search may use, or of the feasible ones among them.
+
+        Measurements from before may lie outside the bounds: they teach the predictor, but none may stand on the front
+        or dominate one that does.
+        """
         vectors = self.space.encode_many([c.architecture for c in self.known])
-        return vectors, np.array([a.value for a in self.known.values()])
+        accuracy = np.array([a.value for a in self.known.values()])
+        if not within_bounds:
+            return vectors, accuracy
+        feasible = self.costs.violation(self.costs.of(vectors), self.config.bounds) <= 0
+        return vectors[feasible], accuracy[feasible]
 
     def measure(self, vectors: Vectors, origin: str, total: int) -> list[Candidate]:
         """Measure candidates (or recall them from the journal); on disk one by one."""
         candidates = [Candidate(self.space.decode(v), self.config.precision) for v in vectors]
         for i, candidate in enumerate(candidates, start=1):
-            found = self.journal.get(candidate)
-            if found is None:
-                began = time.monotonic()
-                found = self.measure_one(candidate, "search")
-                self.journal.add(candidate, found, time.monotonic() - began, origin)
+            found = self.journal.recall(candidate, lambda c: self.measure_one(c, "search"), origin)
             self.report({"origin": origin, "measured": len(self.new) + i, "of": total, "accuracy": found.value})
         return candidates
 
@@ -143,7 +144,7 @@ def search(
         InfeasibleError: no candidate is within the bounds.
     """
     session = _Session(costs, config, journal, measure, report)
-    bounds, budget = config.bounds, config.measurements
+    space, bounds, budget = costs.space, config.bounds, config.measurements
     smallest = costs.feasible_start(bounds)
     rng = np.random.default_rng([config.seed, 3])
     baseline = costs.sample(rng, bounds, budget)
@@ -161,13 +162,12 @@ def search(
         unseen += [(float(p), session.accuracy(c).value) for p, c in zip(predicted, picked, strict=True)]
         session.adopt(picked)
 
-    found = list(session.known)
     gp = session.fit()
-    vectors, accuracy = session.measured()
+    vectors, accuracy = session.measured(within_bounds=True)
     points = _points(costs, vectors, accuracy)
-    order = [i for i in np.flatnonzero(front(points)) if costs.violation(costs.of(vectors[i : i + 1]), bounds)[0] <= 0]
-    order.sort(key=lambda i: points[i, 1])
-    members = [_member(session, gp, found[i], vectors[i], measure(found[i], "test")) for i in order]
+    order = sorted(np.flatnonzero(front(points)), key=lambda i: points[i, 1])
+    winners = [Candidate(space.decode(vectors[i]), config.precision) for i in order]
+    members = [_member(session, gp, c, vectors[i], measure(c, "test")) for c, i in zip(winners, order, strict=True)]
 
     random = session.measure(baseline[: len(session.new)], "random", budget)
     fresh = [c for c in random if c not in session.known]
@@ -176,7 +176,11 @@ def search(
         "complete": True,
         "target": {"name": costs.target.name, "latency": costs.target.label(config.precision)},
         "front": members,
-        "measurements": {"new": len(session.new), "prior": len(found) - len(session.new), "random": len(random)},
+        "measurements": {
+            "new": len(session.new),
+            "prior": len(session.known) - len(session.new),
+            "random": len(random),
+        },
         "reference": dict(zip(("error", "latency_ms", "size_bytes"), reference.tolist(), strict=True)),
         "hypervolume": _relative_hv(points, reference),
         "random_hypervolume": _relative_hv(_points(costs, *_arrays(session, random)), reference),
@@ -225,14 +229,14 @@ def _choose(session: _Session, gp: GroupGP, reference: Floats, size: int) -> Vec
         exact = costs.of(vectors)
         return np.column_stack([1 - mean - 0.5 * std, exact[:, :2]]) / reference, costs.violation(exact, bounds)
 
-    done, accuracy = session.measured()
+    done, accuracy = session.measured(within_bounds=True)
     measured = _points(costs, done, accuracy) / reference
     seed = int(np.random.SeedSequence([session.config.seed, 4, len(session.new)]).generate_state(1)[0])
     pool, _ = evolve(space, score, done[front(measured)], seed)
     rng = np.random.default_rng(seed)
     near = space.mutate(rng, np.repeat(pool, 4, axis=0), 1.0 / len(space.genes)) if len(pool) else pool
     spare = costs.sample(rng, bounds, 4 * size)
-    known = {row.tobytes() for row in done}
+    known = {row.tobytes() for row in session.measured()[0]}
     rows = list({r.tobytes(): r for r in np.concatenate([pool, near, spare]) if r.tobytes() not in known}.values())
     if not rows:
         return np.zeros((0, len(space.genes)), dtype=np.int64)

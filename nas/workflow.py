@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +27,6 @@ from .train import Engine, TrainConfig, check_settings, load_supernet, total_ste
 
 Report = Callable[[dict[str, Any]], None]
 
-SPLITS = ("train", "search", "test")
 ONNX_FILE = "model.int8.onnx"
 
 
@@ -92,12 +90,13 @@ def _same_data(run: Run, dataset: data.Dataset) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run, opened: what search, export and evaluate start from."""
+    """A trained run, opened: what search, export and evaluate start from. ``weights``: hash of the supernet's file."""
 
     run: Run
     space: SearchSpace
     net: Supernet
     dataset: data.Dataset
+    weights: str
 
     def costs(self, target: Target, precision: str) -> CandidateCosts:
         info = self.dataset.info
@@ -105,11 +104,11 @@ class Trained:
         return CandidateCosts(self.space, tables, target, precision)
 
     def journal(self) -> Journal:
-        return Journal(self.run.journal, self.space, file_hash(self.run.supernet))
+        return Journal(self.run.journal, self.space, self.weights)
 
 
-def open_trained(run: Run, source: str | None = None) -> Trained:
-    """Open a trained run with its data set (``source``: where that lies now, if it moved).
+def open_trained(run: Run) -> Trained:
+    """Open a trained run with its data set.
 
     Raises:
         UserError: not trained to the end, or the data set is not the one it was trained on.
@@ -120,9 +119,9 @@ def open_trained(run: Run, source: str | None = None) -> Trained:
     except TypeError as error:
         raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
     net = load_supernet(run)
-    dataset = data.open_dataset(source or config.source, config.seed, config.root)
+    dataset = data.open_dataset(config.source, config.seed, config.root)
     _same_data(run, dataset)
-    return Trained(run, net.space, net, dataset)
+    return Trained(run, net.space, net, dataset, file_hash(run.supernet))
 
 
 def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = False) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = F
             return measure(trained.net, trained.dataset, candidate, split)
 
         result = search(costs, config, journal, measure_one, report)
-        result["weights"] = file_hash(run.supernet)
+        result["weights"] = trained.weights
         write_json(run.search(target.name), result)
     return result
 
@@ -220,7 +219,7 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
 
 
 def _same_weights(trained: Trained, result: dict[str, Any]) -> None:
-    if result["weights"] != file_hash(trained.run.supernet):
+    if result["weights"] != trained.weights:
         raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
 
 
@@ -230,8 +229,8 @@ def run_evaluate(run: Run, model: str, split: str, precision: str) -> dict[str, 
     Raises:
         UsageError: unknown split or precision, or ``model`` is none of these.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    if split not in data.SPLITS:
+        raise unknown_name("split", split, data.SPLITS)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     path = Path(model)
@@ -269,14 +268,7 @@ def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
         return test_accuracy(trained, candidate)
     if split == "train":
         return measure(trained.net, trained.dataset, candidate, split)
-    journal = trained.journal()
-    known = journal.get(candidate)
-    if known is not None:
-        return known
-    began = time.monotonic()
-    found = measure(trained.net, trained.dataset, candidate, split)
-    journal.add(candidate, found, time.monotonic() - began, "evaluate")
-    return found
+    return trained.journal().recall(candidate, lambda c: measure(trained.net, trained.dataset, c, split), "evaluate")
 
 
 def parse_architecture(text: str) -> Architecture:

@@ -158,3 +158,27 @@ def test_descent_ends_where_rounding_differs(costs: CandidateCosts) -> None:
         return np.full(len(vectors), 0.7) * (1 + 1e-15 * np.random.default_rng(calls).standard_normal(len(vectors)))
 
     np.testing.assert_array_equal(costs._descend(noisy), SPACE.extremes()[0])
+
+
+def test_no_measurement_outside_the_bounds_hides_one_inside(costs: CandidateCosts, tmp_path: Path) -> None:
+    """An earlier search may know a network that is better in all objectives but has too many MACs."""
+    vectors = SPACE.sample(np.random.default_rng(0), 3000)
+    rows = costs.of(vectors)
+    heavy, light = next(
+        (i, j)
+        for i in range(len(rows))
+        for j in np.flatnonzero((rows[i, :2] < rows[:, :2]).all(1) & (rows[i, 2] > 1.02 * rows[:, 2]))[:1]
+    )
+    best = {vectors[heavy].tobytes(): 0.95, vectors[light].tobytes(): 0.90}
+
+    def measure(candidate: Candidate, split: str) -> Accuracy:
+        return Accuracy(int(100 * best.get(SPACE.encode(candidate.architecture).tobytes(), 0.5)), 100)
+
+    journal = Journal(tmp_path / "journal.log", SPACE, "weights")
+    for i in (heavy, light):
+        candidate = Candidate(SPACE.decode(vectors[i]), "int8")
+        journal.add(candidate, measure(candidate, "search"), 0.0, "before")
+    config = SearchConfig("cortex-a72", "int8", 4, Bounds(macs=float(rows[light, 2])), prior=2)
+    ids = [m["id"] for m in search(costs, config, journal, measure, lambda entry: None)["front"]]
+    assert Candidate(SPACE.decode(vectors[light]), "int8").id in ids
+    assert Candidate(SPACE.decode(vectors[heavy]), "int8").id not in ids
