@@ -77,6 +77,10 @@ def train_supernet(
     clip_norm: Annotated[float, typer.Option(min=0.0, help="Gradient norm limit.")] = 5.0,
     ema: Annotated[float, typer.Option(min=0.0, max=0.99999, help="Decay of the weight average; 0: none.")] = 0.0,
     augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from timm's weights.")] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from the weights in a .safetensors or .pth file.", show_default=False)
+    ] = None,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
@@ -97,7 +101,8 @@ def train_supernet(
         space=space, source=data if data == "embedded" else _absolute(data), root=data_root, seed=seed,
         strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr, schedule=schedule,
         momentum=momentum, weight_decay=weight_decay, warmup=warmup, label_smoothing=label_smoothing,
-        clip_norm=clip_norm, ema=ema, augment=augment,
+        clip_norm=clip_norm, ema=ema, augment=augment, pretrained=pretrained,
+        init=str(init.resolve()) if init is not None else None,
     )  # fmt: skip
     run = Run(out) if out else default_run(settings)
     chosen, workers = _resources(device, workers)
@@ -204,6 +209,34 @@ def evaluate(
     else:
         OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
         following("nas search --target host")
+
+
+@app.command()
+def estimate(
+    model: Annotated[
+        str, typer.Argument(help="timm model, candidate id, best, exported folder, or architecture JSON.")
+    ] = "best",
+    target: Annotated[str | None, typer.Option(help="Device or target file. Default: the candidate's.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Default: the candidate's, or the target's.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every operator.")] = False,
+    classes: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
+    run: RunDir = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Latency, size, MACs and memory of a model on a target, without running it."""
+    from nas.display import following
+    from nas.estimate import estimate as work
+    from nas.listing import print_estimate
+
+    facts = work(model, target, resolution, precision, lambda: _run(run), classes, in_chans, layers)
+    if as_json:
+        _print_json(facts)
+    else:
+        print_estimate(facts)
+        following(f"nas search --target {target or facts['target']}")
 
 
 @app.command()

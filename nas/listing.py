@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from predictors.target import Target
@@ -83,4 +84,36 @@ def print_targets(rows: list[dict[str, Any]]) -> None:
         for i, (precision, label) in enumerate(row["latency"].items()):
             first = (row["name"], f"{row['description']}; {row['runtime']}") if i == 0 else ("", "")
             table.add_row(*first, precision, label)
+    OUT.print(table)
+
+
+def print_estimate(facts: dict[str, Any]) -> None:
+    """Costs of a network, and where its time goes if that was asked for."""
+    side = facts["resolution"]
+    image = f"{side} px" if isinstance(side, int) else f"{side[0]} x {side[1]} px"
+    OUT.print(f"{facts['model']}, {image}, {facts['precision']}, on {facts['target']}", soft_wrap=True, highlight=False)
+    if "layers" in facts:
+        _print_layers(facts)
+    table = Table("latency ms", "MMACs", "parameters", "size MB", "peak activations MB")
+    table.add_row(
+        f"{facts['latency_ms']:.2f}", f"{facts['macs'] / 1e6:.1f}", f"{facts['params']:,}",
+        f"{facts['size_bytes'] / 1e6:.2f}", f"{facts['peak_activation_bytes'] / 1e6:.2f}",
+    )  # fmt: skip
+    OUT.print(table)
+    OUT.print(f"latency: {facts['latency_source']}; {facts['latency_basis']}", highlight=False, markup=False)
+
+
+def _print_layers(facts: dict[str, Any]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("path", overflow="fold")
+    for name in ("kind", "output", "MMACs", "weights", "kB moved", "ms", "% of ms"):
+        table.add_column(name, justify="left" if name in ("kind", "output") else "right", no_wrap=True)
+    total = facts["latency_ms"] or 1.0
+    for row in facts["layers"]:
+        table.add_row(
+            row["path"], row["kind"], "x".join(map(str, row["out_shape"])), f"{row['macs'] / 1e6:.2f}",
+            f"{row['weights']:,}", f"{row['bytes'] / 1e3:.1f}", f"{row['ms']:.3f}", f"{100 * row['ms'] / total:.1f}",
+        )  # fmt: skip
+    fixed = facts["fixed_ms"]
+    table.add_row("(any network)", "", "", "", "", "", f"{fixed:.3f}", f"{100 * fixed / total:.1f}")
     OUT.print(table)

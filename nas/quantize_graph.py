@@ -31,6 +31,7 @@ _DROPPED = {
     aten.dropout.default, aten.feature_dropout.default, aten.detach.default, aten.clone.default, aten.alias.default,
     aten.contiguous.default, aten.lift_fresh_copy.default,
 }  # fmt: skip
+_ATTENTION = {aten.scaled_dot_product_attention.default, aten.matmul.default}
 _RESHAPES = {aten.view.default, aten.reshape.default, aten.expand.default}
 _TRACE_BATCH = 3
 
@@ -47,13 +48,18 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
         and one output.
 
     Raises:
-        UserError: an operator has weights but is neither a convolution nor a linear layer.
+        UserError: there is attention, or an operator has weights but is neither a convolution nor a linear layer.
     """
     if model.training:
         raise ValueError("call model.eval() before quantization: batch norm is folded with its running statistics")
     with torch.no_grad():
         example = torch.zeros(_TRACE_BATCH, *image_shape)
         program = torch.export.export(model, (example,), strict=False)
+        if any(node.target in _ATTENTION for node in program.graph.nodes):
+            raise UserError(
+                "cannot quantize this network: it has attention layers, and int8 covers convolutional networks; "
+                "use --precision fp32"
+            )
         return _Folder(program).run()
 
 

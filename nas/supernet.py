@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.space import SearchSpace
 
-from .borrow import Slices, borrow, named_shapes, plan
+from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
 
 _SKELETONS = 256
 _PARTS = 8192
@@ -35,12 +35,12 @@ class Skeleton:
 
     Attributes:
         model: the model.
-        cuts: tensor name and how to cut it out of the supernet.
+        cuts: how to get each tensor from the supernet.
         slots: for each cut, the module's dictionary and the key in it where the view belongs.
     """
 
     model: nn.Module
-    cuts: tuple[tuple[str, Slices | None], ...]
+    cuts: tuple[Cut, ...]
     slots: tuple[tuple[dict[str, Any], str], ...]
 
     def bind(self, source: Mapping[str, Tensor]) -> nn.Module:
@@ -49,8 +49,8 @@ class Skeleton:
         The same as ``torch.func.functional_call`` without looking every name up again: on small networks that look-up
         costs a twentieth of a training step.
         """
-        for (slot, key), (name, index) in zip(self.slots, self.cuts, strict=True):
-            slot[key] = source[name] if index is None else source[name][index]
+        for (slot, key), cut in zip(self.slots, self.cuts, strict=True):
+            slot[key] = cut.take(source)
         return self.model
 
 
@@ -92,6 +92,8 @@ class Supernet(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = space.build(space.largest, num_classes, in_chans)
+        if space.kernel_transforms:
+            add_kernel_transforms(self.model, _smaller_kernels(space, num_classes, in_chans))
         self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
         self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
 
@@ -121,8 +123,13 @@ class Supernet(nn.Module):
         """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
         tensors = self._tensors()
         model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
-        weights = borrow(tensors, plan(tensors, named_shapes(model)))
+        constants = constant_shapes(model)
+        shapes = [*named_shapes(model), *constants]
+        weights = borrow(tensors, plan(tensors, shapes, self.space.family.packed))
         state = {name: view.detach().clone(memory_format=torch.contiguous_format) for name, view in weights.items()}
+        for name, _ in constants:
+            owner, _, key = name.rpartition(".")
+            model.get_submodule(owner)._buffers[key] = state.pop(name)
         model.load_state_dict(state, assign=True)
         for parameter in model.parameters():
             parameter.requires_grad_(True)
@@ -176,14 +183,28 @@ class Supernet(nn.Module):
         module = model.get_submodule(path).train(self.training)
         prefix = f"{path}." if path else ""
         nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not path else ()
-        names = [(n, s) for n, s in named_shapes(module) if not (nested and n.startswith(nested))]
+        every = [*named_shapes(module), *constant_shapes(module)]
+        names = [(n, s) for n, s in every if not (nested and n.startswith(nested))]
         slots = []
         for name, _ in names:
             owner, _, key = name.rpartition(".")
             holder = module.get_submodule(owner)
             slots.append((holder._parameters if key in holder._parameters else holder._buffers, key))
-        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in names])
+        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in names], self.space.family.packed)
         return Skeleton(module, tuple(cuts), tuple(slots))
+
+
+def _smaller_kernels(space: SearchSpace, num_classes: int, in_chans: int) -> dict[str, range]:
+    """Convolutions whose kernel shrinks in some architecture -> the sides that it shrinks to."""
+    deepest = dict(space.largest.genes) | {g.name: g.choices[0] for g in space.genes if g.name.endswith("kernel")}
+    shapes = dict(
+        named_shapes(space.build(Architecture(space.name, tuple(deepest.items())), num_classes, in_chans, "meta"))
+    )
+    found = {}
+    for name, large in named_shapes(space.build(space.largest, num_classes, in_chans, "meta")):
+        if len(large) == 4 and shapes[name][3] < large[3]:
+            found[name.removesuffix(".weight")] = range(large[3] - 2, shapes[name][3] - 1, -2)
+    return found
 
 
 def _assemble(shell: nn.Module, children: dict[str, Skeleton]) -> nn.Module:

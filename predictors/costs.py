@@ -19,6 +19,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.ops import KINDS, Op, trace
 from search_spaces.space import SearchSpace, Segment, Vectors
 
+from .table_cache import load_tables, save_tables, table_path
+
 Floats = NDArray[np.float64]
 
 SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "weights",
@@ -107,7 +109,7 @@ class CostTables:
         self.space = space
         self.columns = [np.array([space.index[g] for g in s.genes], dtype=np.int64) for s in space.segments]
         self.gates = [space.gate_index(s.gate) if s.gate else None for s in space.segments]
-        self.tables = _fill(space, num_classes, in_chans)
+        self.tables = _tables(space, num_classes, in_chans)
         self.strides = []
         for columns in self.columns:
             shape = space.cardinality[columns]
@@ -141,37 +143,49 @@ class CostTables:
         return index
 
 
-def _owner(paths: Sequence[str], path: str) -> str:
-    """The segment a module belongs to: the longest segment path that is a prefix."""
-    return max((p for p in paths if p == "" or path == p or path.startswith(p + ".")), key=len)
-
-
 @lru_cache(maxsize=16)
+def _tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
+    """One table a segment, ``[combinations + 1, features]``; kept on disk, since a large space takes seconds."""
+    shapes = [(_combinations(space, s) + 1, len(FEATURES)) for s in space.segments]
+    path = table_path(space, num_classes, in_chans, FEATURES)
+    tables = load_tables(path, shapes)
+    if tables is None:
+        tables = _fill(space, num_classes, in_chans)
+        save_tables(path, tables)
+    return tables
+
+
 def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
-    """One table a segment, ``[combinations + 1, features]``, from a small set of models that covers them all."""
+    """The tables, from a small set of models that covers all combinations."""
+    from search_spaces.ops_segments import SegmentTracer
+
     paths = [s.path for s in space.segments]
     number = {path: i for i, path in enumerate(paths)}
     todo = [
         dict.fromkeys(itertools.product(*(space.genes[space.index[g]].choices for g in s.genes if g != "resolution")))
         for s in space.segments
     ]
-    resolutions = space.genes[space.index["resolution"]].choices
+    resolutions = [int(r) for r in space.genes[space.index["resolution"]].choices]
     tables = [np.zeros((_combinations(space, s) + 1, len(FEATURES))) for s in space.segments]
+    tracer = SegmentTracer(paths)
     while any(todo):
         architecture = _cover(space, todo)
         model = space.build(architecture, num_classes, in_chans, "meta").eval()
         params = np.zeros(len(paths), dtype=np.int64)
         for name, parameter in model.named_parameters():
             params[number[_owner(paths, name)]] += parameter.numel()
-        for resolution in resolutions:
-            groups: list[list[Op]] = [[] for _ in paths]
-            for op in trace(model, in_chans, int(resolution)):
-                groups[number[_owner(paths, op.path)]].append(op)
-            values = dict(architecture.genes) | {"resolution": resolution}
+        values = dict(architecture.genes)
+        for resolution, groups in zip(resolutions, tracer.traces(model, in_chans, resolutions), strict=True):
+            values["resolution"] = resolution
             for i, segment in enumerate(space.segments):
-                if groups[i]:
-                    tables[i][_row(space, segment, values)] = op_features(groups[i], int(params[i]))
+                if groups[segment.path]:
+                    tables[i][_row(space, segment, values)] = op_features(groups[segment.path], int(params[i]))
     return tables
+
+
+def _owner(paths: Sequence[str], name: str) -> str:
+    """The segment a parameter belongs to: the longest segment path that is a prefix."""
+    return max((p for p in paths if p == "" or name.startswith(p + ".")), key=len)
 
 
 def _combinations(space: SearchSpace, segment: Segment) -> int:

@@ -1,21 +1,24 @@
 """The operators a network executes, read off the model itself.
 
-The model runs once on the ``meta`` device, under a mode that sees every torch function, works out its output shape
-and notes it. What is noted is the *deployed* network: batch norm is folded into the convolution before it, ReLU and
-ReLU6 are fused into it, dropout is gone, and hard-swish and the other activations run in place.
+The model runs once on the ``meta`` device, under a mode that sees every operator PyTorch dispatches and notes it.
+Below that level there are few operators (a linear layer, an einsum and attention all end in matrix products), so any
+timm model can be read. What is returned is the *deployed* network:
+
+- what depends on weights alone is computed beforehand: standardised weights, position biases;
+- batch norm is folded into the convolution before it; ReLU, ReLU6, zero padding and multiplication by a number are part
+  of the operator before or after them;
+- other operators that map elements one to one run in place where nobody needs their input afterwards.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 KINDS = ("conv", "pointwise", "depthwise", "linear", "matmul", "elementwise", "pool")
 
@@ -26,11 +29,12 @@ class Op:
 
     Attributes:
         kind: one of :data:`KINDS`: ``conv`` is a dense or grouped k x k convolution, ``pointwise`` a dense 1x1,
-            ``depthwise`` one filter a channel.
+            ``depthwise`` one filter a channel, ``linear`` a product with a constant matrix, ``matmul`` one of two
+            activations, ``pool`` a reduction, ``elementwise`` all the rest.
         path: module that executes it, ``blocks.2.0.conv_dw``.
         out_shape: without the batch dimension.
-        macs: multiply-accumulates.
-        weights: weight elements (quantized per channel).
+        macs: multiply-accumulates of convolutions and matrix products.
+        weights: weight elements (quantized per channel); a weight that is used twice counts once.
         channels: output channels that have a bias and a scale after folding.
         moved: activation elements read and written.
         live: activation elements alive while it runs, inputs and outputs included.
@@ -50,30 +54,42 @@ def trace(model: nn.Module, in_chans: int, resolution: int) -> list[Op]:
     """Operators of a model on a square image, in execution order.
 
     Args:
-        model: a timm model in eval mode; its parameters may live on the ``meta`` device.
+        model: a timm model in eval mode; its parameters live on the ``meta`` device.
         in_chans: input channels.
         resolution: input side in pixels.
+
+    Raises:
+        ValueError, RuntimeError, AssertionError: the network cannot take such an image.
     """
     import torch
 
-    tracer = _tracer()
-    with torch.no_grad(), _paths(model, tracer), tracer:
-        model(torch.empty(1, in_chans, resolution, resolution, device="meta"))
-    ops: list[Op] = tracer.finish()
-    return ops
+    return trace_on(model, torch.empty(1, in_chans, resolution, resolution, device="meta"))
+
+
+def trace_on(model: nn.Module, image: Tensor) -> list[Op]:
+    """As :func:`trace`, on an input ``[1, ...]`` of any shape on the ``meta`` device."""
+    import torch
+
+    from .ops_tracer import Tracer
+
+    tracer = Tracer(image)
+    with torch.no_grad(), module_paths(model, tracer.path), tracer:
+        model(image)
+    return deploy(tracer.notes, tracer.elements)
 
 
 @contextmanager
-def _paths(model: nn.Module, tracer: Any) -> Iterator[None]:
-    """Keep ``tracer.path`` equal to the dotted name of the module that is running."""
+def module_paths(model: nn.Module, path: list[str]) -> Iterator[None]:
+    """Keep the last entry of ``path`` equal to the dotted name of the module that is running."""
     handles = []
+
+    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        path.pop()
+
     for name, module in model.named_modules():
 
         def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
-            tracer.path.append(name)
-
-        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            tracer.path.pop()
+            path.append(name)
 
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
@@ -83,137 +99,122 @@ def _paths(model: nn.Module, tracer: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _tracer() -> Any:
-    import torch
-    from torch.overrides import TorchFunctionMode
+@dataclass
+class Note:
+    """An operator as PyTorch dispatched it.
 
-    inplace_names = {"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "batch_norm", "dropout", "identity"}
-    unary_names = {
-        "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "silu", "silu_", "sigmoid", "sigmoid_", "gelu",
-        "softmax", "layer_norm", "group_norm", "tanh", "relu6_", "mish", "leaky_relu",
-    }  # fmt: skip
-    binary_names = {"add", "add_", "mul", "mul_", "__add__", "__mul__", "__iadd__", "__imul__", "__radd__", "__rmul__",
-                    "sub", "div", "__sub__", "__truediv__", "__rsub__"}  # fmt: skip
+    Attributes:
+        rule: what deployment may do with it: ``fold`` it into the weights of the operator before, ``fuse`` it with
+            that operator, make ``pad`` part of the operators after it, let it be a mere ``view`` of its input, write
+            its result ``inplace``, or nothing.
+        reads: buffers read, with the number of elements.
+        writes: buffers written; the first is the result.
+        written: elements written.
+        Others: as in :class:`Op`.
+    """
 
-    class Tracer(TorchFunctionMode):
-        """Notes operators. Tensors that share storage after deployment (views, in place) share a buffer number."""
+    kind: str
+    rule: str
+    path: str
+    out_shape: tuple[int, ...]
+    macs: int
+    weights: int
+    channels: int
+    reads: list[tuple[int, int]]
+    writes: list[int]
+    written: int
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.path: list[str] = []
-            self.notes: list[tuple[Op, tuple[int, ...], int]] = []
-            self.buffer: dict[int, int] = {}
-            self.elements: list[int] = []
-            self.keep: list[torch.Tensor] = []
 
-        def new(self, tensor: torch.Tensor) -> int:
-            self.keep.append(tensor)  # ids stay unique while the tensor lives
-            self.buffer[id(tensor)] = len(self.elements)
-            self.elements.append(tensor.numel())
-            return self.buffer[id(tensor)]
+@dataclass
+class _Buffers:
+    """Memory of the deployed network. Buffers of the traced one are joined where deployment needs only one.
 
-        def of(self, tensor: torch.Tensor) -> int:
-            known = self.buffer.get(id(tensor))
-            return self.new(tensor) if known is None else known
+    Attributes:
+        last: buffer -> index of the last note that reads it.
+        same: joined buffer -> the one it became.
+        smaller: result of a padding that is no operator -> elements that are really read.
+        producer: buffer -> the operator that wrote it last.
+    """
 
-        def alias(self, tensor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-            self.keep.append(tensor)
-            self.buffer[id(tensor)] = self.of(source)
-            return tensor
+    last: dict[int, int]
+    same: dict[int, int] = field(default_factory=dict)
+    smaller: dict[int, int] = field(default_factory=dict)
+    producer: dict[int, Note] = field(default_factory=dict)
 
-        def note(
-            self, kind: str, inputs: list[torch.Tensor], out: torch.Tensor, macs: int = 0, weights: int = 0,
-            channels: int = 0, inplace: bool = False,
-        ) -> torch.Tensor:  # fmt: skip
-            read = tuple(self.of(t) for t in inputs)
-            if inplace:
-                self.alias(out, inputs[0])
-            written = self.of(out)
-            moved = sum(t.numel() for t in inputs) + out.numel()
-            op = Op(kind, self.path[-1] if self.path else "", tuple(out.shape[1:]), macs, weights, channels, moved, 0)
-            self.notes.append((op, read, written))
-            return out
+    def find(self, buffer: int) -> int:
+        while buffer in self.same:
+            buffer = self.same[buffer]
+        return buffer
 
-        def __torch_function__(
-            self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = kwargs or {}
-            name = getattr(func, "__name__", "")
-            if name == "conv2d":
-                return self.conv2d(*args, **kwargs)
-            if name in inplace_names:
-                return args[0]
-            tensors = [a for a in args if isinstance(a, torch.Tensor)]
-            if name in unary_names:
-                return self.note("elementwise", tensors[:1], torch.empty_like(tensors[0]), inplace=True)
-            out = func(*args, **kwargs)
-            if not isinstance(out, torch.Tensor) or not tensors:
-                return self.views(out, tensors)
-            if name == "linear":
-                weight = args[1]
-                return self.note(
-                    "linear", tensors[:1], out, out.numel() * weight.shape[1], weight.numel(), weight.shape[0]
-                )
-            if name in ("matmul", "bmm", "__matmul__"):
-                return self.note("matmul", tensors, out, out.numel() * tensors[0].shape[-1])
-            if name == "scaled_dot_product_attention":
-                q, k, v = args[:3]
-                macs = q.numel() * k.shape[-2] + q.numel() // q.shape[-1] * k.shape[-2] * v.shape[-1]
-                return self.note("matmul", [q, k, v], out, macs)
-            if name in binary_names:
-                full = [t for t in tensors if not isinstance(t, torch.nn.Parameter)]
-                return self.note("elementwise", full, out, inplace=name.endswith("_") and not name.startswith("__"))
-            if name in ("mean", "adaptive_avg_pool2d", "avg_pool2d", "max_pool2d", "boolean_dispatch"):
-                return self.note("pool", tensors[:1], out)
-            if name in ("cat", "pad", "concat"):
-                return self.note("elementwise", list(args[0]) if name != "pad" else tensors[:1], out)
-            return self.views(out, tensors)
+    def join(self, result: int, source: int) -> None:
+        """``result`` lives where ``source`` does."""
+        if result != source:
+            self.same[result] = source
+            self.last[source] = max(self.last[source], self.last.get(result, 0))
 
-        def views(self, out: Any, tensors: list[torch.Tensor]) -> Any:
-            """Reshapes and splits share their source's storage."""
-            for result in out if isinstance(out, tuple | list) else [out]:
-                if isinstance(result, torch.Tensor) and tensors and id(result) not in self.buffer:
-                    self.alias(result, tensors[0])
-            return out
 
-        def conv2d(
-            self, x: torch.Tensor, weight: torch.Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0,
-            dilation: Any = 1, groups: int = 1,
-        ) -> torch.Tensor:  # fmt: skip
-            pair = torch.nn.modules.utils._pair
-            cout, cin, kh, kw = weight.shape
-            stride, dilation = pair(stride), pair(dilation)
-            if padding == "same":
-                size = [math.ceil(s / st) for s, st in zip(x.shape[2:], stride, strict=True)]
-            else:
-                pad = (0, 0) if padding == "valid" else pair(padding)
-                size = [
-                    (s + 2 * p - d * (k - 1) - 1) // st + 1
-                    for s, p, d, k, st in zip(x.shape[2:], pad, dilation, (kh, kw), stride, strict=True)
-                ]
-            if min(size) < 1:
-                raise ValueError(f"{self.path[-1]}: a {kh}x{kw} convolution does not fit on {tuple(x.shape[2:])}")
-            out = torch.empty(x.shape[0], cout, *size, device="meta")
-            if groups == 1:
-                kind = "pointwise" if kh == kw == 1 else "conv"
-            else:
-                kind = "depthwise" if groups == x.shape[1] and cin == 1 else "conv"
-            return self.note(kind, [x], out, out.numel() * cin * kh * kw, weight.numel(), cout)
+def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
+    """Apply deployment's rules to the noted operators, then see how much is alive at each.
 
-        def finish(self) -> list[Op]:
-            """Fill in how much is alive: a buffer lives from its first to its last use."""
-            first: dict[int, int] = {}
-            last: dict[int, int] = {}
-            for i, (_, read, written) in enumerate(self.notes):
-                for number in (*read, written):
-                    first.setdefault(number, i)
-                    last[number] = i
-            for number in self.notes[0][1]:
-                first[number] = 0
-            live = [0] * len(self.notes)
-            for number, start in first.items():
-                for i in range(start, last[number] + 1):
-                    live[i] += self.elements[number]
-            return [replace(op, live=live[i]) for i, (op, _, _) in enumerate(self.notes)]
+    A buffer that a later operator still reads is never overwritten: that a convolution's result is also used before
+    its batch norm, or the input of an activation again in a shortcut, keeps those operators.
 
-    return Tracer()
+    Args:
+        notes: in execution order; buffer 0 is the image.
+        elements: of each buffer.
+    """
+    last = {buffer: i for i, note in enumerate(notes) for buffer, _ in note.reads}
+    readers: dict[int, list[Note]] = {}
+    for note in notes:
+        for buffer, _ in note.reads:
+            readers.setdefault(buffer, []).append(note)
+    buffers = _Buffers(last)
+    kept: list[Note] = []
+    for i, note in enumerate(notes):
+        source, result = buffers.find(note.reads[0][0]), buffers.find(note.writes[0])
+        before = buffers.producer.get(source)
+        free = source == result or (before is not None and last[source] == i and elements[source] == elements[result])
+        weighted = before is not None and before.macs > 0 and before.channels > 0
+        if free and ((note.rule == "fold" and weighted) or (note.rule == "fuse" and before is not None)):
+            buffers.join(result, source)
+            continue
+        padding = note.rule == "pad" and all(r.kind in _WINDOWED for r in readers.get(note.writes[0], []))
+        if padding or note.rule == "view":
+            buffers.smaller[note.writes[0]] = buffers.smaller.get(note.reads[0][0], note.reads[0][1])
+            buffers.join(result, source)
+            continue
+        note.reads = [(buffers.find(b), min(n, buffers.smaller.get(b, n))) for b, n in note.reads]
+        if free and note.rule:
+            buffers.join(result, source)
+        note.writes = [buffers.find(b) for b in note.writes]
+        for buffer in note.writes:
+            buffers.producer[buffer] = note
+        kept.append(note)
+    live = _live(kept, elements)
+    return [
+        Op(n.kind, n.path, n.out_shape, n.macs, n.weights, n.channels, sum(e for _, e in n.reads) + n.written, live[i])
+        for i, n in enumerate(kept)
+        if n.kind != "skip"
+    ]
+
+
+_WINDOWED = ("conv", "depthwise", "pool")
+
+
+def _live(notes: Sequence[Note], elements: Sequence[int]) -> list[int]:
+    """Elements alive at each operator: a buffer lives from its first to its last use."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for i, note in enumerate(notes):
+        for buffer in [*(b for b, _ in note.reads), *note.writes]:
+            first.setdefault(buffer, i)
+            last[buffer] = i
+    change = [0] * (len(notes) + 1)
+    for buffer, start in first.items():
+        change[0 if buffer == 0 else start] += elements[buffer]
+        change[last[buffer] + 1] -= elements[buffer]
+    alive, total = [], 0
+    for delta in change[:-1]:
+        total += delta
+        alive.append(total)
+    return alive

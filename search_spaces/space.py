@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .architecture import Architecture, Choice
+from .channels import Group
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -55,29 +57,51 @@ class Segment:
     gate: tuple[str, Choice] | None = None
 
 
-class Family(Protocol):
-    """What a timm family must say to become a supernet. One file of ``search_spaces`` holds one."""
+class Family(ABC):
+    """What a timm family must say to become a supernet. One file of ``search_spaces`` holds one.
 
+    Attributes:
+        packed: endings of parameter names whose first dimension holds several parts of equal shape, and how many; each
+            part is sliced by itself (an attention's ``qkv``: 3).
+    """
+
+    packed: ClassVar[Mapping[str, int]] = {}
+
+    @abstractmethod
     def genes(self) -> tuple[Gene, ...]: ...
 
+    @abstractmethod
     def segments(self) -> tuple[Segment, ...]: ...
 
+    @abstractmethod
     def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
-        """JSON-able description from which timm alone builds the model (see ``timm_spec.build``)."""
-        ...
+        """JSON-able description from which timm alone builds the model (see ``timm_spec``)."""
 
-    def build(self, architecture: Architecture, num_classes: int, in_chans: int, device: str = "cpu") -> nn.Module:
-        """The timm model of an architecture."""
-        ...
+    def channel_groups(self, model: nn.Module) -> list[Group]:
+        """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all.
+
+        Leading slices of these are what smaller architectures borrow.
+        """
+        return []
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A named family with its genes. Gating genes are themselves ungated, which keeps counting exact and simple."""
+    """A named family with its genes. Gating genes are themselves ungated, which keeps counting exact and simple.
+
+    Attributes:
+        name: as the command line takes it.
+        family: how its networks are built.
+        source: where the choices come from.
+        kernel_transforms: smaller kernels pass through learned matrices (Once-for-All) instead of being plain crops.
+        timm_name: the timm model that the largest network is, whose weights fit; empty: none.
+    """
 
     name: str
     family: Family
     source: str = ""
+    kernel_transforms: bool = False
+    timm_name: str = ""
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:
@@ -229,4 +253,6 @@ class SearchSpace:
 
     def build(self, architecture: Architecture, num_classes: int, in_chans: int, device: str = "cpu") -> nn.Module:
         """The ordinary timm model of an architecture, freshly initialised."""
-        return self.family.build(architecture, num_classes, in_chans, device)
+        from .timm_spec import build_spec
+
+        return build_spec(self.family.timm_spec(architecture, num_classes, in_chans), device)

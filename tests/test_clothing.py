@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shared_data import shared_file
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("NAS_BENCH_DATA", ROOT.parent / "shared" / "data")) / "images" / "clothing10_jpeg64.npz"
+DATA = shared_file("images/clothing10_jpeg64.npz")
 PER_CLASS = {"train": 150, "val": 10, "test": 10}
 
 pytestmark = [

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +14,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from predictors import costs
 from predictors.costs import (
     COLUMN,
     FEATURES,
     CostTables,
+    Floats,
+    _tables,
     architecture_features,
     costs_of,
     peak_activation_bytes,
     size_bytes,
     total_macs,
 )
+from predictors.table_cache import load_tables, save_tables, table_path
 from search_spaces import PRESETS, SearchSpace, get_space
 from search_spaces.ops import trace
+from search_spaces.ops_segments import structure
+from search_spaces.space import Vectors
+
+TINY = get_space("mbv3-tiny")
 
 SEEDS = st.integers(0, 2**32 - 1)
 ANY_PRESET = pytest.mark.parametrize("space", PRESETS.values(), ids=lambda s: s.name)
@@ -28,24 +41,119 @@ ANY_PRESET = pytest.mark.parametrize("space", PRESETS.values(), ids=lambda s: s.
 
 @ANY_PRESET
 @given(seed=SEEDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_macs_are_half_of_the_flop_counter(space: SearchSpace, seed: int) -> None:
     architecture = space.decode(space.sample(np.random.default_rng(seed), 1)[0])
-    costs = costs_of(architecture_features(space, architecture, 10, 3), "fp32")
-    model = space.build(architecture, 10, 3).eval()
+    found = costs_of(architecture_features(space, architecture, 10, 3), "fp32")
+    model = space.build(architecture, 10, 3, "meta").eval()
     with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, architecture.resolution, architecture.resolution))
-    assert 2 * costs.macs == counter.get_total_flops()
-    assert costs.params == sum(p.numel() for p in model.parameters())
+        model(torch.empty(1, 3, architecture.resolution, architecture.resolution, device="meta"))
+    assert 2 * found.macs == counter.get_total_flops()
+    assert found.params == sum(p.numel() for p in model.parameters())
 
 
-@ANY_PRESET
+def thinned(space: SearchSpace) -> SearchSpace:
+    """A space with the first and the last choice of each gene, which keeps tests of large ones short."""
+    thin = replace(space, name=f"{space.name}-thin")
+    ends = [replace(g, choices=tuple(dict.fromkeys((g.choices[0], g.choices[-1])))) for g in space.genes]
+    thin.__dict__["genes"] = tuple(ends)  # a cached property
+    return thin
+
+
+@pytest.mark.parametrize("space", [TINY, *map(thinned, PRESETS.values())], ids=lambda s: s.name)
 def test_tables_equal_traced_models(space: SearchSpace) -> None:
     tables = CostTables(space, 10, 1)
-    vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 10)])
+    vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 4)])
     features = tables.features(vectors)
     for vector, row in zip(vectors, features, strict=True):
         np.testing.assert_array_equal(row, architecture_features(space, space.decode(vector), 10, 1))
+
+
+def test_equal_parts_are_run_once() -> None:
+    """Blocks of one stage that are built alike are one structure; a stride or a width makes another."""
+    blocks = TINY.build(TINY.largest, 10, 1, "meta").blocks
+    first = TINY.build(TINY.largest, 10, 1, "meta").blocks
+    assert structure(blocks[1][0]) == structure(first[1][0])
+    assert structure(blocks[1][0]) != structure(blocks[1][1])
+    wide, strided = torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.Conv2d(4, 8, 3, 2, padding=1)
+    assert len({structure(m) for m in (wide, strided, torch.nn.Conv2d(4, 8, 3, padding=1))}) == 2
+
+
+def written(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*"))
+
+
+def fresh_features(vectors: Vectors) -> Floats:
+    """As a new process would get them."""
+    _tables.cache_clear()
+    return CostTables(TINY, 10, 1).features(vectors)
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A cache of its own; notes each time that tables had to be filled."""
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    calls: list[int] = []
+    filling = cache(costs._fill)  # once is slow enough
+
+    def fill(*given: Any) -> list[Floats]:
+        calls.append(1)
+        return filling(*given)
+
+    monkeypatch.setattr(costs, "_fill", fill)
+    return calls
+
+
+VECTORS = TINY.sample(np.random.default_rng(3), 50)
+
+
+def test_tables_are_kept_on_disk_and_mended(tmp_path: Path, filled: list[int]) -> None:
+    expected = fresh_features(VECTORS)
+    np.testing.assert_array_equal(fresh_features(VECTORS), expected)
+    assert len(filled) == 1
+    (file,) = written(tmp_path / "cache")
+    sound = file.read_bytes()
+    flipped = bytearray(sound)
+    flipped[len(sound) // 2] ^= 255
+    for damage in (b"", sound[: len(sound) // 2], b"no archive", bytes(flipped)):
+        file.write_bytes(damage)
+        np.testing.assert_array_equal(fresh_features(VECTORS), expected)
+        assert written(tmp_path / "cache") == [file]
+        assert load_tables(file, [t.shape for t in _tables(TINY, 10, 1)]) is not None
+    assert len(filled) == 5
+
+
+def test_tables_that_do_not_fit_are_not_taken(tmp_path: Path) -> None:
+    file = tmp_path / "costs.npz"
+    save_tables(file, [np.ones((3, 2)), np.ones((1, 2))])
+    assert load_tables(file, [(3, 2), (1, 2)]) is not None
+    assert load_tables(file, [(3, 2), (2, 2)]) is None
+    assert load_tables(file, [(3, 2), (1, 2), (1, 2)]) is None
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    tmp_path: Path, filled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = fresh_features(VECTORS)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file" / "below"))
+    np.testing.assert_array_equal(fresh_features(VECTORS), expected)
+    np.testing.assert_array_equal(fresh_features(VECTORS), expected)
+    assert len(filled) == 3
+
+
+def test_the_name_of_a_table_follows_its_content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NAS_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    paths = {
+        table_path(space, classes, channels, FEATURES)
+        for space in (TINY, get_space("mbv3-small"), thinned(TINY))
+        for classes in (10, 11)
+        for channels in (1, 3)
+    }
+    assert len(paths) == 12
+    assert {p.parent for p in paths} == {tmp_path / "nas"}
+    assert table_path(TINY, 10, 1, FEATURES) in paths
 
 
 def test_additive_equals_weighted_features() -> None:

@@ -20,6 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shared_data import shared_file
 
 from nas import data, data_batches, data_decode
 from nas.data_set import PixelCache
@@ -30,7 +31,7 @@ from search_spaces.timm_compat import timm
 
 ROOT = Path(__file__).parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-CLOTHING = Path(os.environ.get("NAS_BENCH_DATA", ROOT.parent / "shared" / "data")) / "images" / "clothing10_jpeg64.npz"
+CLOTHING = shared_file("images/clothing10_jpeg64.npz")
 Folder = Callable[..., Path]
 
 

@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spaces import NAMES
 
-from search_spaces import PRESETS, Architecture, SearchSpace, get_space
+from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.efficientnet import EfficientNetFamily
 from search_spaces.errors import UsageError, UserError
-from search_spaces.mobilenetv3 import MobileNetV3Family, Stage
+from search_spaces.presets.efficientnet import inverted
 
 SMALL = SearchSpace(
     "small",
-    MobileNetV3Family(
+    EfficientNetFamily(
+        "mobilenetv3_large_100",
         resolutions=(16, 32),
-        stem=8,
-        first_stride=1,
-        stages=(Stage((8,), (1, 2), (3, 5), (2,), stride=2), Stage((8, 16), (1, 2, 3), (3,), (2, 3), stride=1)),
-        last=16,
-        features=16,
+        stems=(8,),
+        stages=(
+            inverted((8,), (1, 2), (3, 5), (2,), stride=2),
+            inverted((8, 16), (1, 2, 3), (3,), (2, 3), stride=1),
+        ),
     ),
 )
-ANY_SPACE = pytest.mark.parametrize("space", [SMALL, *PRESETS.values()], ids=lambda s: s.name)
+ANY_SPACE = pytest.mark.parametrize("name", ["small", *NAMES])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -42,16 +45,32 @@ def test_enumeration_agrees_with_all_vectors() -> None:
     assert len(np.unique(SMALL.canonical(everything), axis=0)) == SMALL.size
 
 
-def test_size_of_large_preset_in_closed_form() -> None:
-    block = 3 * 3
-    stage = 2 * (block**2 + block**3 + block**4)
-    assert get_space("mbv3-large").size == 4 * stage**5
+BLOCK = 3 * 3
+STAGE = BLOCK**2 + BLOCK**3 + BLOCK**4  # two to four blocks of three kernels and three expansions
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mbv3-large", 4 * (2 * STAGE) ** 5),
+        ("ofa-mbv3-w1.0", 25 * 7371**5),
+        ("ofa-mbv3-w1.2", 17 * 7371**5),
+        ("ofa-proxyless", 25 * STAGE**5 * BLOCK),
+        ("mcunet", 12 * 9 * STAGE**5 * BLOCK),
+        # resolutions, stem and head; per stage widths x depths x kernels x expansions
+        ("attentivenas", 4 * 4 * 8 * 36 * 48 * 48 * 108 * 48 * 8),
+    ],
+)
+def test_sizes_in_closed_form(name: str, expected: int) -> None:
+    """7371 and the number of AttentiveNAS architectures are the published ones."""
+    assert get_space(name).size == expected
 
 
 @ANY_SPACE
 @given(seed=SEEDS)
-@settings(max_examples=30, deadline=None)
-def test_encode_inverts_decode(space: SearchSpace, seed: int) -> None:
+@settings(max_examples=10, deadline=None)
+def test_encode_inverts_decode(name: str, seed: int) -> None:
+    space = SMALL if name == "small" else get_space(name)
     vectors = space.sample(np.random.default_rng(seed), 4)
     decoded = [space.decode(v) for v in vectors]
     np.testing.assert_array_equal(space.encode_many(decoded), vectors)
@@ -62,8 +81,9 @@ def test_encode_inverts_decode(space: SearchSpace, seed: int) -> None:
 
 @ANY_SPACE
 @given(seed=SEEDS)
-@settings(max_examples=30, deadline=None)
-def test_genes_of_absent_blocks_do_not_count(space: SearchSpace, seed: int) -> None:
+@settings(max_examples=10, deadline=None)
+def test_genes_of_absent_blocks_do_not_count(name: str, seed: int) -> None:
+    space = SMALL if name == "small" else get_space(name)
     rng = np.random.default_rng(seed)
     raw = rng.integers(0, space.cardinality, size=(8, len(space.genes)))
     noise = rng.integers(0, space.cardinality, size=raw.shape)
@@ -75,8 +95,9 @@ def test_genes_of_absent_blocks_do_not_count(space: SearchSpace, seed: int) -> N
 
 @ANY_SPACE
 @given(seed=SEEDS, rate=st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
-def test_mutation_always_changes_and_stays_canonical(space: SearchSpace, seed: int, rate: float) -> None:
+@settings(max_examples=10, deadline=None)
+def test_mutation_always_changes_and_stays_canonical(name: str, seed: int, rate: float) -> None:
+    space = SMALL if name == "small" else get_space(name)
     rng = np.random.default_rng(seed)
     parents = space.sample(rng, 16)
     children = space.mutate(rng, parents, rate)

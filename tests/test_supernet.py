@@ -77,7 +77,7 @@ def test_skeletons_from_cached_parts_equal_fresh_ones() -> None:
         assembled = net.skeleton(architecture)
         fresh = TINY.build(architecture, 7, 1, "meta")
         assert dict(named_shapes(assembled.model)) == dict(named_shapes(fresh))
-        assert {name for name, _ in assembled.cuts} == set(fresh.state_dict())
+        assert {cut.name for cut in assembled.cuts} == set(fresh.state_dict())
         assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]
 
 

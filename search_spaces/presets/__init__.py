@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from ..derived import PREFIX, derived_space
 from ..errors import unknown_name
 from ..space import SearchSpace
-from . import mobilenetv3
+from . import autoformer, efficientnet, resnet
 
-PRESETS: dict[str, SearchSpace] = {space.name: space for space in mobilenetv3.SPACES}
+PRESETS: dict[str, SearchSpace] = {
+    space.name: space for space in (*efficientnet.SPACES, *resnet.SPACES, *autoformer.SPACES)
+}
 
 
 def get_space(name: str) -> SearchSpace:
-    """The preset of that name.
+    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``derived``).
 
     Raises:
         UsageError: unknown; the message offers the nearest name.
+        UserError: a timm model that cannot be made elastic.
     """
+    if name.startswith(PREFIX):
+        return derived_space(name)
     if name not in PRESETS:
         raise unknown_name("search space", name, PRESETS)
     return PRESETS[name]

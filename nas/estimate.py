@@ -1,0 +1,259 @@
+"""What a model will cost on a target, without running it: any timm model, a candidate, an exported folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from predictors.costs import ACTIVATION_BYTES, WEIGHT_BYTES, costs_of, op_features
+from predictors.target import Target, load_target
+from search_spaces import get_space
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UsageError, UserError, unknown_name
+
+from .files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.ops import Op
+
+    from .run import Run
+
+DEFAULT_TARGET = "cortex-a72"
+MEMBERS = ("best", "fastest", "smallest")
+_TOO_LARGE = 65536
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to estimate.
+
+    Attributes:
+        name: in the result.
+        build: the model on ``meta`` for images of that side; None: its own.
+        size: (channels, height, width) of its own images.
+        target, precision: what it was made for; empty: nothing in particular.
+    """
+
+    name: str
+    build: Callable[[int | None], nn.Module]
+    size: tuple[int, int, int]
+    target: str = ""
+    precision: str = ""
+
+
+def estimate(
+    model: str,
+    target: str | None = None,
+    resolution: int | None = None,
+    precision: str | None = None,
+    run: Callable[[], Run] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    layers: bool = False,
+) -> dict[str, Any]:
+    """Costs of a network on a target.
+
+    Args:
+        model: a timm name, with or without a pretrained tag; an id on the front of the run's last search, or ``best``,
+            ``fastest``, ``smallest``; an architecture as JSON or a file of it; an exported folder or its
+            ``model.safetensors``.
+        target: name or file; None: a candidate's own, else :data:`DEFAULT_TARGET`.
+        resolution: image side in pixels; None: the model's own.
+        precision: None: a candidate's own, else the target's.
+        run: opens the run that candidates come from.
+        num_classes, in_chans: None: the model's own; for an architecture 1000 and 3.
+        layers: add one entry an operator.
+
+    Returns:
+        ``macs``, ``params``, ``size_bytes``, ``peak_activation_bytes`` as in ``predictors.costs.Costs``, ``latency_ms``
+        with how far to trust it (``latency_source``) and why (``latency_basis``), and with ``layers`` the operators,
+        whose ``ms`` and ``fixed_ms`` add up to ``latency_ms``.
+
+    Raises:
+        UsageError: unknown model, target or precision, or a resolution the network cannot take.
+        UserError: a file that is missing or damaged, or a run without a search.
+    """
+    if resolution is not None and not 1 <= resolution <= _TOO_LARGE:
+        raise UsageError(f"resolution {resolution}: give the image's side in pixels, 1 or more (up to {_TOO_LARGE})")
+    wanted = load_target(target) if target else None
+    if wanted is not None:
+        wanted.precision(precision)
+    subject = _subject(model, run, num_classes, in_chans)
+    device = wanted or load_target(subject.target or DEFAULT_TARGET)
+    own = subject.precision if subject.precision in device.precisions else None
+    chosen = device.precision(precision or own)
+    ops, params, size = _operators(subject, resolution)
+    features = op_features(ops, params)
+    costs = costs_of(features, chosen)
+    facts = {
+        "model": subject.name,
+        "target": device.name,
+        "precision": chosen,
+        "resolution": size[1] if size[1] == size[2] else list(size[1:]),
+        "in_chans": size[0],
+        "macs": costs.macs,
+        "params": costs.params,
+        "size_bytes": costs.size_bytes,
+        "peak_activation_bytes": costs.peak_activation_bytes,
+        "latency_ms": float(device.latency.predict(features[None], chosen)[0]),
+        "latency_source": device.label(chosen),
+        "latency_basis": device.source(chosen),
+        "fixed_ms": device.latency.fixed(chosen),
+        "operators": len(ops),
+    }
+    return facts | ({"layers": _layers(ops, device, chosen)} if layers else {})
+
+
+def _layers(ops: list[Op], target: Target, precision: str) -> list[dict[str, Any]]:
+    """One entry an operator; ``bytes`` are activations read and written, and weights read."""
+    rows = np.stack([op_features([op], 0) for op in ops])
+    predicted = target.latency.predict(rows, precision) - target.latency.fixed(precision)
+    return [
+        {
+            "path": op.path,
+            "kind": op.kind,
+            "out_shape": list(op.out_shape),
+            "macs": op.macs,
+            "weights": op.weights,
+            "bytes": op.moved * ACTIVATION_BYTES[precision] + op.weights * WEIGHT_BYTES[precision],
+            "ms": float(ms),
+        }
+        for op, ms in zip(ops, predicted, strict=True)
+    ]
+
+
+def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int, tuple[int, int, int]]:
+    """Operators, parameters and image size of a subject.
+
+    Raises:
+        UsageError: the network cannot take such images.
+    """
+    import torch
+
+    from search_spaces.ops import trace_on
+
+    channels, height, width = subject.size
+    if resolution is not None:
+        height = width = resolution
+    try:
+        model = subject.build(None if (height, width) == subject.size[1:] else resolution).eval()
+        ops = trace_on(model, torch.empty(1, channels, height, width, device="meta"))
+    except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if (height, width) == subject.size[1:]:
+            raise UserError(f"{subject.name} cannot be read without running it: {reason}") from None
+        raise UsageError(
+            f"{subject.name} cannot take images of {height} x {width} px: {reason}; "
+            f"it was made for {subject.size[1]} x {subject.size[2]}"
+        ) from None
+    return ops, sum(p.numel() for p in model.parameters()), (channels, height, width)
+
+
+def _subject(model: str, run: Callable[[], Run] | None, num_classes: int | None, in_chans: int | None) -> Subject:
+    """What a user's words mean."""
+    path = Path(model)
+    if model.lstrip().startswith("{"):
+        from .workflow import parse_architecture
+
+        return _of_architecture(parse_architecture(model), num_classes, in_chans)
+    if path.is_dir() or path.suffix in (".json", ".safetensors"):
+        return _exported(path, num_classes, in_chans)
+    if "/" in model or "\\" in model:
+        raise UserError(f"{model} does not exist; give an exported folder, or another model")
+    if model in MEMBERS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*)?", model):
+        return _of_candidate(model, run, num_classes, in_chans)
+    return _of_timm(model, num_classes, in_chans)
+
+
+def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:
+    from search_spaces.no_init import NoInit
+    from search_spaces.timm_compat import timm
+
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        raise unknown_name("model", name, [*timm.list_models(), *MEMBERS])
+    tagged = timm.list_models(f"{base}.*", pretrained=True) if tag else []
+    if tag and name not in tagged:
+        raise unknown_name(f"pretrained tag of {base}", tag, [t.partition(".")[2] for t in tagged])
+    options = {k: v for k, v in (("num_classes", num_classes), ("in_chans", in_chans)) if v is not None}
+
+    def create(**more: int) -> nn.Module:
+        with NoInit():
+            return timm.create_model(name, pretrained=False, device="meta", **options, **more)  # type: ignore[no-any-return]
+
+    def build(resolution: int | None) -> nn.Module:
+        if resolution is None:
+            return create()
+        try:
+            return create(img_size=resolution)  # position embeddings are made for one size
+        except TypeError:
+            return create()  # most networks take any size
+
+    channels, height, width = timm.get_pretrained_cfg(name).input_size
+    return Subject(name, build, (in_chans or channels, height, width))
+
+
+def _of_architecture(architecture: Architecture, num_classes: int | None, in_chans: int | None) -> Subject:
+    space = get_space(architecture.space)
+    space.encode(architecture)
+    classes, channels = num_classes or 1000, in_chans or 3
+
+    def build(resolution: int | None) -> nn.Module:
+        genes = dict(architecture.genes) | ({"resolution": resolution} if resolution else {})
+        return space.build(Architecture(space.name, tuple(genes.items())), classes, channels, "meta")
+
+    side = architecture.resolution
+    return Subject(f"{space.name} {architecture.id}", build, (channels, side, side))
+
+
+def _of_candidate(name: str, run: Callable[[], Run] | None, num_classes: int | None, in_chans: int | None) -> Subject:
+    from .workflow import find_search, pick_member
+
+    if run is None:
+        raise UsageError(f"candidate '{name}': of which run? give --run")
+    opened = run()
+    result = find_search(opened, None)
+    member = pick_member(result, name)
+    data = opened.read()["data"]
+    found = _of_architecture(
+        Architecture.from_dict(member["architecture"]),
+        num_classes or len(data["classes"]),
+        in_chans or data["in_chans"],
+    )
+    return Subject(member["id"], found.build, found.size, result["config"]["target"], member["precision"])
+
+
+def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:
+    """An exported folder or a file in it, or a file with an architecture alone."""
+    from search_spaces.timm_spec import build_spec
+
+    folder = path if path.is_dir() else path.parent
+    file = path if path.suffix == ".json" else folder / "architecture.json"
+    content = read_json(file)
+    if not isinstance(content, dict) or "timm" not in content:
+        from .workflow import parse_architecture
+
+        return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
+    try:
+        spec = dict(content["timm"])
+        spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
+        _, height, width = content["input"]["input_size"]
+        facts = (str(content["candidate"]), str(content["target"]["name"]), str(content["precision"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is damaged or was not written by nas: {error!r}") from None
+
+    def build(resolution: int | None) -> nn.Module:
+        changed = dict(spec)
+        for part in ("options", "arguments"):
+            if resolution is not None and "img_size" in changed.get(part, {}):
+                changed[part] = changed[part] | {"img_size": resolution}
+        return build_spec(changed, "meta")
+
+    return Subject(facts[0], build, (spec["in_chans"], int(height), int(width)), *facts[1:])
