@@ -83,6 +83,15 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
+def written_by_nas(path: Path) -> bool:
+    """Whether a file is one of :func:`save_tensors`, by its head alone."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
     """SHA-256 over names, types, shapes, bytes and metadata: safetensors itself does not see a flipped bit."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())

@@ -29,6 +29,7 @@ from .calibrate import calibrate
 from .evaluate import accuracy
 from .files import atomic_write, save_tensors
 from .losses import label_loss, soft_loss
+from .pretrained import check_start, start_from
 from .run import Run
 from .sampling import get_strategy
 from .supernet import Supernet
@@ -62,6 +63,7 @@ class TrainConfig:
         clip_norm: gradient norm limit.
         ema: decay of the weight average that becomes the supernet; 0: none.
         augment: as in :func:`nas.data.train_batches`; ``auto`` leaves small images as they are in short runs.
+        pretrained, init: first weights: timm's own, or a file of them, as in :func:`nas.pretrained.load_weights`.
     """
 
     space: str = "mbv3-tiny"
@@ -81,6 +83,8 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema: float = 0.0
     augment: str = "auto"
+    pretrained: bool = False
+    init: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,10 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
         net.model.load_state_dict(state.model)
         optimizer.load_state_dict(state.optimizer)
         average = {name: tensor.to(engine.device) for name, tensor in state.average.items()}
-    elif config.ema:
-        average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
+    else:
+        start_from(net, config.pretrained, config.init)
+        if config.ema:
+            average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     log = _Log(run, start, report)
     strategy = get_strategy(config.strategy, space)
@@ -178,6 +184,7 @@ def check_settings(config: TrainConfig) -> None:
         UsageError: names the setting and the rule.
     """
     get_strategy(config.strategy, get_space(config.space))
+    check_start(get_space(config.space), config.pretrained, config.init)
     for kind, name, known in (
         ("optimizer", config.optimizer, timm.optim.list_optimizers()),
         ("schedule", config.schedule, SCHEDULES),

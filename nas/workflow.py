@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from predictors.costs import PRECISIONS, CostTables
 from predictors.target import Target, load_target
-from search_spaces import SearchSpace
+from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 
@@ -20,6 +21,7 @@ from .files import read_json, write_json
 from .journal import Journal
 from .measure import Candidate, measure
 from .objectives import CandidateCosts
+from .pretrained import start_from
 from .run import DEFAULT_ROOT, Run, file_hash
 from .search import SearchConfig, accuracy_dict, resume_point, search
 from .supernet import Supernet
@@ -33,7 +35,8 @@ ONNX_FILE = "model.int8.onnx"
 def default_run(config: TrainConfig) -> Run:
     """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
     name = Path(config.source.rstrip("/")).name or "data"
-    return Run(DEFAULT_ROOT / f"{name}-{config.space}")
+    space = re.sub(r"[^\w.]+", "-", config.space)
+    return Run(DEFAULT_ROOT / f"{name}-{space}")
 
 
 def train_supernet(
@@ -54,6 +57,10 @@ def train_supernet(
     dataset = data.open_dataset(config.source, config.seed, config.root)
     for warning in dataset.warnings:
         report({"warning": warning})
+    if run.exists:
+        dataset = _as_trained(run, dataset)
+    elif config.pretrained or config.init is not None:
+        dataset = _try_start(config, dataset, report)
     steps = total_steps(config, dataset.info.counts["train"])
     if dry_run:
         return {"summary": f"would train {config.space} for {steps} steps in {run.path}", "steps": steps}
@@ -68,8 +75,31 @@ def train_supernet(
     return run.read()
 
 
+def _try_start(config: TrainConfig, dataset: data.Dataset, report: Report) -> data.Dataset:
+    """Load the first weights into a supernet that is thrown away: those that do not fit shall leave no run behind.
+
+    Returns:
+        The data set, normalised as the weights expect.
+    """
+    info = dataset.info
+    net = Supernet(get_space(config.space), info.num_classes, info.in_chans)
+    start = start_from(net, config.pretrained, config.init)
+    for note in start.notes:
+        report({"warning": note})
+    if start.normalisation is None or len(start.normalisation[0]) != info.in_chans:
+        return dataset
+    mean, std = start.normalisation
+    return dataset.with_info(replace(info, mean=mean, std=std))
+
+
+def _as_trained(run: Run, dataset: data.Dataset) -> data.Dataset:
+    """The data set, normalised as the run began."""
+    trained = data.DataInfo.from_dict(run.read()["data"])
+    return dataset.with_info(replace(dataset.info, mean=trained.mean, std=trained.std))
+
+
 def _same_settings(run: Run, config: TrainConfig) -> None:
-    there, here = run.read()["config"], asdict(config)
+    there, here = asdict(TrainConfig()) | run.read()["config"], asdict(config)
     different = [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
     if different:
         raise UsageError(
@@ -121,7 +151,7 @@ def open_trained(run: Run) -> Trained:
     net = load_supernet(run)
     dataset = data.open_dataset(config.source, config.seed, config.root)
     _same_data(run, dataset)
-    return Trained(run, net.space, net, dataset, file_hash(run.supernet))
+    return Trained(run, net.space, net, _as_trained(run, dataset), file_hash(run.supernet))
 
 
 def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = False) -> dict[str, Any]:
