@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces import get_space
@@ -28,10 +28,10 @@ from . import checkpoint, data
 from .calibrate import calibrate
 from .evaluate import accuracy
 from .files import atomic_write, save_tensors
-from .losses import label_loss, soft_loss
 from .pretrained import check_start, start_from
 from .run import Run
-from .sampling import get_strategy
+from .step import Batch, loss_without_gradient, run_passes
+from .strategies import STRATEGIES, Setting, get_strategy
 from .supernet import Supernet
 
 Report = Callable[[dict[str, Any]], None]
@@ -52,7 +52,7 @@ class TrainConfig:
         space: name of the search space.
         source, root: data set, as in :func:`nas.data.open_dataset`.
         seed: of everything random.
-        strategy: name in :data:`nas.sampling.STRATEGIES`.
+        strategy: name in :data:`nas.strategies.STRATEGIES`.
         epochs: passes over the training split.
         batch_size: images a step.
         optimizer: timm's name.
@@ -137,7 +137,7 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     log = _Log(run, start, report)
-    strategy = get_strategy(config.strategy, space)
+    strategy = get_strategy(config.strategy, setting(config, dataset.info))
     evaluate_at = {round(steps * (i + 1) / engine.evaluations) for i in range(engine.evaluations)} - {0}
     began = saved = time.monotonic()
 
@@ -150,11 +150,14 @@ def train(run: Run, config: TrainConfig, dataset: data.Dataset, engine: Engine, 
     )  # fmt: skip
     with _stop_requested() as stop:
         for step, (images, labels) in enumerate(batches, start=start):
-            images, labels = images.to(engine.device), labels.to(engine.device)
+            batch = Batch(images.to(engine.device), labels.to(engine.device))
             torch.manual_seed(_seed(config.seed, step))
             scheduler.step_update(step)
             optimizer.zero_grad(set_to_none=True)
-            loss = _passes(net, strategy.passes(_generator(config.seed, step)), images, labels, config.label_smoothing)
+            loss_of = partial(loss_without_gradient, net, batch, config.label_smoothing)
+            passes = strategy.passes(step, _generator(config.seed, step), loss_of)
+            losses = run_passes(net, passes, batch, config.label_smoothing)
+            loss = sum(losses) / len(losses)
             if not math.isfinite(loss):
                 raise UserError(f"the loss is {loss} at step {step}; the last good state is kept. Try a lower --lr")
             nn.utils.clip_grad_norm_([p for p in net.model.parameters() if p.grad is not None], config.clip_norm)
@@ -183,7 +186,8 @@ def check_settings(config: TrainConfig) -> None:
     Raises:
         UsageError: names the setting and the rule.
     """
-    get_strategy(config.strategy, get_space(config.space))
+    if config.strategy not in STRATEGIES:
+        raise unknown_name("strategy", config.strategy, STRATEGIES)
     check_start(get_space(config.space), config.pretrained, config.init)
     for kind, name, known in (
         ("optimizer", config.optimizer, timm.optim.list_optimizers()),
@@ -200,6 +204,18 @@ def check_settings(config: TrainConfig) -> None:
             raise UsageError(
                 f"{name.replace('_', '-')} is {getattr(config, name)}; nothing would be trained, give more than 0"
             )
+
+
+def setting(config: TrainConfig, info: data.DataInfo) -> Setting:
+    """What the strategy of a run may know."""
+    space, classes = get_space(config.space), len(info.classes)
+
+    def initial() -> Supernet:
+        net = Supernet(space, classes, info.in_chans, config.seed)
+        start_from(net, config.pretrained, config.init)
+        return net
+
+    return Setting(space, total_steps(config, info.counts["train"]), classes, info.in_chans, config.seed, initial)
 
 
 def total_steps(config: TrainConfig, images: int) -> int:
@@ -247,29 +263,6 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     except RuntimeError as error:
         raise UserError(f"{run.supernet} does not hold the weights of {content['config']['space']}: {error}") from None
     return net.to(device).eval()
-
-
-def _passes(net: Supernet, passes: Any, images: Tensor, labels: Tensor, smoothing: float) -> float:
-    """Forward and backward of all passes of a step; gradients add up. Returns the mean loss."""
-    net.train()
-    total, teacher = 0.0, None
-    for one in passes:
-        logits = net(_resize(images, one.architecture.resolution), one.architecture)
-        if one.role == "student":
-            assert teacher is not None
-            loss = soft_loss(logits, teacher)
-        else:
-            loss = label_loss(logits, labels, smoothing)
-            teacher = logits.detach() if one.role == "teacher" else teacher
-        loss.backward()
-        total += loss.item()
-    return total / len(passes)
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    if images.shape[-1] != size:
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _generator(seed: int, step: int) -> np.random.Generator:

@@ -171,7 +171,7 @@ def test_other_channels_and_classes() -> None:
         (("resnet18", "--resolution", "-3"), 2, "resolution -3"),
         (("vgg11", "--resolution", "16"), 2, "cannot take images of 16 x 16 px"),
         (("vit_tiny_patch16_224", "--resolution", "7"), 2, "a 16x16 convolution does not fit on 7x7"),
-        (("tnt_s_patch16_224", "--resolution", "100"), 2, "cannot take images of 100 x 100 px"),
+        (("maxvit_tiny_tf_224", "--resolution", "100"), 2, "cannot take images of 100 x 100 px"),
         (("best",), 1, "start one: nas train-supernet"),
         (("best", "--run", "nowhere"), 1, "nowhere is no run directory"),
     ],

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from nas.losses import label_loss, soft_loss
-from nas.sampling import STRATEGIES, get_strategy
+from nas.step import Batch, run_passes
+from nas.strategies import STRATEGIES, Setting, Strategy, get_strategy
 from nas.supernet import Supernet
-from nas.train import TrainConfig, _passes, _schedule, total_steps
-from search_spaces import get_space
+from nas.train import TrainConfig, _schedule, total_steps
+from search_spaces import Architecture, get_space
 from search_spaces.errors import UsageError
 from search_spaces.timm_compat import timm
 
@@ -37,11 +38,19 @@ def test_learning_rate_warms_up_then_follows_a_cosine() -> None:
     assert optimizer.param_groups[0]["lr"] == rates[57]  # a function of the step alone
 
 
+def strategy_of(name: str) -> Strategy:
+    return get_strategy(name, Setting(TINY, 100, 3, 1, 0, lambda: Supernet(TINY, 3, 1)))
+
+
+def no_loss(architecture: Architecture) -> float:
+    raise AssertionError("this strategy needs no losses")
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_depends_on_the_generator_alone(name: str) -> None:
-    strategy = get_strategy(name, TINY)
+    strategy = strategy_of(name)
     for seed in range(5):
-        first, again = (strategy.passes(np.random.default_rng(seed)) for _ in range(2))
+        first, again = (strategy.passes(50, np.random.default_rng(seed), no_loss) for _ in range(2))
         assert first == again
         assert first
         for one in first:
@@ -49,11 +58,11 @@ def test_every_strategy_depends_on_the_generator_alone(name: str) -> None:
             assert one.role in ("label", "teacher", "student")
         roles = [one.role for one in first]
         assert "student" not in roles or roles.index("teacher") < roles.index("student")
-    assert len({strategy.passes(np.random.default_rng(s)) for s in range(10)}) > 1
+    assert len({strategy.passes(50, np.random.default_rng(s), no_loss) for s in range(10)}) > 1
 
 
 def test_sandwich_holds_both_extremes() -> None:
-    passes = get_strategy("sandwich", TINY).passes(np.random.default_rng(0))
+    passes = strategy_of("sandwich").passes(0, np.random.default_rng(0), no_loss)
     assert passes[0].architecture == TINY.largest
     assert passes[-1].architecture == TINY.smallest
     assert [p.role for p in passes] == ["teacher", "student", "student", "student"]
@@ -78,7 +87,7 @@ def test_label_smoothing_in_closed_form() -> None:
 def test_gradients_of_a_sandwich_step_add_up() -> None:
     """One step of the loop equals the passes done by hand on extracted subnets."""
     net = Supernet(TINY, 3, 1, seed=2)
-    passes = get_strategy("sandwich", TINY).passes(np.random.default_rng(1))
+    passes = strategy_of("sandwich").passes(0, np.random.default_rng(1), no_loss)
     images, labels = torch.randn(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])
     by_hand = {n: torch.zeros_like(p) for n, p in net.model.named_parameters()}
     teacher = None
@@ -101,7 +110,7 @@ def test_gradients_of_a_sandwich_step_add_up() -> None:
                     index[d] = slice(start, start + parameter.shape[d])
             assert parameter.grad is not None
             full[tuple(index)] += parameter.grad
-    _passes(net, passes, images, labels, 0.1)
+    run_passes(net, passes, Batch(images, labels), 0.1)
     for name, parameter in net.model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, by_hand[name], rtol=1e-4, atol=1e-6)
@@ -114,4 +123,4 @@ def test_steps_of_a_run() -> None:
 
 def test_unknown_strategy_offers_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'sandwich'"):
-        get_strategy("sandwhich", TINY)
+        strategy_of("sandwhich")

@@ -1,0 +1,78 @@
+"""What a sampling strategy is: it chooses the subnets that a training step visits.
+
+A strategy maps (step, random generator) to passes. The generator is seeded from (seed, step), so a step's passes do
+not depend on the steps before it, which makes resuming exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictors.costs import CostTables, total_macs
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace, Vectors
+
+if TYPE_CHECKING:
+    from nas.supernet import Supernet
+
+Floats = NDArray[np.float64]
+LossOf = Callable[[Architecture], float]
+"""Loss of a subnet on the step's own batch, without gradient."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass of a step.
+
+    Attributes:
+        architecture: the subnet.
+        role: ``label``: learns from the labels; ``teacher``: likewise, and its logits teach the passes after it;
+            ``student``: learns from the teacher's logits.
+        weight: factor on its loss.
+        part: ``(i, n)``: it sees the i-th of n equal parts of the batch. A teacher's part is its students'.
+    """
+
+    architecture: Architecture
+    role: str = "label"
+    weight: float = 1.0
+    part: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy may know of a run. It is the same when the run resumes.
+
+    Attributes:
+        space: the search space.
+        steps: of the whole run.
+        num_classes, in_chans: of the data set.
+        seed: of the run.
+        initial: makes the supernet as it was before the first step.
+    """
+
+    space: SearchSpace
+    steps: int
+    num_classes: int
+    in_chans: int
+    seed: int
+    initial: Callable[[], Supernet]
+
+    @cached_property
+    def _tables(self) -> CostTables:
+        return CostTables(self.space, self.num_classes, self.in_chans)
+
+    def macs(self, vectors: Vectors) -> Floats:
+        """Multiply-accumulates of vectors ``[n, genes]``, shape ``[n]``."""
+        return total_macs(self._tables.features(vectors))
+
+
+class Strategy(Protocol):
+    """Chooses a step's passes."""
+
+    def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]: ...

@@ -1,0 +1,20 @@
+"""One uniformly random subnet a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .base import LossOf, Pass, Setting
+
+
+@dataclass(frozen=True)
+class SingleRandom:
+    """One uniformly random subnet a step, learning from the labels. The best choice for small budgets."""
+
+    setting: Setting
+
+    def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
+        space = self.setting.space
+        return (Pass(space.decode(space.sample(rng, 1)[0])),)
