@@ -23,7 +23,7 @@ LAYERS = {aten.conv2d.default, aten.linear.default}
 TRANSPARENT = {
     aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int,
     aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.max_pool2d.default, aten.pad.default,
-    aten.slice.Tensor, aten.expand.default,
+    aten.slice.Tensor, aten.expand.default, aten.expand_as.default,
 }  # fmt: skip
 """Operators that only move or pick values: their output has the scale and zero point of their input."""
 
@@ -119,7 +119,9 @@ class _Folder:
         if in_place:
             name, overload = target.__name__.split(".")
             target = getattr(getattr(aten, name[:-1]), overload)
-        if target in _DROPPED:
+        if node.all_input_nodes and all(n.name in self.lifted for n in node.all_input_nodes):
+            self.lifted[node.name] = target(*fx.map_arg(args, lambda n: self.lifted[n.name]), **node.kwargs)
+        elif target in _DROPPED:
             self.new[node] = self.new[source_of(node)]
         elif target in LAYERS:
             self.new[node] = self.layer(node)

@@ -106,12 +106,14 @@ class Tracer(TorchDispatchMode):
             self.names[func] = name.removesuffix("_"), func._schema.is_mutable
         name, mutable = self.names[func]
         tensors = tensors_in(args) + (tensors_in(list(kwargs.values())) if kwargs else [])
-        inputs = [t for t in tensors if place(t) in self.buffer]
+        inputs: list[Tensor] = []
+        constants: list[Tensor] = []
+        for tensor in tensors:
+            (inputs if place(tensor) in self.buffer else constants).append(tensor)
         if not inputs or name in _SHAPE_ONLY:
             out = func(*args, **kwargs)
             self.keep.append(out)
             return out
-        constants = [t for t in tensors if place(t) not in self.buffer]
         if name == "convolution":
             return self.convolution(func, args, inputs)
         if "batch_norm" in name or name in ("native_layer_norm", "native_group_norm"):

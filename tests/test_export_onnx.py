@@ -9,7 +9,9 @@ import pytest
 import torch
 from quantize_nets import CLASSES, SIDE, batch, trained
 
+from nas.calibrate import calibrate
 from nas.quantize import quantize
+from search_spaces import get_space
 from search_spaces.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -101,3 +103,21 @@ def test_damaged_files_are_user_errors(file, tmp_path):
             load_onnx(tmp_path / f"{name}.onnx")
     with pytest.raises(UserError, match="no file"):
         load_onnx(tmp_path / "missing.onnx")
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "ecaresnet26t", "convnext_atto"])
+def test_other_families_agree_too(name, tmp_path):
+    """Strided shortcuts, attention over channels, layer norms and layer scales."""
+    torch.manual_seed(0)
+    space = get_space(f"timm:{name}:resolution=64")
+    model = space.build(space.smallest, CLASSES, 3)
+    images = torch.randn(64, 3, 64, 64)
+    calibrate(model, images)
+    quantized = quantize(model, images)
+    export_onnx(quantized, tmp_path / "model.onnx", {})
+    executed = torch.from_numpy(load_onnx(tmp_path / "model.onnx")(images.numpy()))
+    simulated = quantized(images)
+    with torch.no_grad():
+        real = model(images)
+    assert (simulated - executed).norm() <= 0.02 * executed.norm()
+    assert (simulated - real).norm() <= 0.15 * real.norm()
