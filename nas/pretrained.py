@@ -1,7 +1,9 @@
 """Starting a supernet from the weights of an ordinary network: timm's own, or a file of the user's.
 
 The largest network of a space is an ordinary timm model, so its weights fit name by name. What may differ is what the
-data set decides: the classifier (left at its initial values) and the channels of the first convolution (adapted).
+data set decides: the channels of the first convolution (adapted) and the classifier (set to 0). A random classifier
+on trained features makes large random mistakes, and correcting them spoils the features: six epochs on 3,068 photos
+ended 23 to 27 points lower with it. Kolesnikov et al., Big Transfer, arXiv:1912.11370, start it at 0 too.
 """
 
 from __future__ import annotations
@@ -169,7 +171,7 @@ def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str
 
 
 def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors to copy, and notes on what was left out or adapted."""
+    """The tensors to copy, and notes on what was replaced or adapted."""
     there, notes = dict(state), []
     here = {name: tensor.shape for name, tensor in model.state_dict().items()}
     heads = tuple(f"{name}." for name in _declared(model, "classifier"))
@@ -177,14 +179,15 @@ def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict
     if left:
         classes = {there[n].shape[0] for n in left if n in there}
         reason = f"{classes.pop()} classes there, {here[left[0]][0]} here" if classes else "it is not there"
-        notes.append(f"the classifier of {what} is not taken over ({reason}); it starts anew")
+        notes.append(f"the classifier of {what} is not taken over ({reason}); it starts at 0")
         there = {n: t for n, t in there.items() if not n.startswith(heads)}
+        there |= {n: torch.zeros(here[n]) for n in here if n.startswith(heads)}
     for stem in _declared(model, "first_conv"):
         name = f"{stem}.weight"
         if name in there and name in here and _only_channels_differ(there[name].shape, here[name]):
             notes.append(f"{stem}: adapted from {there[name].shape[1]} to {here[name][1]} channels")
             there[name] = timm.models.adapt_input_conv(here[name][1], there[name], base_chans=there[name].shape[1])
-    problems = [f"{n} is missing" for n in here if n not in there and n not in left and not n.endswith(_OPTIONAL)]
+    problems = [f"{n} is missing" for n in here if n not in there and not n.endswith(_OPTIONAL)]
     for name, tensor in there.items():
         if name not in here:
             problems.append(f"{name} {tuple(tensor.shape)} is not in this network")
