@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from predictors.target import Target
@@ -105,7 +106,7 @@ def print_estimate(facts: dict[str, Any]) -> None:
 
 def _print_layers(facts: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("path", overflow="fold")
+    table.add_column("path", no_wrap=True)
     for name in ("kind", "output", "MMACs", "weights", "kB moved", "ms", "% of ms"):
         table.add_column(name, justify="left" if name in ("kind", "output") else "right", no_wrap=True)
     total = facts["latency_ms"] or 1.0
@@ -116,4 +117,4 @@ def _print_layers(facts: dict[str, Any]) -> None:
         )  # fmt: skip
     fixed = facts["fixed_ms"]
     table.add_row("(any network)", "", "", "", "", "", f"{fixed:.3f}", f"{100 * fixed / total:.1f}")
-    OUT.print(table)
+    Console(width=max(OUT.width, 120)).print(table)  # one line a row, also where that is wider than the screen
