@@ -66,17 +66,55 @@ def train_supernet(
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
     epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 24,
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
-    strategy: Annotated[str, typer.Option(help="Which subnets a step trains: random or sandwich.")] = "random",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="Which subnets a step trains: auto, random, sandwich, alternating, progressive, delayed, sorted, "
+            "attentive-best, attentive-worst, preferred or cost-uniform."
+        ),
+    ] = "auto",
     optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
-    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 0.1,
+    lr: Annotated[str, typer.Option(help="Peak learning rate, or auto for a short test that finds one.")] = "0.1",
+    base_batch: Annotated[
+        int, typer.Option(min=0, help="Batch size that --lr is for: it is scaled to the run's; 0: not scaled.")
+    ] = 0,
     schedule: Annotated[str, typer.Option(help="cosine or poly.")] = "cosine",
     momentum: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
     weight_decay: Annotated[float, typer.Option(min=0.0)] = 3e-5,
     warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps that warm up.")] = 0.05,
     label_smoothing: Annotated[float, typer.Option(min=0.0, max=0.9)] = 0.1,
     clip_norm: Annotated[float, typer.Option(min=0.0, help="Gradient norm limit.")] = 5.0,
+    clip_value: Annotated[float, typer.Option(min=0.0, help="Limit of each gradient entry; 0: none.")] = 0.0,
+    distill: Annotated[
+        str, typer.Option(help="What students learn from the largest subnet: soft, or alpha (with --clip-value 1).")
+    ] = "soft",
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Another teacher: exported folder, run directory or timm model.", show_default=False),
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(min=0.0, max=1.0, help="Its share of the loss.")] = 0.5,
+    teacher_temperature: Annotated[float, typer.Option(min=0.01, help="Of its probabilities.")] = 1.0,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Of the largest subnet alone.")] = 0.0,
+    drop_path: Annotated[float, typer.Option(min=0.0, max=0.95, help="Of the largest subnet alone.")] = 0.0,
+    freeze_bn: Annotated[
+        bool, typer.Option("--freeze-bn", help="Keep batch-norm statistics, those of --pretrained or --init.")
+    ] = False,
     ema: Annotated[float, typer.Option(min=0.0, max=0.99999, help="Decay of the weight average; 0: none.")] = 0.0,
     augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
+    erasing: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of images with random erasing. Default: --augment's.", show_default=False
+        ),
+    ] = None,
+    mixup: Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0: none.")] = 0.0,
+    cutmix: Annotated[float, typer.Option(min=0.0, help="Alpha of CutMix; 0: none.")] = 0.0,
+    amp: Annotated[str, typer.Option(help="Mixed precision: off, bf16 or fp16.")] = "off",
+    accumulate: Annotated[int, typer.Option(min=1, help="Micro-batches of a batch, to save memory.")] = 1,
+    zero_gamma: Annotated[bool, typer.Option("--zero-gamma", help="Residual blocks start as the identity.")] = False,
+    rollbacks: Annotated[
+        int, typer.Option(min=0, help="How often a collapsed run goes back, at half the rate; 0: not watched.")
+    ] = 3,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from timm's weights.")] = False,
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights in a .safetensors or .pth file.", show_default=False)
@@ -84,7 +122,11 @@ def train_supernet(
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
+    nproc: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, one a GPU with CUDA; or use torchrun.")
+    ] = 1,
     save_seconds: Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")] = 30.0,
+    log: Annotated[str, typer.Option(help="Metrics go there too: tensorboard, wandb, or both.")] = "",
     quiet: Quiet = False,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -92,26 +134,45 @@ def train_supernet(
 ) -> None:
     """Train a once-for-all supernet; the same command again resumes it."""
     from nas.display import OUT, TrainingProgress, following
+    from nas.distributed import check_processes
+    from nas.launch import check_devices, inside, joined, launch, processes_here
+    from nas.loggers import parse_loggers
+    from nas.lr_finder import parse_lr
     from nas.run import Run
     from nas.train import Engine, Interrupted, TrainConfig
     from nas.workflow import default_run
     from nas.workflow import train_supernet as work
 
+    rate = parse_lr(lr)
     settings = TrainConfig(
         space=space, source=data if data == "embedded" else _absolute(data), root=data_root, seed=seed,
-        strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr, schedule=schedule,
+        strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        lr=TrainConfig.lr if rate is None else rate, lr_auto=rate is None, base_batch=base_batch, schedule=schedule,
         momentum=momentum, weight_decay=weight_decay, warmup=warmup, label_smoothing=label_smoothing,
-        clip_norm=clip_norm, ema=ema, augment=augment, pretrained=pretrained,
+        clip_norm=clip_norm, clip_value=clip_value, distill=distill,
+        teacher=None if teacher is None else _absolute(teacher), teacher_weight=teacher_weight,
+        teacher_temperature=teacher_temperature, dropout=dropout, drop_path=drop_path, freeze_bn=freeze_bn, ema=ema,
+        augment=augment, zero_gamma=zero_gamma, rollbacks=rollbacks, pretrained=pretrained,
+        erasing=erasing, mixup=mixup, cutmix=cutmix, amp=amp, accumulate=accumulate,
         init=str(init.resolve()) if init is not None else None,
     )  # fmt: skip
     run = Run(out) if out else default_run(settings)
-    chosen, workers = _resources(device, workers)
-    engine = Engine(chosen, workers, save_seconds)
-    with TrainingProgress(quiet or as_json) as progress:
-        try:
-            result = work(run, settings, engine, progress, dry_run)
-        except Interrupted:
-            raise typer.Exit(_EXIT_INTERRUPTED) from None
+    chosen, workers = _resources(device, workers, processes_here(nproc))
+    loggers = parse_loggers(log)
+    if nproc > 1 and not inside():
+        check_devices(nproc, chosen)
+        check_processes(nproc, batch_size, accumulate)
+        if not dry_run:
+            raise SystemExit(launch(nproc, main))
+    with joined(chosen) as world:
+        engine = Engine(world.device, workers, save_seconds, log=loggers)
+        with TrainingProgress(quiet or as_json or not world.main) as progress:
+            try:
+                result = work(run, settings, engine, progress, dry_run, world)
+            except Interrupted:
+                raise typer.Exit(_EXIT_INTERRUPTED) from None
+    if not world.main:
+        return
     if as_json:
         _print_json({"run": str(run.path), **result})
     else:
@@ -128,6 +189,7 @@ def search(
     max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
     max_size: Annotated[float | None, typer.Option(min=0.0, help="MB of weights", show_default=False)] = None,
     max_macs: Annotated[float | None, typer.Option(min=0.0, help="millions", show_default=False)] = None,
+    calibration_images: Annotated[int, typer.Option(min=2, help="Images that a subnet is calibrated on.")] = 256,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -143,7 +205,7 @@ def search(
     _resources("cpu", 0)
     bounds = Bounds(max_latency, max_size and max_size * 1e6, max_macs and max_macs * 1e6)
     directory = _run(run)
-    settings = SearchConfig(target, precision or "", measurements, bounds, seed)
+    settings = SearchConfig(target, precision or "", measurements, bounds, seed, calibration_images)
     with SearchProgress(quiet or as_json) as progress:
         result = run_search(directory, settings, progress, dry_run)
     if as_json:
@@ -188,12 +250,64 @@ def export(
 
 
 @app.command()
+def finetune(
+    candidate: Annotated[
+        str, typer.Argument(help="Id from the front, or best, fastest, smallest; or architecture JSON.")
+    ] = "best",
+    target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
+    run: RunDir = None,
+    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 5,
+    lr: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Peak learning rate. Default: a tenth of the supernet's.", show_default=False),
+    ] = None,
+    netaug: Annotated[bool, typer.Option("--netaug", help="Train it inside wider networks of the space too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
+    save_seconds: Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")] = 30.0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Train one subnet further, and export it if that made it better; the same command again resumes it."""
+    from nas.display import OUT, TrainingProgress, following, print_finetuned
+    from nas.finetune import FinetuneConfig
+    from nas.finetune import finetune as work
+    from nas.train import Engine, Interrupted
+
+    directory = _run(run)
+    chosen, workers = _resources(device, workers)
+    settings, engine = FinetuneConfig(epochs, lr, netaug, seed), Engine(chosen, workers, save_seconds)
+    with TrainingProgress(quiet or as_json) as progress:
+        try:
+            result = work(directory, candidate, target, settings, engine, progress, out, dry_run)
+        except Interrupted:
+            raise typer.Exit(_EXIT_INTERRUPTED) from None
+    if as_json:
+        _print_json({"run": str(directory.path), **result})
+    elif dry_run:
+        OUT.print(result["summary"], soft_wrap=True, highlight=False)
+        following(f"nas finetune {candidate} --run {directory.path}")
+    else:
+        print_finetuned(result)
+        following(f"nas evaluate {result['path']} --run {directory.path}")
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Exported folder or .onnx file, candidate id, or architecture JSON.")] = (
         "best"
     ),
     split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
     precision: Annotated[str, typer.Option(help="Of an architecture: int8 or fp32.")] = "int8",
+    calibration_images: Annotated[
+        int | None, typer.Option(min=2, help="Default: the search's, or 256.", show_default=False)
+    ] = None,
     run: RunDir = None,
     as_json: Json = False,
     config: Config = None,
@@ -203,7 +317,7 @@ def evaluate(
     from nas.workflow import run_evaluate
 
     _resources("cpu", 0)
-    result = run_evaluate(_run(run, model), model, split, precision)
+    result = run_evaluate(_run(run, model), model, split, precision, calibration_images)
     if as_json:
         _print_json(result)
     else:
@@ -293,8 +407,13 @@ def _absolute(data: str) -> str:
     return str(Path(data).resolve()) if Path(data).exists() else data
 
 
-def _resources(device: str, workers: int) -> tuple[str, int]:
-    """Choose the device, and share the cores between computing and loading."""
+def _resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
+    """Choose the device, and share the cores between the processes of a run, and in each between computing and loading.
+
+    Args:
+        workers: a process; -1: chosen.
+        processes: on this machine.
+    """
     import torch
 
     if device not in ("auto", "cpu", "cuda"):
@@ -303,7 +422,7 @@ def _resources(device: str, workers: int) -> tuple[str, int]:
         raise UsageError("--device cuda: this torch sees no CUDA device; use --device cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    cores = os.cpu_count() or 1
+    cores = max(1, (os.cpu_count() or 1) // processes)
     if workers < 0:
         workers = min(8, cores // 2)
     # Half of the cores: small networks gain little from more, and threads that must wait for each other while another

@@ -6,7 +6,7 @@ There is no random state in it: every random choice of step k is drawn from a ge
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class State:
         optimizer: torch's own state dictionary.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: time spent training so far.
+        scaler: numbers of the loss scaling, :meth:`nas.precision.Precision.state`.
+        health: of the loss, :meth:`nas.guards.Guard.state`.
     """
 
     step: int
@@ -36,17 +38,45 @@ class State:
     optimizer: dict[str, Any]
     average: dict[str, Tensor]
     seconds: float
+    scaler: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, Any] = field(default_factory=dict)
 
 
 def capture(
-    step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor], seconds: float
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+    seconds: float,
+    scaler: Mapping[str, Any] | None = None,
+    health: Mapping[str, Any] | None = None,
 ) -> State:
     """The current state; tensors are shared, not copied."""
-    return State(step, dict(model.state_dict()), optimizer.state_dict(), dict(average), seconds)
+    return State(
+        step, dict(model.state_dict()), optimizer.state_dict(), dict(average), seconds, dict(scaler or {}),
+        dict(health or {}),
+    )  # fmt: skip
 
 
 def save(run: Run, state: State) -> None:
     """Write the checkpoint; the one before stays beside it."""
+    _write(_new(run), state)
+    if run.checkpoint.exists():
+        run.checkpoint.replace(run.previous)
+    _new(run).replace(run.checkpoint)
+
+
+def save_good(run: Run, state: State) -> None:
+    """Write the state to go back to, in place of the last one."""
+    _write(run.good, state)
+
+
+def load_good(run: Run) -> State:
+    """The state to go back to. Raises UserError where it is missing or damaged."""
+    return _read(*load_tensors(run.good))
+
+
+def _write(path: Path, state: State) -> None:
     tensors = {f"model/{k}": v for k, v in state.model.items()} | {f"average/{k}": v for k, v in state.average.items()}
     scalars: dict[str, dict[str, Any]] = {}
     for index, slots in state.optimizer["state"].items():
@@ -60,11 +90,10 @@ def save(run: Run, state: State) -> None:
         "seconds": state.seconds,
         "groups": state.optimizer["param_groups"],
         "scalars": scalars,
+        "scaler": state.scaler,
+        "health": state.health,
     }
-    save_tensors(_new(run), tensors, metadata)
-    if run.checkpoint.exists():
-        run.checkpoint.replace(run.previous)
-    _new(run).replace(run.checkpoint)
+    save_tensors(path, tensors, metadata)
 
 
 def _new(run: Run) -> Path:
@@ -105,4 +134,5 @@ def _read(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> State:
         index, name = key.split("/", 1)
         slots.setdefault(int(index), {})[name] = tensor
     optimizer = {"state": slots, "param_groups": metadata["groups"]}
-    return State(metadata["step"], groups["model"], optimizer, groups["average"], metadata["seconds"])
+    more = {name: metadata.get(name, {}) for name in ("scaler", "health")}  # older checkpoints lack them
+    return State(metadata["step"], groups["model"], optimizer, groups["average"], metadata["seconds"], **more)

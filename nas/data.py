@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data_batches import calibration_images, eval_batches, eval_tensors, train_batches
+from nas.data_batches import calibration_images, eval_batches, eval_tensors, train_batches, train_positions
 from nas.data_decode import ArrayImages, statistics
 from nas.data_folder import Source, open_folder
 from nas.data_set import SMALL_SIDE, SPLITS, DataInfo, Dataset, Images, Ints, check_compatible
@@ -29,6 +29,7 @@ __all__ = [
     "eval_tensors",
     "open_dataset",
     "train_batches",
+    "train_positions",
 ]
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist.npz"

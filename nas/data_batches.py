@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nas.data_decode import threads
 from nas.data_set import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, SPLITS, Dataset, Ints, PixelCache
-from nas.data_transforms import eval_transform, image_transform, normalise, plan_augment, shift_and_flip
+from nas.data_transforms import erase, eval_transform, image_transform, normalise, plan_augment, shift_and_flip
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 Batch = tuple[Tensor, Tensor]
+Rows = slice | Ints
+ALL = slice(None)
 
 
 def train_batches(
@@ -34,11 +37,13 @@ def train_batches(
     augment: str = "auto",
     workers: int = 0,
     pin_memory: bool = False,
+    erasing: float | None = None,
+    rows: Rows = ALL,
 ) -> Iterator[Batch]:
     """Batches of steps ``start_step .. start_step + steps - 1``.
 
-    The batch of a step depends on (data set, batch_size, seed, step, size, augment) only: not on where the run was
-    resumed, nor on ``workers``. An epoch is a permutation of the training split with the incomplete last batch
+    The batch of a step depends on (data set, batch_size, seed, step, size, augment, erasing) only: not on where the
+    run was resumed, nor on ``workers``. An epoch is a permutation of the training split with the incomplete last batch
     dropped; a split smaller than a batch is repeated within it. The global random generators are left as they were.
 
     Args:
@@ -50,9 +55,11 @@ def train_batches(
         augment: one of ``auto``, ``none``, ``light``, ``strong``.
         workers: processes; 0 works in this one. They ignore SIGINT and end when the iterator is closed or dropped.
         pin_memory: for a GPU.
+        erasing: probability of random erasing; None: as the augmentation has it, 0.25 for ``strong``, else 0.
+        rows: which images of the batch, the share of one of several processes; the others are not decoded.
 
     Yields:
-        float32 images ``[batch_size, C, size, size]``, normalised, and int64 labels ``[batch_size]``.
+        float32 images ``[batch_size, C, size, size]``, normalised, and int64 labels ``[batch_size]``; of ``rows``.
 
     Raises:
         UsageError: unknown ``augment``, or a batch without images.
@@ -62,7 +69,7 @@ def train_batches(
         raise UsageError(f"a batch size of {batch_size} is not possible; give 1 or more")
     return _iterate(
         DataLoader(
-            TrainSteps(dataset, batch_size, seed, size, augment),
+            TrainSteps(dataset, batch_size, seed, size, augment, erasing, rows),
             batch_size=None,  # an item is a whole batch already
             sampler=range(start_step, start_step + steps),
             num_workers=workers,
@@ -94,58 +101,90 @@ def _ignore_interrupts(_worker: int) -> None:
 class TrainSteps(TorchDataset[Batch | UserError]):
     """Training batches by step number. A UserError is returned, not raised: workers would bury its message."""
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, size: int, augment: str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        size: int,
+        augment: str,
+        erasing: float | None = None,
+        rows: Rows = ALL,
+    ) -> None:
+        self.rows = rows
         self.plan = plan_augment(augment, dataset.info)
         self.dataset = replace(dataset, cache=PixelCache())  # the evaluation's pixels need not go to workers
         self.numbers = dataset.splits["train"]
         self.batch_size, self.seed, self.size = batch_size, seed, size
         self.held: Tensor | None = None
+        self.erase = erase(erasing) if erasing and self.plan != "image" else None
         if self.plan == "image":
-            self.transform = image_transform(augment, dataset.info, size)
+            self.transform = image_transform(augment, dataset.info, size, erasing)
         elif len(self.numbers) * dataset.info.in_chans * size * size <= MEMORY_BYTES:
             self.held = eval_pixels(self.dataset, self.numbers, size)
 
     def __getitem__(self, step: int) -> Batch | UserError:
         chosen = self.chosen(step)
         try:
-            return self.images(chosen, step), torch.from_numpy(self.dataset.labels[self.numbers[chosen]])
+            return self.images(chosen, step), torch.from_numpy(self.dataset.labels[self.numbers[chosen[self.rows]]])
         except UserError as error:
             return error
 
     def chosen(self, step: int) -> Ints:
         """Positions within the training split of the batch of ``step``, ``[batch_size]``."""
-        n, size = len(self.numbers), self.batch_size
-        if n >= size:
-            epoch, position = divmod(step, n // size)
-            return self._permutation(epoch)[position * size : (position + 1) * size]
-        repeats = -(-size // n)
-        return np.concatenate([self._permutation(step * repeats + i) for i in range(repeats)])[:size]
+        return train_positions(len(self.numbers), self.batch_size, self.seed, step)
 
     def images(self, chosen: Ints, step: int) -> Tensor:
-        """Normalised images ``[batch_size, C, size, size]``."""
+        """Normalised images ``[batch_size, C, size, size]`` of the batch; the ``rows`` of them."""
         info, rng = self.dataset.info, np.random.default_rng([self.seed, 3, step])
         if self.plan == "image":
+            seeds = np.array([int(rng.integers(2**32)) for _ in chosen])
+            own = zip(chosen[self.rows], seeds[self.rows], strict=True)
             with _own_randomness():
-                return torch.stack([self._image(int(c), int(rng.integers(2**32))) for c in chosen])
-        if self.held is not None:
-            pixels = self.held[torch.from_numpy(chosen)]
-        else:
-            transform = eval_transform(info, self.size)
-            pixels = torch.stack([transform(self.dataset.image(int(n))) for n in self.numbers[chosen]])
+                return torch.stack([self._image(int(c), int(seed)) for c, seed in own])
+        pixels = self.held[torch.from_numpy(chosen)] if self.held is not None else self._pixels(chosen)
         if self.plan == "shift":
             pixels = shift_and_flip(pixels, torch.Generator().manual_seed(int(rng.integers(2**62))))
-        return normalise(pixels, info)
+        images = normalise(pixels, info)
+        if self.erase is not None:
+            with _own_randomness():
+                _seed_all(int(rng.integers(2**32)))
+                images = self.erase(images)
+        return images[self.rows]
+
+    def _pixels(self, chosen: Ints) -> Tensor:
+        """Pixels of the batch; those of other processes are 0, since what is drawn is drawn for the whole batch."""
+        transform, info = eval_transform(self.dataset.info, self.size), self.dataset.info
+        pixels = torch.zeros(len(chosen), info.in_chans, self.size, self.size, dtype=torch.uint8)
+        for row in np.unique(np.arange(len(chosen))[self.rows]):
+            pixels[row] = transform(self.dataset.image(int(self.numbers[chosen[row]])))
+        return pixels
 
     def _image(self, position: int, seed: int) -> Tensor:
         image = self.dataset.image(int(self.numbers[position]))
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.default_generator.manual_seed(seed)
+        _seed_all(seed)
         return self.transform(image)
 
-    def _permutation(self, epoch: int) -> Ints:
-        order: Ints = np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.numbers))
-        return order
+
+def train_positions(n: int, batch_size: int, seed: int, step: int) -> Ints:
+    """Which of ``n`` training images the batch of ``step`` holds: positions within the split, ``[batch_size]``."""
+    if n >= batch_size:
+        epoch, position = divmod(step, n // batch_size)
+        return _permutation(n, seed, epoch)[position * batch_size : (position + 1) * batch_size]
+    repeats = -(-batch_size // n)
+    return np.concatenate([_permutation(n, seed, step * repeats + i) for i in range(repeats)])[:batch_size]
+
+
+@lru_cache(2)
+def _permutation(n: int, seed: int, epoch: int) -> Ints:
+    order: Ints = np.random.default_rng([seed, 2, epoch]).permutation(n)
+    return order
+
+
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 @contextmanager

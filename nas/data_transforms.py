@@ -68,22 +68,34 @@ def shift_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return padded[number, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def image_transform(augment: str, info: DataInfo, size: int) -> Transform:
+def erase(probability: float) -> Callable[[Tensor], Tensor]:
+    """Replace a box of a normalised image ``[C, H, W]``, or of each of ``[n, C, H, W]``, by noise, with that
+    probability (https://arxiv.org/abs/1708.04896). Draws from the global generators of ``random`` and torch."""
+    from timm.data.random_erasing import RandomErasing
+
+    found: Callable[[Tensor], Tensor] = RandomErasing(probability, mode="pixel", device="cpu")
+    return found
+
+
+def image_transform(augment: str, info: DataInfo, size: int, erasing: float | None = None) -> Transform:
     """Random transform of one PIL image to normalised float32 ``[C, size, size]``, from timm and torchvision.
 
     Draws from the global generators of ``random``, numpy and torch. *strong* adds RandAugment
-    (https://arxiv.org/abs/1909.13719) and random erasing (https://arxiv.org/abs/1708.04896).
+    (https://arxiv.org/abs/1909.13719) and random erasing (https://arxiv.org/abs/1708.04896), with probability 0.25
+    where ``erasing`` says no other.
     """
     strong = augment == "strong"
+    if erasing is None:
+        erasing = ERASE if strong else 0.0
     if info.native_size <= SMALL_SIDE:
-        return _small_transform(info, size)
+        return _small_transform(info, size, erasing)
     transform: Transform = timm.data.create_transform(
         input_size=(info.in_chans, size, size),
         is_training=True,
         scale=(0.08, 1.0) if strong else (0.25, 1.0),
         color_jitter=0.4 if strong else 0.2,
         auto_augment=RAND_AUGMENT if strong else None,
-        re_prob=ERASE if strong else 0.0,
+        re_prob=erasing,
         re_mode="pixel",
         interpolation="random",
         mean=info.mean,
@@ -92,10 +104,9 @@ def image_transform(augment: str, info: DataInfo, size: int) -> Transform:
     return transform
 
 
-def _small_transform(info: DataInfo, size: int) -> Transform:
+def _small_transform(info: DataInfo, size: int, erasing: float) -> Transform:
     """*strong* for small images: nothing is zoomed away before RandAugment and erasing."""
     from timm.data.auto_augment import rand_augment_transform
-    from timm.data.random_erasing import RandomErasing
     from torchvision import transforms
 
     fill = tuple(min(255, round(255 * m)) for m in info.mean)
@@ -108,7 +119,7 @@ def _small_transform(info: DataInfo, size: int) -> Transform:
             rand_augment_transform(RAND_AUGMENT, {"translate_const": int(0.45 * size), "img_mean": fill}),
             transforms.ToTensor(),
             transforms.Normalize(torch.tensor(info.mean), torch.tensor(info.std)),
-            RandomErasing(ERASE, mode="pixel", device="cpu"),
+            erase(erasing),
         ]
     )
     return chain

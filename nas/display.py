@@ -41,6 +41,9 @@ class TrainingProgress(_Live):
     def __call__(self, entry: dict[str, Any]) -> None:
         if "warning" in entry:
             warn(entry["warning"])
+        elif "note" in entry:
+            if not self.quiet:
+                ERR.print(entry["note"], highlight=False, soft_wrap=True)
         elif "start" in entry and not self.quiet:
             info = entry["data"]
             counts = ", ".join(f"{n} {split}" for split, n in info["counts"].items())
@@ -50,6 +53,8 @@ class TrainingProgress(_Live):
             self.note = f"smallest {100 * entry['smallest']:.1f} %, largest {100 * entry['largest']:.1f} %"
             if not self.quiet and not ERR.is_terminal:
                 ERR.print(f"step {entry['step']}/{entry['steps']}: {self.note}")
+        elif "candidate" in entry:
+            self.note = f"candidate {100 * entry['candidate']:.1f} %"
         elif "loss" in entry:
             note = f"epoch {entry['epoch']:.1f}  loss {entry['loss']:.3f}  {self.note}"
             self.progress.update(self.task, completed=entry["step"], total=entry["steps"], note=note)
@@ -90,6 +95,17 @@ def following(command: str) -> None:
 def percent(found: dict[str, Any]) -> str:
     """Accuracy with half the width of its 95 % interval."""
     return f"{100 * found['value']:.2f} ± {50 * (found['high'] - found['low']):.2f}"
+
+
+def print_finetuned(result: dict[str, Any]) -> None:
+    """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
+    if result["kept"] == "supernet":
+        warn(f"fine-tuning {result['candidate']} made it no better (search split); the supernet's weights are kept")
+    OUT.print(f"exported: {result['path']}  ({result['kept']} weights)", soft_wrap=True, highlight=False)
+    rows = [("before fine-tuning", "search", result["before"]), ("fine-tuned", "search", result["after"])]
+    rows += [(r["what"], r["split"], r) for r in result["results"] if r["split"] == "test"]
+    for what, split, found in rows:
+        OUT.print(f"  {what:<20} {split:<7} {percent(found)} %", highlight=False)
 
 
 def print_search(result: dict[str, Any]) -> None:

@@ -2,15 +2,121 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_spaces.errors import UsageError, unknown_name
+
+DISTILL = ("soft", "alpha")
+ALPHAS = (-1.0, 1.0)
+RATIO_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the passes of a run learn, and how the largest subnet is regularised.
+
+    Attributes:
+        smoothing: of labels, share of the mass that is spread over all classes.
+        distill: what students learn from the step's own teacher: ``soft`` or ``alpha``.
+        teacher_weight: share of a fixed teacher in the loss of passes that learn from labels; the rest is the labels'.
+        temperature: of the fixed teacher and of the logits that learn from it.
+        drop: probability of dropout before the classifier and of stochastic depth in the last block, for the largest
+            subnet alone: smaller ones underfit already (BigNAS, arXiv:2003.11142).
+    """
+
+    smoothing: float = 0.0
+    distill: str = "soft"
+    teacher_weight: float = 0.5
+    temperature: float = 1.0
+    drop: tuple[float, float] = (0.0, 0.0)
+
+    def check(self) -> None:
+        """Refuse what cannot be learned.
+
+        Raises:
+            UsageError: names the flag and the rule.
+        """
+        if self.distill not in DISTILL:
+            raise unknown_name("distillation", self.distill, DISTILL)
+        if not 0 <= self.teacher_weight <= 1:
+            raise UsageError(f"--teacher-weight {self.teacher_weight} is a share of the loss; give 0 to 1")
+        if not self.temperature > 0:
+            raise UsageError(f"--teacher-temperature {self.temperature}: logits are divided by it; give more than 0")
+        for flag, value in zip(("--dropout", "--drop-path"), self.drop, strict=True):
+            if not 0 <= value < 1:
+                raise UsageError(f"{flag} {value} is the probability to drop; give 0 or more, and less than 1")
+
+    def label(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """Loss of a pass that learns from labels and, where ``teacher`` gives its probabilities, a fixed teacher too.
+
+        Shapes as in :func:`label_loss` and :func:`teacher_loss`.
+        """
+        loss = label_loss(logits, labels, self.smoothing)
+        if teacher is None:
+            return loss
+        weight = self.teacher_weight
+        return (1 - weight) * loss + weight * teacher_loss(logits, teacher, self.temperature)
+
+    def student(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        """Loss of a pass that learns from the logits of the step's own teacher. Shapes ``[n, classes]``."""
+        return soft_loss(logits, teacher) if self.distill == "soft" else alpha_loss(logits, teacher)
+
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of logits ``[n, classes]`` with label smoothing."""
+    """Cross-entropy of logits ``[n, classes]`` with label smoothing.
+
+    Args:
+        labels: class numbers ``[n]``, or probabilities ``[n, classes]`` where images are mixed.
+    """
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 def soft_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     """Cross-entropy against the teacher's probabilities, no gradient to the teacher. Shapes ``[n, classes]``."""
     return F.cross_entropy(logits, teacher.detach().softmax(dim=1))
+
+
+def teacher_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy against probabilities of a teacher at a temperature T (Hinton et al., arXiv:1503.02531).
+
+    Times T^2, which keeps gradients as large as those of the labels. Shapes ``[n, classes]``.
+    """
+    return temperature**2 * F.cross_entropy(logits / temperature, teacher)
+
+
+def alpha_loss(
+    logits: Tensor, teacher: Tensor, alphas: tuple[float, float] = ALPHAS, limit: float = RATIO_LIMIT
+) -> Tensor:
+    """Adaptive alpha-divergence (AlphaNet, arXiv:2102.07954): the mean over images of the larger of two divergences.
+
+    The negative alpha is the larger where the student gives mass to what the teacher rules out (it doubts too much),
+    the positive one where it lacks mass on what the teacher allows (it is too sure). No gradient reaches the teacher.
+    Shapes ``[n, classes]``; an alpha is not 0.
+    """
+    low, high = (_divergence(logits, teacher.detach(), alpha, limit) for alpha in alphas)
+    value = low[0].maximum(high[0])
+    path = low[1].where(low[0] > high[0], high[1])
+    # The value is the divergence, the gradient the paper's estimator of it.
+    return (path + (value - path).detach()).mean()
+
+
+def _divergence(logits: Tensor, teacher: Tensor, alpha: float, limit: float) -> tuple[Tensor, Tensor]:
+    """Divergence D(teacher p || student q) of each image, ``[n]``, and a term whose gradient is its estimated one.
+
+    D = sum q ((p / q)^alpha - 1) / (alpha (alpha - 1)); for alpha = 1 its limit, the Kullback-Leibler divergence. Its
+    gradient is - sum q (p / q)^alpha / alpha * grad log q (the paper's proposition 1, with f'(t) t - f(t) for f; its
+    constant is left out: q * grad log q sums to 0). The weights before grad log q are constants, and (p / q)^alpha is
+    limited in both, which bounds what a class of the teacher's smallest probabilities can do. At alpha = 1 the weight
+    is p itself and needs no limit.
+    """
+    log_q, log_p = logits.log_softmax(dim=1), teacher.log_softmax(dim=1)
+    q, log_ratio = log_q.detach().exp(), log_p - log_q.detach()
+    if alpha == 1:
+        p = log_p.exp()
+        return (p * log_ratio).sum(dim=1), -(p * log_q).sum(dim=1)
+    power = (alpha * log_ratio).exp().clamp(max=limit)
+    value = (q * (power - 1)).sum(dim=1) / (alpha * (alpha - 1))
+    return value, -(q * power * log_q).sum(dim=1) / alpha

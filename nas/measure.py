@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 
 from . import data
-from .calibrate import CALIBRATION_IMAGES, calibrate
+from .calibrate import Calibration
 from .evaluate import Accuracy, accuracy
 from .quantize import quantize
 from .supernet import Supernet
@@ -44,17 +44,27 @@ class Shipped:
     run: Callable[[Tensor], Tensor]
 
 
-def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate) -> Shipped:
-    """Extract, calibrate and, for int8, quantize. Deterministic: the same candidate gives the same network."""
-    images = data.calibration_images(dataset, candidate.architecture.resolution, CALIBRATION_IMAGES)
+def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate, calibration: Calibration | None = None) -> Shipped:
+    """Extract, calibrate and, for int8, quantize. Deterministic: the same candidate gives the same network.
+
+    Args:
+        calibration: of this supernet on this data set, which remembers the subnets it has seen; None: a new one.
+    """
+    calibration = calibration or Calibration()
+
+    def images() -> Tensor:
+        return data.calibration_images(dataset, candidate.architecture.resolution, calibration.images)
+
     model = net.extract(candidate.architecture).cpu()
-    calibrate(model, images)
+    calibration(model, candidate.architecture, images)
     if candidate.precision == "fp32":
         return Shipped(model, model)
-    return Shipped(model, quantize(model, images))
+    return Shipped(model, quantize(model, images()))
 
 
-def measure(net: Supernet, dataset: data.Dataset, candidate: Candidate, split: str) -> Accuracy:
-    """Top-1 accuracy of the shipped candidate on a whole split."""
+def measure(
+    net: Supernet, dataset: data.Dataset, candidate: Candidate, split: str, calibration: Calibration | None = None
+) -> Accuracy:
+    """Top-1 accuracy of the shipped candidate on a whole split; arguments as of :func:`ship`."""
     batches = data.eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH)
-    return accuracy(ship(net, dataset, candidate).run, batches)
+    return accuracy(ship(net, dataset, candidate, calibration).run, batches)

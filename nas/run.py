@@ -43,6 +43,11 @@ class Run:
         return self.path / "checkpoint.previous.safetensors"
 
     @property
+    def good(self) -> Path:
+        """Training state to go back to where training collapses; gone when training ends."""
+        return self.path / "checkpoint.good.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line, one line a log interval or evaluation."""
         return self.path / "metrics.jsonl"
@@ -51,6 +56,11 @@ class Run:
     def supernet(self) -> Path:
         """The trained weights."""
         return self.path / "supernet.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """What a fixed teacher says of every training image; see :mod:`nas.teacher`."""
+        return self.path / "teacher.safetensors"
 
     @property
     def journal(self) -> Path:
@@ -69,6 +79,10 @@ class Run:
     def tests(self) -> Path:
         """Accuracies on the test split, measured once for each winner."""
         return self.path / "test.json"
+
+    def finetune(self, name: str) -> Run:
+        """Training of one candidate, a run of its own; see :mod:`nas.finetune`."""
+        return Run(self.path / "finetune" / name)
 
     def export(self, name: str) -> Path:
         return self.path / "export" / name

@@ -19,6 +19,7 @@ from predictors.accuracy import GroupGP, fit, gene_features, physics_features
 from search_spaces.errors import UsageError
 from search_spaces.space import Vectors
 
+from .calibrate import CALIBRATION_IMAGES
 from .evaluate import Accuracy
 from .evolve import evolve
 from .files import read_json, write_json
@@ -44,6 +45,7 @@ class SearchConfig:
         measurements: how many subnets this search may measure, its random baseline not counted.
         bounds: constraints.
         seed: of everything random.
+        calibration_images: what a candidate is calibrated on before it is measured.
         prior: measurements in the journal when the search first began (set by :func:`resume_point`).
     """
 
@@ -52,6 +54,7 @@ class SearchConfig:
     measurements: int = 40
     bounds: Bounds = field(default_factory=Bounds)
     seed: int = 0
+    calibration_images: int = CALIBRATION_IMAGES
     prior: int = 0
 
 
@@ -64,7 +67,7 @@ def resume_point(path: Path, config: SearchConfig, journal: Journal) -> SearchCo
     if config.measurements < 4:
         raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
     if path.exists():
-        begun = read_json(path)
+        begun = {"calibration_images": CALIBRATION_IMAGES} | read_json(path)
         same = replace(config, prior=begun.get("prior", 0))
         if begun == asdict(same):
             return same

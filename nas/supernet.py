@@ -14,17 +14,23 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces.architecture import Architecture, Choice
 from search_spaces.space import SearchSpace
+from search_spaces.timm_spec import build_spec
 
 from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
+from .depthwise import speed_up
 
 _SKELETONS = 256
 _PARTS = 8192
 
 
 PartKey = tuple[str, tuple[Choice, ...]]
+Drop = tuple[float, float]
+"""Probability of dropout before the classifier, and of stochastic depth in the last block (earlier ones: less)."""
+NO_DROP: Drop = (0.0, 0.0)
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -82,7 +88,11 @@ class Supernet(nn.Module):
 
     Attributes:
         model: the largest timm model; its parameters are the supernet's.
+        frozen_statistics: batch norms normalise with their running statistics while training, too, and leave them as
+            they are. Set before the first forward pass.
     """
+
+    frozen_statistics = False
 
     def __init__(self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0) -> None:
         super().__init__()
@@ -95,24 +105,39 @@ class Supernet(nn.Module):
         if space.kernel_transforms:
             add_kernel_transforms(self.model, _smaller_kernels(space, num_classes, in_chans))
         self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
+        self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
         self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
 
-    def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
+    def forward(self, x: Tensor, architecture: Architecture, drop: Drop = NO_DROP) -> Tensor:
         """Logits ``[n, classes]`` of a subnet on images ``[n, channels, h, w]``.
 
-        In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be.
+        In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be, and
+        the subnet is regularised by ``drop`` as timm does it, with torch's global generator.
         """
-        out: Tensor = self.skeleton(architecture).bind(self._tensors())(x)
+        found = self.skeleton(architecture) if drop == NO_DROP else self._drop_skeleton(architecture, drop)
+        out: Tensor = found.bind(self._tensors())(x)
         return out
 
     def train(self, mode: bool = True) -> Supernet:
         """Switch the supernet and all skeletons between training and evaluation."""
         if mode != self.training and "_parts" in self.__dict__:
             for part in self._parts.values():
-                part.model.train(mode)
+                self._switch(part.model, mode)
             self._skeletons.clear()
+            self._dropping.clear()
         super().train(mode)
+        if self.frozen_statistics:
+            self._switch(self.model, mode)
         return self
+
+    def _switch(self, module: nn.Module, training: bool) -> nn.Module:
+        """Between training and evaluation; norms of frozen statistics stay in evaluation."""
+        module.train(training)
+        if training and self.frozen_statistics:
+            for norm in module.modules():
+                if isinstance(norm, _BatchNorm):
+                    norm.eval()
+        return module
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
         self.__dict__.pop("_found", None)  # moving to a device replaces buffers
@@ -168,6 +193,16 @@ class Supernet(nn.Module):
         slots = tuple(slot for part in parts for slot in part.slots)
         return Skeleton(_assemble(shell.model, children), cuts, slots)
 
+    def _drop_skeleton(self, architecture: Architecture, drop: Drop) -> Skeleton:
+        """A skeleton that shares no part with others: how often a block is dropped depends on the whole network."""
+        if (known := self._dropping.recall((architecture, drop))) is not None:
+            return known
+        spec = self.space.family.timm_spec(architecture, self.num_classes, self.in_chans)
+        options = {**spec["options"], "drop_rate": drop[0], "drop_path_rate": drop[1]}
+        found = self._part(build_spec({**spec, "options": options}, "meta"), "", whole=True)
+        self._dropping.keep((architecture, drop), found)
+        return found
+
     def _part_keys(self, architecture: Architecture) -> dict[str, PartKey]:
         """Path -> what the part at that path depends on. The input resolution shapes no weights."""
         values = dict(architecture.genes)
@@ -178,11 +213,13 @@ class Supernet(nn.Module):
                 keys[segment.path] = (segment.path, chosen)
         return keys
 
-    def _part(self, model: nn.Module, path: str) -> Skeleton:
-        """One segment of a model with its own cuts; for the path "" the model with what lies outside all segments."""
-        module = model.get_submodule(path).train(self.training)
+    def _part(self, model: nn.Module, path: str, whole: bool = False) -> Skeleton:
+        """One segment of a model with its own cuts; for the path "" the model with what lies outside all segments, or
+        with ``whole`` with everything."""
+        module = self._switch(model.get_submodule(path), self.training)
+        speed_up(module)
         prefix = f"{path}." if path else ""
-        nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not path else ()
+        nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
         every = [*named_shapes(module), *constant_shapes(module)]
         names = [(n, s) for n, s in every if not (nested and n.startswith(nested))]
         slots = []

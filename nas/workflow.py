@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,24 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from . import data
+from .calibrate import CALIBRATION_IMAGES, Calibration, check_images
+from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
 from .files import read_json, write_json
+from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from .journal import Journal
+from .loggers import logging_to, parse_loggers
+from .lr_finder import check_lr, settle_lr
 from .measure import Candidate, measure
 from .objectives import CandidateCosts
+from .precision import check_amp
 from .pretrained import start_from
 from .run import DEFAULT_ROOT, Run, file_hash
 from .search import SearchConfig, accuracy_dict, resume_point, search
+from .strategies import AUTO, Setting, choose, get_strategy
 from .supernet import Supernet
-from .train import Engine, TrainConfig, check_settings, load_supernet, total_steps, train
+from .teacher_open import open_teacher
+from .train import Engine, TrainConfig, check_settings, load_supernet, setting, total_steps, train
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -40,19 +49,26 @@ def default_run(config: TrainConfig) -> Run:
 
 
 def train_supernet(
-    run: Run, config: TrainConfig, engine: Engine, report: Report, dry_run: bool = False
+    run: Run, config: TrainConfig, engine: Engine, report: Report, dry_run: bool = False, world: World = ALONE
 ) -> dict[str, Any]:
-    """Train the supernet of a run, from its last checkpoint where there is one.
+    """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
 
     Raises:
         UsageError: the directory holds a run with other settings.
         UserError: unusable data, or the directory is in use.
     """
     check_settings(config)
+    check_lr(config)
+    check_amp(config.amp, engine.device)
+    check_processes(world.size, config.batch_size, config.accumulate)
+    if not world.main:
+        return {} if dry_run else _follow(run, config, engine, world)
+    parse_loggers(",".join(engine.log))
     if run.exists:
         _same_settings(run, config)
         content = run.read()
         if content["complete"] and run.supernet.exists() and file_hash(run.supernet) == content["weights"]:
+            world.from_main(None)
             return content
     dataset = data.open_dataset(config.source, config.seed, config.root)
     for warning in dataset.warnings:
@@ -61,18 +77,66 @@ def train_supernet(
         dataset = _as_trained(run, dataset)
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
+    if config.teacher is not None and not run.exists:
+        for note in open_teacher(config.teacher, dataset).notes:  # one that does not fit shall leave no run behind
+            report({"warning": note})
+    known = setting(config, dataset.info)
+    get_strategy(config.strategy, known)  # a space that it cannot support shall leave no run behind
     steps = total_steps(config, dataset.info.counts["train"])
     if dry_run:
-        return {"summary": f"would train {config.space} for {steps} steps in {run.path}", "steps": steps}
+        expected = _forecast(config, dataset, engine, report)
+        _explain_auto(config, known, report)
+        summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
+        return {"summary": summary, **asdict(expected)}
     with run.locked():
         if run.exists:
             _same_data(run, dataset)
         else:
             run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
         report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
-        train(run, config, dataset, engine, report)
+        _explain_auto(config, known, report)
+        if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
+            share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
+            report({"note": describe(_forecast(share, dataset, engine, report))})
+        alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
+        settled = replace(settle_lr(run, alone, dataset, engine, steps, report), accumulate=config.accumulate)
+        world.from_main(settled)
+        with logging_to(engine.log, run.path, asdict(settled)) as log:
+            train(run, settled, dataset, engine, _both(report, log), world=world)
         run.write(run.read() | {"complete": True, "weights": file_hash(run.supernet), "steps": steps})
     return run.read()
+
+
+def _follow(run: Run, config: TrainConfig, engine: Engine, world: World) -> dict[str, Any]:
+    """What all processes but the first do: train, once the first has prepared the run."""
+    dataset = data.open_dataset(config.source, config.seed, config.root)
+    settled: TrainConfig | None = world.from_main(config)
+    if settled is not None:
+        _same_data(run, dataset)
+        train(run, settled, _as_trained(run, dataset), engine, lambda entry: None, world=world)
+    return {}
+
+
+def _explain_auto(config: TrainConfig, known: Setting, report: Report) -> None:
+    """Say which strategy ``auto`` is for a run, and why."""
+    if config.strategy == AUTO:
+        report({"note": choose(known)[1]})
+
+
+def _forecast(config: TrainConfig, dataset: data.Dataset, engine: Engine, report: Report) -> Forecast:
+    """What the run will take, with a warning where it does not fit."""
+    found = forecast(config, dataset, engine)
+    if problem := shortage(found):
+        report({"warning": problem})
+    return found
+
+
+def _both(first: Report, second: Report) -> Report:
+    def report(entry: dict[str, Any]) -> None:
+        first(entry)
+        second(entry)
+
+    return report
 
 
 def _try_start(config: TrainConfig, dataset: data.Dataset, report: Report) -> data.Dataset:
@@ -120,13 +184,25 @@ def _same_data(run: Run, dataset: data.Dataset) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run, opened: what search, export and evaluate start from. ``weights``: hash of the supernet's file."""
+    """A trained run, opened: what search, export and evaluate start from.
+
+    Attributes:
+        weights: hash of the supernet's file.
+        calibration_images: what candidates are calibrated on. Another number makes other networks, so accuracies at
+            each number are kept apart.
+    """
 
     run: Run
     space: SearchSpace
     net: Supernet
     dataset: data.Dataset
     weights: str
+    calibration_images: int = CALIBRATION_IMAGES
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Of this supernet, shared by all its measurements."""
+        return Calibration(self.calibration_images)
 
     def costs(self, target: Target, precision: str) -> CandidateCosts:
         info = self.dataset.info
@@ -134,16 +210,27 @@ class Trained:
         return CandidateCosts(self.space, tables, target, precision)
 
     def journal(self) -> Journal:
-        return Journal(self.run.journal, self.space, self.weights)
+        """Accuracies of candidates calibrated on ``calibration_images``."""
+        path = self.run.journal
+        return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+
+    def named(self, name: str) -> str:
+        """The name under which a measurement is kept: with the calibration images where they are not the usual."""
+        images = self.calibration_images
+        return name if images == CALIBRATION_IMAGES else f"{name}-{images}-images"
 
 
-def open_trained(run: Run) -> Trained:
+def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trained:
     """Open a trained run with its data set.
 
     Raises:
+        UsageError: too few calibration images.
         UserError: not trained to the end, or the data set is not the one it was trained on.
     """
+    check_images(calibration_images)
     content = run.read()
+    if "finetuned_from" in content:
+        raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (--run)")
     try:
         config = TrainConfig(**content["config"])
     except TypeError as error:
@@ -151,7 +238,7 @@ def open_trained(run: Run) -> Trained:
     net = load_supernet(run)
     dataset = data.open_dataset(config.source, config.seed, config.root)
     _same_data(run, dataset)
-    return Trained(run, net.space, net, _as_trained(run, dataset), file_hash(run.supernet))
+    return Trained(run, net.space, net, _as_trained(run, dataset), file_hash(run.supernet), calibration_images)
 
 
 def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = False) -> dict[str, Any]:
@@ -159,7 +246,7 @@ def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = F
     target = load_target(config.target)
     config = replace(config, target=target.name, precision=target.precision(config.precision or None))
     with run.locked():
-        trained = open_trained(run)
+        trained = open_trained(run, config.calibration_images)
         costs = trained.costs(target, config.precision)
         costs.feasible_start(config.bounds)
         if dry_run:
@@ -173,7 +260,7 @@ def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = F
         def measure_one(candidate: Candidate, split: str) -> Accuracy:
             if split == "test":
                 return test_accuracy(trained, candidate)
-            return measure(trained.net, trained.dataset, candidate, split)
+            return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
 
         result = search(costs, config, journal, measure_one, report)
         result["weights"] = trained.weights
@@ -185,11 +272,12 @@ def test_accuracy(trained: Trained, candidate: Candidate) -> Accuracy:
     """Accuracy on the test split; measured once, then remembered in the run."""
     path = trained.run.tests
     known = read_json(path) if path.exists() else {}
-    if candidate.id not in known:
-        found = measure(trained.net, trained.dataset, candidate, "test")
-        known[candidate.id] = asdict(found)
+    name = trained.named(candidate.id)
+    if name not in known:
+        found = measure(trained.net, trained.dataset, candidate, "test", trained.calibration)
+        known[name] = asdict(found)
         write_json(path, known)
-    return Accuracy(**known[candidate.id])
+    return Accuracy(**known[name])
 
 
 def find_search(run: Run, target: str | None) -> dict[str, Any]:
@@ -237,8 +325,8 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
     device = load_target(result["config"]["target"])
     members = result["front"] if name == "all" else [pick_member(result, name)]
     with run.locked():
-        trained = open_trained(run)
-        _same_weights(trained, result)
+        trained = open_trained(run, _calibrated_on(result))
+        same_weights(trained, result)
         written = []
         for member in members:
             folder = run.export(f"{device.name}-{member['id']}")
@@ -248,13 +336,24 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
     return written
 
 
-def _same_weights(trained: Trained, result: dict[str, Any]) -> None:
+def _calibrated_on(result: dict[str, Any]) -> int:
+    images: int = result["config"].get("calibration_images", CALIBRATION_IMAGES)
+    return images
+
+
+def same_weights(trained: Trained, result: dict[str, Any]) -> None:
+    """Refuse the result of a search on other weights. Raises UserError."""
     if result["weights"] != trained.weights:
         raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
 
 
-def run_evaluate(run: Run, model: str, split: str, precision: str) -> dict[str, Any]:
+def run_evaluate(
+    run: Run, model: str, split: str, precision: str, calibration_images: int | None = None
+) -> dict[str, Any]:
     """Accuracy of an exported folder or file, a member of the last front, or an architecture, on a split.
+
+    Args:
+        calibration_images: None: the search's for a member of its front, else :data:`CALIBRATION_IMAGES`.
 
     Raises:
         UsageError: unknown split or precision, or ``model`` is none of these.
@@ -267,13 +366,21 @@ def run_evaluate(run: Run, model: str, split: str, precision: str) -> dict[str, 
     with run.locked():
         trained = open_trained(run)
         if path.suffix == ".onnx" or (path / ONNX_FILE).exists():
+            if calibration_images is not None:
+                raise UsageError("--calibration-images: an exported file is calibrated already; leave it out")
             file = path if path.suffix == ".onnx" else path / ONNX_FILE
             return {"what": str(file), "split": split, **accuracy_dict(_run_exported(trained, file, split))}
         if path.suffix == ".json" or model.lstrip().startswith("{"):
             candidate = Candidate(parse_architecture(model), precision)
         else:
-            member = pick_member(find_search(run, None), model)
+            result = find_search(run, None)
+            member = pick_member(result, model)
             candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+            if calibration_images is None:
+                calibration_images = _calibrated_on(result)
+        if calibration_images is not None:
+            check_images(calibration_images)
+            trained = replace(trained, calibration_images=calibration_images)
         trained.space.encode(candidate.architecture)
         found = _measured(trained, candidate, split)
         return {"what": candidate.id, "split": split, **accuracy_dict(found)}
@@ -297,8 +404,10 @@ def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
     if split == "test":
         return test_accuracy(trained, candidate)
     if split == "train":
-        return measure(trained.net, trained.dataset, candidate, split)
-    return trained.journal().recall(candidate, lambda c: measure(trained.net, trained.dataset, c, split), "evaluate")
+        return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
+    return trained.journal().recall(
+        candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate"
+    )
 
 
 def parse_architecture(text: str) -> Architecture:

@@ -205,15 +205,15 @@ def test_ctrl_c_while_training_and_the_same_command_again(
     finished: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*TRAIN, "--data", finished / "photos", "--out", "run")
-    seed = nas.train._seed
+    seed = nas.train.torch_seed
 
-    def interrupting(base: int, step: int) -> int:
+    def interrupting(base: int, step: int, *rest: int) -> int:
         if step == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return seed(base, step)
+        return seed(base, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nas.train, "_seed", interrupting)
+        patch.setattr(nas.train, "torch_seed", interrupting)
         result = invoke(*words)
     assert result.code == 130
     last = result.err.strip().splitlines()[-1]

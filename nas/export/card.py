@@ -70,9 +70,21 @@ logits = session.run(None, {{session.get_inputs()[0].name: transform(image)[None
 
 ## Provenance
 
-Data: {facts["provenance"]["data"]}. Supernet weights: {facts["provenance"]["weights"]}.
+Data: {facts["provenance"]["data"]}. {_weights(facts["provenance"])}
 Seed {facts["provenance"]["seed"]}.
 """
+
+
+def _weights(provenance: dict[str, Any]) -> str:
+    """Where the weights come from, in words."""
+    origin = provenance.get("finetuned_from")
+    if origin is None:
+        return f"Supernet weights: {provenance['weights']}."
+    inside = " inside wider networks (NetAug)" if origin["netaug"] else ""
+    return (
+        f"Finetuned from supernet weights {origin['weights']}{inside}: {origin['epochs']:g} epochs, peak learning rate "
+        f"{origin['lr']:g}."
+    )
 
 
 def input_config(info: Any, resolution: int) -> dict[str, Any]:

@@ -24,12 +24,16 @@ from .card import input_config, model_card
 from .onnx import export_onnx, load_onnx
 
 
-def export_candidate(trained: Trained, member: dict[str, Any], target: Target, out: Path) -> dict[str, Any]:
+def export_candidate(
+    trained: Trained, member: dict[str, Any], target: Target, out: Path, finetuned: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the folder of one member of a front and run its ONNX file on the whole test split.
 
     Args:
         member: entry of ``front`` in a search result.
         out: folder; files in it are replaced one by one.
+        finetuned: of a fine-tuned candidate: ``before``, its accuracy on the search split until then, and what is
+            told as provenance: ``weights`` (the supernet's), ``epochs``, ``lr``, ``netaug``, ``seed``.
 
     Returns:
         The content of ``architecture.json``; ``results`` holds the table's accuracy and the file's own.
@@ -37,10 +41,13 @@ def export_candidate(trained: Trained, member: dict[str, Any], target: Target, o
     candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
     resolution = candidate.architecture.resolution
     info = trained.dataset.info
-    shipped = ship(trained.net, trained.dataset, candidate)
+    shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
     out.mkdir(parents=True, exist_ok=True)
     spec = trained.space.family.timm_spec(candidate.architecture, len(info.classes), info.in_chans)
     content = trained.run.read()
+    origin = dict(finetuned or {})
+    simulator = "simulator" if origin else "simulator (search)"
+    before = [{"what": "before fine-tuning", "split": "search", **origin.pop("before")}] if origin else []
     facts: dict[str, Any] = {
         "candidate": candidate.id,
         "precision": candidate.precision,
@@ -56,14 +63,17 @@ def export_candidate(trained: Trained, member: dict[str, Any], target: Target, o
             "label": target.label(candidate.precision),
         },
         "results": [
-            {"what": "simulator (search)", "split": "search", **member["accuracy"]},
-            {"what": "simulator (search)", "split": "test", **member["test"]},
+            *before,
+            {"what": simulator, "split": "search", **member["accuracy"]},
+            {"what": simulator, "split": "test", **member["test"]},
         ],
         "provenance": {
             "data": info.source,
             "weights": content["weights"],
             "seed": content["config"]["seed"],
+            "calibration_images": trained.calibration_images,
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
+            **({"finetuned_from": origin} if origin else {}),
         },
     }
     save_tensors(out / "model.safetensors", shipped.model.state_dict(), {"candidate": candidate.id})

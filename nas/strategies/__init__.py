@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from search_spaces.errors import unknown_name
 
+from .alternating import Alternating
+from .attentive import Attentive
+from .auto import choose
 from .base import LossOf, Pass, Setting, Strategy
+from .cost_uniform import CostUniform
+from .delayed import Delayed
+from .nested import Sorted
+from .preferred import Preferred
+from .progressive import Progressive
 from .sandwich import Sandwich
 from .uniform import SingleRandom
 
+AUTO = "auto"
+
 STRATEGIES: dict[str, Callable[[Setting], Strategy]] = {
+    AUTO: lambda setting: get_strategy(choose(setting)[0], setting),
     "random": SingleRandom,
     "sandwich": Sandwich,
+    "alternating": Alternating,
+    "progressive": Progressive,
+    "delayed": Delayed,
+    "sorted": Sorted,
+    "attentive-best": Attentive,
+    "attentive-worst": partial(Attentive, worst=True),
+    "preferred": Preferred,
+    "cost-uniform": CostUniform,
 }
 
 
@@ -27,4 +47,4 @@ def get_strategy(name: str, setting: Setting) -> Strategy:
     return STRATEGIES[name](setting)
 
 
-__all__ = ["STRATEGIES", "LossOf", "Pass", "Setting", "Strategy", "get_strategy"]
+__all__ = ["AUTO", "STRATEGIES", "LossOf", "Pass", "Setting", "Strategy", "choose", "get_strategy"]

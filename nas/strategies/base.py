@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 LossOf = Callable[[Architecture], float]
-"""Loss of a subnet on the step's own batch, without gradient."""
+"""Loss of a subnet on the step's own batch, without gradient; the same number on every process of a run."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Setting:
         num_classes, in_chans: of the data set.
         seed: of the run.
         initial: makes the supernet as it was before the first step.
+        batch_size: images a step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Setting:
     in_chans: int
     seed: int
     initial: Callable[[], Supernet]
+    batch_size: int = 64
 
     @cached_property
     def _tables(self) -> CostTables:
@@ -72,7 +74,16 @@ class Setting:
         return total_macs(self._tables.features(vectors))
 
 
+def sample_from(space: SearchSpace, rng: np.random.Generator, lowest: Vectors, n: int) -> Vectors:
+    """``n`` canonical vectors ``[n, genes]``, every gene uniform from choice ``lowest[gene]`` up."""
+    return space.canonical(rng.integers(lowest, space.cardinality, size=(n, len(space.genes))))
+
+
 class Strategy(Protocol):
-    """Chooses a step's passes."""
+    """Chooses a step's passes.
+
+    Making one must be cheap, since it is also made to learn whether it suits the space; what takes longer waits for
+    the first call of ``passes``.
+    """
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]: ...

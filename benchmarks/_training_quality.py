@@ -1,0 +1,123 @@
+"""What a supernet's subnets are worth: against the same networks trained alone, and as a ranking of architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _training_cells import cell, family, source_of, summary, trained_alone, trained_supernet
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from nas.train import TrainConfig
+from predictors.costs import CostTables, total_macs
+from search_spaces import SearchSpace, get_space
+from search_spaces.architecture import Architecture
+
+POOL = 2000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much the experiment may take.
+
+    Attributes:
+        seconds: processor time of the supernet.
+        randoms: random subnets besides the smallest, middle and largest.
+        equal_steps: of these, how many are also trained alone for as many steps as the supernet (all: -1).
+        bins, each: the ranking's architectures: so many groups of nearly equal MACs, with so many members.
+        rank_steps: their training alone, for all alike; 0: as many steps as the supernet.
+    """
+
+    seconds: float = 600.0
+    randoms: int = 10
+    equal_steps: int = -1
+    bins: int = 4
+    each: int = 6
+    rank_steps: int = 0
+
+
+SHORT = Budget(seconds=60, randoms=3, equal_steps=3, bins=4, each=5, rank_steps=60)
+
+
+def binned(space: SearchSpace, bins: int, each: int, seed: int) -> tuple[list[Architecture], NDArray[np.int64]]:
+    """Architectures in groups of nearly equal MACs, and each one's group; group centres spread over random ones'."""
+    vectors = np.unique(space.sample(np.random.default_rng([seed, 8]), POOL), axis=0)
+    macs = macs_of(space, [space.decode(v) for v in vectors])
+    chosen: list[int] = []
+    for centre in np.quantile(macs, (np.arange(bins) + 0.5) / bins):
+        near = [int(i) for i in np.argsort(abs(macs - centre)) if int(i) not in chosen]
+        chosen += near[:each]
+    return [space.decode(vectors[i]) for i in chosen], np.repeat(np.arange(bins), each)
+
+
+def macs_of(space: SearchSpace, architectures: list[Architecture]) -> NDArray[np.float64]:
+    """Multiply-accumulates, ``[n]``, for a classifier of 10 classes."""
+    tables = CostTables(space, 10, 3)
+    return total_macs(tables.features(np.stack([space.encode(a) for a in architectures])))
+
+
+def rank_correlations(
+    truth: NDArray[np.float64], guesses: dict[str, NDArray[np.float64]], groups: NDArray[np.int64]
+) -> dict[str, dict[str, float]]:
+    """Kendall's tau of each guess with the truth: over all, and its mean within groups. Constant guesses have 0."""
+
+    def tau(rows: NDArray[np.bool_], guess: NDArray[np.float64]) -> float:
+        value = float(kendalltau(truth[rows], guess[rows]).statistic)
+        return 0.0 if np.isnan(value) else value
+
+    everything = np.ones(len(truth), bool)
+    return {
+        name: {
+            "all": tau(everything, guess),
+            "within": float(np.mean([tau(groups == g, guess) for g in np.unique(groups)])),
+        }
+        for name, guess in guesses.items()
+    }
+
+
+def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dict[str, Any]:
+    """All cells of the experiment that are not done yet, and its tables."""
+    space = get_space(config.space)
+    config = replace(config, source=source_of(data, folder))
+    title = f"{data}-{config.space}-{config.strategy}-lr{config.lr:g}-s{config.seed}"
+    members = family(space, budget.randoms, config.seed)
+    ranked, groups = binned(space, budget.bins, budget.each, config.seed)
+    asked = members | {f"ranked{i}": a for i, a in enumerate(ranked)}
+    name = f"quality-{title}-{budget.seconds:g}s-r{budget.randoms}-b{budget.bins}x{budget.each}"
+    shared = cell(folder, name, lambda: trained_supernet(folder / name, config, budget.seconds, asked))
+
+    def alone(a: Architecture, steps: int = 0, seconds: float = 0.0) -> dict[str, Any]:
+        label = f"{steps}steps" if steps else f"{seconds:.4g}s"
+        key = f"alone-{data}-{config.space}-lr{config.lr:g}-s{config.seed}-{a.id}-{label}"
+        return cell(folder, key, lambda: trained_alone(space, a, config, steps, seconds))
+
+    share = budget.seconds / len(members)
+    by_time = {n: alone(a, seconds=share) for n, a in members.items()}
+    some = list(members)[: None if budget.equal_steps < 0 else budget.equal_steps]
+    by_steps = {n: alone(members[n], steps=shared["steps"]) for n in some}
+    truth = [alone(a, steps=budget.rank_steps or shared["steps"])["accuracy"] for a in ranked]
+    guesses = {
+        "supernet": np.array([shared["accuracy"][f"ranked{i}"] for i in range(len(ranked))]),
+        "MACs": macs_of(space, ranked),
+    }
+    rows = {
+        "supernet": shared["accuracy"],
+        "alone, same time for all": {n: found["accuracy"] for n, found in by_time.items()},
+        "alone, same steps each": {n: found["accuracy"] for n, found in by_steps.items()},
+    }
+    seconds = {
+        "supernet": shared["seconds"],
+        "alone, same time for all": sum(found["seconds"] for found in by_time.values()),
+        "alone, same steps each": sum(found["seconds"] for found in by_steps.values()),
+    }
+    return {
+        "accuracy": {row: summary({n: v for n, v in found.items() if n in members}) for row, found in rows.items()},
+        "seconds": seconds,
+        "steps": shared["steps"],
+        "tau": rank_correlations(np.array(truth), guesses, groups),
+        "ranked": len(ranked),
+        "spread": float(100 * (np.max(truth) - np.min(truth))),
+    }

@@ -1,0 +1,219 @@
+"""Fine-tuning: one candidate trained further from the supernet's weights, alone or inside wider networks.
+
+It is a training run of its own, in ``<run>/finetune/``, whose task is one network instead of a space; it starts from a
+copy of the supernet's weights, which stay as they are. Its folder is named after the candidate and the settings: the
+same command goes on with it, another one starts beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from predictors.target import Target, load_target
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+
+from .estimate import DEFAULT_TARGET
+from .evaluate import Accuracy
+from .export.subnet import export_candidate
+from .lr_finder import scaled
+from .measure import Candidate, measure
+from .netaug import Fixed
+from .precision import check_amp
+from .run import Run, file_hash
+from .search import accuracy_dict
+from .task import Task
+from .train import Engine, Report, TrainConfig, check_settings, load_supernet, resolve_augment, total_steps, train
+from .workflow import Trained, find_search, open_trained, parse_architecture, pick_member, same_weights, test_accuracy
+
+LR_SHARE = 0.1
+"""Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
+
+    Attributes:
+        epochs: passes over the training split of the run.
+        lr: peak learning rate; None: :data:`LR_SHARE` of the supernet's.
+        netaug: train the candidate inside wider networks too; see :mod:`nas.netaug`.
+        seed: of everything random. The splits of the data set are the run's.
+    """
+
+    epochs: float = 5
+    lr: float | None = None
+    netaug: bool = False
+    seed: int = 0
+
+
+def finetune(
+    run: Run,
+    name: str,
+    target: str | None,
+    config: FinetuneConfig,
+    engine: Engine,
+    report: Report,
+    out: Path | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Fine-tune a candidate, or go on with it, and export it with the better of its old and its new weights.
+
+    Args:
+        run: a trained run.
+        name, target: as in :func:`pick_candidate`.
+        out: folder of the export; None: beside the run's other exports.
+
+    Returns:
+        Accuracy ``before`` and ``after`` on the search split; ``kept``: ``finetuned``, or ``supernet`` where that is
+        not better; ``test``, of the kept weights; ``folder`` of the training, ``path`` of the export.
+
+    Raises:
+        UsageError: unknown candidate or target, or settings that cannot train.
+        UserError: the run is not trained, or the architecture is not of its space.
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+    """
+    with run.locked():
+        trained = open_trained(run)
+        candidate, device = pick_candidate(trained, name, target)
+        settings = train_config(trained, config)
+        check_amp(settings.amp, engine.device)
+        strategy = Fixed(trained.space, candidate.architecture, config.netaug)
+        task = Task(strategy, {"candidate": candidate.architecture}, candidate.architecture.resolution)
+        settings_id = _settings_id(settings, trained.weights)
+        sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
+        if dry_run:
+            steps = total_steps(settings, trained.dataset.info.counts["train"])
+            inside = " inside wider networks" if config.netaug else ""
+            summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
+            return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
+        before = _searched(trained, candidate)
+        tuned = _trained_further(trained, sub, settings, task, engine, report)
+        after = _searched(tuned, candidate)
+        better = after.correct > before.correct
+        kept = tuned if better else trained
+        test = test_accuracy(kept, candidate)
+        origin = {"weights": trained.weights, **asdict(replace(config, lr=settings.lr))}
+        found = {
+            "candidate": candidate.id,
+            "target": device.name,
+            "finetuned_from": origin,
+            "before": accuracy_dict(before),
+            "after": accuracy_dict(after),
+            "kept": "finetuned" if better else "supernet",
+            "test": accuracy_dict(test),
+            "folder": str(sub.path),
+        }
+        folder = out or run.export(f"{device.name}-{candidate.id}-finetuned-{settings_id}")
+        member = _member(kept, candidate, device, after if better else before, test)
+        facts = export_candidate(
+            kept, member, device, folder, {**origin, "before": found["before"]} if better else None
+        )
+        return found | {"path": str(folder), "results": facts["results"]}
+
+
+def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Candidate, Target]:
+    """A candidate of a run, and the target that it is for.
+
+    Args:
+        name: id on a front (or its beginning), ``best``, ``fastest``, ``smallest``; or an architecture as JSON, or a
+            file of it, which takes its precision from the target.
+        target: None: the last search's, or for an architecture :data:`nas.estimate.DEFAULT_TARGET`.
+
+    Raises:
+        UsageError: the candidate is not on the front, or the target is unknown.
+        UserError: there is no such search, or the architecture is not of the run's space.
+    """
+    space = trained.space
+    if not (name.endswith(".json") or name.lstrip().startswith("{")):
+        result = find_search(trained.run, target)
+        same_weights(trained, result)
+        member = pick_member(result, name)
+        found = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+        return found, load_target(result["config"]["target"])
+    architecture = parse_architecture(name)
+    if architecture.space != space.name:
+        raise UserError(f"the architecture is of space '{architecture.space}', {trained.run.path} is a supernet of "
+                        f"'{space.name}'; give a candidate of this run, or the run of that space (--run)")  # fmt: skip
+    device = load_target(target or DEFAULT_TARGET)
+    return Candidate(space.decode(space.encode(architecture)), device.precision(None)), device
+
+
+def train_config(trained: Trained, config: FinetuneConfig) -> TrainConfig:
+    """The supernet's training settings with those of a fine-tuning in their place.
+
+    There is no weight average: over a few epochs it would mostly be the weights of the start.
+
+    Raises:
+        UsageError: nothing would be trained.
+    """
+    content = trained.run.read()
+    own = TrainConfig(**content["config"])
+    peak = content["lr"] if own.lr_auto else scaled(own).lr
+    lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
+    augment = resolve_augment(own, trained.dataset.info)
+    settings = replace(
+        own, seed=config.seed, epochs=config.epochs, lr=lr, lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
+        zero_gamma=False, init=str(trained.run.supernet.resolve()),
+        # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
+        augment="light" if augment == "auto" else augment,
+    )  # fmt: skip
+    check_settings(settings)
+    return replace(settings, strategy="netaug" if config.netaug else "fixed")
+
+
+def _settings_id(settings: TrainConfig, weights: str) -> str:
+    """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
+    defaults = asdict(TrainConfig())
+    told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
+    return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _trained_further(
+    trained: Trained, sub: Run, settings: TrainConfig, task: Task, engine: Engine, report: Report
+) -> Trained:
+    """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
+    info = trained.dataset.info
+    if not sub.exists:
+        sub.path.mkdir(parents=True, exist_ok=True)
+        sub.write(
+            {"config": asdict(settings), "data": info.to_dict(), "complete": False, "finetuned_from": trained.weights}
+        )
+    content = sub.read()
+    done = content["complete"] and sub.supernet.exists() and file_hash(sub.supernet) == content["weights"]
+    if not done:
+        if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
+            shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
+        steps = total_steps(settings, info.counts["train"])
+        report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
+        train(sub, settings, trained.dataset, engine, report, task)
+        sub.write(content | {"complete": True, "weights": file_hash(sub.supernet), "steps": steps})
+    return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
+
+
+def _searched(trained: Trained, candidate: Candidate) -> Accuracy:
+    """Accuracy on the search split, as shipped; measured once for these weights."""
+    return trained.journal().recall(
+        candidate, lambda one: measure(trained.net, trained.dataset, one, "search", trained.calibration), "evaluate"
+    )
+
+
+def _member(
+    trained: Trained, candidate: Candidate, target: Target, accuracy: Accuracy, test: Accuracy
+) -> dict[str, Any]:
+    """The candidate as a member of a front, which is what is exported."""
+    costs, vector = trained.costs(target, candidate.precision), trained.space.encode(candidate.architecture)
+    return {
+        "id": candidate.id,
+        "architecture": candidate.architecture.to_dict(),
+        "precision": candidate.precision,
+        "accuracy": accuracy_dict(accuracy),
+        "test": accuracy_dict(test),
+        "latency_ms": float(costs.of(vector[None])[0, 0]),
+        **asdict(costs.exact(vector)),
+    }

@@ -1,0 +1,149 @@
+"""Metrics: ``metrics.jsonl``, and TensorBoard or Weights & Biases besides. A new one is a class and a line here.
+
+Their packages are optional and imported when a run asks for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from search_spaces.errors import UserError, unknown_name
+
+from .files import atomic_write
+
+Entry = Mapping[str, Any]
+
+_NO_METRICS = ("step", "steps", "eta_s")
+
+
+class Metrics:
+    """``metrics.jsonl``, cut back to the step that training goes on from.
+
+    Args:
+        path: of the file.
+        start: steps done.
+        report: called with every new line.
+    """
+
+    def __init__(self, path: Path, start: int, report: Callable[[dict[str, Any]], None]) -> None:
+        self.path, self.report = path, report
+        lines = []
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # a line cut short by a crash
+                if entry.get("step", 0) <= start:
+                    lines.append(json.dumps(entry) + "\n")
+        atomic_write(path, "".join(lines).encode())
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add a line."""
+        with open(self.path, "a") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.report(entry)
+
+
+class Logger(Protocol):
+    """Takes the metrics of a run, line by line."""
+
+    def write(self, entry: Entry) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def scalars(entry: Entry) -> dict[str, float]:
+    """The metrics of a line: its numbers, without the step that they belong to."""
+    kinds = (int, float)
+    return {k: v for k, v in entry.items() if k not in _NO_METRICS and isinstance(v, kinds) and v is not True}
+
+
+class TensorBoard:
+    """Event files in ``<run>/tensorboard``; a resumed run overwrites what it trains again."""
+
+    package = "tensorboard"
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._open = lambda step: SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._writer: Any = None
+
+    def write(self, entry: Entry) -> None:
+        if self._writer is None:
+            self._writer = self._open(entry["step"])
+        for name, value in scalars(entry).items():
+            self._writer.add_scalar(name, value, entry["step"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases, named after the run directory; a resumed run goes on in it."""
+
+    package = "wandb"
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        wandb: Any = importlib.import_module("wandb")
+
+        place = folder.resolve()
+        identity = hashlib.sha256(str(place).encode()).hexdigest()[:12]
+        self._run = wandb.init(
+            project="nas", name=place.name, id=identity, resume="allow", dir=str(place), config=dict(config)
+        )
+
+    def write(self, entry: Entry) -> None:
+        self._run.log(scalars(entry), step=entry["step"])
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+LOGGERS: dict[str, type[TensorBoard] | type[WandB]] = {"tensorboard": TensorBoard, "wandb": WandB}
+
+
+def parse_loggers(text: str) -> tuple[str, ...]:
+    """Names from a list with commas.
+
+    Raises:
+        UsageError: one is unknown.
+        UserError: its package is not installed.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in LOGGERS:
+            raise unknown_name("log", name, LOGGERS)
+        package = LOGGERS[name].package
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise UserError(f"--log {name} needs the package {package}: pip install 'nas-supernet[{name}]'") from None
+    return names
+
+
+@contextmanager
+def logging_to(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Iterator[Callable[[Entry], None]]:
+    """A function that hands the lines with a step to every logger named; they are closed on leaving."""
+    with ExitStack() as stack:
+        loggers: list[Logger] = []
+        for name in names:
+            logger = LOGGERS[name](folder, config)
+            stack.callback(logger.close)
+            loggers.append(logger)
+
+        def write(entry: Entry) -> None:
+            if "step" in entry:
+                for logger in loggers:
+                    logger.write(entry)
+
+        yield write

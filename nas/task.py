@@ -1,0 +1,31 @@
+"""What a run trains: a whole space, or one network of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace
+
+from .strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the training loop must know beside its settings.
+
+    Attributes:
+        strategy: chooses the passes of a step.
+        watched: subnets that are evaluated on the way, by their name in the metrics.
+        resolution: side of the images of a batch in pixels; passes at a smaller one shrink them.
+    """
+
+    strategy: Strategy
+    watched: Mapping[str, Architecture]
+    resolution: int
+
+
+def whole_space(space: SearchSpace, strategy: Strategy) -> Task:
+    """Training the supernet of a space."""
+    return Task(strategy, {"smallest": space.smallest, "largest": space.largest}, space.largest.resolution)
