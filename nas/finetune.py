@@ -29,7 +29,16 @@ from .run import Run, file_hash
 from .search import accuracy_dict
 from .task import Task
 from .train import Engine, Report, TrainConfig, check_settings, load_supernet, resolve_augment, total_steps, train
-from .workflow import Trained, find_search, open_trained, parse_architecture, pick_member, same_weights, test_accuracy
+from .workflow import (
+    Trained,
+    calibrated_on,
+    find_search,
+    open_trained,
+    parse_architecture,
+    pick_member,
+    same_weights,
+    test_accuracy,
+)
 
 LR_SHARE = 0.1
 """Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
@@ -79,8 +88,7 @@ def finetune(
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
     with run.locked():
-        trained = open_trained(run)
-        candidate, device = pick_candidate(trained, name, target)
+        trained, candidate, device = pick_candidate(open_trained(run), name, target)
         settings = train_config(trained, config)
         check_amp(settings.amp, engine.device)
         strategy = Fixed(trained.space, candidate.architecture, config.netaug)
@@ -117,8 +125,8 @@ def finetune(
         return found | {"path": str(folder), "results": facts["results"]}
 
 
-def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Candidate, Target]:
-    """A candidate of a run, and the target that it is for.
+def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Trained, Candidate, Target]:
+    """A candidate of a run, and the target that it is for; with the run, set to calibrate as its search did.
 
     Args:
         name: id on a front (or its beginning), ``best``, ``fastest``, ``smallest``; or an architecture as JSON, or a
@@ -135,13 +143,14 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Can
         same_weights(trained, result)
         member = pick_member(result, name)
         found = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
-        return found, load_target(result["config"]["target"])
+        device = load_target(result["config"]["target"])
+        return replace(trained, calibration_images=calibrated_on(result)), found, device
     architecture = parse_architecture(name)
     if architecture.space != space.name:
         raise UserError(f"the architecture is of space '{architecture.space}', {trained.run.path} is a supernet of "
                         f"'{space.name}'; give a candidate of this run, or the run of that space (--run)")  # fmt: skip
     device = load_target(target or DEFAULT_TARGET)
-    return Candidate(space.decode(space.encode(architecture)), device.precision(None)), device
+    return trained, Candidate(space.decode(space.encode(architecture)), device.precision(None)), device
 
 
 def train_config(trained: Trained, config: FinetuneConfig) -> TrainConfig:
@@ -192,7 +201,7 @@ def _trained_further(
         steps = total_steps(settings, info.counts["train"])
         report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
         train(sub, settings, trained.dataset, engine, report, task)
-        sub.write(content | {"complete": True, "weights": file_hash(sub.supernet), "steps": steps})
+        sub.write(sub.read() | {"complete": True, "weights": file_hash(sub.supernet), "steps": steps})
     return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from . import data
+from .guards import zero_gamma
 from .precision import Precision
 from .step import Batch, loss_without_gradient, mixed, run_passes, update
 from .strategies import get_strategy
@@ -33,6 +34,8 @@ class Rehearsal:
         self.config, self.dataset, self.engine = config, dataset, engine
         self.steps = known.steps
         self.net = known.initial()
+        if config.zero_gamma:
+            zero_gamma(self.net.model)
         self.net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimizer_of(config, self.net)
         self.objective = objective_of(config)

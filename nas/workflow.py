@@ -325,7 +325,7 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
     device = load_target(result["config"]["target"])
     members = result["front"] if name == "all" else [pick_member(result, name)]
     with run.locked():
-        trained = open_trained(run, _calibrated_on(result))
+        trained = open_trained(run, calibrated_on(result))
         same_weights(trained, result)
         written = []
         for member in members:
@@ -336,7 +336,8 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
     return written
 
 
-def _calibrated_on(result: dict[str, Any]) -> int:
+def calibrated_on(result: dict[str, Any]) -> int:
+    """Images that the candidates of a search were calibrated on."""
     images: int = result["config"].get("calibration_images", CALIBRATION_IMAGES)
     return images
 
@@ -377,7 +378,7 @@ def run_evaluate(
             member = pick_member(result, model)
             candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
             if calibration_images is None:
-                calibration_images = _calibrated_on(result)
+                calibration_images = calibrated_on(result)
         if calibration_images is not None:
             check_images(calibration_images)
             trained = replace(trained, calibration_images=calibration_images)

@@ -218,7 +218,7 @@ def test_weights_that_are_no_better_are_not_kept(here: Path, supernet: Path) -> 
     assert len(set(re.findall(r"search +(\S+)", result.out))) == 1  # before and after
     (folder,) = (here / "run" / "export").glob("*-finetuned-*")
     trained = open_trained(Run(here / "run"))
-    candidate, _ = pick_candidate(trained, "smallest", None)
+    _, candidate, _ = pick_candidate(trained, "smallest", None)
     exported = load_tensors(folder / "model.safetensors")[0]
     for name, tensor in ship(trained.net, trained.dataset, candidate).model.state_dict().items():
         assert torch.equal(exported[name], tensor), name
@@ -292,8 +292,9 @@ def test_settings_are_the_runs_own(here: Path) -> None:
 
     plain = config()
     assert (plain.lr, plain.epochs, plain.batch_size, plain.augment) == (0.01, 5, 16, "none")
-    own = config(epochs=60, mixup=0.2, amp="bf16", ema=0.9, optimizer="adamw", lr_auto=True)
+    own = config(epochs=60, zero_gamma=True, mixup=0.2, amp="bf16", ema=0.9, optimizer="adamw", lr_auto=True)
     assert (own.lr, own.mixup, own.amp, own.ema, own.optimizer) == (0.05, 0.2, "bf16", 0.0, "adamw")
+    assert not own.zero_gamma  # it would undo what was trained
     assert own.augment == "light"  # what "auto" was in a run that long, though the fine-tuning is short
     assert config(epochs=2, mixup=0.0, augment="strong", lr_auto=False, base_batch=32).lr == 0.005
 
