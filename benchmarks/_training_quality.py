@@ -25,21 +25,19 @@ class Budget:
 
     Attributes:
         seconds: processor time of the supernet.
+        times: the supernet's time in trainings of the largest network alone, which sets the steps of all of them.
         randoms: random subnets besides the smallest, middle and largest.
-        equal_steps: of these, how many are also trained alone for as many steps as the supernet (all: -1).
-        bins, each: the ranking's architectures: so many groups of nearly equal MACs, with so many members.
-        rank_steps: their training alone, for all alike; 0: as many steps as the supernet.
+        bins, each: the ranking's architectures: so many groups of nearly equal MACs, with so many members; 0: none.
     """
 
-    seconds: float = 600.0
+    seconds: float = 300.0
+    times: float = 2.0
     randoms: int = 10
-    equal_steps: int = -1
     bins: int = 4
-    each: int = 6
-    rank_steps: int = 0
+    each: int = 5
 
 
-SHORT = Budget(seconds=60, randoms=3, equal_steps=3, bins=4, each=5, rank_steps=60)
+SHORT = Budget(seconds=40, randoms=3, bins=4, each=5)
 
 
 def binned(space: SearchSpace, bins: int, each: int, seed: int) -> tuple[list[Architecture], NDArray[np.int64]]:
@@ -47,6 +45,8 @@ def binned(space: SearchSpace, bins: int, each: int, seed: int) -> tuple[list[Ar
     vectors = np.unique(space.sample(np.random.default_rng([seed, 8]), POOL), axis=0)
     macs = macs_of(space, [space.decode(v) for v in vectors])
     chosen: list[int] = []
+    if not bins * each:
+        return [], np.zeros(0, np.int64)
     for centre in np.quantile(macs, (np.arange(bins) + 0.5) / bins):
         near = [int(i) for i in np.argsort(abs(macs - centre)) if int(i) not in chosen]
         chosen += near[:each]
@@ -69,6 +69,8 @@ def rank_correlations(
         return 0.0 if np.isnan(value) else value
 
     everything = np.ones(len(truth), bool)
+    if len(truth) < 2:
+        return {}
     return {
         name: {
             "all": tau(everything, guess),
@@ -94,14 +96,14 @@ def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dic
         key = f"alone-{data}-{config.space}-lr{config.lr:g}-s{config.seed}-{a.id}-{label}"
         return cell(folder, key, lambda: trained_alone(space, a, config, steps, seconds))
 
+    first = alone(members["largest"], seconds=budget.seconds / budget.times)
+    by_steps = {n: first if n == "largest" else alone(a, steps=first["steps"]) for n, a in members.items()}
     share = budget.seconds / len(members)
     by_time = {n: alone(a, seconds=share) for n, a in members.items()}
-    some = list(members)[: None if budget.equal_steps < 0 else budget.equal_steps]
-    by_steps = {n: alone(members[n], steps=shared["steps"]) for n in some}
-    truth = [alone(a, steps=budget.rank_steps or shared["steps"])["accuracy"] for a in ranked]
+    truth = [alone(a, steps=first["steps"])["accuracy"] for a in ranked]
     guesses = {
         "supernet": np.array([shared["accuracy"][f"ranked{i}"] for i in range(len(ranked))]),
-        "MACs": macs_of(space, ranked),
+        "MACs": macs_of(space, ranked) if ranked else np.zeros(0),
     }
     rows = {
         "supernet": shared["accuracy"],
@@ -116,8 +118,9 @@ def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dic
     return {
         "accuracy": {row: summary({n: v for n, v in found.items() if n in members}) for row, found in rows.items()},
         "seconds": seconds,
-        "steps": shared["steps"],
+        "steps": {"supernet": shared["steps"], "alone": first["steps"]},
+        "largest_seconds": first["seconds"],
         "tau": rank_correlations(np.array(truth), guesses, groups),
         "ranked": len(ranked),
-        "spread": float(100 * (np.max(truth) - np.min(truth))),
+        "spread": float(100 * np.ptp(truth)) if truth else 0.0,
     }

@@ -66,12 +66,15 @@ def run_quality(given: argparse.Namespace) -> dict[str, Any]:
     asked = {name: getattr(given, name) for name in asdict(budget) if getattr(given, name) is not None}
     config = TrainConfig(space=given.space, strategy=given.strategy, seed=given.seed, lr=given.lr)
     found = quality(given.out, given.data, config, replace(budget, **asked))
-    print(f"accuracy, %, on {given.data}; {found['steps']} steps of the supernet")
+    steps, once = found["steps"], found["largest_seconds"]
+    print(f"accuracy, %, on {given.data}; {steps['supernet']:,} steps of the supernet, {steps['alone']:,} of each "
+          f"alone; of those the largest took {once:.0f} s")  # fmt: skip
     print(f"{'':<28}" + "".join(f"{c:>10}" for c in COLUMNS) + f"{'seconds':>10}")
     for name, row in found["accuracy"].items():
         print(f"{name:<28}" + _figures(row) + f"{found['seconds'][name] or float('nan'):>10.0f}")
-    print(f"Kendall's tau with {found['ranked']} networks trained alone (their accuracies spread over "
-          f"{found['spread']:.1f} points)")  # fmt: skip
+    if found["ranked"]:
+        print(f"Kendall's tau with {found['ranked']} networks trained alone (their accuracies spread over "
+              f"{found['spread']:.1f} points)")  # fmt: skip
     for name, row in found["tau"].items():
         print(f"{name:<28} all {row['all']:.2f}, within nearly equal MACs {row['within']:.2f}")
     return found

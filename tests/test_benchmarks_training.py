@@ -85,12 +85,20 @@ def test_the_command_line_covers_every_budget(monkeypatch: pytest.MonkeyPatch, t
 
     seen = []
     monkeypatch.setattr(training, "quality", lambda *args: seen.append(args) or _EMPTY)
-    for more in ([], ["--short"], ["--short", "--seconds", "7", "--equal-steps", "0"]):
+    for more in ([], ["--short"], ["--short", "--seconds", "7", "--bins", "0"]):
         monkeypatch.setattr(sys, "argv", ["training.py", "quality", "--out", str(tmp_path), *more])
         training.main()
     budgets = [args[3] for args in seen]
     assert budgets[:2] == [Budget(), SHORT]
-    assert (budgets[2].seconds, budgets[2].equal_steps, budgets[2].rank_steps) == (7, 0, SHORT.rank_steps)
+    assert (budgets[2].seconds, budgets[2].bins, budgets[2].each) == (7, 0, SHORT.each)
 
 
-_EMPTY = {"accuracy": {}, "seconds": {}, "steps": 0, "tau": {}, "ranked": 0, "spread": 0.0}
+_EMPTY = {
+    "accuracy": {},
+    "seconds": {},
+    "steps": {"supernet": 0, "alone": 0},
+    "largest_seconds": 0.0,
+    "tau": {},
+    "ranked": 0,
+    "spread": 0.0,
+}
