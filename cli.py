@@ -139,7 +139,8 @@ def train_supernet(
     from nas.loggers import parse_loggers
     from nas.lr_finder import parse_lr
     from nas.run import Run
-    from nas.train import Engine, Interrupted, TrainConfig
+    from nas.train import Interrupted
+    from nas.train_config import Engine, TrainConfig
     from nas.workflow import default_run
     from nas.workflow import train_supernet as work
 
@@ -278,7 +279,8 @@ def finetune(
     from nas.display import OUT, TrainingProgress, following, print_finetuned
     from nas.finetune import FinetuneConfig
     from nas.finetune import finetune as work
-    from nas.train import Engine, Interrupted
+    from nas.train import Interrupted
+    from nas.train_config import Engine
 
     directory = _run(run)
     chosen, workers = _resources(device, workers)

@@ -28,7 +28,7 @@ from nas.rehearsal import Rehearsal, aside
 from nas.run import Run
 from nas.step import resize
 from nas.supernet import Supernet
-from nas.train import Engine, TrainConfig, optimizer_of, resolve_augment, total_steps
+from nas.train_config import Engine, TrainConfig, optimizer_of, resolve_augment, total_steps
 from nas.workflow import open_trained, train_supernet
 from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture

@@ -11,7 +11,7 @@ from _training_cells import cell, family, source_of, summary, trained_alone, tra
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nas.train import TrainConfig
+from nas.train_config import TrainConfig
 from predictors.costs import CostTables, total_macs
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture

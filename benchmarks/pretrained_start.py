@@ -26,7 +26,7 @@ from nas import data
 from nas.calibrate import calibrate
 from nas.evaluate import Accuracy, accuracy
 from nas.run import Run
-from nas.train import Engine, TrainConfig
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import Trained, open_trained, train_supernet
 from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture

@@ -28,7 +28,8 @@ from _training_speed import gradient_times, sandwich_times, step_ratio
 from nas import data
 from nas.losses import DISTILL
 from nas.strategies import AUTO, STRATEGIES, get_strategy
-from nas.train import TrainConfig, generator, setting
+from nas.train import generator, setting
+from nas.train_config import TrainConfig
 from search_spaces import get_space
 
 COLUMNS = ("smallest", "middle", "largest", "random")

@@ -28,7 +28,9 @@ from .precision import check_amp
 from .run import Run, file_hash
 from .search import accuracy_dict
 from .task import Task
-from .train import Engine, Report, TrainConfig, check_settings, load_supernet, resolve_augment, total_steps, train
+from .train import Report, train
+from .train_config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
+from .trained import load_supernet
 from .workflow import (
     Trained,
     calibrated_on,

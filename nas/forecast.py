@@ -23,7 +23,8 @@ from .calibrate import CALIBRATION_IMAGES
 from .rehearsal import Rehearsal, aside
 from .step import Batch, resize, run_passes, update
 from .strategies import Pass
-from .train import EVALUATED, Engine, TrainConfig
+from .train_config import Engine, TrainConfig
+from .trained import EVALUATED
 
 WORTH_A_FORECAST = 200
 """Steps of a run that is forecast before it begins: a shorter one is done almost as soon."""

@@ -169,7 +169,15 @@ def _work(main: Callable[[], object], rank: int, count: int, port: int) -> None:
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
     )  # fmt: skip
     threading.Thread(target=_stop_without_launcher, daemon=True).start()
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        if not end.code:
+            raise
+        # gloo's threads may still wait for the others, and the interpreter's own way out would abort over them
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 def _stop_without_launcher() -> None:

@@ -18,7 +18,8 @@ from search_spaces.timm_compat import timm
 from . import data
 from .rehearsal import Rehearsal, aside
 from .run import Run
-from .train import Engine, Report, TrainConfig
+from .train import Report
+from .train_config import Engine, TrainConfig
 
 LOWEST, HIGHEST = 1e-5, 10.0
 MOST_STEPS, LEAST_STEPS = 100, 60

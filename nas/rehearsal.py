@@ -19,7 +19,8 @@ from .guards import zero_gamma
 from .precision import Precision
 from .step import Batch, loss_without_gradient, mixed, run_passes, update
 from .strategies import get_strategy
-from .train import Engine, TrainConfig, generator, objective_of, optimizer_of, resolve_augment, setting, torch_seed
+from .train import generator, setting, torch_seed
+from .train_config import Engine, TrainConfig, objective_of, optimizer_of, resolve_augment
 
 
 class Rehearsal:

@@ -108,7 +108,7 @@ def _places(name: str) -> tuple[Run | None, Path | None]:
 
 def _from_run(run: Run, dataset: data.Dataset) -> Teacher:
     """The largest subnet, with batch-norm statistics of its own."""
-    from .train import load_supernet
+    from .trained import load_supernet
 
     info = data.DataInfo.from_dict(run.read()["data"])
     _check(str(run.path), info.in_chans, info.num_classes, info.classes, dataset)

@@ -34,7 +34,9 @@ from .search import SearchConfig, accuracy_dict, resume_point, search
 from .strategies import AUTO, Setting, choose, get_strategy
 from .supernet import Supernet
 from .teacher_open import open_teacher
-from .train import Engine, TrainConfig, check_settings, load_supernet, setting, total_steps, train
+from .train import setting, train
+from .train_config import Engine, TrainConfig, check_settings, total_steps
+from .trained import load_supernet
 
 Report = Callable[[dict[str, Any]], None]
 

@@ -62,7 +62,7 @@ def test_groups_have_nearly_equal_macs() -> None:
 def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> None:
     from _training_cells import family, summary, trained_alone, trained_supernet
 
-    from nas.train import TrainConfig
+    from nas.train_config import TrainConfig
     from search_spaces import get_space
 
     space, config = get_space("mbv3-tiny"), TrainConfig(strategy="random", batch_size=16)

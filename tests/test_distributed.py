@@ -30,7 +30,8 @@ from nas.run import Run
 from nas.step import Batch, mixed, run_passes
 from nas.strategies import Pass
 from nas.supernet import Supernet
-from nas.train import Engine, Interrupted, TrainConfig
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError

@@ -27,7 +27,8 @@ from nas.run import Run
 from nas.step import Batch, check_accumulate, mixed, run_passes, update
 from nas.strategies import Pass
 from nas.supernet import Supernet
-from nas.train import Engine, Interrupted, TrainConfig
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig, check_settings
 from search_spaces import get_space
 from search_spaces.errors import UsageError
 
@@ -516,3 +517,10 @@ def test_forecast_in_words() -> None:
     words = forecast.describe(forecast.Forecast(10, 7200.0, 2_500_000_000, None))
     assert words == "about 2.0 h, 2.5 GB of tensors"
     assert forecast.describe(forecast.Forecast(10, 600.0, 3_000_000, None)) == "about 10 min, 3 MB of tensors"
+
+
+@pytest.mark.parametrize("more", [{"optimizer": "sgd", "momentum": 0.0}, {"momentum": -1.0}])
+def test_an_optimizer_that_cannot_be_built_is_refused_in_one_line(more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"--optimizer \w+ cannot be used with these settings: .*") as caught:
+        check_settings(TrainConfig(**more))
+    assert "\n" not in str(caught.value)

@@ -21,7 +21,7 @@ from cli_runs import Result, content, edit_json, invoke, unfinish
 from test_export_folder import _ALONE
 
 import nas.finetune
-from nas import data, train
+from nas import data
 from nas.files import load_tensors, save_tensors
 from nas.finetune import FinetuneConfig, pick_candidate, train_config
 from nas.losses import Objective
@@ -30,7 +30,7 @@ from nas.netaug import FACTORS, Fixed
 from nas.run import Run, file_hash
 from nas.step import Batch, run_passes
 from nas.supernet import Supernet
-from nas.train import Engine
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import open_trained
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UsageError
@@ -243,7 +243,7 @@ def test_stopped_or_not_is_the_same(here: Path, supernet: Path, monkeypatch: pyt
                 signal.raise_signal(signal.SIGINT)
             yield batch
 
-    monkeypatch.setattr(train.data, "train_batches", batches)
+    monkeypatch.setattr(data, "train_batches", batches)
     for _ in range(2):
         result = invoke(*SHORT, *words)
         assert result.code == 130
@@ -286,7 +286,7 @@ def test_a_dry_run_changes_nothing(here: Path) -> None:
 
 
 def test_settings_are_the_runs_own(here: Path) -> None:
-    def config(**more: Any) -> train.TrainConfig:
+    def config(**more: Any) -> TrainConfig:
         edit_json(here / "run" / "run.json", lambda c: c | {"lr": 0.5, "config": c["config"] | more})
         return train_config(open_trained(Run(here / "run")), FinetuneConfig())
 

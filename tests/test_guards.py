@@ -23,7 +23,8 @@ from nas.losses import Objective
 from nas.run import Run
 from nas.strategies import Pass
 from nas.supernet import Supernet
-from nas.train import Engine, Interrupted, TrainConfig, check_settings
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig, check_settings
 from nas.workflow import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError

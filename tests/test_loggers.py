@@ -13,7 +13,7 @@ from conftest import PhotoFolder
 
 from nas.loggers import LOGGERS, Metrics, logging_to, parse_loggers, scalars
 from nas.run import Run
-from nas.train import Engine, TrainConfig
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
 from search_spaces.errors import UsageError, UserError
 

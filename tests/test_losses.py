@@ -13,7 +13,7 @@ from nas.losses import RATIO_LIMIT, Objective, alpha_loss, label_loss, soft_loss
 from nas.step import Batch, run_passes
 from nas.strategies import Pass
 from nas.supernet import Supernet
-from nas.train import TrainConfig, check_settings
+from nas.train_config import TrainConfig, check_settings
 from search_spaces import SearchSpace, get_space
 from search_spaces.errors import UsageError
 from search_spaces.timm_spec import build_spec

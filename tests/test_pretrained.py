@@ -27,7 +27,8 @@ from nas.ordering import order_channels
 from nas.pretrained import load_weights, read_file, start_from
 from nas.run import Run
 from nas.supernet import Supernet
-from nas.train import Engine, Interrupted, TrainConfig
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import open_trained, train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UserError

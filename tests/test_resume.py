@@ -27,7 +27,8 @@ from nas.measure import Candidate
 from nas.objectives import Bounds, CandidateCosts
 from nas.run import Run
 from nas.search import SearchConfig, resume_point, search
-from nas.train import Engine, Interrupted, TrainConfig
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
 from predictors.costs import CostTables
 from predictors.target import load_target
@@ -180,7 +181,7 @@ def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: p
     config = _config(photos)
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
     _train(straight, config)
-    real = train._finish
+    real = train.save_trained
 
     def finish(*arguments: Any) -> None:
         if moment == "before it is marked complete":
@@ -188,7 +189,7 @@ def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: p
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_finish", finish)
+        patch.setattr(train, "save_trained", finish)
         with pytest.raises(Killed):
             _train(killed, config)
     assert not killed.read()["complete"]

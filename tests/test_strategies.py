@@ -30,7 +30,8 @@ from nas.strategies.preferred import Preferred
 from nas.strategies.progressive import Progressive
 from nas.strategies.saliency import saliency, scores
 from nas.supernet import Supernet
-from nas.train import Engine, Interrupted, TrainConfig
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UsageError

@@ -23,7 +23,9 @@ from nas.run import Run
 from nas.strategies import STRATEGIES, Pass
 from nas.teacher import Answers, answers_of
 from nas.teacher_open import open_teacher
-from nas.train import Engine, Interrupted, TrainConfig, load_supernet
+from nas.train import Interrupted
+from nas.train_config import Engine, TrainConfig
+from nas.trained import load_supernet
 from nas.workflow import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError

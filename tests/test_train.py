@@ -13,7 +13,7 @@ from nas.losses import Objective, label_loss, soft_loss
 from nas.step import Batch, run_passes
 from nas.strategies import Setting, Strategy, get_strategy
 from nas.supernet import Supernet
-from nas.train import TrainConfig, _schedule, total_steps
+from nas.train_config import TrainConfig, schedule_of, total_steps
 from search_spaces import Architecture, get_space
 from search_spaces.timm_compat import timm
 
@@ -23,7 +23,7 @@ TINY = get_space("mbv3-tiny")
 def test_learning_rate_warms_up_then_follows_a_cosine() -> None:
     config = TrainConfig(lr=0.4, warmup=0.1)
     optimizer = timm.optim.create_optimizer_v2(torch.nn.Linear(1, 1), opt="nesterov", lr=config.lr)
-    schedule = _schedule(config, optimizer, 200)
+    schedule = schedule_of(config, optimizer, 200)
     rates = []
     for step in range(200):
         schedule.step_update(step)

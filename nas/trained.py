@@ -1,0 +1,73 @@
+"""The weights of a trained supernet: written, read, and looked at while they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from torch import Tensor
+
+from search_spaces import Architecture, get_space
+from search_spaces.errors import UserError
+
+from . import data
+from .calibrate import calibrate
+from .evaluate import accuracy
+from .files import load_tensors, save_tensors
+from .run import Run
+from .supernet import Supernet
+from .train_config import TrainConfig
+
+EVALUATED = 1000
+"""Images of an evaluation during training."""
+
+
+def save_trained(
+    run: Run, net: Supernet, average: dict[str, Tensor], config: TrainConfig, dataset: data.Dataset, steps: int
+) -> None:
+    """Write ``supernet.safetensors``, the last thing a training does."""
+    tensors = average or net.model.state_dict()
+    metadata = {"config": asdict(config), "data": dataset.info.to_dict(), "steps": steps}
+    save_tensors(run.supernet, tensors, metadata)
+
+
+def load_supernet(run: Run, device: str = "cpu") -> Supernet:
+    """The trained supernet of a run.
+
+    Raises:
+        UserError: not trained to the end yet, or damaged.
+    """
+    content = run.read()
+    if not run.supernet.exists():
+        raise UserError(f"{run.path} is not trained to the end; go on: nas train-supernet --out {run.path}")
+    try:
+        tensors, _ = load_tensors(run.supernet)
+    except UserError as error:
+        raise UserError(f"{error}; the nas train-supernet command of this run writes it again") from None
+    info = data.DataInfo.from_dict(content["data"])
+    net = Supernet(get_space(content["config"]["space"]), len(info.classes), info.in_chans)
+    try:
+        net.model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{run.supernet} does not hold the weights of {content['config']['space']}: {error}") from None
+    return net.to(device).eval()
+
+
+def evaluate_watched(
+    net: Supernet, average: dict[str, Tensor], dataset: data.Dataset, watched: Mapping[str, Architecture]
+) -> dict[str, float]:
+    """Accuracy of the calibrated ``watched`` subnets on part of the search split, in fp32."""
+    trained = net.model.state_dict()
+    kept = {name: tensor.clone() for name, tensor in trained.items()} if average else {}
+    if average:
+        net.model.load_state_dict(average)
+    found = {}
+    for name, architecture in watched.items():
+        device = next(net.parameters()).device
+        subnet = net.extract(architecture).to(device)
+        calibrate(subnet, data.calibration_images(dataset, architecture.resolution).to(device))
+        batches = data.eval_batches(dataset, "search", architecture.resolution, 256, EVALUATED)
+        found[name] = round(accuracy(subnet, batches, device).value, 4)
+    if kept:
+        net.model.load_state_dict(kept)
+    return found
