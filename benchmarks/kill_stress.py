@@ -1,20 +1,20 @@
 """Kill training and search at random moments, again and again, and compare with runs that were left alone.
 
-    python benchmarks/kill_stress.py [--kills 20] [--seed 0] [--measurements 10] [--keep FOLDER]
+    python benchmarks/kill_stress.py [--kills 20] [--each 3] [--seed 0] [--measurements 10] [--keep FOLDER]
 
-Each of the jobs (training without and with a weight average, search) is run once undisturbed; then the same commands
-are run in other directories and ended with SIGKILL, half of the times with their data loading processes and half of the
-times without, and started again, until ``--kills`` kills have struck and the job ends by itself. The moments are drawn
-uniformly from the time between most of the start-up and two average shares of the work later, more where kills strike
-before anything new is saved. A job that ends before its kills have struck is checked and begun anew in a fresh
-directory. Then must hold:
+Each of the jobs (training; training with every strategy, a weight average and bf16; search) is run once undisturbed;
+then the same commands are run in other directories and ended with SIGKILL, half of the times with their data loading
+processes and half of the times without, and started again, until ``--kills`` kills have struck and the job ends by
+itself. The moments are drawn uniformly from the time between most of the start-up and two average shares of the work
+later, more where kills strike before anything new is saved. A job that ends before its kills have struck is checked
+and begun anew in a fresh directory. Then must hold:
 
 * training: the weights of the supernet are bit for bit those of the undisturbed run, ``metrics.jsonl`` is equal but
   for the estimated time left, and the file itself has the same hash;
 * search: no measurement that a killed process had recorded is ever lost; nothing is recorded twice; and the result
   (front, baseline, predictor, counts) is that of the undisturbed search.
 
-Twenty kills of each take about ten minutes on two cores.
+Three kills of every strategy and twenty of the others take about half an hour on two cores.
 
 Prints a table, and exits with 1 where something does not hold.
 """
@@ -43,6 +43,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
+
+from nas.strategies import STRATEGIES
 
 TARGET = "cortex-a72"
 NAS = [sys.executable, "-u", "-c", "import cli; cli.main()"]
@@ -239,7 +241,8 @@ def _copy(trained: Path, to: Path) -> Path:
 def main() -> None:
     """Run all jobs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of every job")
+    parser.add_argument("--kills", type=int, default=20, help="of training and of search")
+    parser.add_argument("--each", type=int, default=3, help="of a training with each strategy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--measurements", type=int, default=10)
     parser.add_argument("--keep", type=Path, help="a new folder for the runs, which is then kept")
@@ -249,15 +252,19 @@ def main() -> None:
     write_photos(root / "photos")
     rng = random.Random(given.seed)
     plain = ["--epochs", "30", "--save-seconds", "0.5"]
-    average = ["--epochs", "6", "--save-seconds", "0", "--strategy", "sandwich", "--ema", "0.95"]
+    often = ["--epochs", "4", "--save-seconds", "0", "--ema", "0.95", "--amp", "bf16", "--strategy"]
     console = Console()
     table = Table("job", "kills", "finished", "failures", "the kills found", title=f"SIGKILL, seed {given.seed}")
     failures = []
-    for name, work in (
-        ("train", lambda: stress_training(root, "plain", plain, given.kills, rng)),
-        ("train, sandwich, EMA", lambda: stress_training(root, "average", average, given.kills, rng)),
-        ("search", lambda: stress_search(root, root / "plain", given.measurements, given.kills, rng)),
-    ):
+    jobs: dict[str, Callable[[], Tally]] = {
+        "train": lambda: stress_training(root, "plain", plain, given.kills, rng),
+        "search": lambda: stress_search(root, root / "plain", given.measurements, given.kills, rng),
+    }
+    for strategy in STRATEGIES:
+        jobs[f"train, {strategy}, EMA, bf16"] = lambda s=strategy: (  # type: ignore[misc]
+            stress_training(root, s, [*often, s], given.each, rng)
+        )
+    for name, work in jobs.items():
         began = time.monotonic()
         tally = work()
         console.print(f"{name}: {tally.kills} kills, {len(tally.failures)} failures, {time.monotonic() - began:.0f} s")

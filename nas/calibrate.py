@@ -22,7 +22,7 @@ _REMEMBERED = 1024  # subnets; a large one has about 100 kB of statistics
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, images: Tensor, batch_size: int = 64) -> None:
+def calibrate(model: nn.Module, images: Tensor, batch_size: int = 32) -> None:
     """Replace the running statistics by those of all ``images`` [n, c, h, w]; leaves the model in eval mode.
 
     Mean and (unbiased) variance are those of the values of all batches together: a mean of the batches' variances
