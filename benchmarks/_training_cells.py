@@ -21,6 +21,7 @@ from pretrained_start import measured, middle
 
 from nas import data
 from nas.calibrate import calibrate
+from nas.data_batches import TrainSteps
 from nas.evaluate import accuracy
 from nas.files import read_json, write_json
 from nas.losses import label_loss
@@ -30,7 +31,7 @@ from nas.step import resize
 from nas.supernet import Supernet
 from nas.train_config import Engine, TrainConfig, optimizer_of, resolve_augment, total_steps
 from nas.workflow import open_trained, train_supernet
-from search_spaces import SearchSpace
+from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.timm_compat import timm
 
@@ -91,6 +92,14 @@ def _idx(name: str, header: int) -> Any:
 @lru_cache(1)
 def _opened(source: str, seed: int) -> data.Dataset:
     return data.open_dataset(source, seed)
+
+
+@lru_cache(1)
+def _steps(config: TrainConfig) -> TrainSteps:
+    """Batches by step, as the trainer sees them; images that fit into memory are decoded once."""
+    dataset = _opened(config.source, config.seed)
+    side = get_space(config.space).largest.resolution
+    return TrainSteps(dataset, config.batch_size, config.seed, side, resolve_augment(config, dataset.info))
 
 
 def seconds_per_step(config: TrainConfig, dataset: data.Dataset, probes: int = 16) -> float:
@@ -161,35 +170,33 @@ def trained_alone(
     model = net.model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = optimizer_of(config, net)
 
-    def run(first: int, count: int, total: int) -> None:
+    loaded = _steps(config)
+
+    def run(first: int, count: int, total: int) -> float:
         warm = max(1, round(total * config.warmup))
         scheduler, _ = timm.scheduler.create_scheduler_v2(
             optimizer, config.schedule, num_epochs=total, min_lr=0.01 * config.lr, warmup_epochs=warm,
             warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
         )  # fmt: skip
-        batches = data.train_batches(
-            dataset, config.batch_size, config.seed, first, count, space.largest.resolution,
-            resolve_augment(config, info),
-        )  # fmt: skip
-        for step, (images, labels) in enumerate(batches, start=first):
+        began = time.process_time()
+        for step in range(first, first + count):
+            found = loaded[step]
+            assert isinstance(found, tuple)
+            images, labels = found
             scheduler.step_update(step)
             optimizer.zero_grad(set_to_none=True)
             label_loss(model(resize(images, side)), labels, config.label_smoothing).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
+        return time.process_time() - began
 
-    began = time.process_time()
     if not steps:
         first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         run(0, 3, 10_000)
-        probed = time.process_time()
-        run(3, 12, 10_000)
-        steps = max(5, round(seconds / ((time.process_time() - probed) / 12)))
+        steps = max(5, round(seconds / (run(3, 12, 10_000) / 12)))
         model.load_state_dict(first)
         optimizer = optimizer_of(config, net)
-        began = time.process_time()
-    run(0, steps, steps)
-    spent = time.process_time() - began
+    spent = run(0, steps, steps)
     calibrate(model, data.calibration_images(dataset, side))
     found = [accuracy(model, data.eval_batches(dataset, split, side, 256)) for split in ("search", "test")]
     value = sum(f.correct for f in found) / sum(f.images for f in found)

@@ -30,7 +30,7 @@ class Budget:
         bins, each: the ranking's architectures: so many groups of nearly equal MACs, with so many members; 0: none.
     """
 
-    seconds: float = 300.0
+    seconds: float = 150.0
     times: float = 2.0
     randoms: int = 10
     bins: int = 4
