@@ -229,7 +229,7 @@ def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A run that collapses unless its learning rate is below ``cliff["limit"]`` at :data:`CLIFF`."""
-    schedule, slow = train._schedule, Guard.slow
+    schedule, slow = train.schedule_of, Guard.slow
     there, limit = [0], {"limit": 0.05}
 
     def scheduled(*arguments: Any) -> Any:
@@ -249,7 +249,7 @@ def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
             if there[0] in CLIFF and group["lr"] > limit["limit"]:
                 group["lr"] *= 1000
 
-    monkeypatch.setattr(train, "_schedule", scheduled)
+    monkeypatch.setattr(train, "schedule_of", scheduled)
     monkeypatch.setattr(Guard, "slow", slowed)
     return limit
 
