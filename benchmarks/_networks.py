@@ -6,13 +6,14 @@ import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from predictors.costs import Floats, op_features
+from predictors.latency_fit import Data
 from search_spaces.no_init import NoInit
 from search_spaces.ops import trace
 from search_spaces.timm_compat import timm
@@ -40,6 +41,8 @@ def _mobilenet_v2(width: float, **kwargs: Any) -> nn.Module:
 
 
 def _mobilenet_v3(size: str) -> Callable[..., nn.Module]:
+    """``minimal`` is what the paper calls minimalistic: no hard-swish, no squeeze-and-excitation, kernels of 3."""
+
     def build(width: float, **kwargs: Any) -> nn.Module:
         name = f"tf_mobilenetv3_{size}_{round(width * 100):03d}"
         model: nn.Module = timm.create_model(name, **kwargs)
@@ -52,7 +55,9 @@ FAMILIES: dict[str, Callable[..., Any]] = {
     "mobilenet_v1": _mobilenet_v1,
     "mobilenet_v2": _mobilenet_v2,
     "mobilenet_v3_large": _mobilenet_v3("large"),
+    "mobilenet_v3_large_minimalistic": _mobilenet_v3("large_minimal"),
     "mobilenet_v3_small": _mobilenet_v3("small"),
+    "mobilenet_v3_small_minimalistic": _mobilenet_v3("small_minimal"),
 }
 
 
@@ -68,6 +73,7 @@ def network(family: str, width: float, device: str = "cpu") -> nn.Module:
     return model.eval()
 
 
+@cache
 def network_features(family: str, width: float, resolution: int) -> Floats:
     """Feature row ``[features]`` of a published network."""
     model = network(family, width, "meta")
@@ -90,10 +96,9 @@ class Measured:
     features: Floats
     ms: Floats
 
-    def take(self, rows: NDArray[np.int64]) -> Measured:
-        """Some of the networks."""
-        names, families = [self.names[i] for i in rows], [self.families[i] for i in rows]
-        return Measured(names, families, self.features[rows], self.ms[rows])
+    def data(self, precision: str) -> Data:
+        """As the fits take it."""
+        return Data(self.features, self.ms, precision, tuple(self.families))
 
 
 def data_folder() -> Path:
@@ -101,19 +106,23 @@ def data_folder() -> Path:
     return Path(os.environ.get("NAS_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def mlperf_rpi4(precision: str) -> Measured:
-    """MLPerf Inference v2.1, Raspberry Pi 4, TFLite 2.7.1 with ruy, 4 threads, batch 1, end to end.
+RPI4 = ("v2.1", "rpi4-tflite-v2.7.1-ruy")
+"""Round and system of the reference set: TFLite 2.7.1 with ruy, 4 threads."""
+
+
+def mlperf_rpi4(precision: str, system: tuple[str, str] = RPI4) -> Measured:
+    """MLPerf Inference results of a Raspberry Pi 4: batch 1, end to end, median.
+
+    Args:
+        precision: of the checkpoints.
+        system: round and system, as in the table.
 
     Raises:
         FileNotFoundError: the table is not there; see :func:`data_folder`.
     """
     with (data_folder() / "latency" / "mlperf_rpi4.csv").open() as file:
         table = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    rows = [
-        row
-        for row in table
-        if (row["round"], row["system"], row["precision"]) == ("v2.1", "rpi4-tflite-v2.7.1-ruy", precision)
-    ]
+    rows = [row for row in table if (row["round"], row["system"], row["precision"]) == (*system, precision)]
     keys = [(row["family"], float(row["width"]), int(row["resolution"])) for row in rows]
     return Measured(
         names=[f"{family} {width:g} {resolution}" for family, width, resolution in keys],

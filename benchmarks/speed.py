@@ -10,7 +10,8 @@ import time
 import numpy as np
 import torch
 
-from predictors.accuracy import fit, gene_features, physics_features
+from predictors.accuracy import space_features
+from predictors.accuracy_gp import fit_gp
 from predictors.costs import CostTables, size_bytes
 from predictors.target import load_target
 from search_spaces import SearchSpace, get_space
@@ -22,7 +23,7 @@ def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_00
     tables, target = CostTables(space, 10, 3), load_target("cortex-a72")
     known = space.sample(rng, measured)
     accuracy = 0.8 + 0.02 * rng.standard_normal(measured)
-    gp = fit(gene_features(space, known), physics_features(tables.features(known)), accuracy)
+    gp = fit_gp(space_features(space, tables, known), accuracy)
     vectors = space.sample(rng, population)
 
     def costs() -> None:
@@ -34,7 +35,7 @@ def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_00
         target.latency.predict(features, "int8")
 
     def predictor() -> None:
-        gp.predict(gene_features(space, vectors), physics_features(features))
+        gp.predict(space_features(space, tables, vectors))
 
     rates = {}
     for name, work in (("costs", costs), ("latency", latency), (f"accuracy ({measured} measured)", predictor)):

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from predictors.costs import ACTIVATION_BYTES, WEIGHT_BYTES, costs_of, op_features
-from predictors.target import Target, load_target
+from predictors.costs import ACTIVATION_BYTES, WEIGHT_BYTES, Floats, costs_of, op_features, operator_rows
+from predictors.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .files import read_json
+from .objectives import misfits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,7 +71,8 @@ def estimate(
         layers: add one entry an operator.
 
     Returns:
-        ``macs``, ``params``, ``size_bytes``, ``peak_activation_bytes`` as in ``predictors.costs.Costs``, ``latency_ms``
+        ``macs``, ``params``, ``size_bytes``, ``peak_activation_bytes`` as in ``predictors.costs.Costs``, the device's
+        ``memory`` and what of the network exceeds it (``misfits``), ``latency_ms``
         with how far to trust it (``latency_source``) and why (``latency_basis``), and with ``layers`` the operators,
         whose ``ms`` and ``fixed_ms`` add up to ``latency_ms``.
 
@@ -91,7 +91,11 @@ def estimate(
     chosen = device.precision(precision or own)
     ops, params, size = _operators(subject, resolution)
     features = op_features(ops, params)
-    costs = costs_of(features, chosen)
+    costs = costs_of(features, chosen, device.memory_rules)
+    rows = operator_rows(ops)
+    latency_ms, parts = device.latency.network(rows, chosen), device.latency.operators(rows, chosen)
+    total = float(parts.sum()) + device.latency.fixed(chosen)
+    scale = latency_ms / total if total else 1.0  # a correction of the whole network falls on all of its parts
     facts = {
         "model": subject.name,
         "target": device.name,
@@ -102,19 +106,20 @@ def estimate(
         "params": costs.params,
         "size_bytes": costs.size_bytes,
         "peak_activation_bytes": costs.peak_activation_bytes,
-        "latency_ms": float(device.latency.predict(features[None], chosen)[0]),
+        "memory_rules": device.memory_rules,
+        "memory": device.memory,
+        "misfits": misfits(device, costs.size_bytes, costs.peak_activation_bytes),
+        "latency_ms": latency_ms,
         "latency_source": device.label(chosen),
         "latency_basis": device.source(chosen),
-        "fixed_ms": device.latency.fixed(chosen),
+        "fixed_ms": device.latency.fixed(chosen) * scale,
         "operators": len(ops),
     }
-    return facts | ({"layers": _layers(ops, device, chosen)} if layers else {})
+    return facts | ({"layers": _layers(ops, parts * scale, chosen)} if layers else {})
 
 
-def _layers(ops: list[Op], target: Target, precision: str) -> list[dict[str, Any]]:
+def _layers(ops: list[Op], predicted: Floats, precision: str) -> list[dict[str, Any]]:
     """One entry an operator; ``bytes`` are activations read and written, and weights read."""
-    rows = np.stack([op_features([op], 0) for op in ops])
-    predicted = target.latency.predict(rows, precision) - target.latency.fixed(precision)
     return [
         {
             "path": op.path,

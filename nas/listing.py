@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from predictors.target import Target
-from search_spaces.space import SearchSpace
-
 from .display import OUT
+
+if TYPE_CHECKING:
+    from predictors.target import Target
+    from search_spaces.space import SearchSpace
 
 
 def space_row(space: SearchSpace) -> dict[str, Any]:
@@ -72,20 +73,58 @@ def target_row(target: Target) -> dict[str, Any]:
         "name": target.name,
         "description": target.description,
         "runtime": target.runtime,
+        "threads": target.threads,
         "precisions": list(target.precisions),
         "default_precision": target.default_precision,
+        "memory": target.memory,
         "latency": {p: target.label(p) for p in target.precisions},
         "sources": {p: target.source(p) for p in target.precisions},
     }
 
 
+def describe_target(target: Target) -> dict[str, Any]:
+    """All that a target's file says: besides :func:`target_row`'s, constants and where everything comes from."""
+    from predictors.target_latency import latency_lines
+
+    return target_row(target) | {
+        "model": target.model or "onnx",
+        "memory_rules": target.memory_rules,
+        "memory_source": target.memory_source,
+        "constants": {p: latency_lines(target.latency, p) for p in target.precisions},
+    }
+
+
 def print_targets(rows: list[dict[str, Any]]) -> None:
-    table = Table("target", "device and runtime", "precision", "latency")
+    """A paragraph a target: labels and devices are long, and a table of them is mostly broken lines."""
     for row in rows:
-        for i, (precision, label) in enumerate(row["latency"].items()):
-            first = (row["name"], f"{row['description']}; {row['runtime']}") if i == 0 else ("", "")
-            table.add_row(*first, precision, label)
-    OUT.print(table)
+        OUT.print(
+            f"[bold]{row['name']}[/bold]  {row['description']}; {row['runtime']}", highlight=False, soft_wrap=True
+        )
+        for precision, label in row["latency"].items():
+            default = "default" if precision == row["default_precision"] else ""
+            OUT.print(f"  {precision:<5}{default:<8} {label}", highlight=False, soft_wrap=True)
+        if row["memory"]:
+            OUT.print(f"  {'memory':<13} {memory_line(row['memory'])}", highlight=False, soft_wrap=True)
+
+
+def print_target(facts: dict[str, Any]) -> None:
+    """One target, complete."""
+    lines = [f"{facts['name']}: {facts['description']}", f"runtime: {facts['runtime']}"]
+    lines.append(f"threads: {facts['threads'] or 'not known'}; exported as {facts['model']}")
+    memory = memory_line(facts["memory"]) if facts["memory"] else f"no limits (rules: {facts['memory_rules']})"
+    lines.append(f"memory: {memory}" + (f"; {facts['memory_source']}" if facts["memory_source"] else ""))
+    for precision, label in facts["latency"].items():
+        default = " (default)" if precision == facts["default_precision"] else ""
+        lines += ["", f"{precision}{default}: {label}", f"source: {facts['sources'][precision]}"]
+        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in facts["constants"][precision]]
+    OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def memory_line(limits: dict[str, Any]) -> str:
+    """A device's memory in words."""
+    names = {"ram_bytes": "of RAM for activations", "flash_bytes": "of flash for weights"}
+    parts = [f"{limits[key] / 1e3:,.0f} kB {words}" for key, words in names.items() if key in limits]
+    return f"{', '.join(parts)} (rules: {limits['memory_rules']})"
 
 
 def print_estimate(facts: dict[str, Any]) -> None:
@@ -102,6 +141,11 @@ def print_estimate(facts: dict[str, Any]) -> None:
     )  # fmt: skip
     OUT.print(table)
     OUT.print(f"latency: {facts['latency_source']}; {facts['latency_basis']}", highlight=False, markup=False)
+    limits = facts["memory"]
+    if facts["misfits"]:
+        OUT.print(f"memory: does not fit: {'; '.join(facts['misfits'])}", highlight=False, soft_wrap=True)
+    elif limits:
+        OUT.print(f"memory: fits: {memory_line(limits)}", highlight=False, soft_wrap=True)
 
 
 def _print_layers(facts: dict[str, Any]) -> None:

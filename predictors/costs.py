@@ -3,12 +3,13 @@
 Nothing here is estimated. One architecture's costs are sums over the operators of its traced model. For populations
 the same operators are tabulated once per *segment* of the space (a block depends on few genes), so that scoring a
 candidate is a handful of table look-ups; :func:`architecture_features` and :class:`CostTables` agree exactly.
+Memory's peaks are maxima instead of sums: nothing but a segment's input is alive from outside while it runs.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,14 +20,17 @@ from search_spaces.architecture import Architecture
 from search_spaces.ops import KINDS, Op, trace
 from search_spaces.space import SearchSpace, Segment, Vectors
 
+from .memory import DEFAULT_RULES, RULES, check_rules, peaks
 from .table_cache import load_tables, save_tables, table_path
 
 Floats = NDArray[np.float64]
 
-SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "weights",
-        "channels", "params")  # fmt: skip
-FEATURES = (*SUMS, "live")
+SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "stem",
+        "unfolded", "weights", "channels", "params")  # fmt: skip
+PEAKS = tuple(f"live_{name}" for name in RULES)
+FEATURES = (*SUMS, *PEAKS)
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
+_SUMMED = len(SUMS)  # columns before are summed over segments, those after maximised
 
 ACTIVATION_BYTES = {"fp32": 4, "int8": 1}
 WEIGHT_BYTES = {"fp32": 4, "int8": 1}
@@ -41,7 +45,7 @@ class Costs:
         macs: multiply-accumulates of one image.
         params: parameters of the timm model, batch norm included.
         size_bytes: weights at the precision, a 4-byte bias a channel, and for int8 a 4-byte scale a channel.
-        peak_activation_bytes: largest sum of activations alive at once, in execution order.
+        peak_activation_bytes: largest sum of activations alive at once, in execution order (see ``memory``).
     """
 
     macs: int
@@ -52,16 +56,30 @@ class Costs:
 
 def op_features(ops: Sequence[Op], params: int) -> Floats:
     """Feature vector (order of :data:`FEATURES`) of a list of operators with ``params`` parameters."""
-    row = np.zeros(len(FEATURES))
-    for op in ops:
-        row[COLUMN[f"macs_{op.kind}"]] += op.macs
-        row[COLUMN[f"ops_{op.kind}"]] += 1
-        row[COLUMN[f"moved_{op.kind}"]] += op.moved
-        row[COLUMN["weights"]] += op.weights
-        row[COLUMN["channels"]] += op.channels
-        row[COLUMN["live"]] = max(row[COLUMN["live"]], op.live)
+    row: Floats = operator_rows(ops).sum(axis=0)
     row[COLUMN["params"]] = params
+    row[_SUMMED:] = peaks(ops)
     return row
+
+
+def operator_rows(ops: Sequence[Op]) -> Floats:
+    """One feature row an operator, ``[ops, features]``; they add up to the network's, but for parameters and peaks.
+
+    ``stem`` counts once more the MACs of k x k convolutions that read the image and look at its pixels several times,
+    as a patch embedding does not; ``unfolded`` how many pixels those look at, repetitions included.
+    """
+    rows = np.zeros((len(ops), len(FEATURES)))
+    for row, op in zip(rows, ops, strict=True):
+        row[COLUMN[f"macs_{op.kind}"]] = op.macs
+        row[COLUMN[f"ops_{op.kind}"]] = 1
+        row[COLUMN[f"moved_{op.kind}"]] = op.moved
+        row[COLUMN["weights"]] = op.weights
+        row[COLUMN["channels"]] = op.channels
+        image = next((b for b in op.reads if b.number == 0), None)
+        if op.kind == "conv" and image is not None and op.channels and op.macs / op.channels > image.elements:
+            row[COLUMN["stem"]] = op.macs
+            row[COLUMN["unfolded"]] = op.macs / op.channels
+    return rows
 
 
 def total_macs(features: Floats) -> Floats:
@@ -75,18 +93,22 @@ def size_bytes(features: Floats, precision: str) -> Floats:
     return features[..., COLUMN["weights"]] * WEIGHT_BYTES[precision] + features[..., COLUMN["channels"]] * per_channel
 
 
-def peak_activation_bytes(features: Floats, precision: str) -> Floats:
-    """Bytes of the activations alive at the worst moment."""
-    return features[..., COLUMN["live"]] * ACTIVATION_BYTES[precision]
+def peak_activation_bytes(features: Floats, precision: str, rules: str = DEFAULT_RULES) -> Floats:
+    """Bytes of the activations alive at the worst moment, under one of ``memory.RULES``.
+
+    Raises:
+        UsageError: unknown rules.
+    """
+    return features[..., COLUMN[f"live_{check_rules(rules)}"]] * ACTIVATION_BYTES[precision]
 
 
-def costs_of(features: Floats, precision: str) -> Costs:
+def costs_of(features: Floats, precision: str, rules: str = DEFAULT_RULES) -> Costs:
     """Costs of one feature row."""
     return Costs(
         macs=int(total_macs(features)),
         params=int(features[COLUMN["params"]]),
         size_bytes=int(size_bytes(features, precision)),
-        peak_activation_bytes=int(peak_activation_bytes(features, precision)),
+        peak_activation_bytes=int(peak_activation_bytes(features, precision, rules)),
     )
 
 
@@ -106,7 +128,7 @@ class CostTables:
     """
 
     def __init__(self, space: SearchSpace, num_classes: int, in_chans: int) -> None:
-        self.space = space
+        self.space, self.num_classes, self.in_chans = space, num_classes, in_chans
         self.columns = [np.array([space.index[g] for g in s.genes], dtype=np.int64) for s in space.segments]
         self.gates = [space.gate_index(s.gate) if s.gate else None for s in space.segments]
         self.tables = _tables(space, num_classes, in_chans)
@@ -120,19 +142,30 @@ class CostTables:
         out = np.zeros((len(vectors), len(FEATURES)))
         for segment in range(len(self.tables)):
             rows = self.tables[segment][self._index(segment, vectors)]
-            out[:, :-1] += rows[:, :-1]
-            np.maximum(out[:, -1], rows[:, -1], out=out[:, -1])
+            out[:, :_SUMMED] += rows[:, :_SUMMED]
+            np.maximum(out[:, _SUMMED:], rows[:, _SUMMED:], out=out[:, _SUMMED:])
         return out
 
     def additive(self, weights: Floats, vectors: Vectors, reduce: str = "sum") -> Floats:
         """``weights @ features`` of each vector, through one number a table entry; shape ``[n]``.
 
-        ``weights`` has one entry a feature. With ``reduce="max"`` segments are combined by maximum (for peaks).
+        ``weights`` has one entry a feature; of shape ``[features, k]`` it gives ``[n, k]``. With ``reduce="max"``
+        segments are combined by maximum (for peaks).
         """
-        out = np.zeros(len(vectors))
-        for segment, table in enumerate(self.tables):
-            values = (table @ weights)[self._index(segment, vectors)]
-            out = out + values if reduce == "sum" else np.maximum(out, values)
+        return self.lookup([table @ weights for table in self.tables], vectors, reduce)
+
+    def lookup(self, values: Sequence[Floats], vectors: Vectors, reduce: str = "sum") -> Floats:
+        """Sum (or maximum) over segments of each vector's entry, ``[n, ...]``.
+
+        Args:
+            values: for every segment ``[combinations + 1, ...]``; the last entry is for where the segment is absent.
+            vectors: ``[n, genes]``.
+            reduce: ``sum`` or ``max``.
+        """
+        out = np.zeros((len(vectors), *values[0].shape[1:]))
+        for segment, table in enumerate(values):
+            found = table[self._index(segment, vectors)]
+            out = out + found if reduce == "sum" else np.maximum(out, found)
         return out
 
     def _index(self, segment: int, vectors: Vectors) -> Vectors:
@@ -156,7 +189,31 @@ def _tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]
 
 
 def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
-    """The tables, from a small set of models that covers all combinations."""
+    """The tables, one traced segment after another."""
+    tables = [np.zeros((_combinations(space, s) + 1, len(FEATURES))) for s in space.segments]
+    for entry in traced_entries(space, num_classes, in_chans):
+        tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
+    return tables
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one entry of a segment's table stands for.
+
+    Attributes:
+        segment, row: where.
+        ops: operators of the segment, in execution order.
+        params: its parameters.
+    """
+
+    segment: int
+    row: int
+    ops: list[Op]
+    params: int
+
+
+def traced_entries(space: SearchSpace, num_classes: int, in_chans: int) -> Iterator[Entry]:
+    """Every entry of the tables, from a small set of models that covers all combinations; some come repeatedly."""
     from search_spaces.ops_segments import SegmentTracer
 
     paths = [s.path for s in space.segments]
@@ -166,7 +223,6 @@ def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
         for s in space.segments
     ]
     resolutions = [int(r) for r in space.genes[space.index["resolution"]].choices]
-    tables = [np.zeros((_combinations(space, s) + 1, len(FEATURES))) for s in space.segments]
     tracer = SegmentTracer(paths)
     while any(todo):
         architecture = _cover(space, todo)
@@ -179,8 +235,7 @@ def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
             values["resolution"] = resolution
             for i, segment in enumerate(space.segments):
                 if groups[segment.path]:
-                    tables[i][_row(space, segment, values)] = op_features(groups[segment.path], int(params[i]))
-    return tables
+                    yield Entry(i, _row(space, segment, values), groups[segment.path], int(params[i]))
 
 
 def _owner(paths: Sequence[str], name: str) -> str:

@@ -26,9 +26,14 @@ from search_spaces.space import SearchSpace
 Floats = NDArray[np.float64]
 
 _ROOT = Path(__file__).parents[1]
-_SOURCES = ("predictors/costs.py", "search_spaces/ops.py", "search_spaces/ops_tracer.py",
+_SOURCES = ("predictors/costs.py", "predictors/memory.py", "search_spaces/ops.py", "search_spaces/ops_tracer.py",
             "search_spaces/ops_segments.py", "search_spaces/timm_spec.py")  # fmt: skip
 """Files that decide how a table is filled; a change in them is a new format."""
+
+
+def table_format() -> list[str]:
+    """Hashes of the files that decide how a table is filled."""
+    return [hashlib.sha256((_ROOT / name).read_bytes()).hexdigest() for name in _SOURCES]
 
 
 def cache_folder() -> Path:
@@ -51,22 +56,26 @@ def table_path(space: SearchSpace, num_classes: int, in_chans: int, features: Se
         "features": list(features),
         "timm": importlib.metadata.version("timm"),
         "torch": importlib.metadata.version("torch"),
-        "format": [hashlib.sha256((_ROOT / name).read_bytes()).hexdigest() for name in _SOURCES],
+        "format": table_format(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     return cache_folder() / f"costs-{digest[:32]}.npz"
 
 
-def load_tables(path: Path, shapes: Sequence[tuple[int, int]]) -> list[Floats] | None:
-    """The tables of a file; None where there is none, or it is damaged or not of these shapes."""
+def load_tables(path: Path, shapes: Sequence[tuple[int | None, ...]]) -> list[Floats] | None:
+    """The tables of a file; None where there is none, or it is damaged or not of these shapes (None: any length)."""
     try:
         with np.load(path, allow_pickle=False) as file:
             tables = [file[f"segment{i}"] for i in range(len(shapes))]
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
-    if any(t.shape != shape or t.dtype != np.float64 for t, shape in zip(tables, shapes, strict=True)):
+    if not all(t.dtype == np.float64 and _fits(t.shape, shape) for t, shape in zip(tables, shapes, strict=True)):
         return None
     return tables
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(w is None or f == w for f, w in zip(found, wanted, strict=True))
 
 
 def save_tables(path: Path, tables: Sequence[Floats]) -> None:

@@ -8,30 +8,36 @@ and listing the targets needs the standard library alone.
     name = "my-board"
     description = "what it is"
     runtime = "TFLite 2.7.1, 4 threads"
+    threads = 4                         # optional
     default_precision = "int8"
     model = "onnx"                      # optional: the form to export
-    memory = { ram_bytes = 262144 }     # optional, and flash_bytes
+    memory = { ram_bytes = 262144 }     # optional, and flash_bytes, rules (see predictors.memory) and source
 
     [latency.int8]                      # one table a precision, see predictors.latency.Coefficients
     label = "uncalibrated"
     source = "where the constants come from"
     conv_ms_per_mmac = 0.03
     # ...
+
+    [latency.int8.operators]            # optional: a look-up table, see predictors.latency_table.OperatorTable
+    [latency.int8.residual]             # optional: a learned correction, see predictors.latency_residual.Residual
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .target_checks import show, unknown
+from .target_checks import text as text_problems
+
 if TYPE_CHECKING:
-    from .latency import AdditiveLatency
+    from .latency import LatencyModel
 
 FOLDER = Path(__file__).parent / "targets"
 LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
@@ -39,6 +45,7 @@ _TEXTS = ("name", "description", "runtime", "default_precision")
 MODELS = ("onnx", "onnx-uint8")
 """Forms of the exported file: int8 activations (ARM, OpenVINO), or uint8 (onnxruntime on x86 runs those faster)."""
 _MEMORY = ("ram_bytes", "flash_bytes")
+_MEMORY_TEXTS = ("rules", "source")
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,10 @@ class Target:
         labels: by precision, how far to trust its latencies: ``measured``, ``calibrated (MAPE x %, tau y, n networks)``
             or ``uncalibrated``.
         sources: by precision, where its constants come from.
+        threads: that the runtime uses; None: not known.
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
+        memory_rules: what the runtime does with memory, one of ``memory.RULES``.
+        memory_source: where the limits come from.
         model: form to export, one of :data:`MODELS`; None: ``onnx``.
     """
 
@@ -62,17 +72,26 @@ class Target:
     description: str
     runtime: str
     default_precision: str
-    latency: AdditiveLatency
+    latency: LatencyModel
     labels: Mapping[str, str] = field(hash=False)
     sources: Mapping[str, str] = field(hash=False)
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     model: str | None = None
+    threads: int | None = None
+    memory_rules: str = "in-place"
+    memory_source: str | None = None
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """What the target runs."""
-        return tuple(self.latency.coefficients)
+        return self.latency.precisions
+
+    @property
+    def memory(self) -> dict[str, int | str]:
+        """The limits and ``memory_rules``, for results; empty where there are no limits."""
+        known = {key: value for key in _MEMORY if (value := getattr(self, key)) is not None}
+        return known | {"memory_rules": self.memory_rules} if known else {}
 
     def precision(self, name: str | None = None) -> str:
         """``name`` checked, or the default where it is None.
@@ -135,41 +154,45 @@ def parse_target(text: str, where: str = "target") -> Target:
     """
     from search_spaces.errors import UserError
 
-    from .latency import COEFFICIENTS, AdditiveLatency, Coefficients
+    from .memory import DEFAULT_RULES
+    from .target_latency import read_latency
 
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"target file '{where}' is not TOML: {error}") from None
-    if problems := _problems(data, COEFFICIENTS):
+    if problems := _problems(data):
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"target file '{where}' has {count}: {'; '.join(problems)}")
     latency = data["latency"]
     return Target(
         **{key: data[key] for key in _TEXTS},
-        latency=AdditiveLatency({p: Coefficients(*(float(t[c]) for c in COEFFICIENTS)) for p, t in latency.items()}),
+        latency=read_latency(latency),
         labels={p: t["label"] for p, t in latency.items()},
         sources={p: t["source"] for p, t in latency.items()},
         **{key: data.get("memory", {}).get(key) for key in _MEMORY},
+        memory_rules=data.get("memory", {}).get("rules", DEFAULT_RULES),
+        memory_source=data.get("memory", {}).get("source"),
         model=data.get("model"),
+        threads=data.get("threads"),
     )
 
 
-def _problems(data: dict[str, Any], coefficients: tuple[str, ...]) -> list[str]:
+def _problems(data: dict[str, Any]) -> list[str]:
     """Everything that is wrong with a file, in the file's terms."""
     from .costs import PRECISIONS
+    from .target_latency import problems_of
 
-    problems = _unknown("", data, (*_TEXTS, "model", "memory", "latency"))
+    problems = unknown("", data, (*_TEXTS, "model", "threads", "memory", "latency"))
     for key in (*_TEXTS, *(("model",) if "model" in data else ())):
-        problems += _text("", data, key)
+        problems += text_problems("", data, key)
     if isinstance(data.get("model"), str) and data["model"] not in MODELS:
-        problems.append(f"model = {_show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
+        problems.append(f"model = {show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
+    if type(threads := data.get("threads", 1)) is not int or threads < 1:
+        problems.append(f"threads = {show(threads)} must be a whole number, 1 or more")
     memory = data.get("memory", {})
     if isinstance(memory, dict):
-        problems += _unknown("memory.", memory, _MEMORY)
-        for key, value in memory.items():
-            if key in _MEMORY and (type(value) is not int or value <= 0):
-                problems.append(f"memory.{key} = {_show(value)} must be a whole number of bytes above 0")
+        problems += _memory_problems(memory)
     else:
         problems.append("memory must be a table with ram_bytes, flash_bytes or both")
     latency = data.get("latency")
@@ -182,52 +205,26 @@ def _problems(data: dict[str, Any], coefficients: tuple[str, ...]) -> list[str]:
         if not isinstance(table, dict):
             problems.append(f"{place} must be a table")
             continue
-        problems += _latency_problems(f"{place}.", table, coefficients)
+        problems += problems_of(place, table, precision)
     default = data.get("default_precision")
     if isinstance(default, str) and default and default not in latency:
         problems.append(f"default_precision '{default}' has no table [latency.{default}]")
     return problems
 
 
-def _latency_problems(place: str, table: dict[str, Any], coefficients: tuple[str, ...]) -> list[str]:
-    """What is wrong with the table of one precision."""
-    problems = _unknown(place, table, ("label", "source", *coefficients))
-    problems += _text(place, table, "source")
-    if wrong := _text(place, table, "label"):
-        problems += wrong
-    elif not LABEL.fullmatch(table["label"]):
-        problems.append(f"{place}label '{table['label']}' is not 'measured', 'uncalibrated' or 'calibrated (...)'")
-    for key in coefficients:
-        if key not in table:
-            problems.append(f"{place}{key} is missing")
-        elif type(value := table[key]) not in (int, float) or not 0 <= value < math.inf:  # nan compares false
-            problems.append(f"{place}{key} = {_show(value)} must be a number, 0 or more")
-    if all(table.get(key) == 0 for key in coefficients):
-        problems.append(f"{place.rstrip('.')}: every constant is 0, so every latency would be")
+def _memory_problems(memory: dict[str, Any]) -> list[str]:
+    """What is wrong with the table of memory."""
+    from .memory import RULES
+
+    problems = unknown("memory.", memory, (*_MEMORY, *_MEMORY_TEXTS))
+    for key, value in memory.items():
+        if key in _MEMORY and (type(value) is not int or value <= 0):
+            problems.append(f"memory.{key} = {show(value)} must be a whole number of bytes above 0")
+        elif key in _MEMORY_TEXTS:
+            problems += text_problems("memory.", memory, key)
+    if isinstance(rules := memory.get("rules"), str) and rules.strip() and rules not in RULES:
+        problems.append(f"memory.rules = {show(rules)} is unknown; rules are {', '.join(RULES)}")
     return problems
-
-
-def _unknown(place: str, table: dict[str, Any], known: tuple[str, ...]) -> list[str]:
-    import difflib
-
-    problems = []
-    for key in sorted(set(table) - set(known)):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(known)}"
-        problems.append(f"unknown key '{place}{key}', {hint}")
-    return problems
-
-
-def _text(place: str, table: dict[str, Any], key: str) -> list[str]:
-    if key not in table:
-        return [f"{place}{key} is missing"]
-    if not isinstance(table[key], str) or not table[key].strip():
-        return [f"{place}{key} = {_show(table[key])} must be a text"]
-    return []
-
-
-def _show(value: Any) -> str:
-    return repr(value) if not isinstance(value, dict | list) else "a table or list"
 
 
 def to_toml(target: Target, comment: str = "") -> str:
@@ -237,17 +234,25 @@ def to_toml(target: Target, comment: str = "") -> str:
         target: what to write.
         comment: lines to put on top, without ``#``.
     """
+    from .memory import DEFAULT_RULES
+    from .target_latency import latency_lines
+
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [f"{key} = {_quote(getattr(target, key))}" for key in _TEXTS]
+    if target.threads is not None:
+        lines.append(f"threads = {target.threads}")
     if target.model is not None:
         lines.append(f"model = {_quote(target.model)}")
-    limits = {key: value for key in _MEMORY if (value := getattr(target, key)) is not None}
-    if limits:
-        lines.append(f"memory = {{ {', '.join(f'{key} = {value}' for key, value in limits.items())} }}")
-    for precision, coefficients in target.latency.coefficients.items():
+    memory = [f"{key} = {value}" for key in _MEMORY if (value := getattr(target, key)) is not None]
+    if target.memory_rules != DEFAULT_RULES or memory:
+        memory.append(f"rules = {_quote(target.memory_rules)}")
+    if target.memory_source is not None:
+        memory.append(f"source = {_quote(target.memory_source)}")
+    if memory:
+        lines.append(f"memory = {{ {', '.join(memory)} }}")
+    for precision in target.precisions:
         lines += ["", f"[latency.{precision}]", f"label = {_quote(target.labels[precision])}"]
-        lines.append(f"source = {_quote(target.sources[precision])}")
-        lines += [f"{key} = {float(f'{value:.6g}')!r}" for key, value in asdict(coefficients).items()]
+        lines += [f"source = {_quote(target.sources[precision])}", *latency_lines(target.latency, precision)]
     return "\n".join(lines) + "\n"
 
 

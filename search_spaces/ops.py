@@ -7,20 +7,34 @@ timm model can be read. What is returned is the *deployed* network:
 - what depends on weights alone is computed beforehand: standardised weights, position biases;
 - batch norm is folded into the convolution before it; ReLU, ReLU6, zero padding and multiplication by a number are part
   of the operator before or after them;
-- other operators that map elements one to one run in place where nobody needs their input afterwards.
+- other operators that map elements one to one are marked: some runtimes run them in place.
+
+What is alive when, and so how much memory a network needs, is a question of the runtime: ``predictors.memory``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 KINDS = ("conv", "pointwise", "depthwise", "linear", "matmul", "elementwise", "pool")
+
+
+class Buffer(NamedTuple):
+    """A tensor in memory, of one image.
+
+    Attributes:
+        number: equal for the same tensor in the operators of one trace; 0 is the image.
+        elements: all it holds, also where an operator looks at a part.
+    """
+
+    number: int
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,10 @@ class Op:
         weights: weight elements (quantized per channel); a weight that is used twice counts once.
         channels: output channels that have a bias and a scale after folding.
         moved: activation elements read and written.
-        live: activation elements alive while it runs, inputs and outputs included.
+        reads: activations read, in the order of its arguments.
+        writes: activations written; the first is the result.
+        one_to_one: element i of the result needs no other element of an input of its size than i, or the rows of
+            elements around it that are read before it is written (softmax, layer norm): it can be computed in place.
     """
 
     kind: str
@@ -47,7 +64,9 @@ class Op:
     weights: int
     channels: int
     moved: int
-    live: int
+    reads: tuple[Buffer, ...]
+    writes: tuple[Buffer, ...]
+    one_to_one: bool
 
 
 def trace(model: nn.Module, in_chans: int, resolution: int) -> list[Op]:
@@ -106,7 +125,7 @@ class Note:
     Attributes:
         rule: what deployment may do with it: ``fold`` it into the weights of the operator before, ``fuse`` it with
             that operator, make ``pad`` part of the operators after it, let it be a mere ``view`` of its input, write
-            its result ``inplace``, or nothing.
+            its result ``inplace`` of an input, or nothing.
         reads: buffers read, with the number of elements.
         writes: buffers written; the first is the result.
         written: elements written.
@@ -154,7 +173,7 @@ class _Buffers:
 
 
 def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
-    """Apply deployment's rules to the noted operators, then see how much is alive at each.
+    """Apply deployment's rules to the noted operators.
 
     A buffer that a later operator still reads is never overwritten: that a convolution's result is also used before
     its batch norm, or the input of an activation again in a shortcut, keeps those operators.
@@ -163,6 +182,8 @@ def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
         notes: in execution order; buffer 0 is the image.
         elements: of each buffer.
     """
+    sizes = list(elements)
+    notes = _written_once(notes, sizes)
     last = {buffer: i for i, note in enumerate(notes) for buffer, _ in note.reads}
     readers: dict[int, list[Note]] = {}
     for note in notes:
@@ -173,7 +194,7 @@ def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
     for i, note in enumerate(notes):
         source, result = buffers.find(note.reads[0][0]), buffers.find(note.writes[0])
         before = buffers.producer.get(source)
-        free = source == result or (before is not None and last[source] == i and elements[source] == elements[result])
+        free = source == result or (before is not None and last[source] == i and sizes[source] == sizes[result])
         weighted = before is not None and before.macs > 0 and before.channels > 0
         if free and ((note.rule == "fold" and weighted) or (note.rule == "fuse" and before is not None)):
             buffers.join(result, source)
@@ -184,37 +205,42 @@ def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
             buffers.join(result, source)
             continue
         note.reads = [(buffers.find(b), min(n, buffers.smaller.get(b, n))) for b, n in note.reads]
-        if free and note.rule:
-            buffers.join(result, source)
         note.writes = [buffers.find(b) for b in note.writes]
         for buffer in note.writes:
             buffers.producer[buffer] = note
         kept.append(note)
-    live = _live(kept, elements)
-    return [
-        Op(n.kind, n.path, n.out_shape, n.macs, n.weights, n.channels, sum(e for _, e in n.reads) + n.written, live[i])
-        for i, n in enumerate(kept)
-        if n.kind != "skip"
-    ]
+    return [_op(note, sizes) for note in kept if note.kind != "skip"]
+
+
+def _op(note: Note, sizes: Sequence[int]) -> Op:
+    return Op(
+        note.kind, note.path, note.out_shape, note.macs, note.weights, note.channels,
+        moved=sum(n for _, n in note.reads) + note.written,
+        reads=tuple(dict.fromkeys(Buffer(b, sizes[b]) for b, _ in note.reads)),
+        writes=tuple(Buffer(b, sizes[b]) for b in note.writes),
+        one_to_one=note.kind == "elementwise" and note.rule in ("fold", "fuse", "inplace"),
+    )  # fmt: skip
+
+
+def _written_once(notes: Sequence[Note], sizes: list[int]) -> list[Note]:
+    """The notes with a new buffer for every result, so that ``x += y`` and ``x = x + y`` in a model's code are equal;
+    ``sizes`` grows by the new ones. What fills a part of a buffer stays where it is."""
+    current: dict[int, int] = {}
+    seen = {0}
+    renamed = []
+    for note in notes:
+        reads = [(current.get(b, b), n) for b, n in note.reads]
+        seen |= {b for b, _ in reads}
+        writes = []
+        for buffer in note.writes:
+            now = current.get(buffer, buffer)
+            if now in seen and note.written == sizes[now]:
+                current[buffer] = now = len(sizes)
+                sizes.append(sizes[buffer])
+            seen.add(now)
+            writes.append(now)
+        renamed.append(replace(note, reads=reads, writes=writes))
+    return renamed
 
 
 _WINDOWED = ("conv", "depthwise", "pool")
-
-
-def _live(notes: Sequence[Note], elements: Sequence[int]) -> list[int]:
-    """Elements alive at each operator: a buffer lives from its first to its last use."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for i, note in enumerate(notes):
-        for buffer in [*(b for b, _ in note.reads), *note.writes]:
-            first.setdefault(buffer, i)
-            last[buffer] = i
-    change = [0] * (len(notes) + 1)
-    for buffer, start in first.items():
-        change[0 if buffer == 0 else start] += elements[buffer]
-        change[last[buffer] + 1] -= elements[buffer]
-    alive, total = [], 0
-    for delta in change[:-1]:
-        total += delta
-        alive.append(total)
-    return alive

@@ -125,10 +125,8 @@ class Tracer(TorchDispatchMode):
             inputs = [args[1]]  # what is written over is not read
         if name in _FUSED or name in _UNARY or name in _BINARY:
             out = args[0] if mutable else self.elementwise(func, args, kwargs)
-            if name in ("mul", "div") and len(tensors) == 1:
-                rule = "view"
-            elif len(inputs) == 1:
-                rule = "fuse" if name in _FUSED else "inplace"
+            scaled = name in ("mul", "div") and len(tensors) == 1
+            rule = "view" if scaled else "fuse" if name in _FUSED else "inplace"
         elif name == "mean" and len(args) > 1:
             out = mean(*args)
         else:

@@ -18,6 +18,7 @@ from predictors import costs
 from predictors.costs import (
     COLUMN,
     FEATURES,
+    PEAKS,
     CostTables,
     Floats,
     _tables,
@@ -27,6 +28,7 @@ from predictors.costs import (
     size_bytes,
     total_macs,
 )
+from predictors.memory import RULES, live
 from predictors.table_cache import load_tables, save_tables, table_path
 from search_spaces import PRESETS, SearchSpace, get_space
 from search_spaces.ops import trace
@@ -161,10 +163,11 @@ def test_additive_equals_weighted_features() -> None:
     tables = CostTables(space, 10, 1)
     rng = np.random.default_rng(0)
     vectors = space.sample(rng, 200)
-    weights = rng.random(len(FEATURES)) * (np.array(FEATURES) != "live")
+    weights = rng.random(len(FEATURES)) * ~np.isin(FEATURES, PEAKS)
     np.testing.assert_allclose(tables.additive(weights, vectors), tables.features(vectors) @ weights, rtol=1e-12)
-    live = np.eye(len(FEATURES))[COLUMN["live"]]
-    np.testing.assert_array_equal(tables.additive(live, vectors, "max"), tables.features(vectors)[:, -1])
+    for peak in PEAKS:
+        one = np.eye(len(FEATURES))[COLUMN[peak]]
+        np.testing.assert_array_equal(tables.additive(one, vectors, "max"), tables.features(vectors)[:, COLUMN[peak]])
 
 
 def test_size_and_peak_by_hand() -> None:
@@ -189,8 +192,9 @@ def test_size_and_peak_by_hand() -> None:
     assert [op.kind for op in ops] == ["conv", "pointwise", "pointwise", "elementwise", "pool", "linear"]
     plane = 64
     # At c its input (8 planes), its output (4) and the residual (4) are alive.
-    assert max(op.live for op in ops) == 16 * plane
-    assert [op.live for op in ops][:2] == [5 * plane, 12 * plane]
+    found = live(ops, RULES["in-place"])
+    assert max(found) == 16 * plane
+    assert found[:2] == [5 * plane, 12 * plane]
     row = op_features(ops, 0)
     weights, channels = 4 * 9 + 32 + 32 + 8, 4 + 8 + 4 + 2
     assert size_bytes(row, "int8") == weights + 8 * channels

@@ -165,7 +165,7 @@ def test_other_channels_and_classes() -> None:
         (("here/model.safetensors",), 1, "architecture.json does not exist"),
         (("{}",), 1, "is no architecture"),
         (('{"space": "mbv3-tiny", "genes": {}}',), 1, "is missing or not active"),
-        (("resnet18", "--target", "cortex-a73"), 2, "did you mean 'cortex-a72'"),
+        (("resnet18", "--target", "cortx-a72"), 2, "did you mean 'cortex-a72'"),
         (("resnet18", "--precision", "int4"), 2, "did you mean 'int8'"),
         (("resnet18", "--resolution", "0"), 2, "resolution 0"),
         (("resnet18", "--resolution", "-3"), 2, "resolution -3"),
