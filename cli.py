@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from search_spaces.errors import UsageError, UserError, unknown_name
+from nas.options import Config, DryRun, Json, Quiet, RunDir, Seed
+from search_spaces.errors import UsageError, UserError
 
 app = typer.Typer(
     name="nas",
@@ -24,36 +25,6 @@ app = typer.Typer(
 
 _EXIT_INTERRUPTED = 130
 _BadUsage: type[Exception] = typer.BadParameter.mro()[1]  # click's UsageError, which newer typer carries inside
-
-
-def _config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Take defaults from a TOML file: keys are flag names; flags and environment win over it."""
-    if path is None or ctx.resilient_parsing:
-        return path
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"--config {path} does not exist") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is no TOML file: {error}") from None
-    names = {o.lstrip("-"): p.name for p in ctx.command.params for o in p.opts if o.startswith("--")}
-    for key in values:
-        if key not in names or key == "config":
-            raise unknown_name(f"key in {path}", key, set(names) - {"config"})
-    ctx.default_map = {**(ctx.default_map or {}), **{names[key]: value for key, value in values.items()}}
-    return path
-
-
-Config = Annotated[
-    Path | None, typer.Option(help="TOML file with flags as keys.", callback=_config, is_eager=True, show_default=False)
-]
-RunDir = Annotated[Path | None, typer.Option(help="Run directory. Default: the last run.", show_default=False)]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
 
 
 @app.command("train-supernet")
@@ -183,40 +154,94 @@ def train_supernet(
 
 @app.command()
 def search(
-    target: Annotated[str, typer.Option(help="Device; see: nas targets. Or a target file.")] = "cortex-a72",
+    target: Annotated[
+        str, typer.Option(help="Device; see: nas targets. Or a target file. Several, by commas: a front for each.")
+    ] = "cortex-a72",
     run: RunDir = None,
     precision: Annotated[str | None, typer.Option(help="Default: the target's.", show_default=False)] = None,
-    measurements: Annotated[int, typer.Option(min=4, help="Subnets to measure, random baseline not counted.")] = 40,
+    measurements: Annotated[int, typer.Option(min=4, help="Subnets to measure for a target, baselines apart.")] = 40,
+    objectives: Annotated[
+        str, typer.Option(help="Two to four of accuracy, latency, latency:TARGET, size, macs, memory.")
+    ] = "accuracy,latency,size",
+    compare: Annotated[
+        str, typer.Option(help="Baselines at as many measurements: random, uniform, nsga2, or none.")
+    ] = "random",
     max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
+    max_latency_on: Annotated[
+        list[str] | None, typer.Option(help="TARGET=ms: on another device. May be repeated.", show_default=False)
+    ] = None,
     max_size: Annotated[float | None, typer.Option(min=0.0, help="MB of weights", show_default=False)] = None,
     max_macs: Annotated[float | None, typer.Option(min=0.0, help="millions", show_default=False)] = None,
+    max_memory: Annotated[
+        float | None, typer.Option(min=0.0, help="kB of activations at the worst moment", show_default=False)
+    ] = None,
     calibration_images: Annotated[int, typer.Option(min=2, help="Images that a subnet is calibrated on.")] = 256,
+    algorithm: Annotated[
+        str,
+        typer.Option(help="How predictions are searched: archive; pymoo's nsga2, nsga3, smsemoa, agemoea, agemoea2."),
+    ] = "archive",
+    predictor: Annotated[
+        str, typer.Option(help="Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.")
+    ] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Candidates chosen at once.")] = 6,
+    time: Annotated[
+        float | None, typer.Option(help="Seconds after which no batch is begun.", show_default=False)
+    ] = None,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop once so many measurements gain less than 0.1 % hypervolume; 0: never.")
+    ] = 0,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of a database that workers share. Default: the run directory.", show_default=False),
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
     dry_run: DryRun = False,
     config: Config = None,
 ) -> None:
-    """Find the measured Pareto front of accuracy, latency and size for a target."""
+    """Find the measured Pareto front of accuracy, latency and size (or other objectives) for a target."""
     from nas.display import OUT, SearchProgress, following, print_search
-    from nas.objectives import Bounds
-    from nas.search import SearchConfig
+    from nas.objectives import Bounds, parse_bounds_elsewhere
+    from nas.search_config import SearchConfig
     from nas.workflow import run_search
 
     _resources("cpu", 0)
-    bounds = Bounds(max_latency, max_size and max_size * 1e6, max_macs and max_macs * 1e6)
+    bounds = Bounds(
+        latency_ms=max_latency,
+        size_bytes=max_size and max_size * 1e6,
+        macs=max_macs and max_macs * 1e6,
+        memory_bytes=max_memory and max_memory * 1e3,
+        elsewhere=parse_bounds_elsewhere(max_latency_on or []),
+    )
     directory = _run(run)
-    settings = SearchConfig(target, precision or "", measurements, bounds, seed, calibration_images)
-    with SearchProgress(quiet or as_json) as progress:
-        result = run_search(directory, settings, progress, dry_run)
+    results = []
+    for name in target.split(","):
+        settings = SearchConfig(
+            target=name.strip(),
+            precision=precision or "",
+            measurements=measurements,
+            bounds=bounds,
+            seed=seed,
+            calibration_images=calibration_images,
+            algorithm=algorithm,
+            predictor=predictor,
+            batch=batch,
+            seconds=time,
+            patience=patience,
+            objectives=objectives,
+            compare=compare,
+        )
+        with SearchProgress(quiet or as_json) as progress:
+            results.append(run_search(directory, settings, progress, dry_run, storage))
+        if dry_run and not as_json:
+            OUT.print(results[-1]["summary"], soft_wrap=True, highlight=False)
+        elif not as_json:
+            print_search(results[-1])
     if as_json:
-        _print_json(result)
-    elif dry_run:
-        OUT.print(result["summary"], soft_wrap=True, highlight=False)
-        following(f"nas search --run {directory.path} --target {target}")
+        _print_json(results if len(results) > 1 else results[0])
     else:
-        print_search(result)
-        following(f"nas export --run {directory.path} --target {target}")
+        following(f"nas {'search' if dry_run else 'export'} --run {directory.path} --target {target}")
 
 
 @app.command()
@@ -356,6 +381,57 @@ def estimate(
 
 
 @app.command()
+def profile(
+    device: Annotated[str, typer.Argument(help="host: this machine. Others: --bundle, then --import.")] = "host",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write a folder to run on another device.", show_default=False)
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--import", help="results.json that came back from it.", show_default=False)
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Whose subnets to measure. Default: the run's.", show_default=False)
+    ] = None,
+    run: RunDir = None,
+    networks: Annotated[int, typer.Option(help="Subnets chosen to fit.")] = 24,
+    held_out: Annotated[int, typer.Option(help="Random subnets more that judge the fit.")] = 12,
+    precision: Annotated[str, typer.Option(help="fp32, int8 or both.")] = "both",
+    threads: Annotated[int, typer.Option(min=1, help="Of one inference.")] = 1,
+    uint8: Annotated[bool, typer.Option("--uint8", help="The bundle is for x86, not ARM.")] = False,
+    classes: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Of the target. Default: the file's.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Target file. Default: host.toml, or <name>.toml.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Measure latencies on this machine, or on your board, and write a target file from them."""
+    from nas.display import OUT, ProfileProgress, following, print_profile
+    from nas.profile import Request, profile_command
+
+    _resources("cpu", 0)
+    request = Request(
+        device, bundle, results, space, None if run is None else _run(run), networks, held_out, precision, threads,
+        uint8, classes, in_chans, name, out, seed,
+    )  # fmt: skip
+    with ProfileProgress(quiet or as_json or dry_run) as progress:
+        result = profile_command(request, progress, dry_run)
+    if as_json:
+        _print_json(result)
+        return
+    if "summary" in result:
+        OUT.print(result["summary"], soft_wrap=True, highlight=False)
+    else:
+        print_profile(result)
+    following(result["next"])
+
+
+@app.command()
 def spaces(
     name: Annotated[str | None, typer.Argument(help="Show one space with its genes.", show_default=False)] = None,
     as_json: Json = False,
@@ -376,18 +452,25 @@ def spaces(
 
 
 @app.command()
-def targets(as_json: Json = False) -> None:
+def targets(
+    name: Annotated[
+        str | None, typer.Argument(help="Show one target, or a target file, in full.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the targets, and how far to trust their latencies."""
     from nas.display import following
-    from nas.listing import print_targets, target_row
+    from nas.listing import describe_target, print_target, print_targets, target_row
     from predictors.target import available_targets, load_target
 
-    rows = [target_row(load_target(name)) for name in available_targets()]
-    if as_json:
-        _print_json(rows)
+    if name is not None:
+        facts = describe_target(load_target(name))
+        _print_json(facts) if as_json else print_target(facts)
     else:
-        print_targets(rows)
-        following("nas search --target cortex-a72")
+        rows = [target_row(load_target(each)) for each in available_targets()]
+        _print_json(rows) if as_json else print_targets(rows)
+    if not as_json:
+        following(f"nas search --target {name or 'cortex-a72'}")
 
 
 def _run(path: Path | None, model: str | None = None) -> Any:
@@ -438,8 +521,13 @@ def _print_json(value: Any) -> None:
 
 
 def _line(words: list[str]) -> str:
+    """A command line for people: without passwords."""
     import shlex
 
+    if any("://" in word for word in words):
+        from nas.storage import without_password
+
+        words = [without_password(word) for word in words]
     return shlex.join(words)
 
 

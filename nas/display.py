@@ -68,11 +68,32 @@ class SearchProgress(_Live):
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, entry: dict[str, Any]) -> None:
-        bar = "random baseline" if entry["origin"] == "random" else "measuring"
+        if "known" in entry:
+            if not self.quiet:
+                ERR.print(f"{entry['known']} measurements from before: a front of {entry['front']}, hypervolume "
+                          f"{entry['hypervolume']:.4f}, before any of this search", soft_wrap=True)  # fmt: skip
+            return
+        bar = "measuring" if entry["origin"] in ("first", "search") else f"baseline {entry['origin']}"
         if bar not in self.tasks:
             self.tasks[bar] = self.progress.add_task(bar, total=entry["of"], note="")
         note = f"last {100 * entry['accuracy']:.1f} %"
         self.progress.update(self.tasks[bar], completed=entry["measured"], note=note)
+
+
+class ProfileProgress(_Live):
+    """Shows what a profile reports."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(quiet)
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, entry: dict[str, Any]) -> None:
+        if "warning" in entry:
+            warn(entry["warning"])
+            return
+        if entry["stage"] not in self.tasks:
+            self.tasks[entry["stage"]] = self.progress.add_task(entry["stage"], total=entry["of"], note="")
+        self.progress.update(self.tasks[entry["stage"]], completed=entry["done"], note=entry["note"])
 
 
 def _progress() -> Progress:
@@ -111,38 +132,101 @@ def print_finetuned(result: dict[str, Any]) -> None:
 def print_search(result: dict[str, Any]) -> None:
     """The measured front and the figures that say how far to trust it."""
     config, target, front = result["config"], result["target"], result["front"]
+    elsewhere = list(result["others"])
     table = Table(title=f"measured Pareto front, {config['precision']}, {target['name']}", box=box.SIMPLE_HEAD)
-    for name in ("candidate", "search %", "test %", "ms", "kB", "MMACs", "px"):
+    memory = ["peak kB"] if "memory" in result["objectives"] else []
+    for name in (
+        "candidate",
+        "search %",
+        "test %",
+        "ms",
+        *(f"ms {t}" for t in elsewhere),
+        "kB",
+        "MMACs",
+        *memory,
+        "px",
+    ):
         table.add_column(name, justify="left" if name == "candidate" else "right", no_wrap=True)
     for member in front:
         table.add_row(
             member["id"], f"{100 * member['accuracy']['value']:.2f}", f"{100 * member['test']['value']:.2f}",
-            f"{member['latency_ms']:.3f}", f"{member['size_bytes'] / 1e3:.1f}", f"{member['macs'] / 1e6:.2f}",
+            f"{member['latency_ms']:.3f}", *(f"{member['latency_elsewhere_ms'][t]:.3f}" for t in elsewhere),
+            f"{member['size_bytes'] / 1e3:.1f}", f"{member['macs'] / 1e6:.2f}",
+            *(f"{member['peak_activation_bytes'] / 1e3:.1f}" for _ in memory),
             str(member["architecture"]["genes"]["resolution"]),
         )  # fmt: skip
     OUT.print(table)
+    _say_measured(result)
+    _say_hypervolume(result)
+    _say_predictor(result["predictor"])
+
+
+def _line(text: str) -> None:
+    OUT.print(text, highlight=False, soft_wrap=True)
+
+
+def _say_measured(result: dict[str, Any]) -> None:
+    target, front = result["target"], result["front"]
     halves = [max(50 * (m[k]["high"] - m[k]["low"]) for m in front) for k in ("accuracy", "test")]
-    OUT.print(
-        f"measured: accuracy, 95 % intervals up to ± {halves[0]:.1f} (search), ± {halves[1]:.1f} (test); "
-        f"latency: {target['latency']}",
-        soft_wrap=True,
-    )
-    counts, predictor = result["measurements"], result["predictor"]
+    _line(f"measured: accuracy, 95 % intervals up to ± {halves[0]:.1f} (search), ± {halves[1]:.1f} (test); "
+          f"latency: {target['latency']}")  # fmt: skip
+    for name, label in result["others"].items():
+        _line(f"  on {name}: {label}")
+    if limits := result.get("memory"):
+        from .listing import memory_line
+
+        _line(f"within the memory of {target['name']}: {memory_line(limits)}")
+
+
+def _say_hypervolume(result: dict[str, Any]) -> None:
+    counts = result["measurements"]
     prior = f", {counts['prior']} from before" if counts["prior"] else ""
-    OUT.print(
-        f"hypervolume {result['hypervolume']:.4f} after {counts['new']} measurements{prior}; "
-        f"random search {result['random_hypervolume']:.4f} after {counts['random']}",
-        soft_wrap=True,
+    others = "; ".join(
+        f"{name} {b['hypervolume']:.4f} after {b['measurements']}" for name, b in result["baselines"].items()
     )
-    ref = result["reference"]
-    OUT.print(f"  reference: error {ref['error']:.4f}, {ref['latency_ms']:.3f} ms, {ref['size_bytes'] / 1e3:.1f} kB")
-    parts = [f"{name} {predictor[key]:.2f}" for key, name in _TAUS.items() if predictor.get(key) is not None]
-    OUT.print(f"accuracy predictor, Kendall tau: {', '.join(parts)}", soft_wrap=True)
+    _line(
+        f"hypervolume {result['hypervolume']:.4f} after {counts['new']} measurements{prior}"
+        + (f"; {others}" if others else "")
+    )
+    corner = ", ".join(f"{name} {value:.4g}" for name, value in result["reference"].items())
+    growth = ", ".join(f"{n}: {v:.4f}" for n, v in result["hypervolumes"].items())
+    _line(f"  reference: {corner}; growth: {growth}; {result['stopped']}")
+    if result["gain_over_random"] is not None:
+        gain = 100 * result["gain_over_random"]
+        _line(f"  the front is {gain:+.2f} points above random subnets of equal cost, on average")
+    ends = "; ".join(f"{name} {100 * e['accuracy']['value']:.2f} %" for name, e in result["extremes"].items())
+    spent = ", ".join(f"{stage} {s:.0f} s" for stage, s in result["seconds"].items() if s >= 0.5)
+    _line("  " + "; ".join(part for part in (ends, f"time: {spent}" if spent else "") if part))
 
 
-_TAUS = {
-    "random_tau": "unseen random candidates",
-    "log_macs_tau": "(log MACs alone there)",
-    "picked_tau": "candidates before they were measured",
-    "leave_one_out_tau": "leave one out",
-}
+def _say_predictor(found: dict[str, Any]) -> None:
+    _line(f"accuracy predictor: {found['choice']}")
+    lines = [
+        ("left out one by one", found["leave_one_out"], found["log_macs"]),
+        ("unseen random candidates", found.get("random"), found.get("random_log_macs")),
+    ]
+    for what, own, macs in lines:
+        if own is not None and own["tau"] is not None:
+            best = "" if own["tau_best"] is None else f", {own['tau_best']:.2f} among the best 30 %"
+            beside = "" if macs["tau"] is None else f"; log MACs alone: {macs['tau']:.2f}"
+            _line(f"  {what}: Kendall tau {own['tau']:.2f}{best}, RMSE {100 * own['rmse']:.2f} points{beside}")
+    before = found["front_beforehand"]
+    if before["candidates"]:
+        _line(f"  the front's members before they were measured: RMSE {100 * before['rmse']:.2f} points, "
+              f"bias {100 * before['bias']:+.2f}")  # fmt: skip
+
+
+def print_profile(facts: dict[str, Any]) -> None:
+    """A finished profile: how well held-out networks were predicted, by precision."""
+    OUT.print(f"wrote {facts['target']}: {facts['description']}; {facts['runtime']}", soft_wrap=True, highlight=False)
+    table = Table(
+        "precision", "held-out subnets", "MAPE %", "within 10 %", "Kendall tau", "fitted", box=box.SIMPLE_HEAD
+    )
+    for precision, fit in facts["precisions"].items():
+        table.add_row(
+            precision, str(fit["networks"]), f"{fit['mape']:.1f}", f"{fit['within_10']:.0f} %", f"{fit['tau']:.2f}",
+            str(fit["fitted"]),
+        )  # fmt: skip
+    OUT.print(table)
+    for precision, fit in facts["precisions"].items():
+        OUT.print(f"{precision} latency: {fit['label']}", soft_wrap=True, highlight=False)

@@ -1,103 +1,176 @@
-"""The journal: every accuracy measured on a supernet, in an Optuna study in the run directory.
+"""The journal: every accuracy measured on a supernet, in an Optuna study, by one worker or by many.
 
 Accuracies belong to the supernet and not to a target, so every later search starts from all of them. One completed
-trial is one measurement; its parameters are the active genes and the precision.
+trial is one measurement; its parameters are the active genes and the precision. Beside the study of the search split
+lie one of the test split, one of the claims (who measures what at the moment) and one of the agreements (what a
+search decided, so that its workers, here and elsewhere, walk the same path).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import CategoricalDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.space import SearchSpace
 
+from .agreements import Agreements
+from .claims import Claims, Timing
 from .evaluate import Accuracy
 from .measure import Candidate
+from .storage import PATIENCE_SECONDS, Storage
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+Measure = Callable[[Candidate], Accuracy]
+Tell = Callable[[Candidate, Accuracy], None]
 
+SEARCH, TEST = "search", "test"
 
-class _Lock(BaseJournalFileLock):
-    """Optuna's own lock files outlive a killed process; the system releases this one."""
-
-    def __init__(self, path: str) -> None:
-        self._lock = FileLock(path + ".lock")
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
+_ANY = random.SystemRandom()  # workers, even forked ones, shall not draw alike
+_SHORTEST_WAIT = 0.02
+_LONGEST_WAIT = 2.0
 
 
 class Journal:
-    """Measurements of one supernet, kept on disk as they come.
+    """Measurements of one supernet, kept in a storage as they come.
 
     Args:
-        path: journal file.
+        where: journal file, or URL of a database.
         space: of the supernet.
         weights: hash of the supernet's weights.
+        name: of the studies; in a database, which may hold many supernets, see :func:`study_name`.
+        patience: seconds to wait for a storage that is down.
+        timing: how lost workers are noticed.
 
     Raises:
-        UserError: the journal belongs to other weights, or cannot be read.
+        UserError: the study belongs to another space or other weights, or cannot be read.
     """
 
-    def __init__(self, path: Path, space: SearchSpace, weights: str) -> None:
-        self.space = space
-        _drop_torn_tail(path)
-        with _readable(path):
-            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(str(path))))
-            self.study = optuna.create_study(
-                storage=storage, study_name="accuracy", direction="maximize", load_if_exists=True
-            )
-            known = self.study.user_attrs
-        here = {"space": space.name, "weights": weights}
-        there = here | {name: known[name] for name in here if name in known}
+    def __init__(
+        self, where: Path | str, space: SearchSpace, weights: str, name: str = "accuracy",
+        patience: float = PATIENCE_SECONDS, timing: Timing | None = None,
+    ) -> None:  # fmt: skip
+        self.space, self.name = space, name
+        self._storage = Storage(where, patience)
+        self._weights, self._timing = weights, timing
+        self._splits: dict[str, _Split] = {}
+        self._pace = 1.0
+        self.refresh()
+
+    def _own(self, name: str, weights: str) -> int:
+        """Id of the study of that name, which is ours, or is made ours where it is new."""
+        study = self._storage.study(name)
+        known = self._storage.facts(study)
+        here = {"space": self.space.name, "weights": weights}
+        there = here | {fact: known[fact] for fact in here if fact in known}
         if there != here:
             raise UserError(
-                f"{path} holds accuracies of other weights ({there['space']}, {there['weights']}), "
-                f"not of this supernet ({space.name}, {weights}); move it away to search anew"
+                f"study '{name}' in {self._storage.shown} holds accuracies of other weights ({there['space']}, "
+                f"{there['weights']}), not of this supernet ({self.space.name}, {weights}); "
+                "move it away to search anew"
             )
-        for name in here.keys() - known.keys():  # both at first, one after a crash between the two
-            self.study.set_user_attr(name, here[name])
-        self._found = dict(self._read())
+        if not known and self._storage.trials(study):
+            raise UserError(f"study '{name}' in {self._storage.shown} was not written by nas; give another --storage")
+        for fact in here.keys() - known.keys():  # both at first, one after a crash between the two
+            self._storage.note(study, fact, here[fact])
+        return study
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._split(SEARCH).found)
 
     def get(self, candidate: Candidate) -> Accuracy | None:
-        """The measurement of a candidate, if there is one."""
-        return self._found.get(candidate)
+        """The measurement of a candidate on the search split, if one was there when the storage was last read."""
+        return self._split(SEARCH).found.get(candidate)
 
     def items(self) -> list[tuple[Candidate, Accuracy]]:
-        """All measurements in the order they were made."""
-        return list(self._found.items())
+        """All measurements on the search split in the order they were made, which is the same for all workers."""
+        return list(self._split(SEARCH).found.items())
 
-    def recall(self, candidate: Candidate, measure: Callable[[Candidate], Accuracy], origin: str) -> Accuracy:
+    def refresh(self) -> None:
+        """Read what other workers measured since."""
+        self._split(SEARCH).refresh()
+
+    def recall(self, candidate: Candidate, measure: Measure, origin: str, split: str = SEARCH) -> Accuracy:
         """The measurement of a candidate; made and recorded where there is none yet."""
-        found = self.get(candidate)
-        if found is None:
+        return self.measure_all([candidate], measure, origin, split=split)[0]
+
+    def measure_all(
+        self, candidates: Sequence[Candidate], measure: Measure, origin: str, spare: Sequence[Candidate] = (),
+        split: str = SEARCH, tell: Tell | None = None,
+    ) -> list[Accuracy]:  # fmt: skip
+        """The measurements of candidates; those that nobody has made are made together with all other workers.
+
+        Returns when every one is there, whoever made it. None is made twice: a worker claims a candidate before
+        measuring it. Where the rest is being measured by others, this worker makes itself useful with ``spare``
+        candidates, or waits.
+
+        Args:
+            candidates: in the order they are to be measured in.
+            measure: makes one measurement.
+            origin: which search asked for it.
+            spare: candidates whose measurements will be wanted later.
+            split: where they are measured, :data:`SEARCH` or :data:`TEST`.
+            tell: called once for each of ``candidates`` as soon as its measurement is there.
+        """
+        known, claims = self._split(split), self._claims
+        untold = list(dict.fromkeys(candidates))
+        wait = _SHORTEST_WAIT
+        while True:
+            known.refresh()
+            if tell is not None:
+                for candidate in untold:
+                    if candidate in known.found:
+                        tell(candidate, known.found[candidate])
+            untold = [c for c in untold if c not in known.found]
+            if not untold:
+                return [known.found[c] for c in candidates]
+            taken = claims.live()
+            free = [c for c in untold if _key(c, split) not in taken]
+            if not free:
+                free = [c for c in spare if c not in known.found and _key(c, split) not in taken]
+            if not free:
+                time.sleep(wait)
+                wait = min(1.5 * wait, max(self._pace / 10, _SHORTEST_WAIT), _LONGEST_WAIT)
+                continue
+            # Workers that all began with the first would all but one be turned away.
+            chosen = _ANY.choice(free) if taken else free[0]
+            if self._measure(chosen, measure, origin, split):
+                wait = _SHORTEST_WAIT
+
+    def _measure(self, candidate: Candidate, measure: Measure, origin: str, split: str) -> bool:
+        """Measure one candidate, unless somebody else does or did."""
+        with self._claims.on(_key(candidate, split)) as ours:
+            if not ours:
+                return False
+            known = self._split(split)
+            known.refresh()  # a claim that ended before ours began left a record
+            if candidate in known.found:
+                return False
             began = time.monotonic()
             found = measure(candidate)
-            self.add(candidate, found, time.monotonic() - began, origin)
-        return found
+            self._pace = time.monotonic() - began
+            self.add(candidate, found, self._pace, origin, split)
+        return True
 
-    def add(self, candidate: Candidate, accuracy: Accuracy, seconds: float, origin: str) -> None:
-        """Record a measurement; on disk when this returns. ``origin`` says which search asked for it."""
+    def add(
+        self, candidate: Candidate, accuracy: Accuracy, seconds: float, origin: str, split: str = SEARCH
+    ) -> None:  # fmt: skip
+        """Record a measurement, unless there is one; in the storage when this returns."""
+        known = self._split(split)
+        known.refresh()
+        if candidate in known.found:
+            return
         genes = {gene.name: gene for gene in self.space.genes}
         params: dict[str, Any] = {**dict(candidate.architecture.genes), "precision": candidate.precision}
         distributions = {
@@ -115,44 +188,87 @@ class Journal:
                 "origin": origin,
             },
         )
-        self.study.add_trial(trial)
-        self._found[candidate] = accuracy
+        self._storage.create(known.study, trial)
+        known.refresh()
 
-    def _read(self) -> Iterator[tuple[Candidate, Accuracy]]:
-        for trial in self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
-            attrs = trial.user_attrs
-            architecture = Architecture.from_json(attrs["architecture"])
-            yield Candidate(architecture, trial.params["precision"]), Accuracy(attrs["correct"], attrs["images"])
+    def seconds(self, candidates: Sequence[Candidate], split: str = SEARCH) -> float:
+        """What the measurements of candidates took, those of them that there are."""
+        made = self._split(split).made
+        return sum(made[c][0] for c in candidates if c in made)
+
+    def learn(self, other: Journal) -> None:
+        """Take over what another journal of this supernet holds and this one does not."""
+        for split in (SEARCH, TEST):
+            known, theirs = self._split(split), other._split(split)
+            known.refresh()
+            theirs.refresh()
+            for candidate, accuracy in theirs.found.items():
+                if candidate not in known.found:
+                    self.add(candidate, accuracy, *theirs.made[candidate], split)
+
+    def begin(self, settings: Mapping[str, Any]) -> int:
+        """How many measurements there were when a search of these settings first began, here or elsewhere."""
+        self.refresh()
+        begun = self.agree(settings, "begin", {"prior": len(self), "settings": dict(settings)})
+        self.refresh()  # the first worker may have known more than we did
+        return int(begun["prior"])
+
+    def agree(self, settings: Mapping[str, Any], step: str, proposal: Any) -> Any:
+        """What the workers of a search of these settings do at a step of it: as whoever came first proposed.
+
+        Args:
+            settings: JSON-able, as those of :meth:`begin`.
+            step: unique within the search.
+            proposal: this worker's, JSON-able.
+        """
+        search = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        return self._agreements.on(f"{search} {step}", proposal)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        study = self._storage.study(f"{self.name} claims", StudyDirection.MINIMIZE)
+        return Claims(self._storage, study, self._timing)
+
+    @cached_property
+    def _agreements(self) -> Agreements:
+        return Agreements(self._storage, self._storage.study(f"{self.name} agreements"))
+
+    def _split(self, split: str) -> _Split:
+        if split not in self._splits:
+            name = self.name if split == SEARCH else f"{self.name} {split}"
+            self._splits[split] = _Split(self._storage, self._own(name, self._weights))
+        return self._splits[split]
 
 
-def _drop_torn_tail(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left unfinished, so that appending goes on cleanly.
+class _Split:
+    """Measurements on one split of the data, each trial read once."""
 
-    A power cut can also leave a last line of zeros or of rubbish: whatever is no JSON is cut too.
-    """
-    if not path.exists():
-        return
-    with open(path, "r+b") as file:
-        content = file.read()
-        end = content.rfind(b"\n") + 1
-        last = content.rfind(b"\n", 0, max(0, end - 1)) + 1
-        if end and not _is_json(content[last:end]):
-            end = last
-        if end != len(content):
-            file.truncate(end)
+    def __init__(self, storage: Storage, study: int) -> None:
+        self.study = study
+        self.found: dict[Candidate, Accuracy] = {}
+        self.made: dict[Candidate, tuple[float, str]] = {}
+        self._storage = storage
+        self._read = 0
+
+    def refresh(self) -> None:
+        trials = self._storage.trials(self.study)
+        for trial in trials[self._read :]:
+            if trial.state != TrialState.COMPLETE:
+                continue
+            facts = trial.user_attrs
+            candidate = Candidate(Architecture.from_json(facts["architecture"]), trial.params["precision"])
+            # Two records are possible where a worker that was given up came back: the first one counts.
+            if candidate not in self.found:
+                self.found[candidate] = Accuracy(facts["correct"], facts["images"])
+                self.made[candidate] = (facts["seconds"], facts["origin"])
+        self._read = len(trials)
 
 
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+def study_name(space: SearchSpace, weights: str) -> str:
+    """Name of a supernet's study in a database."""
+    return f"{space.name}-{weights}"
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}; move it away to measure anew") from None
+def _key(candidate: Candidate, split: str) -> str:
+    """A candidate in a claim. Should two ever share a key, one waits for the other and is measured after it."""
+    return f"{candidate.id} {split}"

@@ -1,58 +1,187 @@
-"""What is exactly known of every candidate: latency model, size, MACs; and bounds on them."""
+"""What is exactly known of every candidate: latency on one or several devices, size, MACs, peak memory; which of them
+are objectives; and bounds on them, the user's and the device's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs import Costs, CostTables, costs_of, size_bytes, total_macs
+from predictors.costs import Costs, CostTables, costs_of, peak_activation_bytes, size_bytes, total_macs
 from predictors.target import Target
-from search_spaces.errors import InfeasibleError
+from search_spaces.errors import InfeasibleError, UsageError, unknown_name
 from search_spaces.space import SearchSpace, Vectors
 
 Floats = NDArray[np.float64]
 
 
+DEFAULT = "accuracy,latency,size"
+LATENCY_ON = "latency:"
+"""Prefix of the objective that is the latency on another device."""
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """Upper limits of a search; None: none."""
+    """Upper limits of a search; None: none.
+
+    Attributes:
+        latency_ms, size_bytes, macs, memory_bytes: of the columns of :meth:`CandidateCosts.of`.
+        elsewhere: latency in ms on other devices, by name.
+    """
 
     latency_ms: float | None = None
     size_bytes: float | None = None
     macs: float | None = None
+    memory_bytes: float | None = None
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
 
-    def as_row(self) -> Floats:
-        """Limits in the order of :attr:`CandidateCosts.COLUMNS`, infinite where there is none."""
-        return np.array([np.inf if b is None else b for b in (self.latency_ms, self.size_bytes, self.macs)])
+
+@dataclass(frozen=True)
+class Cost:
+    """A column of :meth:`CandidateCosts.of`.
+
+    Attributes:
+        name: as an objective.
+        title, unit, scale: for a person; a value divided by ``scale`` is in ``unit``.
+    """
+
+    name: str
+    title: str
+    unit: str
+    scale: float = 1.0
+
+
+_OWN = (
+    Cost("latency", "latency", "ms"),
+    Cost("size", "size", "MB", 1e6),
+    Cost("macs", "MACs", "M", 1e6),
+    Cost("memory", "peak activations", "MB", 1e6),
+)
+_MEMORIES = {1: "flash", 3: "RAM"}
+"""Memory of a device that limits a column."""
+
+
+def parse_objectives(text: str) -> tuple[str, ...]:
+    """Names of the costs to minimise beside the error, of ``accuracy,latency,size`` and the like.
+
+    Raises:
+        UsageError: an unknown or repeated objective, no accuracy among them, or not two to four of them.
+    """
+    names = [name.strip() for name in text.split(",")]
+    known = ("accuracy", *(c.name for c in _OWN), f"{LATENCY_ON}TARGET")
+    for name in names:
+        if name not in known[:-1] and not (name.startswith(LATENCY_ON) and name != LATENCY_ON):
+            raise unknown_name("objective", name, known)
+    if len(set(names)) < len(names):
+        raise UsageError(f"--objectives {text} names one of them twice; give each once")
+    if "accuracy" not in names:
+        raise UsageError(f"--objectives {text} leaves out accuracy, which is what a search measures; add it")
+    if not 2 <= len(names) <= 4:
+        raise UsageError(f"--objectives {text} are {len(names)}; give two to four, accuracy among them")
+    return tuple(name for name in names if name != "accuracy")
+
+
+def parse_bounds_elsewhere(given: Sequence[str]) -> dict[str, float]:
+    """Limits in ms by device out of ``TARGET=ms`` each.
+
+    Raises:
+        UsageError: no such pair, no positive number, or a device twice.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, sign, limit = text.rpartition("=")
+        try:
+            value = float(limit)
+        except ValueError:
+            value = 0.0
+        if not (sign and name and 0 < value < np.inf):
+            raise UsageError(f"--max-latency-on {text}: give TARGET=ms, such as cortex-a53=20")
+        if name in found:
+            raise UsageError(f"--max-latency-on bounds {name} twice; give one limit")
+        found[name] = value
+    return found
+
+
+def other_targets(objectives: str, bounds: Bounds) -> tuple[str, ...]:
+    """Devices besides the search's own that objectives or bounds speak of, each once, in the order of the columns."""
+    named = [n.removeprefix(LATENCY_ON) for n in parse_objectives(objectives) if n.startswith(LATENCY_ON)]
+    return tuple(dict.fromkeys([*named, *bounds.elsewhere]))
+
+
+def misfits(target: Target, size: float, peak: float) -> list[str]:
+    """What of a network exceeds the device's memory, in words; empty where it fits.
+
+    Args:
+        size, peak: bytes of weights, and of activations at the worst moment.
+    """
+    pairs = (("weights", size, target.flash_bytes, "flash"), ("activations", peak, target.ram_bytes, "RAM"))
+    return [
+        f"{amount / 1e3:,.0f} kB of {what} exceed the {limit / 1e3:,.0f} kB of {memory} that {target.name} has for them"
+        for what, amount, limit, memory in pairs
+        if limit is not None and amount > limit
+    ]
 
 
 @dataclass(frozen=True)
 class CandidateCosts:
-    """Costs of candidates on one target at one precision, for populations and for one."""
+    """Costs of candidates on a target at one precision, for populations and for one.
+
+    Attributes:
+        others: further devices, whose latency counts too.
+    """
 
     space: SearchSpace
     tables: CostTables
     target: Target
     precision: str
+    others: tuple[Target, ...] = ()
 
-    COLUMNS = (("latency", "ms", 1.0), ("size", "MB", 1e6), ("MACs", "M", 1e6))
+    @cached_property
+    def columns(self) -> tuple[Cost, ...]:
+        """What :meth:`of` returns."""
+        elsewhere = (Cost(LATENCY_ON + t.name, f"latency on {t.name}", "ms") for t in self.others)
+        return (*_OWN, *elsewhere)
+
+    def indices(self, objectives: str) -> list[int]:
+        """Columns of the costs among these objectives, as in :func:`parse_objectives`."""
+        names = [c.name for c in self.columns]
+        return [names.index(name) for name in parse_objectives(objectives)]
 
     def of(self, vectors: Vectors) -> Floats:
-        """Latency in ms, size in bytes and MACs of vectors ``[n, genes]``; shape ``[n, 3]``."""
+        """Costs of vectors ``[n, genes]``: latency in ms, size in bytes, MACs, peak activations in bytes, and the
+        latency in ms on every other device: ``[n, 4 + others]``."""
         features = self.tables.features(vectors)
-        latency = self.target.latency.predict(features, self.precision)
-        return np.stack([latency, size_bytes(features, self.precision), total_macs(features)], axis=1)
+        peak = peak_activation_bytes(features, self.precision, self.target.memory_rules)
+        own, *elsewhere = (
+            t.latency.predict_vectors(self.tables, vectors, self.precision) for t in (self.target, *self.others)
+        )
+        sizes = size_bytes(features, self.precision)
+        return np.stack([own, sizes, total_macs(features), peak, *elsewhere], axis=1)
 
     def exact(self, vector: Vectors) -> Costs:
         """All costs of one vector ``[genes]``."""
-        return costs_of(self.tables.features(vector[None])[0], self.precision)
+        return costs_of(self.tables.features(vector[None])[0], self.precision, self.target.memory_rules)
+
+    def asked(self, bounds: Bounds) -> Floats:
+        """The user's limits of the columns, infinite where there is none."""
+        limits = [bounds.latency_ms, bounds.size_bytes, bounds.macs, bounds.memory_bytes]
+        limits += [bounds.elsewhere.get(target.name) for target in self.others]
+        return np.array([np.inf if limit is None else limit for limit in limits])
+
+    def limits(self, bounds: Bounds) -> Floats:
+        """Upper limits of the columns: the user's, and what fits in the flash and the RAM of every device."""
+        found = self.asked(bounds)
+        for device in (self.target, *self.others):
+            for column, limit in ((1, device.flash_bytes), (3, device.ram_bytes)):
+                found[column] = min(found[column], np.inf if limit is None else limit)
+        return found
 
     def violation(self, costs: Floats, bounds: Bounds) -> Floats:
-        """Sum of relative excesses of rows ``[n, 3]``; 0 where all bounds hold."""
-        excess: Floats = np.maximum(costs / bounds.as_row() - 1.0, 0.0).sum(axis=1)
+        """Sum of relative excesses of rows of costs; 0 where all bounds hold, the device's too."""
+        excess: Floats = np.maximum(costs / self.limits(bounds) - 1.0, 0.0).sum(axis=1)
         return excess
 
     def feasible_start(self, bounds: Bounds) -> Vectors:
@@ -66,13 +195,15 @@ class CandidateCosts:
         if self.violation(found, bounds)[0] <= 0:
             return start
         missed = []
-        for column, (name, unit, scale) in enumerate(self.COLUMNS):
-            bound = bounds.as_row()[column]
+        for column, cost in enumerate(self.columns):
+            bound, scale, unit = self.limits(bounds)[column], cost.scale, cost.unit
             least = self._least(column)
             if np.isfinite(bound):
                 verdict = "not reachable" if least > bound else "reachable alone"
+                whose = f" ({_MEMORIES[column]})" if bound < self.asked(bounds)[column] else ""
                 missed.append(
-                    f"{name} <= {bound / scale:.4g} {unit} is {verdict}: the smallest is {least / scale:.4g} {unit}"
+                    f"{cost.title} <= {bound / scale:.4g} {unit}{whose} is {verdict}: "
+                    f"the smallest is {least / scale:.4g} {unit}"
                 )
         raise InfeasibleError(
             f"no candidate of {self.space.name} ({self.precision}) is within the bounds on {self.target.name}: "

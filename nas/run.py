@@ -1,9 +1,10 @@
-"""The run directory: what lies where, which run is the last one, and one process at a time."""
+"""The run directory: what lies where, which run is the last one, and who may work on it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from search_spaces.errors import UserError
 
 from .files import read_json, write_json
+from .host import alive
 
 DEFAULT_ROOT = Path("runs")
 
@@ -71,14 +73,9 @@ class Run:
         """Result of the last search for a target."""
         return self.path / f"search-{target}.json"
 
-    def plan(self, target: str) -> Path:
-        """Settings of a search that was begun; see :func:`nas.search.resume_point`."""
-        return self.path / f"search-{target}.plan.json"
-
-    @property
-    def tests(self) -> Path:
-        """Accuracies on the test split, measured once for each winner."""
-        return self.path / "test.json"
+    def predictor(self, target: str) -> Path:
+        """Accuracy predictor of the last search for a target; see ``predictors.accuracy_files``."""
+        return self.path / f"predictor-{target}.safetensors"
 
     def finetune(self, name: str) -> Run:
         """Training of one candidate, a run of its own; see :mod:`nas.finetune`."""
@@ -105,33 +102,80 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; released by the system when the process dies.
+        """Hold the directory for this process alone; released by the system when the process dies.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or works in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"
         self._acquire(lock, owner)
         try:
+            workers = self._workers()
+            if workers:
+                raise UserError(
+                    f"{self.path} is in use by another nas process (process {workers[0]}, a search); wait for it, "
+                    "or give another --out"
+                )
             owner.write_text(str(os.getpid()))
-            for left in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
-                left.unlink(missing_ok=True)
+            self._sweep()
             yield
         finally:
             owner.unlink(missing_ok=True)
             lock.release()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Hold the directory together with other workers of searches, which only add to it.
+
+        Raises:
+            UserError: another process holds it alone.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        gate, mine = FileLock(self.path / ".lock"), self.path / f".worker.{os.getpid()}.{uuid.uuid4().hex}.lock"
+        worker = FileLock(mine)
+        self._acquire(gate, self.path / ".owner")
+        try:
+            if not self._workers():
+                self._sweep()
+            worker.acquire()
+        finally:
+            gate.release()
+        try:
+            yield
+        finally:
+            worker.release()
+            mine.unlink(missing_ok=True)
+
+    def _workers(self) -> list[int]:
+        """Processes that have joined. Only for who holds the lock, so that none joins meanwhile."""
+        found = []
+        for path in self.path.glob(".worker.*.lock"):
+            try:
+                with FileLock(path).acquire(timeout=0):
+                    pass
+            except Timeout:
+                found.append(int(path.name.split(".")[2]))
+            else:
+                path.unlink(missing_ok=True)
+        return found
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        for left in self.path.rglob(".*.tmp"):
+            left.unlink(missing_ok=True)
 
     def _acquire(self, lock: BaseFileLock, owner: Path) -> None:
         with suppress(Timeout):
             lock.acquire(timeout=0)
             return
         holder = _pid(owner)
-        if holder is not None and not _alive(holder):
+        if holder is None or not alive(holder):  # somebody who joins, or children of one who died
             with suppress(Timeout):
                 lock.acquire(timeout=_ORPHANS_SECONDS)
                 return
+            holder = _pid(owner)
         named = "" if holder is None else f" (process {holder})"
         raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
 
@@ -153,18 +197,6 @@ def _pid(owner: Path) -> int | None:
         return int(owner.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _alive(process: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def file_hash(path: Path) -> str:

@@ -1,129 +1,51 @@
 """The search: measure -> fit -> evolve -> choose -> measure, until the budget is spent.
 
-The plan of a search is a pure function of its seed and of the journal: killed and started again, it walks the same
-path, finds what it had measured in the journal, and goes on from there.
+A search is a function of its settings and of the journal: killed and started again, it walks the same path, finds
+what it had measured in the journal, and goes on from there. So do several workers at once: each walks the whole path,
+and each batch is measured by all of them. ``loop`` holds the steps; here they meet the supernet's journal, the splits
+and the report.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 
-from predictors.accuracy import GroupGP, fit, gene_features, physics_features
-from search_spaces.errors import UsageError
+from predictors.accuracy import AccuracyPredictor, space_features
 from search_spaces.space import Vectors
 
-from .calibrate import CALIBRATION_IMAGES
+from .baselines import BASELINES, Answer, Field, parse_baselines
 from .evaluate import Accuracy
-from .evolve import evolve
-from .files import read_json, write_json
-from .journal import Journal
+from .journal import TEST, Journal
+from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
 from .measure import Candidate
-from .objectives import Bounds, CandidateCosts
-from .pareto import best_batch, front, hypervolume
+from .objectives import DEFAULT, Bounds, CandidateCosts, parse_objectives
+from .pareto import front, hypervolume
+from .problem import Problem
+from .search_config import SearchConfig, check_config
+from .session import Measure, Report, Session
+from .summary import agreement, gain_over_random, predictor_report, ranking, rmse
 
 Floats = NDArray[np.float64]
-Measure = Callable[[Candidate, str], Accuracy]
-Report = Callable[[dict[str, Any]], None]
 
-FIRST_DESIGNS = 12
-BATCH = 6
+_MARKS = 6
+"""Points of the hypervolume's growth that a result names."""
 
 
-@dataclass(frozen=True)
-class SearchConfig:
-    """What decides a search's plan.
-
-    Attributes:
-        target, precision: what candidates are scored for.
-        measurements: how many subnets this search may measure, its random baseline not counted.
-        bounds: constraints.
-        seed: of everything random.
-        calibration_images: what a candidate is calibrated on before it is measured.
-        prior: measurements in the journal when the search first began (set by :func:`resume_point`).
-    """
-
-    target: str
-    precision: str
-    measurements: int = 40
-    bounds: Bounds = field(default_factory=Bounds)
-    seed: int = 0
-    calibration_images: int = CALIBRATION_IMAGES
-    prior: int = 0
-
-
-def resume_point(path: Path, config: SearchConfig, journal: Journal) -> SearchConfig:
-    """The configuration with its ``prior``, taken over from ``path`` where a search of the same settings was begun.
-
-    Raises:
-        UsageError: the budget is too small to fit a predictor.
-    """
-    if config.measurements < 4:
-        raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
-    if path.exists():
-        begun = {"calibration_images": CALIBRATION_IMAGES} | read_json(path)
-        same = replace(config, prior=begun.get("prior", 0))
-        if begun == asdict(same):
-            return same
-    config = replace(config, prior=len(journal))
-    write_json(path, asdict(config))
-    return config
-
-
-class _Session:
-    """The measurements one search has made so far, in its own order."""
-
-    def __init__(self, costs: CandidateCosts, config: SearchConfig, journal: Journal, measure: Measure, report: Report):
-        self.costs, self.config, self.journal, self.measure_one, self.report = costs, config, journal, measure, report
-        self.space = costs.space
-        known = journal.items()[: config.prior]
-        self.known = {c: a for c, a in known if c.precision == config.precision}
-        self.new: list[Candidate] = []
-
-    def measured(self, within_bounds: bool = False) -> tuple[Vectors, Floats]:
-        """Vectors and accuracies of all measurements this search may use, or of the feasible ones among them.
-
-        Measurements from before may lie outside the bounds: they teach the predictor, but none may stand on the front
-        or dominate one that does.
-        """
-        vectors = self.space.encode_many([c.architecture for c in self.known])
-        accuracy = np.array([a.value for a in self.known.values()])
-        if not within_bounds:
-            return vectors, accuracy
-        feasible = self.costs.violation(self.costs.of(vectors), self.config.bounds) <= 0
-        return vectors[feasible], accuracy[feasible]
-
-    def measure(self, vectors: Vectors, origin: str, total: int) -> list[Candidate]:
-        """Measure candidates (or recall them from the journal); on disk one by one."""
-        candidates = [Candidate(self.space.decode(v), self.config.precision) for v in vectors]
-        for i, candidate in enumerate(candidates, start=1):
-            found = self.journal.recall(candidate, lambda c: self.measure_one(c, "search"), origin)
-            self.report({"origin": origin, "measured": len(self.new) + i, "of": total, "accuracy": found.value})
-        return candidates
-
-    def adopt(self, candidates: Sequence[Candidate]) -> None:
-        self.new += [c for c in candidates if c not in self.known]
-        self.known |= {c: self.accuracy(c) for c in candidates}
-
-    def accuracy(self, candidate: Candidate) -> Accuracy:
-        found = self.journal.get(candidate)
-        assert found is not None
-        return found
-
-    def fit(self) -> GroupGP:
-        vectors, accuracy = self.measured()
-        noise = np.mean([a.standard_error for a in self.known.values()])
-        features = physics_features(self.costs.tables.features(vectors))
-        return fit(gene_features(self.space, vectors), features, accuracy, float(noise))
-
-    def predict(self, gp: GroupGP, vectors: Vectors) -> tuple[Floats, Floats]:
-        return gp.predict(gene_features(self.space, vectors), physics_features(self.costs.tables.features(vectors)))
+def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: str = DEFAULT) -> Problem:
+    """The search problem of a supernet on a target: the objectives' costs beside the error."""
+    chosen = costs.indices(objectives)
+    return Problem(
+        costs.space,
+        lambda vectors: costs.of(vectors)[:, chosen],
+        lambda vectors: space_features(costs.space, costs.tables, vectors),
+        lambda vectors: costs.violation(costs.of(vectors), bounds),
+    )
 
 
 def search(
@@ -132,90 +54,164 @@ def search(
     journal: Journal,
     measure: Measure,
     report: Report,
+    keep: Callable[[AccuracyPredictor], None] | None = None,
 ) -> dict[str, Any]:
-    """Find the measured Pareto front of (error, latency, size).
+    """Find the measured Pareto front of the error and the costs that are objectives.
 
     Args:
-        measure: (candidate, split) to accuracy; called for what the journal does not hold, and once for each
-            member of the front on ``test``.
+        measure: (candidate, split) to accuracy; called for what the journal does not hold, on the search split, and
+            for each member of the front on the test split.
         report: called after every measurement.
+        keep: called with the accuracy predictor that knows all measurements.
 
     Returns:
-        The result as JSON-able data: front, baseline, fidelity of the predictor, budget.
+        The result as JSON-able data: front, baselines, fidelity of the predictor, budget. All of it but ``seconds`` is
+        a function of the configuration and the journal.
 
     Raises:
+        UsageError: a search that means nothing, as in :func:`check_config`.
         InfeasibleError: no candidate is within the bounds.
     """
-    session = _Session(costs, config, journal, measure, report)
-    space, bounds, budget = costs.space, config.bounds, config.measurements
-    smallest = costs.feasible_start(bounds)
-    rng = np.random.default_rng([config.seed, 3])
-    baseline = costs.sample(rng, bounds, budget)
+    began = time.monotonic()
+    check_config(config)
+    session = Session(costs, config, journal, measure, report)
+    config = session.config
+    budget = config.measurements
+    problem = problem_of(costs, config.bounds, config.objectives)
+    smallest = costs.feasible_start(config.bounds)
+    random = costs.sample(np.random.default_rng([config.seed, 3]), config.bounds, budget)
+    spare = random if "random" in parse_baselines(config.compare) else random[:0]
 
-    session.adopt(session.measure(_first_designs(session, smallest, baseline), "first", budget))
+    session.adopt(session.measure(_first_designs(session, problem, smallest), "first", budget, spare))
     reference = _reference(session, smallest)
-    unseen: list[tuple[float, float]] = []
-    while (left := budget - len(session.new)) > 0:
-        gp = session.fit()
-        batch = _choose(session, gp, reference, min(BATCH, left))
-        if not len(batch):
-            break  # every candidate of the space is measured
-        predicted = session.predict(gp, batch)[0]
-        picked = session.measure(batch, "search", budget)
-        unseen += [(float(p), session.accuracy(c).value) for p, c in zip(predicted, picked, strict=True)]
+    loop = Loop(problem, LoopSettings(config.seed, config.algorithm, config.predictor), reference)
+    session.tell(loop)
+    if config.prior:
+        _report_known(session, reference)
+    beforehand: dict[Candidate, float] = {}
+    while True:
+        step, left = len(session.new), budget - len(session.new)
+        stopped = _stopped(config, loop, left, time.monotonic() - began)
+        with session.stage("predictor and engine"):
+            batch = smallest[:0, None] if stopped else loop.ask(min(config.batch, left))
+            stopped = stopped or ("" if len(batch) else "every candidate is measured")
+        stopped, batch = session.agree(stopped, batch)
+        if stopped:
+            break
+        predicted = loop.predictor().mean_of(problem.features(batch))
+        picked = session.measure(batch, "search", budget, spare, done=step)
+        beforehand |= {c: float(p) for c, p in zip(picked, predicted, strict=True)}
         session.adopt(picked)
+        session.tell(loop)
 
-    gp = session.fit()
+    predictor = loop.predictor()
+    if keep is not None:
+        keep(predictor)
     vectors, accuracy = session.measured(within_bounds=True)
-    points = _points(costs, vectors, accuracy)
+    points = session.points(vectors, accuracy)
     order = sorted(np.flatnonzero(front(points)), key=lambda i: points[i, 1])
-    winners = [Candidate(space.decode(vectors[i]), config.precision) for i in order]
-    members = [_member(session, gp, c, vectors[i], measure(c, "test")) for c, i in zip(winners, order, strict=True)]
-
-    random = session.measure(baseline[: len(session.new)], "random", budget)
-    fresh = [c for c in random if c not in session.known]
+    winners = session.candidates(vectors[order])
+    with session.stage("test", winners, TEST):
+        tests = journal.measure_all(winners, lambda c: measure(c, TEST), "front", split=TEST)
+    mean, std = predictor.predict(problem.features(vectors[order]))
+    members = [
+        _member(session, c, vectors[i], test, (float(m), float(s)))
+        for c, i, test, m, s in zip(winners, order, tests, mean, std, strict=True)
+    ]
+    baselines, played = _baselines(session, problem, random, smallest, reference)
+    fresh = [c for c in played.get("random", []) if c not in session.known]
     return {
         "config": asdict(config),
         "complete": True,
         "target": {"name": costs.target.name, "latency": costs.target.label(config.precision)},
+        "others": {t.name: t.label(config.precision) for t in costs.others},
+        "objectives": ["accuracy", *parse_objectives(config.objectives)],
         "front": members,
-        "measurements": {
-            "new": len(session.new),
-            "prior": len(session.known) - len(session.new),
-            "random": len(random),
-        },
-        "reference": dict(zip(("error", "latency_ms", "size_bytes"), reference.tolist(), strict=True)),
+        "measurements": {"new": len(session.new), "prior": len(session.known) - len(session.new)},
+        "reference": dict(zip(("error", *parse_objectives(config.objectives)), reference.tolist(), strict=True)),
         "hypervolume": _relative_hv(points, reference),
-        "random_hypervolume": _relative_hv(_points(costs, *_arrays(session, random)), reference),
-        "predictor": _fidelity(session, gp, unseen, fresh),
+        "baselines": baselines,
+        "extremes": _extremes(session),
+        "stopped": stopped,
+        "hypervolumes": _growth(loop.volumes[len(loop.volumes) - len(session.new) :]),
+        "gain_over_random": gain_over_random(
+            _cost_and_accuracy(session, winners), _cost_and_accuracy(session, played.get("random", []))
+        ),
+        "predictor": {
+            "choice": loop.choice.describe(),
+            **_fidelity(session, problem, predictor, fresh),
+            "beforehand": _beforehand(session, beforehand),
+            "front_beforehand": _beforehand(session, {c: beforehand[c] for c in winners if c in beforehand}),
+        },
+        "seconds": {stage: round(spent, 2) for stage, spent in session.stages.items()},
     }
 
 
-def _first_designs(session: _Session, smallest: Vectors, baseline: Vectors) -> Vectors:
-    """Smallest and largest feasible networks and the first of the random baseline; fewer where much is known."""
-    largest = session.space.extremes()[1]
-    extremes = [smallest]
-    if session.costs.violation(session.costs.of(largest[None]), session.config.bounds)[0] <= 0:
-        extremes.append(largest)
-    wanted = FIRST_DESIGNS if len(session.known) < FIRST_DESIGNS else len(extremes)
-    rows = np.concatenate([np.stack(extremes), baseline])
+def _stopped(config: SearchConfig, loop: Loop, left: int, spent: float) -> str:
+    """Why a search ends here; empty: it does not."""
+    if left <= 0:
+        return "the budget of measurements is spent"
+    if config.seconds is not None and spent > config.seconds:
+        return f"{config.seconds:g} seconds are over"
+    if loop.stalled(config.patience):
+        return f"{config.patience} measurements let the hypervolume grow by less than 0.1 %"
+    return ""
+
+
+def _report_known(session: Session, reference: Floats) -> None:
+    """Say what earlier measurements are worth for this search, before it adds its own."""
+    points = session.points(*session.measured(within_bounds=True))
+    found = {"known": len(points), "front": int(front(points).sum()), "hypervolume": _relative_hv(points, reference)}
+    session.report(found)
+
+
+def _first_designs(session: Session, problem: Problem, smallest: Vectors) -> Vectors:
+    """Smallest and largest feasible networks and random ones of all costs; fewer where much is known."""
+    bounds, space = session.config.bounds, session.space
+    rng = np.random.default_rng([session.config.seed, 5])
+    feasible = np.concatenate([smallest[None], session.costs.sample(rng, bounds, 20)])
+    rows = np.concatenate([smallest[None], first_designs(problem, session.config.seed, FIRST_DESIGNS, feasible)])
+    if len(session.known) >= FIRST_DESIGNS:
+        rows = rows[(rows == smallest).all(axis=1) | (rows == space.extremes()[1]).all(axis=1)]
     _, first = np.unique(rows, axis=0, return_index=True)
-    return rows[np.sort(first)][: min(wanted, session.config.measurements)]
+    return rows[np.sort(first)][: min(FIRST_DESIGNS, session.config.measurements)]
 
 
-def _reference(session: _Session, smallest: Vectors) -> Floats:
+def _reference(session: Session, smallest: Vectors) -> Floats:
     """Worst corner of the hypervolume, fixed once the first designs are measured: a tenth more error than the
     smallest network's, and the costs of the largest network or the bound where that is tighter."""
-    worst = session.journal.get(Candidate(session.space.decode(smallest), session.config.precision))
-    assert worst is not None
-    largest = session.costs.of(session.space.extremes()[1:])[0]
-    limit = np.minimum(largest, session.config.bounds.as_row())
-    return np.array([1.1 * (1 - worst.value) + 1e-3, 1.01 * limit[0], 1.01 * limit[1]])
+    worst = session.accuracy(session.candidates(smallest[None])[0])
+    chosen = session.costs.indices(session.config.objectives)
+    largest = session.costs.of(session.space.extremes()[1:])[0, chosen]
+    limit = np.minimum(largest, session.costs.limits(session.config.bounds)[chosen])
+    return np.array([1.1 * (1 - worst.value) + 1e-3, *(1.01 * limit)])
 
 
-def _points(costs: CandidateCosts, vectors: Vectors, accuracy: Floats) -> Floats:
-    """Objectives to minimise: error, latency in ms, size in bytes."""
-    return np.column_stack([1 - accuracy, costs.of(vectors)[:, :2]])
+def _baselines(
+    session: Session, problem: Problem, random: Vectors, smallest: Vectors, reference: Floats
+) -> tuple[dict[str, Any], dict[str, list[Candidate]]]:
+    """Measure what the search is compared with, each at as many measurements; figures and candidates by name."""
+    figures, played = {}, {}
+    field = Field(problem, random, smallest, len(session.new), session.config.seed)
+    for name in parse_baselines(session.config.compare):
+        chosen = session.candidates(BASELINES[name](field, _answer(session, name, field.count)))
+        played[name] = chosen
+        points = session.points(*_arrays(session, chosen))
+        figures[name] = {"measurements": len(chosen), "hypervolume": _relative_hv(points, reference)}
+    return figures, played
+
+
+def _answer(session: Session, name: str, total: int) -> Answer:
+    """Accuracies of the candidates that a baseline asks for."""
+    done = 0
+
+    def answer(vectors: Vectors) -> Floats:
+        nonlocal done
+        found = session.measure(vectors, name, total, done=done)
+        done += len(found)
+        return np.array([session.accuracy(c).value for c in found])
+
+    return answer
 
 
 def _relative_hv(points: Floats, reference: Floats) -> float:
@@ -223,78 +219,74 @@ def _relative_hv(points: Floats, reference: Floats) -> float:
     return hypervolume(points / reference, np.ones(len(reference)))
 
 
-def _choose(session: _Session, gp: GroupGP, reference: Floats, size: int) -> Vectors:
-    """The batch that promises most hypervolume, optimistic by half a standard deviation."""
-    costs, space, bounds = session.costs, session.space, session.config.bounds
-
-    def score(vectors: Vectors) -> tuple[Floats, Floats]:
-        mean, std = session.predict(gp, vectors)
-        exact = costs.of(vectors)
-        return np.column_stack([1 - mean - 0.5 * std, exact[:, :2]]) / reference, costs.violation(exact, bounds)
-
-    done, accuracy = session.measured(within_bounds=True)
-    measured = _points(costs, done, accuracy) / reference
-    seed = int(np.random.SeedSequence([session.config.seed, 4, len(session.new)]).generate_state(1)[0])
-    pool, _ = evolve(space, score, done[front(measured)], seed)
-    rng = np.random.default_rng(seed)
-    near = space.mutate(rng, np.repeat(pool, 4, axis=0), 1.0 / len(space.genes)) if len(pool) else pool
-    spare = costs.sample(rng, bounds, 4 * size)
-    known = {row.tobytes() for row in session.measured()[0]}
-    rows = list({r.tobytes(): r for r in np.concatenate([pool, near, spare]) if r.tobytes() not in known}.values())
-    if not rows:
-        return np.zeros((0, len(space.genes)), dtype=np.int64)
-    pool = np.stack(rows)
-    objectives, violation = score(pool)
-    pool, objectives = pool[violation <= 0], objectives[violation <= 0]
-    chosen = best_batch(objectives, measured, np.ones(objectives.shape[1]), size)
-    if len(chosen) < size and len(pool):  # nothing promises more: learn where least is known
-        std = session.predict(gp, pool)[1]
-        chosen += [int(i) for i in np.argsort(-std) if i not in chosen][: size - len(chosen)]
-    return pool[chosen]
+def _growth(volumes: list[float]) -> dict[str, float]:
+    """Hypervolume after some numbers of measurements."""
+    marks = np.unique(np.linspace(0, len(volumes), _MARKS + 1).round().astype(int))
+    return {str(n): volumes[n - 1] for n in marks if n}
 
 
-def _arrays(session: _Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
+def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
     vectors = session.space.encode_many([c.architecture for c in candidates])
     return vectors, np.array([session.accuracy(c).value for c in candidates])
 
 
-def _fidelity(
-    session: _Session, gp: GroupGP, unseen: list[tuple[float, float]], fresh: Sequence[Candidate]
-) -> dict[str, Any]:
-    """Rank correlation and error of the accuracy predictor on candidates it had not seen."""
-    _, accuracy = session.measured()
-    found: dict[str, Any] = {"leave_one_out_tau": _tau(gp.leave_one_out(), accuracy), "candidates": len(accuracy)}
-    if unseen:
-        found["picked_tau"] = _tau(*np.array(unseen).T)
-    if len(fresh) > 1:
-        vectors, actual = _arrays(session, fresh)
-        predicted = session.predict(gp, vectors)[0]
-        found |= {
-            "random_tau": _tau(predicted, actual),
-            "random_rmse": float(np.sqrt(np.mean((predicted - actual) ** 2))),
-            "random_candidates": len(fresh),
-            "log_macs_tau": _tau(session.costs.of(vectors)[:, 2], actual),
-        }
+def _cost_and_accuracy(session: Session, candidates: Sequence[Candidate]) -> Floats:
+    """The first cost among the objectives and the accuracy, ``[n, 2]``."""
+    if not candidates:
+        return np.zeros((0, 2))
+    vectors, accuracy = _arrays(session, candidates)
+    return np.column_stack([session.chosen(vectors)[:, 0], accuracy])
+
+
+def _extremes(session: Session) -> dict[str, Any]:
+    """Accuracy and costs of the smallest and the largest network, where they were measured."""
+    found = {}
+    for name, vector in zip(("smallest", "largest"), session.space.extremes(), strict=True):
+        known = session.known.get(session.candidates(vector[None])[0])
+        if known is not None:
+            row = session.chosen(vector[None])[0]
+            names = parse_objectives(session.config.objectives)
+            found[name] = {"accuracy": accuracy_dict(known), **dict(zip(names, row.tolist(), strict=True))}
     return found
 
 
-def _tau(a: Floats, b: Floats) -> float | None:
-    value = float(kendalltau(a, b).statistic)
-    return None if np.isnan(value) else value
+def _fidelity(
+    session: Session, problem: Problem, predictor: AccuracyPredictor, fresh: Sequence[Candidate]
+) -> dict[str, Any]:
+    """How the accuracy predictor does on candidates left out, and on random ones it has never seen."""
+    vectors, accuracy = session.measured()
+    found: dict[str, Any] = {"candidates": len(accuracy)}
+    left_out = predictor_report(predictor.leave_one_out(), session.costs.of(vectors)[:, 2], accuracy)
+    found["leave_one_out"] = left_out["predictor"]
+    found["log_macs"] = left_out["log_macs"]
+    if len(fresh) > 1:
+        vectors, actual = _arrays(session, fresh)
+        predicted = predictor.mean_of(problem.features(vectors))
+        found["random"] = {"candidates": len(fresh), **ranking(predicted, actual), "rmse": rmse(predicted, actual)}
+        found["random_log_macs"] = ranking(session.costs.of(vectors)[:, 2], actual)
+    return found
 
 
-def _member(session: _Session, gp: GroupGP, candidate: Candidate, vector: Vectors, test: Accuracy) -> dict[str, Any]:
+def _beforehand(session: Session, predicted: dict[Candidate, float]) -> dict[str, Any]:
+    """What was predicted of candidates before they were measured, against the measurements."""
+    actual = np.array([session.accuracy(c).value for c in predicted])
+    return agreement(np.array(list(predicted.values())), actual)
+
+
+def _member(
+    session: Session, candidate: Candidate, vector: Vectors, test: Accuracy, predicted: tuple[float, float]
+) -> dict[str, Any]:
     """One line of the front."""
-    measured = session.accuracy(candidate)
-    mean, std = session.predict(gp, vector[None])
+    costs = session.costs.of(vector[None])[0]
     return {
         "id": candidate.id,
         "architecture": candidate.architecture.to_dict(),
         "precision": candidate.precision,
-        "accuracy": accuracy_dict(measured),
+        "accuracy": accuracy_dict(session.accuracy(candidate)),
         "test": accuracy_dict(test),
-        "predicted_accuracy": {"mean": float(mean[0]), "std": float(std[0])},
-        "latency_ms": float(session.costs.of(vector[None])[0, 0]),
+        "predicted_accuracy": {"mean": predicted[0], "std": predicted[1]},
+        "latency_ms": float(costs[0]),
+        "latency_elsewhere_ms": {t.name: float(costs[4 + i]) for i, t in enumerate(session.costs.others)},
         **asdict(session.costs.exact(vector)),
     }
 

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from predictors.accuracy import AccuracyPredictor
+from predictors.accuracy_files import to_bytes
 from predictors.costs import PRECISIONS, CostTables
 from predictors.target import Target, load_target
 from search_spaces import SearchSpace, get_space
@@ -20,9 +22,9 @@ from . import data
 from .calibrate import CALIBRATION_IMAGES, Calibration, check_images
 from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
-from .files import read_json, write_json
+from .files import atomic_write, read_json, write_json
 from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
-from .journal import Journal
+from .journal import SEARCH, TEST, Journal, study_name
 from .loggers import logging_to, parse_loggers
 from .lr_finder import check_lr, settle_lr
 from .measure import Candidate, measure
@@ -30,7 +32,9 @@ from .objectives import CandidateCosts
 from .precision import check_amp
 from .pretrained import start_from
 from .run import DEFAULT_ROOT, Run, file_hash
-from .search import SearchConfig, accuracy_dict, resume_point, search
+from .search import accuracy_dict, search
+from .search_config import SearchConfig, check_config, with_others
+from .storage import check_url
 from .strategies import AUTO, Setting, choose, get_strategy
 from .supernet import Supernet
 from .teacher_open import open_teacher
@@ -206,15 +210,24 @@ class Trained:
         """Of this supernet, shared by all its measurements."""
         return Calibration(self.calibration_images)
 
-    def costs(self, target: Target, precision: str) -> CandidateCosts:
+    def costs(self, target: Target, precision: str, others: tuple[Target, ...] = ()) -> CandidateCosts:
         info = self.dataset.info
         tables = CostTables(self.space, len(info.classes), info.in_chans)
-        return CandidateCosts(self.space, tables, target, precision)
+        return CandidateCosts(self.space, tables, target, precision, others)
 
-    def journal(self) -> Journal:
-        """Accuracies of candidates calibrated on ``calibration_images``."""
+    def journal(self, storage: str | None = None) -> Journal:
+        """Accuracies of candidates calibrated on ``calibration_images``.
+
+        Args:
+            storage: URL of a database that other machines reach; it learns what the run knows. None: the run's own.
+        """
         path = self.run.journal
-        return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+        own = Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+        if storage is None:
+            return own
+        shared = Journal(storage, self.space, self.weights, self.named(study_name(self.space, self.weights)))
+        shared.learn(own)
+        return shared
 
     def named(self, name: str) -> str:
         """The name under which a measurement is kept: with the calibration images where they are not the usual."""
@@ -243,43 +256,63 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
     return Trained(run, net.space, net, _as_trained(run, dataset), file_hash(run.supernet), calibration_images)
 
 
-def run_search(run: Run, config: SearchConfig, report: Report, dry_run: bool = False) -> dict[str, Any]:
-    """Search a trained run for a target; the result is kept as ``search-<target>.json``."""
+def run_search(
+    run: Run, config: SearchConfig, report: Report, dry_run: bool = False, storage: str | None = None
+) -> dict[str, Any]:
+    """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
+
+    Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``
+    those of copies of it on other machines.
+
+    Args:
+        storage: URL of the database that the workers share; None: the journal in the run directory.
+
+    Raises:
+        UsageError: a search that means nothing (see :func:`nas.search.check_config`), or no URL of a database.
+    """
+    check_config(config)
+    if storage is not None:
+        check_url(storage)
     target = load_target(config.target)
     config = replace(config, target=target.name, precision=target.precision(config.precision or None))
-    with run.locked():
+    config, others = with_others(config)
+    with run.joined():
         trained = open_trained(run, config.calibration_images)
-        costs = trained.costs(target, config.precision)
+        costs = trained.costs(target, config.precision, others)
         costs.feasible_start(config.bounds)
         if dry_run:
             summary = (
                 f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
             )
             return {"summary": summary, "measurements": config.measurements}
-        journal = trained.journal()
-        config = resume_point(run.plan(target.name), config, journal)
+        journal = trained.journal(storage)
 
         def measure_one(candidate: Candidate, split: str) -> Accuracy:
-            if split == "test":
-                return test_accuracy(trained, candidate)
             return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
 
-        result = search(costs, config, journal, measure_one, report)
+        def keep(predictor: AccuracyPredictor) -> None:
+            atomic_write(run.predictor(target.name), to_bytes(predictor, trained.space.name))
+
+        result = search(costs, config, journal, measure_one, report, keep)
         result["weights"] = trained.weights
-        write_json(run.search(target.name), result)
+        result["memory"] = target.memory
+        if storage is not None:
+            trained.journal().learn(journal)
+        # seconds differ between two runs of the same search; its file does not
+        write_json(run.search(target.name), {key: value for key, value in result.items() if key != "seconds"})
     return result
 
 
 def test_accuracy(trained: Trained, candidate: Candidate) -> Accuracy:
     """Accuracy on the test split; measured once, then remembered in the run."""
-    path = trained.run.tests
-    known = read_json(path) if path.exists() else {}
-    name = trained.named(candidate.id)
-    if name not in known:
-        found = measure(trained.net, trained.dataset, candidate, "test", trained.calibration)
-        known[name] = asdict(found)
-        write_json(path, known)
-    return Accuracy(**known[name])
+    return _recalled(trained, candidate, TEST)
+
+
+def _recalled(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
+    """Accuracy on a split that the journal keeps; measured once."""
+    return trained.journal().recall(
+        candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate", split
+    )
 
 
 def find_search(run: Run, target: str | None) -> dict[str, Any]:
@@ -291,8 +324,9 @@ def find_search(run: Run, target: str | None) -> dict[str, Any]:
     if target is not None:
         paths = [run.search(load_target(target).name)]
     else:
-        results = (p for p in run.path.glob("search-*.json") if not p.name.endswith(".plan.json"))
-        paths = sorted(results, key=lambda p: p.stat().st_mtime)
+        results = run.path.glob("search-*.json")
+        earlier = ".plan.json"  # beside the results, where earlier versions began the search
+        paths = sorted((p for p in results if not p.name.endswith(earlier)), key=lambda p: p.stat().st_mtime)
     if not paths or not paths[-1].exists():
         raise UserError(f"{run.path} has no finished search; start one: nas search --run {run.path}")
     result: dict[str, Any] = read_json(paths[-1])
@@ -404,13 +438,9 @@ def _run_exported(trained: Trained, file: Path, split: str) -> Accuracy:
 
 def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
     """Measure, or recall what the run already knows."""
-    if split == "test":
-        return test_accuracy(trained, candidate)
-    if split == "train":
-        return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
-    return trained.journal().recall(
-        candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate"
-    )
+    if split in (SEARCH, TEST):
+        return _recalled(trained, candidate, split)
+    return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
 
 
 def parse_architecture(text: str) -> Architecture:

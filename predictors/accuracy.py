@@ -1,158 +1,177 @@
-"""Accuracy of a candidate with uncertainty, from a few measurements.
+"""Accuracy of a candidate with uncertainty, from a few measurements: what every predictor is, and what it sees.
 
-A Gaussian process whose kernel has three parts: linear in the genes, linear in the physics (log MACs, log
-parameters), and a squared exponential over both:
-
-    k(a, b) = s1^2 <g_a, g_b> + s2^2 <p_a, p_b> + s3^2 exp(-|g_a - g_b|^2 / 2 l1^2 - |p_a - p_b|^2 / 2 l2^2)
-
-plus noise: six hyper-parameters, by maximum marginal likelihood with weak log-normal priors and analytic gradients
-(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 5.4). Genes of absent blocks are 0.
+A predictor sees the genes (those of absent blocks masked) and the *physics* of a network: log MACs, log parameters and
+the depth of its stages. These are exact and free, so they are given and never predicted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
+from search_spaces.architecture import Choice
 from search_spaces.space import SearchSpace, Vectors
 
-from .costs import COLUMN, total_macs
+from .costs import COLUMN, FEATURES, CostTables, total_macs
 
 Floats = NDArray[np.float64]
 
-# log of: s1, s2, s3, l1, l2, noise
-_PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
-_PRIOR_SD = np.array([1.0, 1.0, 1.0, 0.7, 0.7, 1.0])
+
+@dataclass(frozen=True)
+class Features:
+    """What a predictor sees of ``n`` candidates.
+
+    Attributes:
+        genes: ``[n, g]``, see :func:`gene_features`.
+        physics: ``[n, p]``, see :func:`physics_features`; any exact figures of a network may stand here.
+    """
+
+    genes: Floats
+    physics: Floats
+
+    def __len__(self) -> int:
+        return len(self.genes)
+
+    def __getitem__(self, rows: Any) -> Features:
+        return Features(self.genes[rows], self.physics[rows])
+
+    def joined(self) -> Floats:
+        """Both side by side, ``[n, g + p]``."""
+        return np.concatenate([self.genes, self.physics], axis=1)
+
+
+class AccuracyPredictor(Protocol):
+    """A fitted predictor: frozen, and made of plain arrays, so that it is saved without pickling.
+
+    Attributes:
+        kind: its name in ``accuracy_choice.KINDS``, messages and files.
+    """
+
+    kind: ClassVar[str]
+
+    def predict(self, features: Features) -> tuple[Floats, Floats]:
+        """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""
+
+    def covariance(self, features: Features, pick: int) -> Floats:
+        """Covariance ``[n]`` of what is not known of each candidate's accuracy with that of row ``pick``."""
+
+    def mean_of(self, features: Features) -> Floats:
+        """The mean of :meth:`predict` alone, ``[n]``; faster."""
+
+    def leave_one_out(self) -> Floats:
+        """Predictions ``[n]`` of each measured candidate from others alone."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that decides its predictions; see ``accuracy_files``."""
+
+
+_COUNTED = np.stack([total_macs(np.eye(len(FEATURES))), np.eye(len(FEATURES))[COLUMN["params"]]], axis=1)
+"""Weights of cost features that sum up to MACs, and to parameters; ``[features, 2]``."""
+
+_LEAST_ERROR = 1e-4
+_FENCE = 2.0
+_BEND = 0.5
+
+
+def warp(accuracy: Floats) -> Floats:
+    """Minus the logarithm of the error, what predictors learn: a tenth less error counts the same everywhere.
+
+    Networks that learned nothing lie so far below that they would decide the fit; values further below the first
+    quartile than twice the distance between the quartiles are raised to there (Tukey's fences).
+    """
+    learned = -np.log(np.maximum(1.0 - accuracy, _LEAST_ERROR))
+    low, high = np.quantile(learned, [0.25, 0.75])
+    fenced: Floats = np.maximum(learned, low - _FENCE * max(high - low, 1e-9))
+    return fenced
+
+
+def unwarp(learned: Floats) -> Floats:
+    """Inverse of :func:`warp`, but for its fence. The slope, for deviations, is one minus this."""
+    accuracy: Floats = 1.0 - np.exp(-learned)
+    return accuracy
 
 
 def gene_features(space: SearchSpace, vectors: Vectors) -> Floats:
-    """Genes ``[n, genes]`` on [-1, 1], absent ones 0, scaled so that a typical squared norm is 1."""
-    span = np.maximum(space.cardinality - 1, 1)
-    scaled = np.where(space.active(vectors), 2.0 * vectors / span - 1.0, 0.0)
-    features: Floats = scaled / np.sqrt(max(len(space.genes), 1) / 2.0)
-    return features
+    """Genes ``[n, genes + bent + shared]``, those of absent blocks 0; a typical squared norm of the genes is 1.
 
-
-def physics_features(features: Floats) -> Floats:
-    """Log MACs and log parameters ``[n, 2]`` of cost feature rows."""
-    return np.log(np.stack([total_macs(features), features[:, COLUMN["params"]]], axis=1))
-
-
-@dataclass(frozen=True)
-class GroupGP:
-    """A fitted predictor; see :func:`fit`. Plain arrays, so that it can be saved as such."""
-
-    theta: Floats
-    genes: Floats
-    physics: Floats
-    physics_mean: Floats
-    physics_std: Floats
-    mean: float
-    std: float
-    factor: Floats
-    weights: Floats
-
-    def predict(self, genes: Floats, physics: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the accuracy (noise not included), each of shape ``[n]``.
-
-        Args:
-            genes: from :func:`gene_features`.
-            physics: from :func:`physics_features`.
-        """
-        scaled = (physics - self.physics_mean) / self.physics_std
-        cross = _kernel(self.theta, genes, scaled, self.genes, self.physics)
-        mean = cross @ self.weights
-        solved = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
-        s1, s2, s3 = np.exp(2 * self.theta[:3])
-        prior = s1 * (genes**2).sum(1) + s2 * (scaled**2).sum(1) + s3
-        variance = np.maximum(prior - np.einsum("ij,ij->j", solved, solved), 1e-12)
-        return self.mean + self.std * mean, self.std * np.sqrt(variance)
-
-    def leave_one_out(self) -> Floats:
-        """Predictions of each measured candidate from all others (closed form), shape ``[n]``."""
-        inverse = cho_solve((self.factor, True), np.eye(len(self.weights)))
-        observed = self.factor @ (self.factor.T @ self.weights)
-        return self.mean + self.std * (observed - self.weights / np.diag(inverse))
-
-
-def fit(genes: Floats, physics: Floats, accuracy: Floats, noise_std: float = 0.0) -> GroupGP:
-    """Fit to ``n >= 2`` measurements.
-
-    Args:
-        genes: ``[n, genes]`` from :func:`gene_features`.
-        physics: ``[n, 2]`` from :func:`physics_features`.
-        accuracy: measured, ``[n]``.
-        noise_std: known standard error of one measurement, a lower bound of the noise.
+    - Every gene: minus the reciprocal of the chosen value, from -1 (smallest choice) to 1 (largest). Accuracy saturates
+      in depth, width, expansion and resolution: from 2 to 3 brings more than from 3 to 4, and the reciprocal makes a
+      straight line of that.
+    - Genes with three choices or more: a parabola of half the height, since the middle can be better than both ends.
+    - Sums of both over genes of one kind (all kernels, all expansions; what stands behind a name's last dot): an effect
+      seen in some blocks is expected in the others.
     """
-    if len(accuracy) < 2:
-        raise ValueError(f"an accuracy predictor needs at least 2 measurements, not {len(accuracy)}")
-    mean, std = float(accuracy.mean()), float(max(accuracy.std(), 1e-9))
-    y = (accuracy - mean) / std
-    physics_mean, physics_std = physics.mean(0), np.maximum(physics.std(0), 1e-9)
-    p = (physics - physics_mean) / physics_std
-    floor = np.log(np.clip(noise_std / std, 1e-3, 3.0))
-    parts = _Parts.of(genes, p)
-    bounds = [(-6.0, 3.0)] * 3 + [(-3.0, 4.0)] * 2 + [(floor, max(floor, 1.0))]
-    start = np.clip(_PRIOR_MEAN, [b[0] for b in bounds], [b[1] for b in bounds])
-    theta = minimize(_objective, start, args=(parts, y), jac=True, method="L-BFGS-B", bounds=bounds).x
-    covariance = parts.covariance(theta)[0]
-    factor = cholesky(covariance, lower=True)
-    weights = cho_solve((factor, True), y)
-    return GroupGP(theta, genes, p, physics_mean, physics_std, mean, std, factor, weights)
+    active = space.active(vectors)
+    table = _gene_table(space)
+    straight = table.straight[np.arange(len(space.genes)), vectors] * active
+    bent = table.bent[np.arange(len(table.columns)), vectors[:, table.columns]] * active[:, table.columns]
+    each = np.concatenate([straight, bent], axis=1)
+    return np.concatenate([each, each @ table.shared], axis=1)
+
+
+def one_hot_features(space: SearchSpace, vectors: Vectors) -> Floats:
+    """Genes as one column a choice, ``[n, sum of choices]``, for spaces whose choices have no order (operators)."""
+    active = space.active(vectors)
+    columns = [(vectors[:, g] == choice) & active[:, g] for g, n in enumerate(space.cardinality) for choice in range(n)]
+    stacked: Floats = np.stack(columns, axis=1) / np.sqrt(max(len(space.genes), 1))
+    return stacked
+
+
+def physics_features(space: SearchSpace, tables: CostTables, vectors: Vectors) -> Floats:
+    """Log MACs, log parameters, and every gene that others hang on (the depths) on [-1, 1]; ``[n, 2 + depths]``."""
+    columns = [np.log(tables.additive(_COUNTED, vectors))]
+    for column in sorted({space.index[gene.gate[0]] for gene in space.genes if gene.gate is not None}):
+        columns.append(_saturating(space.genes[column].choices)[vectors[:, column], None])
+    return np.concatenate(columns, axis=1)
+
+
+def space_features(space: SearchSpace, tables: CostTables, vectors: Vectors) -> Features:
+    """What a predictor sees of vectors ``[n, genes]`` of a space."""
+    return Features(gene_features(space, vectors), physics_features(space, tables, vectors))
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Inner products and squared distances, computed once a fit."""
+class _GeneTable:
+    """What stands for the choices of a space's genes.
 
-    gg: Floats
-    pp: Floats
-    dg: Floats
-    dp: Floats
+    Attributes:
+        straight: of every gene, ``[genes, most choices]``.
+        bent: the parabolas, ``[bent, most choices]``.
+        columns: the genes that have one, ``[bent]``.
+        shared: which columns of both are summed up, divided by the root of their number, ``[genes + bent, shared]``.
+    """
 
-    @staticmethod
-    def of(genes: Floats, physics: Floats) -> _Parts:
-        return _Parts(genes @ genes.T, physics @ physics.T, _squared(genes, genes), _squared(physics, physics))
-
-    def covariance(self, theta: Floats) -> tuple[Floats, list[Floats]]:
-        """Covariance with noise, and its derivatives by each log hyper-parameter."""
-        s1, s2, s3, _, _, noise = np.exp(2 * theta)
-        l1, l2 = np.exp(2 * theta[3:5])
-        eye = np.eye(len(self.gg))
-        rbf = s3 * np.exp(-0.5 * (self.dg / l1 + self.dp / l2))
-        grads = [2 * s1 * self.gg, 2 * s2 * self.pp, 2 * rbf, rbf * self.dg / l1, rbf * self.dp / l2, 2 * noise * eye]
-        return s1 * self.gg + s2 * self.pp + rbf + (noise + 1e-8) * eye, grads
+    straight: Floats
+    bent: Floats
+    columns: NDArray[np.int64]
+    shared: Floats
 
 
-def _objective(theta: Floats, parts: _Parts, y: Floats) -> tuple[float, Floats]:
-    """Negative log posterior of the hyper-parameters, and its gradient."""
-    covariance, grads = parts.covariance(theta)
-    try:
-        factor = cholesky(covariance, lower=True)
-    except np.linalg.LinAlgError:
-        return 1e10, np.zeros_like(theta)
-    alpha = cho_solve((factor, True), y)
-    inverse = cho_solve((factor, True), np.eye(len(y)))
-    value = 0.5 * y @ alpha + np.log(np.diag(factor)).sum()
-    outer = np.outer(alpha, alpha) - inverse
-    gradient = np.array([-0.5 * np.einsum("ij,ij->", outer, g) for g in grads])
-    z = (theta - _PRIOR_MEAN) / _PRIOR_SD
-    return float(value + 0.5 * z @ z), gradient + z / _PRIOR_SD
+@lru_cache(maxsize=16)
+def _gene_table(space: SearchSpace) -> _GeneTable:
+    straight = np.zeros((len(space.genes), max(len(gene.choices) for gene in space.genes)))
+    bent = np.zeros_like(straight)
+    for column, gene in enumerate(space.genes):
+        count = len(gene.choices)
+        if count > 1:
+            straight[column, :count] = _saturating(gene.choices)
+            bent[column, :count] = _BEND * (1.0 - 2.0 * np.linspace(-1.0, 1.0, count) ** 2)
+    columns = np.array([i for i, gene in enumerate(space.genes) if len(gene.choices) > 2], dtype=np.int64)
+    norm = np.sqrt(max(len(space.genes), 1) / 2.0)
+    kinds = [(gene.name.rpartition(".")[2], "straight") for gene in space.genes]
+    kinds += [(kinds[column][0], "bent") for column in columns]
+    groups = [np.array([kind == other for other in kinds]) for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
+    shared = np.stack([g / np.sqrt(g.sum()) for g in groups], axis=1) if groups else np.zeros((len(kinds), 0))
+    return _GeneTable(straight / norm, bent[columns] / norm, columns, shared)
 
 
-def _squared(a: Floats, b: Floats) -> Floats:
-    """Squared distances ``[len(a), len(b)]``."""
-    squared: Floats = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0.0)
-    return squared
-
-
-def _kernel(theta: Floats, g1: Floats, p1: Floats, g2: Floats, p2: Floats) -> Floats:
-    s1, s2, s3 = np.exp(2 * theta[:3])
-    l1, l2 = np.exp(2 * theta[3:5])
-    distance = _squared(g1, g2) / l1 + _squared(p1, p2) / l2
-    kernel: Floats = s1 * (g1 @ g2.T) + s2 * (p1 @ p2.T) + s3 * np.exp(-0.5 * distance)
-    return kernel
+def _saturating(choices: tuple[Choice, ...]) -> Floats:
+    """Minus the reciprocals of ascending choices, stretched to [-1, 1]; equal steps where a choice is not positive."""
+    values = np.array(choices, dtype=np.float64)
+    values = -1.0 / values if values[0] > 0 else np.arange(len(values), dtype=np.float64)
+    scaled: Floats = 2.0 * (values - values[0]) / (values[-1] - values[0]) - 1.0
+    return scaled

@@ -115,7 +115,7 @@ def train_words(finished: Path) -> tuple[object, ...]:
 
 def unfinish(run: Path) -> None:
     """As if training had been stopped after its last checkpoint."""
-    for name in ("supernet.safetensors", "journal.log", "search-cortex-a72.json", "search-cortex-a72.plan.json"):
+    for name in ("supernet.safetensors", "journal.log", "search-cortex-a72.json"):
         (run / name).unlink()
     edit_json(run / "run.json", lambda c: c | {"complete": False})
 

@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
 from nas import checkpoint, files
@@ -321,7 +324,9 @@ def test_a_journal_cut_anywhere_while_it_began_is_begun_again(tmp_path: Path) ->
     for end in range(0, len(content) + 1, 5):
         path.write_bytes(content[:end])
         _journal(path)
-        assert _journal(path).study.user_attrs == {"space": SPACE.name, "weights": "0123456789abcdef"}, end
+        _journal(path)
+        study = optuna.load_study(study_name="accuracy", storage=JournalStorage(JournalFileBackend(str(path))))
+        assert study.user_attrs == {"space": SPACE.name, "weights": "0123456789abcdef"}, end
 
 
 def test_damage_in_the_middle_is_an_error_not_a_loss(filled: Path) -> None:

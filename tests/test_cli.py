@@ -49,11 +49,23 @@ def test_json_of_lists(command: str) -> None:
     assert result.err == ""
 
 
+def test_a_target_in_full() -> None:
+    """Device, runtime, memory, and a label and a source for every precision."""
+    shown = invoke("targets", "cortex-m7").out
+    facts = invoke("targets", "cortex-m7", "--json").json
+    for text in (facts["description"], facts["runtime"], *facts["latency"].values(), *facts["sources"].values()):
+        assert text in shown
+    assert "320 KiB SRAM" in facts["memory_source"]
+    assert facts["memory_source"] in shown
+    assert "depthwise_ms_per_mmac" in shown
+    assert invoke("targets", "cortex-m8").code == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [("train-supernet", "--dry-run", "--out", "new"), ("search", "--run", "run", *SEARCH[1:]),
      ("search", "--run", "run", "--dry-run"), ("export", "--run", "run"), ("evaluate", "best", "--run", "run"),
-     ("spaces",), ("spaces", "mbv3-tiny"), ("targets",)],
+     ("spaces",), ("spaces", "mbv3-tiny"), ("targets",), ("targets", "cortex-m7")],
 )  # fmt: skip
 def test_every_command_ends_with_the_next_one(here: Path, words: tuple[object, ...]) -> None:
     result = invoke(*words)
@@ -147,7 +159,7 @@ BAD_FLAGS: list[tuple[tuple[object, ...], int, str]] = [
     (("train-supernet", "--config", "broken.toml"), 2, "is no TOML file"),
     (("train-supernet", "--config", "type.toml"), 2, "--epochs"),
     (("train-supernet", "--config", "nothing"), 1, "nothing"),
-    (("search", "--target", "cortex-a27"), 2, "did you mean 'cortex-a72'"),
+    (("search", "--target", "cortx-a72"), 2, "did you mean 'cortex-a72'"),
     (("search", "--target", "mine.toml"), 2, "no target file 'mine.toml'"),
     (("search", "--precision", "int9"), 2, "did you mean 'int8'"),
     (("search", "--measurements", "0"), 2, "--measurements"),
@@ -263,3 +275,26 @@ def test_the_data_are_gone(here: Path) -> None:
     result = invoke("search", "--run", "run")
     assert result.code == 1
     assert "/nowhere/photos" in result.message
+
+
+def test_several_targets_share_what_was_measured(here: Path) -> None:
+    words = ["--run", "run", "--measurements", "4", "--compare", "none", "--objectives", "accuracy,latency"]
+    both = invoke("search", *words, "--target", "cortex-a53,host", "--quiet", "--json")
+    assert both.code == 0, both.err
+    first, second = both.json
+    assert [first["target"]["name"], second["target"]["name"]] == ["cortex-a53", "host"]
+    assert second["measurements"]["prior"] >= 4
+    assert second["measurements"]["new"] <= 4
+
+
+def test_bounds_on_another_device_are_checked(here: Path) -> None:
+    for given, code, words in (
+        ("cortex-a53", 2, "TARGET=ms"),
+        ("cortex-a53=fast", 2, "TARGET=ms"),
+        ("cortex-a35=3", 2, "cortex-a53"),
+        ("cortex-a72=3", 2, "is what this search is for"),
+        ("cortex-a53=0.000001", 3, "latency on cortex-a53"),
+    ):
+        result = invoke("search", "--run", "run", "--max-latency-on", given)
+        assert result.code == code, (given, result.err)
+        assert words in result.err

@@ -157,7 +157,6 @@ def forget_the_classes(run: Run) -> None:
     save_tensors(run.supernet, tensors | {"classifier.weight": 0 * tensors["classifier.weight"]}, metadata)
     edit_json(run.config, lambda c: c | {"weights": file_hash(run.supernet)})
     run.journal.unlink()
-    run.tests.unlink()
 
 
 def test_what_fine_tuning_leaves_needs_timm_alone(here: Path, finished: Path) -> None:

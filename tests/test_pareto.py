@@ -1,4 +1,4 @@
-"""Fronts, hypervolume and batches against brute force."""
+"""Fronts and hypervolume against brute force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nas.pareto import best_batch, front, hypervolume
+from nas.pareto import front, hypervolume
 
 POINTS = st.integers(1, 12).flatmap(lambda n: arrays(np.float64, (n, 3), elements=st.integers(0, 6).map(float)))
 
@@ -34,20 +34,6 @@ def test_hypervolume_by_counting_cells(points: np.ndarray) -> None:
     cells = np.array(list(itertools.product(range(7), repeat=3))) + 0.5
     covered = (points[:, None] <= cells[None]).all(-1).any(0).sum()
     assert hypervolume(points, reference) == pytest.approx(covered)
-
-
-@given(POINTS)
-@settings(max_examples=40, deadline=None)
-def test_batch_is_greedy_by_gain(points: np.ndarray) -> None:
-    reference = np.full(3, 7.0)
-    known = np.array([[3.0, 3.0, 3.0]])
-    volume = hypervolume(known, reference)
-    for index in best_batch(points, known, reference, 3):
-        gains = [hypervolume(np.vstack([known, p]), reference) - volume for p in points]
-        assert gains[index] == pytest.approx(max(gains))
-        assert gains[index] > 0
-        known = np.vstack([known, points[index]])
-        volume = hypervolume(known, reference)
 
 
 def test_nothing_is_an_empty_front() -> None:

@@ -26,7 +26,8 @@ from nas.journal import Journal
 from nas.measure import Candidate
 from nas.objectives import Bounds, CandidateCosts
 from nas.run import Run
-from nas.search import SearchConfig, resume_point, search
+from nas.search import search
+from nas.search_config import SearchConfig
 from nas.train import Interrupted
 from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
@@ -294,8 +295,9 @@ class Table:
 
 def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    config = resume_point(path / "plan.json", config, journal)
-    return search(costs, config, journal, table, lambda entry: None)
+    result = search(costs, config, journal, table, lambda entry: None)
+    del result["seconds"]
+    return result
 
 
 @pytest.mark.parametrize("bounds", [Bounds(), Bounds(latency_ms=1.5)], ids=["free", "bounded"])
@@ -332,7 +334,6 @@ def test_a_second_search_killed_again_and_again(costs: CandidateCosts, tmp_path:
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
         _search(costs, tmp_path / name, SearchConfig("host", "int8", 8), Table())
-        (tmp_path / name / "plan.json").unlink()
     table, interrupted = Table(), Table()
     expected = _search(costs, tmp_path / "straight", config, table)
     for _ in table.searched[::4]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nas.baselines import scaled
 from nas.evaluate import Accuracy
 from nas.evolve import evolve
 from nas.journal import Journal
 from nas.measure import Candidate
-from nas.objectives import Bounds, CandidateCosts
-from nas.pareto import front
-from nas.search import SearchConfig, resume_point, search
+from nas.objectives import Bounds, CandidateCosts, other_targets, parse_objectives
+from nas.pareto import front, hypervolume
+from nas.search import search
+from nas.search_config import SearchConfig
 from predictors.costs import CostTables
 from predictors.target import load_target
 from search_spaces import get_space
@@ -47,8 +50,9 @@ class Table:
 
 def _run(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table | None = None) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    config = resume_point(path / "plan.json", config, journal)
-    return search(costs, config, journal, table or Table(costs), lambda entry: None)
+    result = search(costs, config, journal, table or Table(costs), lambda entry: None)
+    assert all(seconds >= 0 for seconds in result.pop("seconds").values())
+    return result
 
 
 def test_every_member_of_the_front_was_measured(costs: CandidateCosts, tmp_path: Path) -> None:
@@ -59,7 +63,8 @@ def test_every_member_of_the_front_was_measured(costs: CandidateCosts, tmp_path:
     assert {m["id"] for m in result["front"]} <= searched
     assert sorted(tested) == sorted(m["id"] for m in result["front"])
     assert len(searched) == len([c for c, split in table.calls if split == "search"])
-    assert result["measurements"] == {"new": 24, "prior": 0, "random": 24}
+    assert result["measurements"] == {"new": 24, "prior": 0}
+    assert result["baselines"]["random"]["measurements"] == 24
     points = np.array([[1 - m["accuracy"]["value"], m["latency_ms"], m["size_bytes"]] for m in result["front"]])
     assert front(points).all()
 
@@ -67,8 +72,8 @@ def test_every_member_of_the_front_was_measured(costs: CandidateCosts, tmp_path:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_beats_random_search_at_the_same_budget(costs: CandidateCosts, tmp_path: Path, seed: int) -> None:
     result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 40, seed=seed))
-    assert result["hypervolume"] > result["random_hypervolume"]
-    assert result["predictor"]["random_tau"] > result["predictor"]["log_macs_tau"]
+    assert result["hypervolume"] > result["baselines"]["random"]["hypervolume"]
+    assert result["predictor"]["random"]["tau"] > result["predictor"]["random_log_macs"]["tau"]
 
 
 def test_same_seed_same_result(costs: CandidateCosts, tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_bounds_hold(costs: CandidateCosts, tmp_path: Path, bounds: Bounds) -> N
     result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 16, bounds), table)
     assert result["front"]
     rows = costs.of(SPACE.encode_many([c.architecture for c, _ in table.calls]))
-    assert (rows <= bounds.as_row()).all()
+    assert (rows <= costs.asked(bounds)).all()
 
 
 def test_smallest_reachable_is_named_and_true(costs: CandidateCosts) -> None:
@@ -121,7 +126,7 @@ def test_feasible_sampling_is_feasible_and_distinct(costs: CandidateCosts) -> No
     found = costs.sample(np.random.default_rng(0), tight, 50)
     assert len(found) >= 5
     assert len(np.unique(found, axis=0)) == len(found)
-    assert (costs.of(found) <= tight.as_row()).all()
+    assert (costs.of(found) <= costs.asked(tight)).all()
 
 
 def test_too_small_a_budget(costs: CandidateCosts, tmp_path: Path) -> None:
@@ -182,3 +187,96 @@ def test_no_measurement_outside_the_bounds_hides_one_inside(costs: CandidateCost
     ids = [m["id"] for m in search(costs, config, journal, measure, lambda entry: None)["front"]]
     assert Candidate(SPACE.decode(vectors[light]), "int8").id in ids
     assert Candidate(SPACE.decode(vectors[heavy]), "int8").id not in ids
+
+
+@pytest.mark.parametrize(
+    ("objectives", "columns"),
+    [
+        ("accuracy,latency", ["latency_ms"]),
+        ("accuracy,macs,memory", ["macs", "peak_activation_bytes"]),
+        ("accuracy,latency,latency:cortex-a53,size", ["latency_ms", "cortex-a53", "size_bytes"]),
+    ],
+)
+def test_the_front_is_of_the_objectives_asked_for(
+    costs: CandidateCosts, tmp_path: Path, objectives: str, columns: list[str]
+) -> None:
+    others = tuple(load_target(t) for t in other_targets(objectives, Bounds()))
+    wide = replace(costs, others=others)
+    result = _run(wide, tmp_path, SearchConfig("cortex-a72", "int8", 18, objectives=objectives), Table(costs))
+    journal = Journal(tmp_path / "journal.log", SPACE, "weights")
+    measured = journal.items()[:18]
+    vectors = SPACE.encode_many([c.architecture for c, _ in measured])
+    points = np.column_stack([[1 - a.value for _, a in measured], wide.of(vectors)[:, wide.indices(objectives)]])
+    undominated = [i for i, p in enumerate(points) if not any((q <= p).all() and (q < p).any() for q in points)]
+    assert {m["id"] for m in result["front"]} == {measured[i][0].id for i in undominated}
+    for member in result["front"]:
+        i = [c.id for c, _ in measured].index(member["id"])
+        told = [member["latency_elsewhere_ms"].get(c, member.get(c)) for c in columns]
+        assert told == pytest.approx(points[i, 1:])
+    volume = result["hypervolume"]
+    reference = np.array(list(result["reference"].values()))
+    assert volume == pytest.approx(hypervolume(points / reference, np.ones(len(reference))))
+
+
+def test_a_bound_elsewhere_holds_there(costs: CandidateCosts, tmp_path: Path) -> None:
+    slow = load_target("cortex-a53")
+    wide = replace(costs, others=(slow,))
+    limit = float(np.median(wide.of(SPACE.sample(np.random.default_rng(1), 200))[:, 4]))
+    bounds = Bounds(elsewhere={"cortex-a53": limit})
+    table = Table(costs)
+    result = _run(wide, tmp_path, SearchConfig("cortex-a72", "int8", 14, bounds), table)
+    assert other_targets(result["config"]["objectives"], bounds) == ("cortex-a53",)
+    vectors = SPACE.encode_many([c.architecture for c, _ in table.calls])
+    assert (slow.latency.predict(costs.tables.features(vectors), "int8") <= limit).all()
+
+
+@pytest.mark.parametrize(
+    ("objectives", "words"),
+    [
+        ("accuracy", "two to four"),
+        ("latency,size", "leaves out accuracy"),
+        ("accuracy,latncy", "latency"),
+        ("accuracy,latency,latency", "twice"),
+        ("accuracy,latency,size,macs,memory", "two to four"),
+        ("accuracy,latency:", "unknown"),
+    ],
+)
+def test_objectives_that_mean_nothing(objectives: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_objectives(objectives)
+
+
+def test_baselines_play_with_as_many_measurements(costs: CandidateCosts, tmp_path: Path) -> None:
+    table = Table(costs)
+    bounds = Bounds(latency_ms=float(np.median(costs.of(SPACE.sample(np.random.default_rng(1), 200))[:, 0])))
+    config = SearchConfig("cortex-a72", "int8", 30, bounds, compare="random,uniform,nsga2")
+    result = _run(costs, tmp_path, config, table)
+    assert list(result["baselines"]) == ["random", "uniform", "nsga2"]
+    assert result["baselines"]["nsga2"]["measurements"] == 30
+    assert 2 <= result["baselines"]["uniform"]["measurements"] <= 30
+    assert all(result["hypervolume"] > b["hypervolume"] for b in result["baselines"].values())
+    rows = costs.of(SPACE.encode_many([c.architecture for c, _ in table.calls]))
+    assert (rows[:, 0] <= bounds.latency_ms).all()
+    searched = [c.id for c, split in table.calls if split == "search"]
+    assert len(searched) == len(set(searched))
+
+
+def test_uniformly_scaled_subnets_share_a_level_by_kind() -> None:
+    vectors = scaled(SPACE)
+    assert any((v == SPACE.extremes()[0]).all() for v in vectors)
+    assert any((v == SPACE.extremes()[1]).all() for v in vectors)
+    for vector in vectors:
+        architecture = SPACE.decode(vector)
+        genes = dict(architecture.genes)
+        for kind in ("kernel", "expand", "depth"):
+            assert len({v for name, v in genes.items() if name.endswith(f".{kind}")}) <= 1
+
+
+def test_no_baseline_where_none_is_asked_for(costs: CandidateCosts, tmp_path: Path) -> None:
+    table = Table(costs)
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 14, compare="none"), table)
+    assert result["baselines"] == {}
+    assert len([c for c, split in table.calls if split == "search"]) == 14
+    assert result["gain_over_random"] is None
+    with pytest.raises(UsageError, match="unknown baseline"):
+        _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 14, compare="nsga"), table)

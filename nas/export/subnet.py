@@ -12,11 +12,13 @@ from torch import Tensor
 
 from predictors.target import Target
 from search_spaces.architecture import Architecture
+from search_spaces.errors import InfeasibleError
 
 from .. import data
 from ..evaluate import Accuracy, accuracy
 from ..files import atomic_write, save_tensors, write_json
 from ..measure import EVALUATION_BATCH, Candidate, ship
+from ..objectives import misfits
 from ..quantize import QuantizedModel
 from ..search import accuracy_dict
 from ..workflow import ONNX_FILE, Trained
@@ -37,7 +39,12 @@ def export_candidate(
 
     Returns:
         The content of ``architecture.json``; ``results`` holds the table's accuracy and the file's own.
+
+    Raises:
+        InfeasibleError: it does not fit into the device's memory.
     """
+    if found := misfits(target, member["size_bytes"], member["peak_activation_bytes"]):
+        raise InfeasibleError(f"{member['id']}: {'; '.join(found)}; search again: nas search --target {target.name}")
     candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
     resolution = candidate.architecture.resolution
     info = trained.dataset.info
@@ -82,8 +89,8 @@ def export_candidate(
                     "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
         texts = {key: json.dumps(value) for key, value in metadata.items()}
         export_onnx(shipped.run, out / ONNX_FILE, texts, uint8=target.model == "onnx-uint8")
-        found = run_file(out / ONNX_FILE, trained.dataset, "test", resolution)
-        facts["results"].append({"what": ONNX_FILE, "split": "test", **accuracy_dict(found)})
+        own = run_file(out / ONNX_FILE, trained.dataset, "test", resolution)
+        facts["results"].append({"what": ONNX_FILE, "split": "test", **accuracy_dict(own)})
     write_json(out / "architecture.json", facts)
     atomic_write(out / "README.md", model_card(facts).encode())
     return facts

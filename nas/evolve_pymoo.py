@@ -1,0 +1,96 @@
+"""pymoo's algorithms on the same problem, for comparison: uniform crossover, mutation by resetting genes, duplicates by
+hashed rows, and everything they score goes to the archive."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from math import comb
+from typing import Any
+
+import numpy as np
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.sampling import Sampling
+from pymoo.operators.crossover.ux import UniformCrossover
+from pymoo.optimize import minimize
+from pymoo.util.ref_dirs import get_reference_directions
+
+from search_spaces.errors import UsageError
+from search_spaces.space import SearchSpace, Vectors
+
+from .archive import Archive
+
+POPULATION = 100
+_CLASSES = {
+    "nsga2": ("nsga2", "NSGA2"), "agemoea": ("age", "AGEMOEA"), "agemoea2": ("age2", "AGEMOEA2"),
+    "smsemoa": ("sms", "SMSEMOA"), "nsga3": ("nsga3", "NSGA3"),
+}  # fmt: skip
+
+
+def run_pymoo(
+    name: str, space: SearchSpace, archive: Archive, seeds: Vectors, seed: int, evaluations: int,
+    population: int = POPULATION,
+) -> None:  # fmt: skip
+    """Run one of pymoo's algorithms for a number of evaluations; what it finds is in the archive."""
+    objectives = archive.score(space.extremes()[:1])[0].shape[1]
+    operators: dict[str, Any] = {
+        "pop_size": population,
+        "sampling": _Seeded(space, seeds),
+        "crossover": UniformCrossover(prob=0.9),
+        "mutation": _Reset(space),
+        "eliminate_duplicates": _SameRow(),
+    }
+    if name == "nsga3":
+        parts = max(p for p in range(1, population) if comb(p + objectives - 1, p) <= population)
+        operators["ref_dirs"] = get_reference_directions("das-dennis", objectives, n_partitions=parts)
+    module, cls = _CLASSES[name]
+    try:
+        algorithm = getattr(import_module(f"pymoo.algorithms.moo.{module}"), cls)(**operators)
+    except Exception as error:  # pymoo raises a bare one where numba is missing
+        if "numba" not in str(error):
+            raise
+        raise UsageError(f"pymoo's {cls} needs numba; pip install numba, or take --algorithm archive") from None
+    minimize(_Predicted(space, archive, objectives), algorithm, ("n_eval", evaluations), seed=seed)
+
+
+class _Predicted(Problem):
+    def __init__(self, space: SearchSpace, archive: Archive, objectives: int) -> None:
+        self.space, self.archive = space, archive
+        top = space.cardinality - 1
+        super().__init__(n_var=len(top), n_obj=objectives, n_ieq_constr=1, xl=0, xu=top, vtype=int)
+
+    def _evaluate(self, x: Any, out: dict[str, Any], *_args: Any, **_kwargs: Any) -> None:
+        objectives, violation = self.archive.score(self.space.canonical(x.astype(np.int64)))
+        out["F"], out["G"] = objectives, violation[:, None]
+
+
+class _Seeded(Sampling):
+    def __init__(self, space: SearchSpace, seeds: Vectors) -> None:
+        super().__init__()
+        self.space, self.seeds = space, seeds
+
+    def _do(self, _problem: Any, n_samples: int, *_args: Any, random_state: Any = None, **_kwargs: Any) -> Vectors:
+        return np.concatenate([self.seeds, self.space.sample(random_state, n_samples)])[:n_samples]
+
+
+class _Reset(Mutation):
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+
+    def _do(self, _problem: Any, x: Any, *_args: Any, random_state: Any = None, **_kwargs: Any) -> Vectors:
+        return self.space.mutate(random_state, x.astype(np.int64), rate=1.5 / len(self.space.genes))
+
+
+class _SameRow(DuplicateElimination):
+    """Duplicates by hashed rows: linear where pymoo's default compares all pairs."""
+
+    def _do(self, pop: Population, other: Population | None, is_duplicate: Any) -> Any:
+        seen = {row.tobytes() for row in other.get("X").astype(np.int64)} if other is not None else set()
+        for i, row in enumerate(pop.get("X").astype(np.int64)):
+            key = row.tobytes()
+            is_duplicate[i] = is_duplicate[i] or key in seen
+            seen.add(key)
+        return is_duplicate

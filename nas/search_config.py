@@ -1,0 +1,90 @@
+"""What decides a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from predictors.accuracy_choice import AUTO, check_kind
+from predictors.target import Target, load_target
+from search_spaces.errors import UsageError
+
+from .baselines import parse_baselines
+from .calibrate import CALIBRATION_IMAGES
+from .evolve import check_algorithm
+from .loop import BATCH
+from .objectives import DEFAULT, LATENCY_ON, Bounds, other_targets, parse_objectives
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What decides a search's plan.
+
+    Attributes:
+        target, precision: what candidates are scored for.
+        measurements: how many subnets this search may measure, its random baseline not counted.
+        bounds: constraints.
+        objectives: what the front is of, as in :func:`nas.objectives.parse_objectives`.
+        compare: baselines to measure beside it, as in :func:`nas.baselines.parse_baselines`.
+        seed: of everything random.
+        calibration_images: what a candidate is calibrated on before it is measured.
+        algorithm: that searches the predictions, of ``evolve.ALGORITHMS``.
+        predictor: of ``accuracy_choice.KINDS``, or ``auto``.
+        batch: candidates chosen at once.
+        seconds: no new batch is begun after this long; None: no limit.
+        patience: stop once this many measurements let the hypervolume grow by less than a thousandth; 0: never.
+        prior: measurements in the journal when the search first began (set by :func:`search`).
+    """
+
+    target: str
+    precision: str
+    measurements: int = 40
+    bounds: Bounds = field(default_factory=Bounds)
+    seed: int = 0
+    calibration_images: int = CALIBRATION_IMAGES
+    algorithm: str = "archive"
+    predictor: str = AUTO
+    batch: int = BATCH
+    seconds: float | None = None
+    patience: int = 0
+    objectives: str = DEFAULT
+    compare: str = "random"
+    prior: int = 0
+
+
+def check_config(config: SearchConfig) -> None:
+    """Refuse what no search can do. Raises UsageError."""
+    if config.measurements < 4:
+        raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
+    if config.seconds is not None and config.seconds <= 0:
+        raise UsageError(f"--time {config.seconds:g} leaves no time to measure; give seconds above 0")
+    if config.batch < 1:
+        raise UsageError(f"--batch {config.batch} measures nothing; give at least 1")
+    if config.patience < 0:
+        raise UsageError(f"--patience {config.patience} is negative; give 0 for no early stop, or measurements to wait")
+    check_algorithm(config.algorithm)
+    check_kind(config.predictor)
+    parse_objectives(config.objectives)
+    parse_baselines(config.compare)
+
+
+def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]:
+    """The further devices of a search, and its configuration with their own names in place of their files'.
+
+    Raises:
+        UserError, UsageError: an unknown device, one that lacks the precision, or the search's own once more.
+    """
+    given = other_targets(config.objectives, config.bounds)
+    others = {name: load_target(name) for name in given}
+    for target in others.values():
+        if target.name == config.target:
+            raise UsageError(f"{target.name} is what this search is for; its latency is the objective 'latency'")
+        target.precision(config.precision)
+    objectives = ["accuracy", *(_renamed(n, others) for n in parse_objectives(config.objectives))]
+    bounds = replace(config.bounds, elsewhere={others[n].name: ms for n, ms in config.bounds.elsewhere.items()})
+    named = {target.name: target for target in others.values()}
+    return replace(config, objectives=",".join(objectives), bounds=bounds), tuple(named.values())
+
+
+def _renamed(objective: str, others: dict[str, Target]) -> str:
+    given = objective.removeprefix(LATENCY_ON)
+    return LATENCY_ON + others[given].name if objective.startswith(LATENCY_ON) else objective

@@ -1,0 +1,312 @@
+"""Where a journal lies: Optuna's journal file in the run directory, or a database that many machines reach.
+
+A storage that does not answer is asked again, with a line on stderr, until the patience is over. Passwords in URLs are
+never shown.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import time
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces.errors import UsageError, UserError
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 300.0
+
+_DRIVERS = {"postgresql": "psycopg", "postgres": "psycopg", "mysql": "pymysql", "sqlite": ""}
+_LOCK_SECONDS = 10.0
+_LONGEST_PAUSE = 5.0
+_SAY_AGAIN_SECONDS = 30.0
+
+# A server that vanished without a word, and one whose lock a suspended worker holds, shall be noticed too.
+_CONNECT = {
+    "postgresql": {
+        "connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5,
+        "keepalives_count": 3, "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
+    },
+    "mysql": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
+    "sqlite": {"timeout": _LOCK_SECONDS},
+}  # fmt: skip
+
+_GONE_FOR_A_WHILE = (
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EBUSY, errno.EAGAIN, errno.ENOENT,
+)  # fmt: skip
+
+# What no waiting mends, in the words of PostgreSQL, MySQL and SQLite.
+_HOPELESS = (
+    "authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry", "permission denied",
+    "access denied", "unknown database", "unable to open database file", "readonly database", "not a database",
+    "too long",
+)  # fmt: skip
+
+
+class Storage:
+    """The few operations of an Optuna storage that a journal needs; each waits for a storage that is down.
+
+    Args:
+        where: journal file, or URL of a database.
+        patience: seconds that an operation is tried again for.
+
+    Raises:
+        UsageError: no URL of a database that is known, or its driver is missing.
+        UserError: from this and every method: the storage did not answer for so long, refuses us, or is damaged.
+    """
+
+    def __init__(self, where: Path | str, patience: float = PATIENCE_SECONDS) -> None:
+        self.shown = shown(where)
+        self.patience = patience
+        self._password = "" if isinstance(where, Path) else _parse(where).password or ""
+        self._backend: BaseStorage = self._patiently(lambda: _open(where))
+
+    def study(self, name: str, direction: StudyDirection = StudyDirection.MAXIMIZE) -> int:
+        """Id of a study, which is begun where there is none."""
+
+        def find() -> int:
+            for study in self._backend.get_all_studies():
+                if study.study_name == name:
+                    return int(study._study_id)
+            try:
+                return int(self._backend.create_new_study([direction], name))
+            except optuna.exceptions.DuplicatedStudyError:  # begun by somebody else at this moment
+                return int(self._backend.get_study_id_from_name(name))
+
+        return self._patiently(find)
+
+    def facts(self, study: int) -> dict[str, Any]:
+        """User attributes of a study."""
+        return self._patiently(lambda: dict(self._backend.get_study_user_attrs(study)))
+
+    def note(self, study: int, name: str, value: Any) -> None:
+        """Set a user attribute of a study."""
+        self._patiently(lambda: self._backend.set_study_user_attr(study, name, value))
+
+    def create(self, study: int, trial: FrozenTrial) -> int:
+        """Add a trial, which gets the next number of its study in one step; returns its id."""
+        return self._patiently(lambda: int(self._backend.create_new_trial(study, trial)))
+
+    def trials(self, study: int, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """Trials by number, as the storage has them now; they are shared, not to be changed."""
+        return self._patiently(lambda: self._backend.get_all_trials(study, deepcopy=False, states=states))
+
+    def attribute(self, trial: int, name: str, value: Any) -> None:
+        """Set a user attribute of a running trial, in one attempt. Nothing happens where it ended or none answers."""
+        self._once(lambda: self._backend.set_trial_user_attr(trial, name, value))
+
+    def finish(self, trial: int, state: TrialState, value: float | None = None, wait: bool = True) -> None:
+        """End a running trial. Nothing happens where somebody else has ended it."""
+
+        def end() -> None:
+            try:
+                self._backend.set_trial_state_values(trial, state, None if value is None else [value])
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return
+
+        if wait:
+            self._patiently(end)
+        else:
+            self._once(end)
+
+    def _once(self, operation: Callable[[], Any]) -> None:
+        try:
+            operation()
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+        except Exception as error:
+            if _outage(error) is None:
+                raise
+
+    def _patiently(self, operation: Callable[[], T]) -> T:
+        """The result of an operation, tried again while the storage is down."""
+        pause, began, said = 0.2, time.monotonic(), -_SAY_AGAIN_SECONDS
+        while True:
+            try:
+                result = operation()
+            except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+                raise UserError(f"{self.shown} is damaged: {error}; move it away to measure anew") from None
+            except Exception as error:
+                reason = _outage(error)
+                if reason is None:
+                    raise
+                if self._password:
+                    reason = reason.replace(self._password, "***")
+                if any(words in reason.lower() for words in _HOPELESS):
+                    raise UserError(f"storage {self.shown} cannot be used: {reason}") from None
+                waited = time.monotonic() - began
+                if waited + pause > self.patience:
+                    raise UserError(
+                        f"storage {self.shown} did not answer for {waited:.0f} s ({reason}). "
+                        "What it holds is not lost: when it is up, run the same command again"
+                    ) from None
+                if waited - said >= _SAY_AGAIN_SECONDS:
+                    left = self.patience - waited
+                    _say(f"storage {self.shown} does not answer ({reason}); trying for {left:.0f} s more")
+                    said = waited
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                if said >= 0:
+                    _say(f"storage {self.shown} answers again, after {time.monotonic() - began:.0f} s")
+                return result
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL of a database that workers can share. Raises UsageError."""
+    _parse(url)
+
+
+def shown(where: Path | str) -> str:
+    """Name of a storage for people: without password."""
+    if isinstance(where, Path):
+        return str(where)
+    url = _parse(where)
+    secret = [name for name in url.query if "pass" in name.lower()]
+    return str(url.update_query_dict(dict.fromkeys(secret, "***")).render_as_string(hide_password=True))
+
+
+def without_password(word: str) -> str:
+    """A word of a command line as it may be printed."""
+    flag, equals, value = word.partition("=") if word.startswith("--storage=") else ("", "", word)
+    try:
+        return flag + equals + (shown(value) if "://" in value else value)
+    except UsageError:
+        return word
+
+
+def _parse(text: str) -> Any:
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        url = None
+    if url is None or url.get_backend_name() not in _DRIVERS:
+        kind = "" if url is None else f" '{url.get_backend_name()}'"
+        raise UsageError(
+            f"--storage{kind}: no URL of a database; give postgresql://user@host/name, mysql://user@host/name "
+            "or sqlite:///file, or leave it out for the journal in the run directory"
+        )
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UsageError("--storage sqlite:// without a file is in memory, where no other worker reaches it")
+    return url
+
+
+def _open(where: Path | str) -> BaseStorage:
+    if isinstance(where, Path):
+        where.parent.resolve(strict=True)
+        mend_tail(where)
+        return JournalStorage(JournalFileBackend(str(where), lock_obj=_Lock(where)))
+    from optuna.storages import RDBStorage, get_storage
+
+    url = _parse(where)
+    name = url.get_backend_name()
+    driver = _DRIVERS[name]
+    if driver and "+" not in url.drivername:
+        url = url.set(drivername=f"{'postgresql' if name == 'postgres' else name}+{driver}")
+    kind = "postgresql" if name == "postgres" else name
+    options = {"pool_pre_ping": True, "connect_args": _CONNECT[kind]}
+    try:
+        return get_storage(RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options))
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or driver
+        raise UsageError(
+            f"--storage {shown(where)} needs the package {missing}: pip install 'nas-supernet[storage]'"
+        ) from None
+    except RuntimeError as error:  # tables of an Optuna that is too old or too new
+        raise UserError(f"storage {shown(where)} cannot be used: {str(error).partition('. ')[0]}") from None
+
+
+def _outage(error: Exception) -> str | None:
+    """Why a storage does not answer, in one line; None: the error is something else."""
+    if isinstance(error, Timeout):
+        return "locked by another process"
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _GONE_FOR_A_WHILE else None
+    import sqlalchemy
+
+    root = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    if not isinstance(root, sqlalchemy.exc.SQLAlchemyError):
+        return None
+    text = str(getattr(root, "orig", None) or root).strip().partition("\n")[0]
+    # Workers that prepare a new database at the same time stumble over each other's tables.
+    return text or type(root).__name__
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class _Lock(BaseJournalFileLock):
+    """Of a journal file. Optuna's own lock files outlive a killed process; the system releases this one.
+
+    Whoever holds it may write alone, so an unfinished last line is then the work of a process that died.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = FileLock(f"{path}.lock")
+
+    def acquire(self) -> bool:
+        self._lock.acquire(timeout=_LOCK_SECONDS)
+        try:
+            _cut_half_line(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def mend_tail(path: Path) -> None:
+    """Cut off a last line that a crash or a full disk left unfinished, so that appending goes on cleanly.
+
+    A power cut can also leave a last line of zeros or of rubbish: whatever is no JSON is cut too.
+    """
+    if not path.exists():
+        return
+    with FileLock(f"{path}.lock").acquire(timeout=_LOCK_SECONDS):
+        _cut_half_line(path)
+        content = path.read_bytes()
+        last = content.rfind(b"\n", 0, max(0, len(content) - 1)) + 1
+        if content and not _is_json(content[last:]):
+            with open(path, "r+b") as file:
+                file.truncate(last)
+
+
+def _cut_half_line(path: Path) -> None:
+    """Cut off what stands behind the last end of a line."""
+    with open(path, "r+b") as file:
+        size = file.seek(0, 2)
+        if size == 0:
+            return
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
