@@ -42,20 +42,16 @@ class Known:
     """A problem whose accuracies can be asked for as often as one likes.
 
     Attributes:
-        name: for tables.
         problem: what a search sees.
         accuracy: vectors ``[n, genes]`` to accuracies ``[n]``, on [0, 1].
         reference: worst corner (error, cost) of the hypervolume.
-        macs: vectors to MACs ``[n]``, the predictor to beat.
         everything: all vectors of a space small enough; else None.
         note: one line about where the figures come from.
     """
 
-    name: str
     problem: Problem
     accuracy: Callable[[Vectors], Floats]
     reference: Floats
-    macs: Callable[[Vectors], Floats]
     everything: Vectors | None
     note: str
 
@@ -202,7 +198,7 @@ def ofa(target: str = "cortex-a72") -> Known:
     ends = space.extremes()
     reference = np.array([1 - truth(ends[:1])[0], 1.01 * costs(ends[1:])[0, 0]])
     note = f"surrogate of {len(vectors)} measured subnets, latency of {target} (fp32)"
-    return Known("ofa", known, truth, reference, lambda v: total_macs(tables.features(v)), None, note)
+    return Known(known, truth, reference, None, note)
 
 
 # NAS-Bench-201
@@ -220,7 +216,7 @@ def nb201() -> Known:
     place[_code(vectors)] = np.arange(len(rows))
     accuracy = np.array([float(row["cifar10_test_200ep"]) for row in rows]) / 100
     latency = np.array([float(row["lat_raspi4"]) for row in rows])
-    macs, features = _cell_features(space, vectors)
+    features = _cell_features(space, vectors)
 
     def at(v: Vectors) -> NDArray[np.int64]:
         return place[_code(v)]
@@ -230,7 +226,7 @@ def nb201() -> Known:
     learned = points[points[:, 0] < 0.5]  # the network without operators guesses
     reference = 1.1 * learned.max(axis=0)
     note = "CIFAR-10 test accuracy (200 epochs), measured Raspberry Pi 4 latency, 15,625 networks"
-    return Known("nb201", known, lambda v: accuracy[at(v)], reference, lambda v: macs[at(v)], vectors, note)
+    return Known(known, lambda v: accuracy[at(v)], reference, vectors, note)
 
 
 def _operations(cell: str) -> list[int]:
@@ -242,8 +238,8 @@ def _code(vectors: Vectors) -> NDArray[np.int64]:
     return code
 
 
-def _cell_features(space: SearchSpace, vectors: Vectors) -> tuple[Floats, Features]:
-    """MACs, and what a predictor sees: one-hot operators, those of dead edges masked (an edge is dead where nothing
+def _cell_features(space: SearchSpace, vectors: Vectors) -> Features:
+    """What a predictor sees: one-hot operators, those of dead edges masked (an edge is dead where nothing
     comes in or nothing goes on), and of the cell log MACs, log parameters and its longest chain of convolutions."""
     there = vectors > 0
     reached = np.zeros((len(vectors), 4), dtype=bool)
@@ -266,7 +262,7 @@ def _cell_features(space: SearchSpace, vectors: Vectors) -> tuple[Floats, Featur
     macs = 7.78e6 + 15 * unit * (9 * three + one)
     params = 73_306 + 5 * (16**2 + 32**2 + 64**2) * (9 * three + one)
     genes = one_hot_features(space, np.where(alive, vectors, 0))
-    return macs, Features(genes, np.column_stack([np.log(macs), np.log(params), chain[:, 3]]))
+    return Features(genes, np.column_stack([np.log(macs), np.log(params), chain[:, 3]]))
 
 
 # the demo's supernet
@@ -325,7 +321,6 @@ def demo(table: Path) -> Known:
     tables = CostTables(whole, 10, 1)
     latency = load_target("cortex-a72").latency.predict_vectors(tables, vectors, "fp32")
     features = space_features(whole, tables, vectors)
-    macs = total_macs(tables.features(vectors))
     place = {row.tobytes(): i for i, row in enumerate(inside)}
 
     def at(v: Vectors) -> NDArray[np.int64]:
@@ -334,4 +329,4 @@ def demo(table: Path) -> Known:
     known = Problem(part, lambda v: latency[at(v), None], lambda v: features[at(v)], lambda v: np.zeros(len(v)))
     reference = np.array([1 - accuracy[latency.argmin()], 1.01 * latency.max()])
     note = "432 subnets of the demo's supernet measured (fp32, 5,000 images), latency of cortex-a72 (fp32)"
-    return Known("demo", known, lambda v: accuracy[at(v)], reference, lambda v: macs[at(v)], inside, note)
+    return Known(known, lambda v: accuracy[at(v)], reference, inside, note)

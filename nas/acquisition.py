@@ -20,7 +20,7 @@ from predictors.accuracy import AccuracyPredictor, Features
 Floats = NDArray[np.float64]
 
 _CELLS = 4096
-_SHORTLIST = 40
+_SHORTLIST = 20
 
 
 def expected_gain(error: Floats, std: Floats, costs: Floats, measured: Floats, reference: Floats) -> Floats:

@@ -22,7 +22,7 @@ from search_spaces.errors import UsageError
 from .accuracy import Features, Floats, unwarp, warp
 
 FOLDS = 5
-_DEPTH, _TREES = 3, 60
+_DEPTH, _TREES = 3, 40
 _HIDDEN = 48
 _CHUNK = 4096
 
@@ -164,7 +164,7 @@ def fit_boosting(features: Features, accuracy: Floats, seed: int = 0) -> Boosted
 
     def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
         model = ensemble.GradientBoostingRegressor(
-            n_estimators=_TREES, learning_rate=0.1, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
+            n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
             random_state=seed * FOLDS + fold,
         ).fit(x, y)  # fmt: skip
         trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
