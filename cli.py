@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.commands_look import register
 from nas.options import Config, DryRun, Json, Quiet, RunDir, Seed
 from search_spaces.errors import UsageError, UserError
 
@@ -250,18 +251,20 @@ def export(
     target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: <run>/export/<target>-<id>.")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="onnx,executorch or one. Default: the target's.", show_default=False)
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
-    """Write a subnet as a plain timm model and an int8 ONNX file that was run on the test split."""
+    """Write a subnet as a plain timm model and as files that their runtimes ran on the test split."""
     from nas.display import OUT, following, percent
-    from nas.export.subnet import ONNX_FILE
     from nas.workflow import run_export
 
     _resources("cpu", 0)
     directory = _run(run)
-    written = run_export(directory, target, candidate, out)
+    written = run_export(directory, target, candidate, out, formats)
     if as_json:
         _print_json([{"path": str(path), **facts} for path, facts in written])
         return
@@ -271,8 +274,7 @@ def export(
             OUT.print(f"  {result['what']:<20} {result['split']:<7} {percent(result)} %", highlight=False)
     if not quiet:
         path, facts = written[-1]
-        file = path / ONNX_FILE
-        following(f"nas evaluate {file if file.exists() else path}")
+        following(f"nas evaluate {path / list(facts['files'])[-1]}")
 
 
 @app.command()
@@ -327,7 +329,7 @@ def finetune(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Exported folder or .onnx file, candidate id, or architecture JSON.")] = (
+    model: Annotated[str, typer.Argument(help="Exported folder or file, candidate id, or architecture JSON.")] = (
         "best"
     ),
     split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
@@ -349,6 +351,8 @@ def evaluate(
         _print_json(result)
     else:
         OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
+        if "latency_ms" in result:
+            OUT.print(f"latency on this machine, one thread: {result['latency_ms']:.3f} ms", highlight=False)
         following("nas search --target host")
 
 
@@ -473,18 +477,17 @@ def targets(
         following(f"nas search --target {name or 'cortex-a72'}")
 
 
-def _run(path: Path | None, model: str | None = None) -> Any:
-    from nas.run import Run, latest
+register(app)
 
-    if path is not None:
-        run = Run(path)
-        run.read()
-        return run
-    if model is not None:  # an exported file lies inside its run
+
+def _run(path: Path | None, model: str | None = None) -> Any:
+    from nas.run import Run, opened
+
+    if path is None and model is not None:  # an exported file lies inside its run
         for parent in Path(model).resolve().parents:
             if (parent / "run.json").exists():
                 return Run(parent)
-    return latest()
+    return opened(path)
 
 
 def _absolute(data: str) -> str:

@@ -1,7 +1,8 @@
 """How few measurements a search needs, and how well its parts do: every method in the same run, mean and spread.
 
 - ``predictors``: Kendall tau, error and coverage of the accuracy predictors, N = 16 to 400, real ImageNet measurements.
-- ``engine``: candidates a second and hypervolume at 20,000 predictions, against pymoo's algorithms.
+- ``engine``: candidates a second and hypervolume at 20,000 predictions, against pymoo's algorithms; seconds of
+  a search.
 - ``measurements``: hypervolume over measurements on three problems, against other searches.
 - ``transfer``: a second target from the first one's measurements, without new ones.
 - ``table``: measures the 432 candidates of the ``demo`` problem on a trained run (``--run``), for ``measurements``.
@@ -152,6 +153,26 @@ def engine(seeds: range) -> None:
         score(learned[np.arange(1000) % 100])
     rate = 20_000 / (time.process_time() - began)
     print(f"\nThe predictions alone: {rate:,.0f} a second.")
+    own_seconds(known, seeds)
+
+
+def own_seconds(known: Known, seeds: range) -> None:
+    """Processor time of predictor and engine in a search of 250 measurements, the answers' own time taken off."""
+    times = []
+    for seed in seeds:
+        spent = 0.0
+
+        def answer(vector: Vectors) -> float:
+            nonlocal spent
+            began = time.process_time()
+            value = float(known.accuracy(vector[None])[0])
+            spent += time.process_time() - began
+            return value
+
+        began = time.process_time()
+        optimise(known.problem, answer, known.reference, 250, settings=LoopSettings(seed=seed))
+        times.append(time.process_time() - began - spent)
+    print(f"\nPredictor and engine, 250 measurements in batches of 6: {spread(times, 2)} s of processor time")
 
 
 # measurements
@@ -182,8 +203,6 @@ def measurements(seeds: range, tables: Path, only: list[str], methods: list[str]
             print(f"Surrogate: hold-out RMSE {100 * surrogate_error():.3f} % accuracy (five folds)")
         title = f"{name}: % of the best hypervolume after n measurements, {len(seeds)} seeds"
         print_table(title, ["method", *map(str, marks), "s a search"], _shares(known, marks, seeds, methods))
-        if name == "ofa":
-            own_seconds(known, seeds)
 
 
 def _shares(known: Known, marks: tuple[int, ...], seeds: range, methods: list[str]) -> Iterator[list[str]]:
@@ -199,25 +218,6 @@ def _shares(known: Known, marks: tuple[int, ...], seeds: range, methods: list[st
             found.append([100 * known.volume(vectors[:n]) / best for n in marks])
         seconds = (time.process_time() - began) / len(seeds)
         yield [method, *(spread([f[i] for f in found]) for i in range(len(marks))), f"{seconds:.1f}"]
-
-
-def own_seconds(known: Known, seeds: range) -> None:
-    """Processor time of predictor and engine in a search of 250 measurements, the answers' own time taken off."""
-    times = []
-    for seed in seeds:
-        spent = 0.0
-
-        def answer(vector: Vectors) -> float:
-            nonlocal spent
-            began = time.process_time()
-            value = float(known.accuracy(vector[None])[0])
-            spent += time.process_time() - began
-            return value
-
-        began = time.process_time()
-        optimise(known.problem, answer, known.reference, 250, settings=LoopSettings(seed=seed))
-        times.append(time.process_time() - began - spent)
-    print(f"\nPredictor and engine, 250 measurements in batches of 6: {spread(times, 2)} s of processor time")
 
 
 # transfer

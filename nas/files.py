@@ -7,13 +7,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
 
 from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 # All metadata is under one key: safetensors writes several in an order that changes from run to run, and equal
 # weights shall be equal files.
@@ -57,6 +58,8 @@ def read_json(path: Path) -> Any:
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
     """Write a safetensors file, with metadata as JSON and a checksum of both; equal content gives equal bytes."""
+    from safetensors.torch import save as serialise
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     note = {"sha256": _checksum(plain, metadata), "metadata": dict(metadata)}
     atomic_write(path, serialise(plain, {_KEY: json.dumps(note)}))
@@ -94,6 +97,8 @@ def written_by_nas(path: Path) -> bool:
 
 def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
     """SHA-256 over names, types, shapes, bytes and metadata: safetensors itself does not see a flipped bit."""
+    import torch
+
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

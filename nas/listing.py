@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -118,6 +119,23 @@ def print_target(facts: dict[str, Any]) -> None:
         lines += ["", f"{precision}{default}: {label}", f"source: {facts['sources'][precision]}"]
         lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in facts["constants"][precision]]
     OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
+    """A paragraph a run: paths and targets are long."""
+    if not rows:
+        OUT.print(f"no run in {folder}", highlight=False, markup=False, soft_wrap=True)
+    for row in rows:
+        lines = [f"{row['run']}  {row['space'] or '?'} on {row['source'] or '?'}"]
+        steps = f"step {row['step']} of {row['steps'] or '?'}"
+        state = {"training": f"training: {steps}", "trained": f"trained, {row['steps']} steps"}
+        lines.append(
+            f"  {state.get(row['state'], row['problem'])}{'; a command works on it now' if row['busy'] else ''}"
+        )
+        for key in ("searched", "exported", "finetuned"):
+            if row[key]:
+                lines.append(f"  {key}: {', '.join(row[key])}")
+        OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def memory_line(limits: dict[str, Any]) -> str:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, fx
 
 from .quantize import QuantizedModel
-from .quantize_graph import LAYERS, is_saturation, source_of
+from .quantize_graph import LAYERS, aten, is_saturation, source_of
 from .quantize_grids import QMAX, QMIN, WEIGHT_MAX
 
 _INT32 = torch.iinfo(torch.int32)
 
 
-def decompose(quantized: QuantizedModel, uint8: bool = False) -> fx.GraphModule:
+def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool = False) -> fx.GraphModule:
     """The network as a float module ``images [n, C, H, W] -> logits`` around quantize/dequantize operators.
 
     ReLUs after a layer are gone: the quantize operator saturates exactly where they would.
@@ -27,6 +27,9 @@ def decompose(quantized: QuantizedModel, uint8: bool = False) -> fx.GraphModule:
     Args:
         quantized: the network.
         uint8: activations in 0..255 instead of -128..127 (the same values, zero points moved by 128).
+        executorch: in the words that ExecuTorch's XNNPACK partitioner knows, numbers unchanged: biases are float
+            constants on their integer grid (it turns them back into the same int32); the weights of a layer whose
+            result stays real are float constants on theirs; hard sigmoids are sums, clamps and quotients.
     """
     import torch.ao.quantization.fx._decomposed
 
@@ -56,14 +59,18 @@ def decompose(quantized: QuantizedModel, uint8: bool = False) -> fx.GraphModule:
     def parameters(node: fx.Node) -> tuple[fx.Node, fx.Node]:
         layer = quantized.layers[node.name]
         bias_scale = layer.weight_scale * grids[source_of(node).name].scale
+        if executorch and node.name not in grids:
+            rows = layer.weight_scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
+            real_bias = (layer.bias.double() * bias_scale).float()
+            return attribute(f"{node.name}_weight", layer.weight * rows), attribute(f"{node.name}_bias", real_bias)
         zero = attribute(f"{node.name}_zero", torch.zeros(len(layer.bias), dtype=torch.int64))
-        weight = (attribute(f"{node.name}_weight", layer.weight), attribute(f"{node.name}_scale", layer.weight_scale))
-        bias = (attribute(f"{node.name}_bias", layer.bias), attribute(f"{node.name}_bias_scale", bias_scale))
+        stored = (attribute(f"{node.name}_weight", layer.weight), attribute(f"{node.name}_scale", layer.weight_scale))
         per_channel = operators.dequantize_per_channel.default
-        return (
-            new.call_function(per_channel, (*weight, zero, 0, -WEIGHT_MAX, WEIGHT_MAX, torch.int8)),
-            new.call_function(per_channel, (*bias, zero, 0, _INT32.min, _INT32.max, torch.int32)),
-        )
+        weight = new.call_function(per_channel, (*stored, zero, 0, -WEIGHT_MAX, WEIGHT_MAX, torch.int8))
+        if executorch:
+            return weight, attribute(f"{node.name}_bias", (layer.bias.double() * bias_scale).float())
+        bias = (attribute(f"{node.name}_bias", layer.bias), attribute(f"{node.name}_bias_scale", bias_scale))
+        return weight, new.call_function(per_channel, (*bias, zero, 0, _INT32.min, _INT32.max, torch.int32))
 
     for node in source.graph.nodes:
         if node.op == "placeholder":
@@ -79,6 +86,13 @@ def decompose(quantized: QuantizedModel, uint8: bool = False) -> fx.GraphModule:
             if node.target in LAYERS:
                 arguments: tuple[Any, ...] = (real(source_of(node)), *parameters(node), *node.args[3:])
                 result = new.call_function(node.target, arguments)
+            elif executorch and node.target is aten.hardsigmoid.default:
+                three, six = (attribute(f"{node.name}_{n}", torch.full((1,), float(n))) for n in (3, 6))
+                clamped = new.call_function(
+                    aten.hardtanh.default,
+                    (new.call_function(aten.add.Tensor, (real(source_of(node)), three)), 0.0, 6.0),
+                )
+                result = new.call_function(aten.div.Tensor, (clamped, six))
             else:
                 result = new.call_function(node.target, fx.map_arg(node.args, real), fx.map_arg(node.kwargs, real))
             env[node] = quantize(result, node.name) if node.name in grids else result

@@ -88,6 +88,13 @@ class Run:
     def exists(self) -> bool:
         return self.config.exists()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a command works on it now, as far as can be seen without waiting for its lock."""
+        holders = [_pid(self.path / ".owner")]
+        holders += [int(n) for p in self.path.glob(".worker.*.lock") if (n := p.name.split(".")[2]).isdecimal()]
+        return any(holder is not None and alive(holder) for holder in holders)
+
     def read(self) -> dict[str, Any]:
         """Content of ``run.json``. Raises UserError where it is missing or damaged."""
         if not self.exists:
@@ -178,6 +185,15 @@ class Run:
             holder = _pid(owner)
         named = "" if holder is None else f" (process {holder})"
         raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
+
+
+def opened(path: Path | None) -> Run:
+    """The run of a directory; None: the run touched last. Raises UserError where there is none."""
+    if path is None:
+        return latest()
+    run = Run(path)
+    run.read()
+    return run
 
 
 def latest(root: Path = DEFAULT_ROOT) -> Run:

@@ -44,8 +44,6 @@ from .trained import load_supernet
 
 Report = Callable[[dict[str, Any]], None]
 
-ONNX_FILE = "model.int8.onnx"
-
 
 def default_run(config: TrainConfig) -> Run:
     """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
@@ -353,12 +351,20 @@ def pick_member(result: dict[str, Any], name: str) -> dict[str, Any]:
     return member
 
 
-def run_export(run: Run, target: str | None, name: str, out: Path | None) -> list[tuple[Path, dict[str, Any]]]:
-    """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``."""
+def run_export(
+    run: Run, target: str | None, name: str, out: Path | None, formats: str | None = None
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``.
+
+    Args:
+        formats: names of formats, separated by commas; None: the target's.
+    """
+    from .export.formats import parse_formats
     from .export.subnet import export_candidate
 
     result = find_search(run, target)
     device = load_target(result["config"]["target"])
+    forms = parse_formats(formats, device)
     members = result["front"] if name == "all" else [pick_member(result, name)]
     with run.locked():
         trained = open_trained(run, calibrated_on(result))
@@ -368,7 +374,7 @@ def run_export(run: Run, target: str | None, name: str, out: Path | None) -> lis
             folder = run.export(f"{device.name}-{member['id']}")
             if out is not None:
                 folder = out / member["id"] if name == "all" else out
-            written.append((folder, export_candidate(trained, member, device, folder)))
+            written.append((folder, export_candidate(trained, member, device, folder, formats=forms)))
     return written
 
 
@@ -389,6 +395,8 @@ def run_evaluate(
 ) -> dict[str, Any]:
     """Accuracy of an exported folder or file, a member of the last front, or an architecture, on a split.
 
+    A file's is measured in its own runtime, together with its latency on one thread of this machine.
+
     Args:
         calibration_images: None: the search's for a member of its front, else :data:`CALIBRATION_IMAGES`.
 
@@ -399,14 +407,15 @@ def run_evaluate(
         raise unknown_name("split", split, data.SPLITS)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
+    from .export.formats import exported_file
+
     path = Path(model)
     with run.locked():
         trained = open_trained(run)
-        if path.suffix == ".onnx" or (path / ONNX_FILE).exists():
+        if (file := exported_file(path)) is not None:
             if calibration_images is not None:
                 raise UsageError("--calibration-images: an exported file is calibrated already; leave it out")
-            file = path if path.suffix == ".onnx" else path / ONNX_FILE
-            return {"what": str(file), "split": split, **accuracy_dict(_run_exported(trained, file, split))}
+            return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
         if path.suffix == ".json" or model.lstrip().startswith("{"):
             candidate = Candidate(parse_architecture(model), precision)
         else:
@@ -423,17 +432,18 @@ def run_evaluate(
         return {"what": candidate.id, "split": split, **accuracy_dict(found)}
 
 
-def _run_exported(trained: Trained, file: Path, split: str) -> Accuracy:
-    from .export.onnx import load_onnx
+def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
+    from .export.formats import input_size, latency_ms, open_model
     from .export.subnet import run_file
 
     if not file.exists():
         raise UserError(f"{file} does not exist")
-    try:
-        resolution = int(json.loads(load_onnx(file).metadata["input"])["input_size"][-1])
-    except (KeyError, ValueError):
-        raise UserError(f"{file} was not exported by nas: it says nothing of its input") from None
-    return run_file(file, trained.dataset, split, resolution)
+    opened = open_model(file)
+    shape = input_size(opened, file)
+    return {
+        **accuracy_dict(run_file(opened, trained.dataset, split, shape[-1])),
+        "latency_ms": latency_ms(opened, shape),
+    }
 
 
 def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:

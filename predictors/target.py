@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "targets"
 LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
 _TEXTS = ("name", "description", "runtime", "default_precision")
-MODELS = ("onnx", "onnx-uint8")
-"""Forms of the exported file: int8 activations (ARM, OpenVINO), or uint8 (onnxruntime on x86 runs those faster)."""
+MODELS = ("onnx", "onnx-uint8", "executorch")
+"""Forms of the exported file: ONNX with int8 activations (ARM, OpenVINO) or with uint8 (onnxruntime on x86 runs those
+faster), or ExecuTorch's .pte."""
 _MEMORY = ("ram_bytes", "flash_bytes")
 _MEMORY_TEXTS = ("rules", "source")
 

@@ -1,10 +1,30 @@
 """What can be built: genes, architectures, and the timm models and operators they stand for.
 
-Importing this package needs numpy alone; torch and timm are imported where a model is built.
+Importing this package loads nothing; its spaces need numpy, and torch and timm are imported where a model is built.
 """
 
-from .architecture import Architecture
-from .presets import PRESETS, get_space
-from .space import Family, Gene, SearchSpace, Segment
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
+    from .presets import PRESETS, get_space
+    from .space import Family, Gene, SearchSpace, Segment
 
 __all__ = ["PRESETS", "Architecture", "Family", "Gene", "SearchSpace", "Segment", "get_space"]
+
+_HOMES = {
+    "architecture": ("Architecture",),
+    "presets": ("PRESETS", "get_space"),
+    "space": ("Family", "Gene", "SearchSpace", "Segment"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of this package are looked up when they are used: the command line's help needs none of them."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -339,7 +339,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["the one that writes", "another", "the launcher"])
+@pytest.mark.parametrize("who", ["the one that writes", "the launcher"])
 def test_kill_9(straight: Path, tmp_path: Path, who: str) -> None:
     run = Run(tmp_path / "run")
     words = [*NAS, *_words(straight / "photos", run), "--nproc", "2"]

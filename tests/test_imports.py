@@ -68,7 +68,9 @@ def test_listing_what_there_is_loads_nothing_heavy(module: str) -> None:
     assert not loaded.split()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train-supernet", "--help"], ["spaces", "--json"], ["targets"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train-supernet", "--help"], ["spaces", "--json"], ["targets"], ["runs", "nas"]]
+)
 def test_commands_that_need_no_network_load_no_framework(words: list[str]) -> None:
     heavy = ("torch", "timm", "optuna", "pymoo", "onnx")
     code = f"""

@@ -12,7 +12,7 @@ def model_card(facts: dict[str, Any]) -> str:
 
     Args:
         facts: content of ``architecture.json`` with the keys ``candidate``, ``timm``, ``input``, ``classes``,
-            ``results``, ``costs``, ``target`` and ``provenance``.
+            ``results``, ``costs``, ``target``, ``files`` and ``provenance``.
     """
     size = facts["input"]["input_size"]
     genes = "\n".join(f"| {name} | {value} |" for name, value in facts["architecture"]["genes"].items())
@@ -53,16 +53,7 @@ transform = timm.data.create_transform(**facts["input"], is_training=False)
 # facts["classes"][model(transform(image)[None]).argmax()]
 ```
 
-## Run the quantized file
-
-```python
-import onnxruntime
-
-session = onnxruntime.InferenceSession("model.int8.onnx")
-logits = session.run(None, {{session.get_inputs()[0].name: transform(image)[None].numpy()}})[0]
-```
-
-## Architecture
+{_running(facts["files"])}## Architecture
 
 | gene | value |
 |---|---|
@@ -73,6 +64,35 @@ logits = session.run(None, {{session.get_inputs()[0].name: transform(image)[None
 Data: {facts["provenance"]["data"]}. {_weights(facts["provenance"])}
 Seed {facts["provenance"]["seed"]}.
 """
+
+
+def _running(files: dict[str, str]) -> str:
+    """How the files of :mod:`nas.export.formats` are run, each in its own section."""
+    text = ""
+    for name in files:
+        if name.endswith(".onnx"):
+            text += f"""## Run {name}
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{name}")
+logits = session.run(None, {{session.get_inputs()[0].name: transform(image)[None].numpy()}})[0]
+```
+
+"""
+        elif name.endswith(".pte"):
+            text += f"""## Run {name}
+
+```python
+from executorch.runtime import Runtime
+
+program = Runtime.get().load_program("{name}")  # keep it while the method is in use
+logits = program.load_method("forward").execute([transform(image)[None]])[0]
+```
+
+"""
+    return text
 
 
 def _weights(provenance: dict[str, Any]) -> str:

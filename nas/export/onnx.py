@@ -1,4 +1,4 @@
-"""An int8 ONNX file (quantize/dequantize operators around float ones), and onnxruntime running it.
+"""An ONNX file, in int8 (quantize/dequantize operators around float ones) or float, and onnxruntime running it.
 
 onnxruntime and OpenVINO recognise the pattern and run integer kernels. onnxruntime wants uint8 activations on x86 and
 int8 on ARM; both files hold the same numbers.
@@ -6,11 +6,6 @@ int8 on ARM; both files hold the same numbers.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +13,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.files import atomic_write
 from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
 from search_spaces.errors import UserError
 
+from .silence import silence
+
 OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
 _BATCH = 64
 _HINT = "pip install 'nas-supernet[onnx]'"
 
 
-def export_onnx(quantized: QuantizedModel, path: Path | str, metadata: dict[str, str], uint8: bool = False) -> None:
-    """Write a quantized network as ONNX: input ``images [batch, C, H, W]`` float, output ``logits [batch, classes]``.
+def export_onnx(
+    network: QuantizedModel | nn.Module, path: Path | str, metadata: dict[str, str], uint8: bool = False,
+    image_shape: tuple[int, int, int] | None = None,
+) -> None:  # fmt: skip
+    """Write a network as ONNX: input ``images [batch, C, H, W]`` float, output ``logits [batch, classes]``.
 
     Args:
-        quantized: the network.
+        network: quantized, or a float model in eval mode.
         path: the file; replaced at once when complete, so that a reader never sees half of it.
         metadata: stored in the file, read back as :attr:`OnnxModel.metadata`.
         uint8: unsigned activations, which onnxruntime is faster with on x86; signed otherwise.
+        image_shape: channels, height, width; a quantized network knows its own.
 
     Raises:
         UserError: a package is missing, or the file cannot be written.
@@ -47,9 +48,14 @@ def export_onnx(quantized: QuantizedModel, path: Path | str, metadata: dict[str,
         import onnxscript  # noqa: F401  (torch.onnx needs it)
     except ImportError as error:
         raise UserError(f"exporting to ONNX needs the package '{error.name}': {_HINT}") from None
-    module = decompose(quantized, uint8)
-    example = torch.zeros(2, *quantized.image_shape)
-    with torch.no_grad(), _silence():
+    module: nn.Module
+    if isinstance(network, QuantizedModel):
+        module, image_shape = decompose(network, uint8), network.image_shape
+    else:
+        module = network
+    assert image_shape is not None, "a float model does not know its images"
+    example = torch.zeros(2, *image_shape)
+    with torch.no_grad(), silence():
         program = torch.export.export(
             module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
         )
@@ -118,20 +124,6 @@ def load_onnx(path: Path | str, threads: int = 1, optimized: Path | str | None =
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"'{path}' is not a readable ONNX file: {reason}") from None
     return OnnxModel(session, dict(session.get_modelmeta().custom_metadata_map))
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The exporter prints, logs and warns about its own affairs."""
-    before = logging.root.manager.disable
-    sink = io.StringIO()
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _strip(model: Any) -> None:

@@ -1,9 +1,10 @@
-"""A candidate as a folder: a plain timm model, a quantized file that was run in its runtime, and a model card."""
+"""A candidate as a folder: a plain timm model, files that were run in their runtimes, and a model card."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,33 @@ from ..files import atomic_write, save_tensors, write_json
 from ..measure import EVALUATION_BATCH, Candidate, ship
 from ..objectives import misfits
 from ..quantize import QuantizedModel
+from ..run import file_hash
 from ..search import accuracy_dict
-from ..workflow import ONNX_FILE, Trained
+from ..workflow import Trained
 from .card import input_config, model_card
-from .onnx import export_onnx, load_onnx
+from .formats import MANIFEST, Exported, file_name, open_model, parse_formats, write_model
 
 
 def export_candidate(
-    trained: Trained, member: dict[str, Any], target: Target, out: Path, finetuned: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Write the folder of one member of a front and run its ONNX file on the whole test split.
+    trained: Trained, member: dict[str, Any], target: Target, out: Path, finetuned: dict[str, Any] | None = None,
+    formats: Sequence[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the folder of one member of a front and run its files on the whole test split.
 
     Args:
         member: entry of ``front`` in a search result.
         out: folder; files in it are replaced one by one.
         finetuned: of a fine-tuned candidate: ``before``, its accuracy on the search split until then, and what is
             told as provenance: ``weights`` (the supernet's), ``epochs``, ``lr``, ``netaug``, ``seed``.
+        formats: names of ``formats.SUFFIXES``; None: the target's.
 
     Returns:
-        The content of ``architecture.json``; ``results`` holds the table's accuracy and the file's own.
+        The content of ``architecture.json``; ``results`` holds the table's accuracy and each file's own, ``files`` the
+        hashes of the files with weights.
 
     Raises:
         InfeasibleError: it does not fit into the device's memory.
+        UserError: a format's packages are missing, or it cannot hold this network.
     """
     if found := misfits(target, member["size_bytes"], member["peak_activation_bytes"]):
         raise InfeasibleError(f"{member['id']}: {'; '.join(found)}; search again: nas search --target {target.name}")
@@ -84,23 +90,26 @@ def export_candidate(
         },
     }
     save_tensors(out / "model.safetensors", shipped.model.state_dict(), {"candidate": candidate.id})
-    if isinstance(shipped.run, QuantizedModel):
-        metadata = {"classes": list(info.classes), "input": facts["input"], "candidate": candidate.id,
-                    "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
-        texts = {key: json.dumps(value) for key, value in metadata.items()}
-        export_onnx(shipped.run, out / ONNX_FILE, texts, uint8=target.model == "onnx-uint8")
-        own = run_file(out / ONNX_FILE, trained.dataset, "test", resolution)
-        facts["results"].append({"what": ONNX_FILE, "split": "test", **accuracy_dict(own)})
-    write_json(out / "architecture.json", facts)
+    metadata = {"classes": list(info.classes), "input": facts["input"], "candidate": candidate.id,
+                "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
+    facts["files"] = {"model.safetensors": file_hash(out / "model.safetensors")}
+    for form in formats or parse_formats(None, target):
+        file = out / file_name(form, candidate.precision)
+        write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target)
+        facts["files"][file.name] = digest = file_hash(file)
+        own = run_file(open_model(file, digest), trained.dataset, "test", resolution)
+        facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(own)})
+    write_json(out / MANIFEST, facts)
     atomic_write(out / "README.md", model_card(facts).encode())
     return facts
 
 
-def run_file(path: Path, dataset: data.Dataset, split: str, resolution: int) -> Accuracy:
-    """Accuracy of an ONNX file in onnxruntime on a whole split."""
-    session = load_onnx(path)
+def run_file(model: Exported, dataset: data.Dataset, split: str, resolution: int) -> Accuracy:
+    """Accuracy of an opened file in its runtime on a whole split."""
 
     def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session(images.contiguous().numpy()))
+        return torch.from_numpy(model(images.contiguous().numpy()))
 
     return accuracy(run, data.eval_batches(dataset, split, resolution, EVALUATION_BATCH))

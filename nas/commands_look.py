@@ -1,0 +1,78 @@
+"""Commands that look at what there is and change nothing of it: a run's report, the runs, this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Config, Json
+
+
+def report(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory. Default: the last run.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file. Default: <run>/report.html.", show_default=False)] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Write what a run found as one HTML page that works offline, with its plots beside it."""
+    from .display import OUT, following, warn
+    from .report import write_report
+    from .run import opened
+
+    directory = opened(run)
+    result = write_report(directory, out)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    for note in result["notes"]:
+        warn(note)
+    for path in (result["report"], *result["plots"]):
+        OUT.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
+    following(f"nas export --run {directory.path}" if result["plots"] else f"nas search --run {directory.path}")
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs and where they stand, newest first; the first is the one that commands take by default."""
+    from .display import following
+    from .runs import next_command
+    from .runs import runs as work
+
+    found = work(folder)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    from .listing import print_runs
+
+    print_runs(found, folder)
+    following(next_command(found))
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look at this machine: versions, processors, extras, known traps, disk and memory; each problem with its fix."""
+    from dataclasses import asdict
+
+    from .display import following
+    from .doctor import as_text, examine
+
+    found = examine()
+    bad = sum(each.state == "problem" for each in found)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        typer.echo(as_text(found))
+        following("mend the problems above, then: nas doctor" if bad else "nas train-supernet")
+    raise typer.Exit(1 if bad else 0)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (report, runs, doctor):
+        app.command()(command)

@@ -1,0 +1,142 @@
+"""The forms of an exported file: how each is written, opened, checked and timed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from predictors.target import Target
+from search_spaces.errors import UsageError, UserError, unknown_name
+
+from ..files import read_json
+from ..quantize import QuantizedModel
+from ..run import file_hash
+
+SUFFIXES = {"onnx": ".onnx", "executorch": ".pte"}
+"""Format -> end of its files' names."""
+
+MANIFEST = "architecture.json"
+_WARM_UP, _RUNS = 5, 50
+
+
+class Exported(Protocol):
+    """A file, opened in its own runtime, on one thread."""
+
+    @property
+    def metadata(self) -> dict[str, str]: ...
+
+    def __call__(self, images: NDArray[np.float32] | Tensor, /) -> NDArray[np.float32]: ...
+
+
+def parse_formats(text: str | None, target: Target) -> tuple[str, ...]:
+    """Formats from ``onnx,executorch``; None: the target's own.
+
+    Raises:
+        UsageError: an unknown format, or none.
+    """
+    if text is None:
+        return ("executorch",) if target.model == "executorch" else ("onnx",)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError(f"--format names no format; there are: {', '.join(SUFFIXES)}")
+    for name in names:
+        if name not in SUFFIXES:
+            raise unknown_name("format", name, SUFFIXES)
+    return names
+
+
+def file_name(form: str, precision: str) -> str:
+    """For example ``model.int8.onnx``."""
+    return f"model.{precision}{SUFFIXES[form]}"
+
+
+def write_model(
+    form: str, network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int], path: Path,
+    metadata: dict[str, str], target: Target,
+) -> None:  # fmt: skip
+    """Write a network in one format; arguments as of :func:`nas.export.onnx.export_onnx`.
+
+    Raises:
+        UserError: a package is missing, the format cannot hold the network, or the file cannot be written.
+    """
+    if form == "executorch":
+        from .executorch import export_executorch
+
+        export_executorch(network, image_shape, path, metadata)
+    else:
+        from .onnx import export_onnx
+
+        export_onnx(network, path, metadata, uint8=target.model == "onnx-uint8", image_shape=image_shape)
+
+
+def open_model(path: Path, digest: str | None = None) -> Exported:
+    """A file in the runtime that its name tells.
+
+    Args:
+        path: the file.
+        digest: the hash that it must have; None: the one in its folder's manifest, where there is one.
+
+    Raises:
+        UserError: the runtime is missing, it cannot read the file, or the file is not what was exported.
+    """
+    check_unaltered(path, digest)
+    if path.suffix == SUFFIXES["executorch"]:
+        from .executorch import load_executorch
+
+        return load_executorch(path)
+    from .onnx import load_onnx
+
+    return load_onnx(path)
+
+
+def exported_file(path: Path) -> Path | None:
+    """The file that a path means: itself, or the first quantized or float one of an exported folder; None: neither."""
+    if path.suffix in SUFFIXES.values():
+        return path
+    names = [file_name(form, precision) for precision in ("int8", "fp32") for form in SUFFIXES]
+    return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def check_unaltered(path: Path, digest: str | None = None) -> None:
+    """Compare a file with its hash, given or from its folder's manifest. Raises UserError: it is another file."""
+    if not path.is_file():
+        return  # the runtimes say so
+    manifest = path.parent / MANIFEST
+    if digest is None and manifest.is_file():
+        content: Any = read_json(manifest)
+        digest = content.get("files", {}).get(path.name) if isinstance(content, dict) else None
+    if digest is not None and digest != (found := file_hash(path)):
+        raise UserError(
+            f"{path} is not the file that was exported: its hash is {found}, {MANIFEST} says {digest}; "
+            "export it again: nas export"
+        )
+
+
+def input_size(model: Exported, path: Path) -> tuple[int, int, int]:
+    """Channels, height, width of a file's images. Raises UserError: it does not say."""
+    try:
+        channels, height, width = json.loads(model.metadata["input"])["input_size"]
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f"{path} was not exported by nas: it says nothing of its input") from None
+    return int(channels), int(height), int(width)
+
+
+def latency_ms(model: Exported, image_shape: tuple[int, int, int]) -> float:
+    """Median processor time of one image on one thread of this machine, in ms.
+
+    Processor time, not wall time: other programs do not count.
+    """
+    image = np.random.default_rng(0).standard_normal((1, *image_shape), dtype=np.float32)
+    times = []
+    for _ in range(_WARM_UP + _RUNS):
+        start = time.thread_time()
+        model(image)
+        times.append(time.thread_time() - start)
+    return 1e3 * statistics.median(times[_WARM_UP:])

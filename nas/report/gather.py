@@ -1,0 +1,103 @@
+"""What a report tells of: the files of a run. A damaged file is left out, and the report says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import UserError
+
+from ..estimate import estimate
+from ..files import read_json
+from ..run import Run, file_hash
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The content of a run.
+
+    Attributes:
+        name: of the directory.
+        content: of ``run.json``.
+        metrics: lines of ``metrics.jsonl`` in order.
+        searches: result by the name of its target.
+        exports: folder, ``architecture.json`` and hashes by file name.
+        notes: what could not be read, for people.
+    """
+
+    name: str
+    content: Facts
+    metrics: list[Facts]
+    searches: dict[str, Facts]
+    exports: list[tuple[str, Facts, dict[str, str]]]
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(run: Run) -> Material:
+    """Read a run. Raises UserError where it has no ``run.json``, or a damaged one."""
+    content = run.read()
+    notes: list[str] = []
+    for key in ("config", "data"):
+        if not isinstance(content[key], Mapping):
+            raise UserError(f"{run.config} is damaged: {key} is no table; restore it")
+    searches = {}
+    for path in sorted(run.path.glob("search-*.json")):
+        if path.name.endswith(".plan.json"):
+            continue
+        found = _read(path, notes)
+        if found:
+            searches[path.stem.removeprefix("search-")] = found
+    exports = []
+    for path in sorted(run.path.glob("export/*/architecture.json")):
+        found = _read(path, notes)
+        if found:
+            files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", ".onnx", ".pte"))
+            exports.append((path.parent.name, found, {p.name: file_hash(p) for p in files}))
+    return Material(run.path.resolve().name, content, _metrics(run.metrics, notes), searches, exports, notes)
+
+
+def estimated(material: Material, result: Facts, member: Facts) -> Facts:
+    """Costs of a member of a front on its target, operator by operator.
+
+    Raises:
+        UserError: its target file is gone, or its architecture is not of its space.
+        KeyError, TypeError: the files are of another version.
+    """
+    data, architecture = material.content["data"], json.dumps(member["architecture"])
+    target, classes = result["config"]["target"], len(data["classes"])
+    return estimate(architecture, target, None, member["precision"], None, classes, data["in_chans"], layers=True)
+
+
+def _read(path: Path, notes: list[str]) -> Facts | None:
+    try:
+        found = read_json(path)
+    except (UserError, OSError) as error:
+        notes.append(str(error))
+        return None
+    if not isinstance(found, dict):
+        notes.append(f"{path} is damaged: it holds no table; restore or remove it")
+        return None
+    return found
+
+
+def _metrics(path: Path, notes: list[str]) -> list[Facts]:
+    if not path.exists():
+        return []
+    found, bad = [], 0
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            found.append(entry)
+        else:
+            bad += 1
+    if bad:
+        notes.append(f"{path}: {bad} lines are damaged and left out")
+    return found
