@@ -1,4 +1,4 @@
-"""The spaces that every generic test runs over: all presets, and one named timm model of every kind."""
+"""The spaces that every generic test runs over: the presets, and one named timm model of every kind."""
 
 from __future__ import annotations
 
@@ -24,4 +24,5 @@ DERIVED = (
     "timm:deit_tiny_distilled_patch16_224:resolution=64,96",
 )
 
-NAMES = (*PRESETS, *DERIVED)
+# AutoFormer's sizes differ in widths alone, and the largest takes as long as five other spaces.
+NAMES = (*(name for name in PRESETS if name != "autoformer-base"), *DERIVED)
