@@ -28,6 +28,8 @@ class Budget:
         times: the supernet's time in trainings of the largest network alone, which sets the steps of all of them.
         randoms: random subnets besides the smallest, middle and largest.
         bins, each: the ranking's architectures: so many groups of nearly equal MACs, with so many members; 0: none.
+        alone_lr: learning rate of networks trained alone; 0: the supernet's.
+        same_time: 1: also share the supernet's time among all networks trained alone; 0: leave that out.
     """
 
     seconds: float = 150.0
@@ -35,6 +37,8 @@ class Budget:
     randoms: int = 10
     bins: int = 4
     each: int = 5
+    alone_lr: float = 0.0
+    same_time: int = 1
 
 
 SHORT = Budget(seconds=40, randoms=3, bins=4, each=5)
@@ -91,15 +95,17 @@ def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dic
     name = f"quality-{title}-{budget.seconds:g}s-r{budget.randoms}-b{budget.bins}x{budget.each}"
     shared = cell(folder, name, lambda: trained_supernet(folder / name, config, budget.seconds, asked))
 
+    by_itself = replace(config, lr=budget.alone_lr or config.lr)
+
     def alone(a: Architecture, steps: int = 0, seconds: float = 0.0) -> dict[str, Any]:
         label = f"{steps}steps" if steps else f"{seconds:.4g}s"
-        key = f"alone-{data}-{config.space}-lr{config.lr:g}-s{config.seed}-{a.id}-{label}"
-        return cell(folder, key, lambda: trained_alone(space, a, config, steps, seconds))
+        key = f"alone-{data}-{config.space}-lr{by_itself.lr:g}-s{config.seed}-{a.id}-{label}"
+        return cell(folder, key, lambda: trained_alone(space, a, by_itself, steps, seconds))
 
     first = alone(members["largest"], seconds=budget.seconds / budget.times)
     by_steps = {n: first if n == "largest" else alone(a, steps=first["steps"]) for n, a in members.items()}
     share = budget.seconds / len(members)
-    by_time = {n: alone(a, seconds=share) for n, a in members.items()}
+    by_time = {n: alone(a, seconds=share) for n, a in members.items()} if budget.same_time else {}
     truth = [alone(a, steps=first["steps"])["accuracy"] for a in ranked]
     guesses = {
         "supernet": np.array([shared["accuracy"][f"ranked{i}"] for i in range(len(ranked))]),
@@ -110,6 +116,7 @@ def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dic
         "alone, same time for all": {n: found["accuracy"] for n, found in by_time.items()},
         "alone, same steps each": {n: found["accuracy"] for n, found in by_steps.items()},
     }
+    rows = {row: found for row, found in rows.items() if found}
     seconds = {
         "supernet": shared["seconds"],
         "alone, same time for all": sum(found["seconds"] for found in by_time.values()),

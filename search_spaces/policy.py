@@ -1,0 +1,112 @@
+"""Precision policies: what each stage of a network is stored and computed in.
+
+A policy is written ``int8`` (the whole network) or ``int8,blocks.1=w4a8,blocks.3=fp32``: the precision of everything,
+then the stages that differ. It is a candidate's other half: a candidate is an architecture and a policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .errors import UsageError, unknown_name
+from .space import SearchSpace
+
+WEIGHT_BITS = {"fp32": 32, "int8": 8, "w4a8": 4, "w2a8": 2}
+"""Precision -> bits of a weight. Activations are floats in fp32, and int8 in all others."""
+
+PRECISIONS = tuple(WEIGHT_BITS)
+FLOAT = "fp32"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The precision of every part of a network. Made by :func:`make_policy` or :func:`parse_policy`.
+
+    Attributes:
+        outer: of what belongs to none of ``stages``: always the stem and the head.
+        stages: path of a module -> its precision, where it is not ``outer``; in order of the paths.
+    """
+
+    outer: str
+    stages: tuple[tuple[str, str], ...] = ()
+
+    def of(self, path: str) -> str:
+        """Precision of a module by its dotted path, ``blocks.1.0.conv_dw``; the longest entry that holds it counts."""
+        found = [(len(stage), name) for stage, name in self.stages if path == stage or path.startswith(f"{stage}.")]
+        return max(found)[1] if found else self.outer
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that occur, in the order of :data:`PRECISIONS`."""
+        used = {self.outer, *(name for _, name in self.stages)}
+        return tuple(name for name in PRECISIONS if name in used)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether any part is."""
+        return self.precisions != (FLOAT,)
+
+    def __str__(self) -> str:
+        return ",".join([self.outer, *(f"{stage}={name}" for stage, name in self.stages)])
+
+
+def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Policy:
+    """A policy in its one form: no stage that repeats ``outer``, stages in order.
+
+    Raises:
+        UsageError: unknown precision.
+    """
+    entries = dict(stages)
+    for name in (outer, *entries.values()):
+        if name not in PRECISIONS:
+            raise unknown_name("precision", name, PRECISIONS)
+    # an entry inside another that differs from outer must stay, even where it says what outer says
+    kept = {s: p for s, p in entries.items() if p != outer or any(s.startswith(f"{o}.") for o in entries)}
+    return Policy(outer, tuple(sorted(kept.items(), key=lambda entry: _natural(entry[0]))))
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that a text such as ``int8,blocks.1=w4a8`` describes.
+
+    Raises:
+        UsageError: unknown precision, or a part that is not ``stage=precision``.
+    """
+    outer, *rest = (part.strip() for part in text.split(","))
+    entries: dict[str, str] = {}
+    for part in rest:
+        stage, sign, name = (word.strip() for word in part.partition("="))
+        if not (stage and sign and name) or stage in entries:
+            raise UsageError(
+                f"precision policy '{text}': '{part}' is not a stage of its own; "
+                "give for example int8,blocks.1=w4a8,blocks.3=fp32"
+            )
+        entries[stage] = name
+    return make_policy(outer, entries)
+
+
+def stages_of(space: SearchSpace) -> tuple[str, ...]:
+    """Paths of a space's stages, in order: segments up to the first part with a number, ``blocks.1`` or ``layer2``."""
+    paths = [re.match(r"(?:[^.\d]+\.)*[^.]*\d+", s.path) for s in space.segments]
+    return tuple(dict.fromkeys(found.group() for found in paths if found))
+
+
+def check_stages(policy: Policy, paths: Iterable[str], what: str) -> None:
+    """Refuse a policy that names a stage which the network does not have.
+
+    Args:
+        paths: of the network's modules.
+        what: the network's name in the message.
+
+    Raises:
+        UsageError: such a stage.
+    """
+    known = list(paths)
+    for stage, _ in policy.stages:
+        if not any(p == stage or p.startswith(f"{stage}.") for p in known):
+            raise UsageError(f"precision policy '{policy}': {what} has no stage '{stage}'")
+
+
+def _natural(path: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in path.split(".")]
