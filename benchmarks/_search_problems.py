@@ -288,8 +288,9 @@ def measure_demo(run: Path, out: Path) -> None:
     On the search split and the test split together: with one alone, noise decides which of near equals is on the front.
     """
     from nas import data
+    from nas.candidates import Candidate
     from nas.evaluate import accuracy as share_right
-    from nas.measure import EVALUATION_BATCH, Candidate, ship
+    from nas.measure import EVALUATION_BATCH, ship
     from nas.run import Run
     from nas.workflow import open_trained
 

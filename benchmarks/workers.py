@@ -34,9 +34,9 @@ from _postgres import Server, missing
 from rich.console import Console
 from rich.table import Table
 
+from nas.candidates import Candidate
 from nas.evaluate import Accuracy
 from nas.journal import Journal
-from nas.measure import Candidate
 from nas.objectives import CandidateCosts
 from nas.search import search
 from nas.search_config import SearchConfig

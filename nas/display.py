@@ -134,9 +134,11 @@ def print_search(result: dict[str, Any]) -> None:
     config, target, front = result["config"], result["target"], result["front"]
     elsewhere = list(result["others"])
     table = Table(title=f"measured Pareto front, {config['precision']}, {target['name']}", box=box.SIMPLE_HEAD)
+    mixed = ["bits"] if "," in config["precision"] else []
     memory = ["peak kB"] if "memory" in result["objectives"] else []
     for name in (
         "candidate",
+        *mixed,
         "search %",
         "test %",
         "ms",
@@ -149,7 +151,8 @@ def print_search(result: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name == "candidate" else "right", no_wrap=True)
     for member in front:
         table.add_row(
-            member["id"], f"{100 * member['accuracy']['value']:.2f}", f"{100 * member['test']['value']:.2f}",
+            member["id"], *(policy_bits(member) for _ in mixed),
+            f"{100 * member['accuracy']['value']:.2f}", f"{100 * member['test']['value']:.2f}",
             f"{member['latency_ms']:.3f}", *(f"{member['latency_elsewhere_ms'][t]:.3f}" for t in elsewhere),
             f"{member['size_bytes'] / 1e3:.1f}", f"{member['macs'] / 1e6:.2f}",
             *(f"{member['peak_activation_bytes'] / 1e3:.1f}" for _ in memory),
@@ -159,6 +162,18 @@ def print_search(result: dict[str, Any]) -> None:
     _say_measured(result)
     _say_hypervolume(result)
     _say_predictor(result["predictor"])
+
+
+def policy_bits(member: dict[str, Any]) -> str:
+    """Bits of the weights of a member of a front: stem and head, then every stage; one number where all are equal."""
+    from search_spaces import get_space
+    from search_spaces.policy import WEIGHT_BITS, parse_policy, stages_of
+
+    policy = parse_policy(member["precision"])
+    if not policy.stages:
+        return str(WEIGHT_BITS[policy.outer])
+    stages = stages_of(get_space(member["architecture"]["space"]))
+    return " ".join([f"{WEIGHT_BITS[policy.outer]}:", *(str(WEIGHT_BITS[policy.of(stage)]) for stage in stages)])
 
 
 def _line(text: str) -> None:

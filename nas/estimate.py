@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictors.costs import ACTIVATION_BYTES, WEIGHT_BYTES, Floats, costs_of, op_features, operator_rows
+from predictors.costs import ACTIVATION_BYTES, WEIGHT_BYTES
+from predictors.policy_costs import NetworkCosts, network_costs
 from predictors.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.policy import check_stages, parse_policy
 
 from .files import read_json
 from .objectives import misfits
@@ -65,7 +67,7 @@ def estimate(
             ``model.safetensors``.
         target: name or file; None: a candidate's own, else :data:`DEFAULT_TARGET`.
         resolution: image side in pixels; None: the model's own.
-        precision: None: a candidate's own, else the target's.
+        precision: a precision policy, ``int8`` or ``int8,blocks.1=w4a8``; None: a candidate's own, else the target's.
         run: opens the run that candidates come from.
         num_classes, in_chans: None: the model's own; for an architecture 1000 and 3.
         layers: add one entry an operator.
@@ -83,23 +85,22 @@ def estimate(
     if resolution is not None and not 1 <= resolution <= _TOO_LARGE:
         raise UsageError(f"resolution {resolution}: give the image's side in pixels, 1 or more (up to {_TOO_LARGE})")
     wanted = load_target(target) if target else None
-    if wanted is not None:
-        wanted.precision(precision)
+    if wanted is not None and precision is not None:
+        wanted.policy(precision)
     subject = _subject(model, run, num_classes, in_chans)
     device = wanted or load_target(subject.target or DEFAULT_TARGET)
-    own = subject.precision if subject.precision in device.precisions else None
-    chosen = device.precision(precision or own)
+    own = parse_policy(subject.precision or device.default_precision)
+    if not set(own.precisions) <= set(device.precisions):
+        own = parse_policy(device.default_precision)
+    chosen = own if precision is None else device.policy(precision)
     ops, params, size = _operators(subject, resolution)
-    features = op_features(ops, params)
-    costs = costs_of(features, chosen, device.memory_rules)
-    rows = operator_rows(ops)
-    latency_ms, parts = device.latency.network(rows, chosen), device.latency.operators(rows, chosen)
-    total = float(parts.sum()) + device.latency.fixed(chosen)
-    scale = latency_ms / total if total else 1.0  # a correction of the whole network falls on all of its parts
+    check_stages(chosen, (op.path for op in ops), subject.name)
+    found = network_costs(ops, params, chosen, device)
+    costs = found.costs
     facts = {
         "model": subject.name,
         "target": device.name,
-        "precision": chosen,
+        "precision": str(chosen),
         "resolution": size[1] if size[1] == size[2] else list(size[1:]),
         "in_chans": size[0],
         "macs": costs.macs,
@@ -109,16 +110,16 @@ def estimate(
         "memory_rules": device.memory_rules,
         "memory": device.memory,
         "misfits": misfits(device, costs.size_bytes, costs.peak_activation_bytes),
-        "latency_ms": latency_ms,
-        "latency_source": device.label(chosen),
-        "latency_basis": device.source(chosen),
-        "fixed_ms": device.latency.fixed(chosen) * scale,
+        "latency_ms": found.latency_ms,
+        "latency_source": device.labels_of(chosen.precisions),
+        "latency_basis": device.sources_of(chosen.precisions),
+        "fixed_ms": found.fixed_ms,
         "operators": len(ops),
     }
-    return facts | ({"layers": _layers(ops, parts * scale, chosen)} if layers else {})
+    return facts | ({"layers": _layers(ops, found)} if layers else {})
 
 
-def _layers(ops: list[Op], predicted: Floats, precision: str) -> list[dict[str, Any]]:
+def _layers(ops: list[Op], found: NetworkCosts) -> list[dict[str, Any]]:
     """One entry an operator; ``bytes`` are activations read and written, and weights read."""
     return [
         {
@@ -127,10 +128,11 @@ def _layers(ops: list[Op], predicted: Floats, precision: str) -> list[dict[str, 
             "out_shape": list(op.out_shape),
             "macs": op.macs,
             "weights": op.weights,
-            "bytes": op.moved * ACTIVATION_BYTES[precision] + op.weights * WEIGHT_BYTES[precision],
+            "precision": name,
+            "bytes": round(op.moved * ACTIVATION_BYTES[name] + op.weights * WEIGHT_BYTES[name]),
             "ms": float(ms),
         }
-        for op, ms in zip(ops, predicted, strict=True)
+        for op, name, ms in zip(ops, found.precisions, found.operators_ms, strict=True)
     ]
 
 

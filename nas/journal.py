@@ -24,18 +24,21 @@ from optuna.trial import TrialState
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
+from search_spaces.policy import PRECISIONS
 from search_spaces.space import SearchSpace
 
 from .agreements import Agreements
+from .candidates import OUTER, Candidate
 from .claims import Claims, Timing
 from .evaluate import Accuracy
-from .measure import Candidate
 from .storage import PATIENCE_SECONDS, Storage
 
 Measure = Callable[[Candidate], Accuracy]
 Tell = Callable[[Candidate, Accuracy], None]
 
 SEARCH, TEST = "search", "test"
+
+_WHOLE = ("fp32", "int8")
 
 _ANY = random.SystemRandom()  # workers, even forked ones, shall not draw alike
 _SHORTEST_WAIT = 0.02
@@ -171,17 +174,21 @@ class Journal:
         known.refresh()
         if candidate in known.found:
             return
-        genes = {gene.name: gene for gene in self.space.genes}
-        params: dict[str, Any] = {**dict(candidate.architecture.genes), "precision": candidate.precision}
-        distributions = {
-            name: CategoricalDistribution(genes[name].choices if name in genes else ("fp32", "int8")) for name in params
-        }
+        choices: dict[str, Sequence[Any]] = {gene.name: gene.choices for gene in self.space.genes}
+        params: dict[str, Any] = dict(candidate.architecture.genes)
+        if candidate.precision in _WHOLE:  # the one parameter that journals without mixed policies have
+            params["precision"], choices["precision"] = candidate.precision, _WHOLE
+        else:
+            policy = candidate.policy
+            params |= {f"{stage}.precision": name for stage, name in ((OUTER, policy.outer), *policy.stages)}
+        distributions = {name: CategoricalDistribution(choices.get(name, PRECISIONS)) for name in params}
         trial = optuna.trial.create_trial(
             params=params,
             distributions=distributions,
             value=accuracy.value,
             user_attrs={
                 "architecture": candidate.architecture.to_json(),
+                "precision": candidate.precision,
                 "correct": accuracy.correct,
                 "images": accuracy.images,
                 "seconds": round(seconds, 3),
@@ -256,7 +263,8 @@ class _Split:
             if trial.state != TrialState.COMPLETE:
                 continue
             facts = trial.user_attrs
-            candidate = Candidate(Architecture.from_json(facts["architecture"]), trial.params["precision"])
+            precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
+            candidate = Candidate(Architecture.from_json(facts["architecture"]), precision)
             # Two records are possible where a worker that was given up came back: the first one counts.
             if candidate not in self.found:
                 self.found[candidate] = Accuracy(facts["correct"], facts["images"])

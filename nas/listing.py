@@ -91,7 +91,7 @@ def describe_target(target: Target) -> dict[str, Any]:
         "model": target.model or "onnx",
         "memory_rules": target.memory_rules,
         "memory_source": target.memory_source,
-        "constants": {p: latency_lines(target.latency, p) for p in target.precisions},
+        "constants": {p: latency_lines(target.latency, p) for p in target.latency.precisions},
     }
 
 

@@ -7,28 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
-
 from . import data
 from .calibrate import Calibration
+from .candidates import Candidate
 from .evaluate import Accuracy, accuracy
 from .quantize import quantize
 from .supernet import Supernet
 
 EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An architecture with a precision policy (one precision for the whole network)."""
-
-    architecture: Architecture
-    precision: str
-
-    @property
-    def id(self) -> str:
-        """Name in tables and folders: ``1f0c9a2e-int8``."""
-        return f"{self.architecture.id}-{self.precision}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate, calibration
 
     model = net.extract(candidate.architecture).cpu()
     calibration(model, candidate.architecture, images)
-    if candidate.precision == "fp32":
+    if not candidate.policy.quantized:
         return Shipped(model, model)
     return Shipped(model, quantize(model, images()))
 

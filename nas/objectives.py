@@ -10,13 +10,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs import Costs, CostTables, costs_of, peak_activation_bytes, size_bytes, total_macs
+from predictors.costs import COLUMN, FEATURES, Costs, CostTables, total_macs
+from predictors.policy_costs import PolicyCosts
 from predictors.target import Target
 from search_spaces.errors import InfeasibleError, UsageError, unknown_name
+from search_spaces.policy import parse_menu
 from search_spaces.space import SearchSpace, Vectors
+
+from .candidates import CandidateSpace
 
 Floats = NDArray[np.float64]
 
+_MACS = total_macs(np.eye(len(FEATURES)))
+"""Weights of cost features that sum up to MACs."""
 
 DEFAULT = "accuracy,latency,size"
 LATENCY_ON = "latency:"
@@ -127,17 +133,34 @@ def misfits(target: Target, size: float, peak: float) -> list[str]:
 
 @dataclass(frozen=True)
 class CandidateCosts:
-    """Costs of candidates on a target at one precision, for populations and for one.
+    """Costs of candidates on a target, for populations and for one.
 
     Attributes:
+        architectures: the space of their architectures.
+        tables: of that space.
+        precision: what their policies are made of, ``int8`` or ``int8,w4a8``, as in ``policy.parse_menu``.
         others: further devices, whose latency counts too.
     """
 
-    space: SearchSpace
+    architectures: SearchSpace
     tables: CostTables
     target: Target
     precision: str
     others: tuple[Target, ...] = ()
+
+    @cached_property
+    def candidates(self) -> CandidateSpace:
+        """All candidates, and which vectors stand for them."""
+        return CandidateSpace(self.architectures, parse_menu(self.precision))
+
+    @property
+    def space(self) -> SearchSpace:
+        """Of the candidates' vectors: genes of architectures, and of policies where there is a choice."""
+        return self.candidates.space
+
+    @cached_property
+    def _policies(self) -> PolicyCosts:
+        return PolicyCosts(self.tables, self.candidates.menu)
 
     @cached_property
     def columns(self) -> tuple[Cost, ...]:
@@ -153,17 +176,17 @@ class CandidateCosts:
     def of(self, vectors: Vectors) -> Floats:
         """Costs of vectors ``[n, genes]``: latency in ms, size in bytes, MACs, peak activations in bytes, and the
         latency in ms on every other device: ``[n, 4 + others]``."""
-        features = self.tables.features(vectors)
-        peak = peak_activation_bytes(features, self.precision, self.target.memory_rules)
-        own, *elsewhere = (
-            t.latency.predict_vectors(self.tables, vectors, self.precision) for t in (self.target, *self.others)
-        )
-        sizes = size_bytes(features, self.precision)
-        return np.stack([own, sizes, total_macs(features), peak, *elsewhere], axis=1)
+        policies, parts = self._policies, self.candidates.parts(vectors)
+        own, *elsewhere = (policies.latency_ms(t, vectors, parts) for t in (self.target, *self.others))
+        macs = self.tables.additive(_MACS, vectors)
+        sizes = policies.size_bytes(vectors, parts)
+        peak = policies.peak_bytes(vectors, parts, self.target.memory_rules)
+        return np.stack([own, sizes, macs, peak, *elsewhere], axis=1)
 
     def exact(self, vector: Vectors) -> Costs:
         """All costs of one vector ``[genes]``."""
-        return costs_of(self.tables.features(vector[None])[0], self.precision, self.target.memory_rules)
+        _, size, macs, peak = self.of(vector[None])[0][:4]
+        return Costs(int(macs), int(self.tables.features(vector[None])[0, COLUMN["params"]]), int(size), int(peak))
 
     def asked(self, bounds: Bounds) -> Floats:
         """The user's limits of the columns, infinite where there is none."""
@@ -206,7 +229,7 @@ class CandidateCosts:
                     f"the smallest is {least / scale:.4g} {unit}"
                 )
         raise InfeasibleError(
-            f"no candidate of {self.space.name} ({self.precision}) is within the bounds on {self.target.name}: "
+            f"no candidate of {self.architectures.name} ({self.precision}) is within the bounds on {self.target.name}: "
             + "; ".join(missed)
         )
 
@@ -216,7 +239,7 @@ class CandidateCosts:
 
     def _descend(self, value: Callable[[Vectors], Floats]) -> Vectors:
         """Best single-gene moves from the smallest network until none lowers ``value``."""
-        here: Vectors = self.space.extremes()[0]
+        here: Vectors = self.candidates.start
         moves = [(g, c) for g in range(len(self.space.genes)) for c in range(self.space.cardinality[g])]
         least = float(value(here[None])[0])
         while True:

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from predictors.costs import PRECISIONS
 from predictors.target import Target, to_toml
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .files import atomic_write
-from .profile_bundle import Part, Plan, check_plan, read_manifest, write_bundle
+from .profile_bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
 from .profile_fit import Fitted, read_results, target_of
 from .profile_runner import MANIFEST, SETTLED, Trouble, measure
 from .run import Run, latest
@@ -71,9 +70,9 @@ def profile_command(request: Request, report: Report, dry_run: bool = False) -> 
         return import_results(request.results, request.bundle, out, name, report)
     if request.uint8 and request.bundle is None:
         raise UsageError("--uint8 is for --bundle; this machine's own form is known")
-    precisions = PRECISIONS if request.precision == "both" else (request.precision,)
-    if request.precision not in ("both", *PRECISIONS):
-        raise unknown_name("precision", request.precision, ("both", *PRECISIONS))
+    precisions = MEASURED if request.precision == "both" else (request.precision,)
+    if request.precision not in ("both", *MEASURED):
+        raise unknown_name("precision", request.precision, ("both", *MEASURED))
     parts = parts_of(request.space, request.run, request.classes, request.in_chans)
     uint8 = request.uint8 if request.bundle is not None else platform.machine().lower() in _X86
     plan = Plan(parts, request.networks, request.held_out, precisions, uint8, request.threads, request.seed)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.costs import PRECISIONS, CostTables, Floats, operator_rows
+from predictors.costs import CostTables, Floats, operator_rows
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError
@@ -43,6 +43,10 @@ class Part:
     in_chans: int
 
 
+MEASURED = ("fp32", "int8")
+"""Precisions that devices are measured in; those with fewer bits a weight run as int8."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to measure.
@@ -51,7 +55,7 @@ class Plan:
         parts: networks are shared between them evenly.
         fit: networks chosen to tell most about the others, see :mod:`nas.profile_choose`.
         check: random networks that say how good the fit is.
-        precisions: of :data:`predictors.costs.PRECISIONS`.
+        precisions: of :data:`MEASURED`.
         uint8: int8 files with unsigned activations, which onnxruntime is faster with on x86.
         threads: of one inference.
         seed: of the random networks.
@@ -60,7 +64,7 @@ class Plan:
     parts: tuple[Part, ...]
     fit: int = 24
     check: int = 12
-    precisions: tuple[str, ...] = PRECISIONS
+    precisions: tuple[str, ...] = MEASURED
     uint8: bool = False
     threads: int = 1
     seed: int = 0

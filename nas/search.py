@@ -20,10 +20,10 @@ from predictors.accuracy import AccuracyPredictor, space_features
 from search_spaces.space import Vectors
 
 from .baselines import BASELINES, Answer, Field, parse_baselines
+from .candidates import Candidate
 from .evaluate import Accuracy
 from .journal import TEST, Journal
 from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
-from .measure import Candidate
 from .objectives import DEFAULT, Bounds, CandidateCosts, parse_objectives
 from .pareto import front, hypervolume
 from .problem import Problem
@@ -123,8 +123,8 @@ def search(
     return {
         "config": asdict(config),
         "complete": True,
-        "target": {"name": costs.target.name, "latency": costs.target.label(config.precision)},
-        "others": {t.name: t.label(config.precision) for t in costs.others},
+        "target": {"name": costs.target.name, "latency": costs.target.labels_of(costs.candidates.menu)},
+        "others": {t.name: t.labels_of(costs.candidates.menu) for t in costs.others},
         "objectives": ["accuracy", *parse_objectives(config.objectives)],
         "front": members,
         "measurements": {"new": len(session.new), "prior": len(session.known) - len(session.new)},
@@ -226,7 +226,7 @@ def _growth(volumes: list[float]) -> dict[str, float]:
 
 
 def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
-    vectors = session.space.encode_many([c.architecture for c in candidates])
+    vectors = session.costs.candidates.vectors(candidates)
     return vectors, np.array([session.accuracy(c).value for c in candidates])
 
 

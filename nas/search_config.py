@@ -20,7 +20,8 @@ class SearchConfig:
     """What decides a search's plan.
 
     Attributes:
-        target, precision: what candidates are scored for.
+        target: what candidates are scored for.
+        precision: what their policies are made of, as in :func:`search_spaces.policy.parse_menu`.
         measurements: how many subnets this search may measure, its random baseline not counted.
         bounds: constraints.
         objectives: what the front is of, as in :func:`nas.objectives.parse_objectives`.
@@ -78,7 +79,7 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
     for target in others.values():
         if target.name == config.target:
             raise UsageError(f"{target.name} is what this search is for; its latency is the objective 'latency'")
-        target.precision(config.precision)
+        target.menu(config.precision)
     objectives = ["accuracy", *(_renamed(n, others) for n in parse_objectives(config.objectives))]
     bounds = replace(config.bounds, elsewhere={others[n].name: ms for n, ms in config.bounds.elsewhere.items()})
     named = {target.name: target for target in others.values()}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from predictors.target import to_toml
 from search_spaces.space import Vectors
 
+from .candidates import Candidate
 from .evaluate import Accuracy
 from .journal import SEARCH, Journal
 from .loop import Loop
-from .measure import Candidate
 from .objectives import CandidateCosts
 from .search_config import SearchConfig
 
@@ -40,7 +40,7 @@ class Session:
         self.settings = asdict(replace(config, prior=0)) | {"target_files": files}
         self.config = config = replace(config, prior=journal.begin(self.settings))
         known = journal.items()[: config.prior]
-        self.known = {c: a for c, a in known if c.precision == config.precision}
+        self.known = {c: a for c, a in known if c in costs.candidates}
         self.new: list[Candidate] = []
         self.stages: dict[str, float] = {}
 
@@ -50,7 +50,7 @@ class Session:
         Measurements from before may lie outside the bounds: they teach the predictor, but none may stand on the front
         or dominate one that does.
         """
-        vectors = self.space.encode_many([c.architecture for c in self.known])
+        vectors = self.costs.candidates.vectors(list(self.known))
         accuracy = np.array([a.value for a in self.known.values()])
         if not within_bounds:
             return vectors, accuracy
@@ -94,7 +94,7 @@ class Session:
         return candidates
 
     def candidates(self, vectors: Vectors) -> list[Candidate]:
-        return [Candidate(self.space.decode(v), self.config.precision) for v in vectors]
+        return self.costs.candidates.candidates(vectors)
 
     @contextmanager
     def stage(self, name: str, measured: Sequence[Candidate] = (), split: str = SEARCH) -> Iterator[None]:
@@ -117,7 +117,7 @@ class Session:
         """Let a loop know of all measurements that it does not know yet."""
         known = list(self.known.items())[len(loop.accuracy) :]
         if known:
-            vectors = self.space.encode_many([c.architecture for c, _ in known])
+            vectors = self.costs.candidates.vectors([c for c, _ in known])
             loop.tell(vectors, np.array([a.value for _, a in known]), self.noise())
 
     def noise(self) -> float:

@@ -12,14 +12,16 @@ from typing import Any
 
 from predictors.accuracy import AccuracyPredictor
 from predictors.accuracy_files import to_bytes
-from predictors.costs import PRECISIONS, CostTables
+from predictors.costs import CostTables
 from predictors.target import Target, load_target
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.policy import check_stages, parse_policy
 
 from . import data
 from .calibrate import CALIBRATION_IMAGES, Calibration, check_images
+from .candidates import Candidate
 from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
 from .files import atomic_write, read_json, write_json
@@ -27,7 +29,7 @@ from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from .journal import SEARCH, TEST, Journal, study_name
 from .loggers import logging_to, parse_loggers
 from .lr_finder import check_lr, settle_lr
-from .measure import Candidate, measure
+from .measure import measure
 from .objectives import CandidateCosts
 from .precision import check_amp
 from .pretrained import start_from
@@ -272,7 +274,7 @@ def run_search(
     if storage is not None:
         check_url(storage)
     target = load_target(config.target)
-    config = replace(config, target=target.name, precision=target.precision(config.precision or None))
+    config = replace(config, target=target.name, precision=",".join(target.menu(config.precision or None)))
     config, others = with_others(config)
     with run.joined():
         trained = open_trained(run, config.calibration_images)
@@ -401,12 +403,11 @@ def run_evaluate(
         calibration_images: None: the search's for a member of its front, else :data:`CALIBRATION_IMAGES`.
 
     Raises:
-        UsageError: unknown split or precision, or ``model`` is none of these.
+        UsageError: unknown split, precision or stage, or ``model`` is none of these.
     """
     if split not in data.SPLITS:
         raise unknown_name("split", split, data.SPLITS)
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    policy = parse_policy(precision)
     from .export.formats import exported_file
 
     path = Path(model)
@@ -417,7 +418,8 @@ def run_evaluate(
                 raise UsageError("--calibration-images: an exported file is calibrated already; leave it out")
             return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
         if path.suffix == ".json" or model.lstrip().startswith("{"):
-            candidate = Candidate(parse_architecture(model), precision)
+            check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
+            candidate = Candidate(parse_architecture(model), str(policy))
         else:
             result = find_search(run, None)
             member = pick_member(result, model)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture
 from search_spaces.ops import KINDS, Op, trace
+from search_spaces.policy import FLOAT, PRECISIONS, WEIGHT_BITS
 from search_spaces.space import SearchSpace, Segment, Vectors
 
 from .memory import DEFAULT_RULES, RULES, check_rules, peaks
@@ -32,9 +33,8 @@ FEATURES = (*SUMS, *PEAKS)
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
 _SUMMED = len(SUMS)  # columns before are summed over segments, those after maximised
 
-ACTIVATION_BYTES = {"fp32": 4, "int8": 1}
-WEIGHT_BYTES = {"fp32": 4, "int8": 1}
-PRECISIONS = tuple(WEIGHT_BYTES)
+WEIGHT_BYTES = {precision: bits / 8 for precision, bits in WEIGHT_BITS.items()}
+ACTIVATION_BYTES = {precision: 4 if precision == FLOAT else 1 for precision in PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Costs:
     Attributes:
         macs: multiply-accumulates of one image.
         params: parameters of the timm model, batch norm included.
-        size_bytes: weights at the precision, a 4-byte bias a channel, and for int8 a 4-byte scale a channel.
+        size_bytes: weights at the precision, a 4-byte bias a channel, and where quantized a 4-byte scale a channel.
         peak_activation_bytes: largest sum of activations alive at once, in execution order (see ``memory``).
     """
 
@@ -89,7 +89,7 @@ def total_macs(features: Floats) -> Floats:
 
 def size_bytes(features: Floats, precision: str) -> Floats:
     """Bytes of the deployed weights at a precision (see :class:`Costs`)."""
-    per_channel = 4 if precision == "fp32" else 8
+    per_channel = 4 if precision == FLOAT else 8
     return features[..., COLUMN["weights"]] * WEIGHT_BYTES[precision] + features[..., COLUMN["channels"]] * per_channel
 
 
@@ -154,17 +154,22 @@ class CostTables:
         """
         return self.lookup([table @ weights for table in self.tables], vectors, reduce)
 
-    def lookup(self, values: Sequence[Floats], vectors: Vectors, reduce: str = "sum") -> Floats:
+    def lookup(
+        self, values: Sequence[Floats], vectors: Vectors, reduce: str = "sum", variants: Vectors | None = None
+    ) -> Floats:
         """Sum (or maximum) over segments of each vector's entry, ``[n, ...]``.
 
         Args:
             values: for every segment ``[combinations + 1, ...]``; the last entry is for where the segment is absent.
+                With ``variants``, one such array for each variant, ``[variants, combinations + 1, ...]``.
             vectors: ``[n, genes]``.
             reduce: ``sum`` or ``max``.
+            variants: ``[n, segments]``, which variant of a segment each vector has.
         """
-        out = np.zeros((len(vectors), *values[0].shape[1:]))
+        out = np.zeros((len(vectors), *values[0].shape[1 if variants is None else 2 :]))
         for segment, table in enumerate(values):
-            found = table[self._index(segment, vectors)]
+            rows = self._index(segment, vectors)
+            found = table[rows] if variants is None else table[variants[:, segment], rows]
             out = out + found if reduce == "sum" else np.maximum(out, found)
         return out
 

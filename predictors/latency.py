@@ -34,7 +34,9 @@ _OWN_BYTES = {"elementwise": "elementwise_ms_per_mb", "pool": "pool_ms_per_mb"}
 
 
 class LatencyModel(Protocol):
-    """The latencies of one target. ``operators``, ``network`` and ``predict_vectors`` describe the same model."""
+    """The latencies of one target. Its methods describe the same model: of single operators, of a network given as
+    operators, and of populations, whole or as parts (``entries``, ``correction``) for networks of several precisions.
+    """
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -55,6 +57,14 @@ class LatencyModel(Protocol):
 
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
         """Milliseconds ``[n]`` of gene vectors ``[n, genes]``, by table look-up."""
+        ...
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """Milliseconds of every entry of the tables, for :meth:`CostTables.lookup`, without what is fixed."""
+        ...
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """What to multiply the sum of entries and the fixed part by, ``[n]``."""
         ...
 
 
@@ -173,4 +183,13 @@ class AdditiveLatency:
 
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
         """As in :class:`LatencyModel`."""
-        return tables.additive(self.weights(precision), vectors) + self.fixed(precision)
+        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """As in :class:`LatencyModel`."""
+        weights = self.weights(precision)
+        return [table @ weights for table in tables.tables]
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in :class:`LatencyModel`: none."""
+        return np.ones(len(vectors))

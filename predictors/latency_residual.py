@@ -113,10 +113,17 @@ class ResidualLatency:
 
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
         """As in ``LatencyModel``."""
-        plain = self.base.predict_vectors(tables, vectors, precision)
+        return self.base.predict_vectors(tables, vectors, precision) * self.correction(tables, vectors, precision)
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """As in ``LatencyModel``."""
+        return self.base.entries(tables, precision)
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in ``LatencyModel``."""
         if precision not in self.residuals:
-            return plain
-        return plain * self._factor(tables.additive(TOTALS, vectors), precision)
+            return self.base.correction(tables, vectors, precision)
+        return self._factor(tables.additive(TOTALS, vectors), precision)
 
     def _factor(self, totals: Floats, precision: str) -> Floats:
         residual = self.residuals.get(precision)

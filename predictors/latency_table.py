@@ -114,12 +114,19 @@ class TableLatency:
         return float(self.operators(rows, precision).sum()) + self.fixed(precision)
 
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in ``LatencyModel``."""
+        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
         """As in ``LatencyModel``; the first call for a space traces its operators."""
         if precision not in self.tables:
-            return self.base.predict_vectors(tables, vectors, precision)
+            return self.base.entries(tables, precision)
         known = operator_tables(tables)
-        totals = known.totals(self.operators(known.rows, precision))
-        return tables.lookup(totals, vectors) + self.fixed(precision)
+        return known.totals(self.operators(known.rows, precision))
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in ``LatencyModel``: none."""
+        return self.base.correction(tables, vectors, precision)
 
 
 def fit_operators(

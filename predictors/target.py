@@ -11,6 +11,7 @@ and listing the targets needs the standard library alone.
     threads = 4                         # optional
     default_precision = "int8"
     model = "onnx"                      # optional: the form to export
+    weight_bits = [8, 4]                # optional: of quantized weights in that form's files
     memory = { ram_bytes = 262144 }     # optional, and flash_bytes, rules (see predictors.memory) and source
 
     [latency.int8]                      # one table a precision, see predictors.latency.Coefficients
@@ -28,10 +29,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
 
 from .target_checks import show, unknown
 from .target_checks import text as text_problems
@@ -67,6 +70,8 @@ class Target:
         memory_rules: what the runtime does with memory, one of ``memory.RULES``.
         memory_source: where the limits come from.
         model: form to export, one of :data:`MODELS`; None: ``onnx``.
+        weight_bits: of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target has
+            constants for them: a gain in storage alone.
     """
 
     name: str
@@ -82,11 +87,18 @@ class Target:
     threads: int | None = None
     memory_rules: str = "in-place"
     memory_source: str | None = None
+    weight_bits: tuple[int, ...] = (8,)
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """What the target runs."""
-        return self.latency.precisions
+        known = self.latency.precisions
+        stored = {p for p, bits in WEIGHT_BITS.items() if bits in self.weight_bits and INT8 in known}
+        return tuple(p for p in PRECISIONS if p in stored or p in known)
+
+    def runs_as(self, precision: str) -> str:
+        """The precision whose latencies hold for another: int8's for those that only store weights in fewer bits."""
+        return precision if precision in self.latency.precisions else INT8
 
     @property
     def memory(self) -> dict[str, int | str]:
@@ -106,13 +118,50 @@ class Target:
             raise unknown_name(f"precision of target '{self.name}'", name, self.precisions)
         return name or self.default_precision
 
+    def menu(self, text: str | None = None) -> tuple[str, ...]:
+        """Precisions that a search may mix, of ``int8,w4a8``; ``mixed`` is all there are, None the default alone.
+
+        Raises:
+            UsageError: not such a list, or the target does not run one of them.
+        """
+        if text == MIXED:
+            return self.precisions
+        found = parse_menu(text or self.default_precision)
+        for name in found:
+            self.precision(name)
+        return found
+
+    def policy(self, text: str) -> Policy:
+        """A precision policy, checked.
+
+        Raises:
+            UsageError: not a policy, or the target does not run one of its precisions.
+        """
+        found = parse_policy(text)
+        for name in found.precisions:
+            self.precision(name)
+        return found
+
     def label(self, precision: str | None = None) -> str:
         """How far to trust latencies at a precision (default: the target's)."""
-        return self.labels[self.precision(precision)]
+        return self.labels[self.runs_as(self.precision(precision))]
+
+    def labels_of(self, precisions: Sequence[str]) -> str:
+        """How far to trust latencies of networks with several precisions; each with its name where they differ."""
+        return self._told(precisions, self.label)
+
+    def sources_of(self, precisions: Sequence[str]) -> str:
+        """Where the constants of several precisions come from, likewise."""
+        return self._told(precisions, self.source)
+
+    def _told(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
+        found = {self.runs_as(name): what(name) for name in precisions}
+        texts = list(dict.fromkeys(found.values()))
+        return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in found.items())
 
     def source(self, precision: str | None = None) -> str:
         """Where the constants of a precision come from (default: the target's)."""
-        return self.sources[self.precision(precision)]
+        return self.sources[self.runs_as(self.precision(precision))]
 
 
 def available_targets() -> list[str]:
@@ -176,21 +225,23 @@ def parse_target(text: str, where: str = "target") -> Target:
         memory_source=data.get("memory", {}).get("source"),
         model=data.get("model"),
         threads=data.get("threads"),
+        weight_bits=tuple(data.get("weight_bits", (8,))),
     )
 
 
 def _problems(data: dict[str, Any]) -> list[str]:
     """Everything that is wrong with a file, in the file's terms."""
-    from .costs import PRECISIONS
     from .target_latency import problems_of
 
-    problems = unknown("", data, (*_TEXTS, "model", "threads", "memory", "latency"))
+    problems = unknown("", data, (*_TEXTS, "model", "threads", "memory", "weight_bits", "latency"))
     for key in (*_TEXTS, *(("model",) if "model" in data else ())):
         problems += text_problems("", data, key)
     if isinstance(data.get("model"), str) and data["model"] not in MODELS:
         problems.append(f"model = {show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
     if type(threads := data.get("threads", 1)) is not int or threads < 1:
         problems.append(f"threads = {show(threads)} must be a whole number, 1 or more")
+    if "weight_bits" in data:
+        problems += _bits_problems(data["weight_bits"], data.get("latency"))
     memory = data.get("memory", {})
     if isinstance(memory, dict):
         problems += _memory_problems(memory)
@@ -211,6 +262,16 @@ def _problems(data: dict[str, Any]) -> list[str]:
     if isinstance(default, str) and default and default not in latency:
         problems.append(f"default_precision '{default}' has no table [latency.{default}]")
     return problems
+
+
+def _bits_problems(given: Any, latency: Any) -> list[str]:
+    """What is wrong with the bits of weights."""
+    known = [bits for bits in WEIGHT_BITS.values() if bits <= 8]
+    if not isinstance(given, list) or 8 not in given or any(type(b) is not int or b not in known for b in given):
+        return [f"weight_bits = {show(given)} must be a list of {', '.join(map(str, known))}, with 8 among them"]
+    if isinstance(latency, dict) and INT8 not in latency:
+        return [f"weight_bits are of quantized weights, and there is no table [latency.{INT8}]"]
+    return []
 
 
 def _memory_problems(memory: dict[str, Any]) -> list[str]:
@@ -244,6 +305,8 @@ def to_toml(target: Target, comment: str = "") -> str:
         lines.append(f"threads = {target.threads}")
     if target.model is not None:
         lines.append(f"model = {_quote(target.model)}")
+    if target.weight_bits != (8,):
+        lines.append(f"weight_bits = [{', '.join(map(str, target.weight_bits))}]")
     memory = [f"{key} = {value}" for key in _MEMORY if (value := getattr(target, key)) is not None]
     if target.memory_rules != DEFAULT_RULES or memory:
         memory.append(f"rules = {_quote(target.memory_rules)}")
@@ -251,7 +314,7 @@ def to_toml(target: Target, comment: str = "") -> str:
         memory.append(f"source = {_quote(target.memory_source)}")
     if memory:
         lines.append(f"memory = {{ {', '.join(memory)} }}")
-    for precision in target.precisions:
+    for precision in target.latency.precisions:
         lines += ["", f"[latency.{precision}]", f"label = {_quote(target.labels[precision])}"]
         lines += [f"source = {_quote(target.sources[precision])}", *latency_lines(target.latency, precision)]
     return "\n".join(lines) + "\n"

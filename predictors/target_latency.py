@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .costs import COLUMN, FEATURES, PRECISIONS, SUMS
+from search_spaces.policy import PRECISIONS
+
+from .costs import COLUMN, FEATURES, SUMS
 from .latency import COEFFICIENTS, AdditiveLatency, Coefficients, LatencyModel
 from .latency_residual import INPUTS, PLANE, Residual, ResidualLatency
 from .latency_table import OperatorTable, TableLatency

@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import UsageError, unknown_name
-from .space import SearchSpace
+
+if TYPE_CHECKING:
+    from .space import SearchSpace
 
 WEIGHT_BITS = {"fp32": 32, "int8": 8, "w4a8": 4, "w2a8": 2}
 """Precision -> bits of a weight. Activations are floats in fp32, and int8 in all others."""
 
 PRECISIONS = tuple(WEIGHT_BITS)
-FLOAT = "fp32"
+FLOAT, INT8 = "fp32", "int8"
+MIXED = "mixed"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Policy:
         return tuple(name for name in PRECISIONS if name in used)
 
     @property
+    def label(self) -> str:
+        """For names: the precision of the whole network, or ``mixed``."""
+        return MIXED if self.stages else self.outer
+
+    @property
     def quantized(self) -> bool:
         """Whether any part is."""
         return self.precisions != (FLOAT,)
@@ -53,7 +62,7 @@ class Policy:
 
 
 def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Policy:
-    """A policy in its one form: no stage that repeats ``outer``, stages in order.
+    """A policy in its one form: no entry that repeats what is around it, entries in order.
 
     Raises:
         UsageError: unknown precision.
@@ -62,9 +71,11 @@ def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]
     for name in (outer, *entries.values()):
         if name not in PRECISIONS:
             raise unknown_name("precision", name, PRECISIONS)
-    # an entry inside another that differs from outer must stay, even where it says what outer says
-    kept = {s: p for s, p in entries.items() if p != outer or any(s.startswith(f"{o}.") for o in entries)}
-    return Policy(outer, tuple(sorted(kept.items(), key=lambda entry: _natural(entry[0]))))
+    kept: list[tuple[str, str]] = []
+    for stage, name in sorted(entries.items(), key=lambda entry: len(entry[0])):
+        if name != Policy(outer, tuple(kept)).of(stage):
+            kept.append((stage, name))
+    return Policy(outer, tuple(sorted(kept, key=lambda entry: _natural(entry[0]))))
 
 
 def parse_policy(text: str) -> Policy:
@@ -84,6 +95,21 @@ def parse_policy(text: str) -> Policy:
             )
         entries[stage] = name
     return make_policy(outer, entries)
+
+
+def parse_menu(text: str) -> tuple[str, ...]:
+    """The precisions that a search may give to stages, of ``int8,w4a8``; in the order of :data:`PRECISIONS`.
+
+    Raises:
+        UsageError: unknown or repeated precision, or none.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in PRECISIONS:
+            raise unknown_name("precision", name, (*PRECISIONS, MIXED))
+    if len(set(names)) < len(names):
+        raise UsageError(f"--precision {text} names one of them twice; give each once")
+    return tuple(name for name in PRECISIONS if name in names)
 
 
 def stages_of(space: SearchSpace) -> tuple[str, ...]:

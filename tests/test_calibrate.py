@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import nas.calibrate
 from nas import data
 from nas.calibrate import Calibration, calibrate
-from nas.measure import Candidate, ship
+from nas.candidates import Candidate
+from nas.measure import ship
 from nas.run import Run
 from nas.supernet import Supernet
 from nas.workflow import open_trained

@@ -23,10 +23,10 @@ from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
 from nas import checkpoint, files
+from nas.candidates import Candidate
 from nas.evaluate import Accuracy
 from nas.files import atomic_write, load_tensors, save_tensors
 from nas.journal import Journal
-from nas.measure import Candidate
 from nas.run import Run
 from search_spaces import get_space
 from search_spaces.errors import UserError

@@ -18,6 +18,7 @@ import nas.export.onnx
 import nas.files
 import nas.measure
 import nas.train
+from nas.candidates import Candidate
 from nas.run import Run
 from nas.workflow import open_trained
 from search_spaces.architecture import Architecture
@@ -72,7 +73,7 @@ def test_the_exported_folder_needs_timm_alone(here: Path, finished: Path) -> Non
     found = torch.load(alone / "out.pt")
     trained = open_trained(Run(here / "run"))
     facts = json.loads((alone / "architecture.json").read_text())
-    candidate = nas.measure.Candidate(Architecture.from_dict(facts["architecture"]), facts["precision"])
+    candidate = Candidate(Architecture.from_dict(facts["architecture"]), facts["precision"])
     shipped = nas.measure.ship(trained.net, trained.dataset, candidate)
     with torch.no_grad():
         assert torch.equal(found["logits"], shipped.model(found["pixels"]))

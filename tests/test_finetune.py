@@ -22,10 +22,11 @@ from test_export_folder import _ALONE
 
 import nas.finetune
 from nas import data
+from nas.candidates import Candidate
 from nas.files import load_tensors, save_tensors
 from nas.finetune import FinetuneConfig, pick_candidate, train_config
 from nas.losses import Objective
-from nas.measure import Candidate, ship
+from nas.measure import ship
 from nas.netaug import FACTORS, Fixed
 from nas.run import Run, file_hash
 from nas.step import Batch, run_passes

@@ -20,10 +20,10 @@ import torch
 from conftest import PhotoFolder
 
 from nas import data, train
+from nas.candidates import Candidate
 from nas.evaluate import Accuracy
 from nas.files import load_tensors
 from nas.journal import Journal
-from nas.measure import Candidate
 from nas.objectives import Bounds, CandidateCosts
 from nas.run import Run
 from nas.search import search

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from nas.baselines import scaled
+from nas.candidates import Candidate
 from nas.evaluate import Accuracy
 from nas.evolve import evolve
 from nas.journal import Journal
-from nas.measure import Candidate
 from nas.objectives import Bounds, CandidateCosts, other_targets, parse_objectives
 from nas.pareto import front, hypervolume
 from nas.search import search

@@ -26,10 +26,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import nas.storage
+from nas.candidates import Candidate
 from nas.claims import Claims, Timing
 from nas.evaluate import Accuracy
 from nas.journal import SEARCH, TEST, Journal, study_name
-from nas.measure import Candidate
 from nas.objectives import CandidateCosts
 from nas.run import Run
 from nas.search import search

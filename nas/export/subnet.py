@@ -16,9 +16,10 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InfeasibleError
 
 from .. import data
+from ..candidates import Candidate
 from ..evaluate import Accuracy, accuracy
 from ..files import atomic_write, save_tensors, write_json
-from ..measure import EVALUATION_BATCH, Candidate, ship
+from ..measure import EVALUATION_BATCH, ship
 from ..objectives import misfits
 from ..quantize import QuantizedModel
 from ..run import file_hash
@@ -73,7 +74,7 @@ def export_candidate(
             "name": target.name,
             "runtime": target.runtime,
             "latency_ms": member["latency_ms"],
-            "label": target.label(candidate.precision),
+            "label": target.labels_of(candidate.policy.precisions),
         },
         "results": [
             *before,
@@ -96,7 +97,7 @@ def export_candidate(
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
     facts["files"] = {"model.safetensors": file_hash(out / "model.safetensors")}
     for form in formats or parse_formats(None, target):
-        file = out / file_name(form, candidate.precision)
+        file = out / file_name(form, candidate.policy.label)
         write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target)
         facts["files"][file.name] = digest = file_hash(file)
         own = run_file(open_model(file, digest), trained.dataset, "test", resolution)

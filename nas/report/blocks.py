@@ -26,6 +26,7 @@ class Block:
         path: module.
         channels, side: of its result; side 1 where it has no height and width.
         kernel: of its depthwise convolution; 0: it has none.
+        precision: of its operators.
         macs, ms: of all its operators.
     """
 
@@ -33,6 +34,7 @@ class Block:
     channels: int
     side: int
     kernel: int
+    precision: str
     macs: int
     ms: float
 
@@ -65,11 +67,13 @@ def _block(path: str, rows: list[dict[str, Any]]) -> Block:
         round(math.sqrt(row["weights"] / row["out_shape"][0])) for row in rows if row["kind"] == "depthwise"
     ]  # fmt: skip
     macs, ms = sum(row["macs"] for row in rows), sum(row["ms"] for row in rows)
-    return Block(path, channels, side, max(kernels, default=0), macs, ms)
+    return Block(path, channels, side, max(kernels, default=0), rows[0]["precision"], macs, ms)
 
 
-def draw(title: str, blocks: list[Block], precision: str) -> Element:
-    """Blocks side by side: height for the root of the channels, colour for the kernel, a gap before a new stage."""
+def draw(title: str, blocks: list[Block]) -> Element:
+    """Blocks side by side: height for the root of the channels, colour for the kernel, a gap before a new stage, whose
+    precision is written below where the network has several."""
+    mixed = len({block.precision for block in blocks}) > 1
     most = max(block.channels for block in blocks)
     x, content, previous = 2.0, [], blocks[0].stage
     for block in blocks:
@@ -79,7 +83,7 @@ def draw(title: str, blocks: list[Block], precision: str) -> Element:
         height = max(6.0, _TALL * math.sqrt(block.channels / most))
         kernel = f"kernel {block.kernel}\n" if block.kernel else ""
         tip = (
-            f"{block.path}\n{block.channels} channels, {block.side} px, {precision}\n{kernel}"
+            f"{block.path}\n{block.channels} channels, {block.side} px, {block.precision}\n{kernel}"
             f"{block.macs / 1e6:.3f} MMACs, {block.ms:.4f} ms"
         )
         colour = _KERNELS.get(block.kernel, _OTHER)
@@ -93,5 +97,7 @@ def draw(title: str, blocks: list[Block], precision: str) -> Element:
         if new:
             content.append(tag("text", str(block.channels), x=x, y=_TALL + 17.0, fill=INK))
             content.append(tag("text", f"{block.side} px", x=x, y=_TALL + 31.0, fill=INK))
+            if mixed:
+                content.append(tag("text", block.precision, x=x, y=_TALL + 45.0, fill=INK))
         x += _WIDTH + _GAP
-    return drawing(title, x + 10, _TALL + _LABELS + 2, content)
+    return drawing(title, x + 10, _TALL + _LABELS + 2 + 14 * mixed, content)

@@ -73,11 +73,12 @@ def winners(material: Material, name: str) -> list[Element]:
     left_out = f", {len(shown)} of {len(front)}" if len(shown) < len(front) else ""
     text = (
         f"Each block of a network is a box: its height grows with the root of its channels, its number and colour are "
-        f"the depthwise kernel. Below the first of a stage: channels and side of its result{left_out}."
+        f"the depthwise kernel. Below the first of a stage: channels and side of its result, and its precision where "
+        f"a network has several{left_out}."
     )
     found = [tag("h3", "Architectures on the front"), tag("p", text)]
     for member in shown:
-        picture = draw(f"Architecture of {member['id']}", blocks_of(costs[member["id"]]["layers"]), member["precision"])
+        picture = draw(f"Architecture of {member['id']}", blocks_of(costs[member["id"]]["layers"]))
         side = costs[member["id"]]["resolution"]
         heading = f"{member['id']}: {percent(member['accuracy'])}, {member['latency_ms']:.3f} ms, image of {side} px"
         genes = describe_genes(member["architecture"]["genes"]).replace("\n", "; ")

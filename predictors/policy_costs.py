@@ -1,0 +1,201 @@
+"""Costs of populations whose networks have precision policies: each stage at a precision of its own.
+
+Everything is summed over the segments of the space (memory is a maximum), each at the precision of its stage. Where a
+float part meets an integer one, what passes between them is converted, at the cost of an elementwise operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from search_spaces.ops import Op
+from search_spaces.policy import FLOAT, INT8, Policy, stages_of
+from search_spaces.space import SearchSpace, Vectors
+
+from .boundary_tables import boundary_tables, conversion_row, entering
+from .costs import (
+    Costs,
+    CostTables,
+    Floats,
+    op_features,
+    operator_rows,
+    peak_activation_bytes,
+    size_bytes,
+    total_macs,
+)
+from .latency import LatencyModel
+from .target import Target
+
+
+def stage_numbers(space: SearchSpace) -> Vectors:
+    """For every segment the number of its stage, from 1 on in the order of ``policy.stages_of``; 0: of none."""
+    stages = stages_of(space)
+    numbers = [
+        next((i + 1 for i, stage in enumerate(stages) if s.path == stage or s.path.startswith(f"{stage}.")), 0)
+        for s in space.segments
+    ]
+    return np.array(numbers, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class NetworkCosts:
+    """Costs of one network with a policy, and where its time goes.
+
+    Attributes:
+        costs: exact ones.
+        precisions: of each operator.
+        operators_ms: of each operator ``[ops]``; conversions count with the operator that first reads what they make.
+        fixed_ms: of the network as a whole.
+    """
+
+    costs: Costs
+    precisions: list[str]
+    operators_ms: Floats
+    fixed_ms: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds of the network, batch 1."""
+        return float(self.operators_ms.sum()) + self.fixed_ms
+
+
+def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target) -> NetworkCosts:
+    """Costs of the operators of one network, as :class:`PolicyCosts` has them for populations.
+
+    Args:
+        ops: of the whole network, in execution order.
+        params: its parameters.
+        policy: its precisions; the target runs them (see ``Target.policy``).
+        target: gives latencies and the rules of memory.
+    """
+    rows, precisions = operator_rows(ops), [policy.of(op.path) for op in ops]
+    model, runs_as = target.latency, [target.runs_as(name) for name in precisions]
+    outer = target.runs_as(policy.outer)
+    ms, fixed_ms = np.zeros(len(ops)), 0.0
+    for name in {*runs_as, outer}:
+        mine, fixed = np.array([other == name for other in runs_as]), model.fixed(name)
+        alone = model.operators(rows, name)
+        total = float(alone.sum()) + fixed
+        scale = model.network(rows, name) / total if total else 1.0  # a correction falls on all parts alike
+        ms[mine] = alone[mine] * scale
+        fixed_ms += fixed * scale if name == outer else 0.0
+    for first, elements in _converted(ops, precisions):
+        ms[first] += float(model.operators(conversion_row(elements), _quantized(model.precisions))[0])
+    stages = [max((s for s, _ in policy.stages if _within(op.path, s)), key=len, default="") for op in ops]
+    size = peak = 0.0
+    for stage in dict.fromkeys(stages):
+        part = [op for op, own in zip(ops, stages, strict=True) if own == stage]
+        features, name = op_features(part, 0), policy.of(stage)
+        size += float(size_bytes(features, name))
+        peak = max(peak, float(peak_activation_bytes(features, name, target.memory_rules)))
+    macs = int(total_macs(rows.sum(axis=0)))
+    return NetworkCosts(Costs(macs, params, int(size), int(peak)), precisions, ms, fixed_ms)
+
+
+def _within(path: str, stage: str) -> bool:
+    return path == stage or path.startswith(f"{stage}.")
+
+
+def _converted(ops: Sequence[Op], precisions: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where a float part follows an integer one or the other way round: number of the first operator, and elements."""
+    floats = [name == FLOAT for name in precisions]
+    starts = [0, *(i for i in range(1, len(ops)) if floats[i] != floats[i - 1]), len(ops)]
+    for begin, end in pairwise(starts[1:]):
+        yield begin, entering(ops[begin:end])
+
+
+def _quantized(precisions: Sequence[str]) -> str:
+    """Of a target's precisions the one whose constants hold for conversions."""
+    return INT8 if INT8 in precisions else next(name for name in precisions if name != FLOAT)
+
+
+class PolicyCosts:
+    """Size, memory and latency of populations with policies over a menu of precisions.
+
+    Args:
+        tables: of the space.
+        menu: precisions that occur.
+
+    A policy is given as ``parts``: for each candidate, the number in the menu of the precision outside all stages and
+    of every stage, ``[n, 1 + stages]``.
+    """
+
+    def __init__(self, tables: CostTables, menu: Sequence[str]) -> None:
+        self.tables, self.menu = tables, tuple(menu)
+        self._stage = stage_numbers(tables.space)
+        self._float = np.array([name == FLOAT for name in self.menu])
+        self._latencies: dict[Target, list[Floats]] = {}
+
+    def parts(self, policies: Sequence[Policy]) -> Vectors:
+        """Policies as numbers, ``[n, 1 + stages]``; their precisions must be on the menu."""
+        stages = stages_of(self.tables.space)
+        rows = [[self.menu.index(p.outer), *(self.menu.index(p.of(s)) for s in stages)] for p in policies]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), 1 + len(stages))
+
+    def size_bytes(self, vectors: Vectors, parts: Vectors) -> Floats:
+        """Bytes of the deployed weights ``[n]``, as ``costs.size_bytes``."""
+        return self.tables.lookup(self._sizes, vectors, variants=parts[:, self._stage])
+
+    def peak_bytes(self, vectors: Vectors, parts: Vectors, rules: str) -> Floats:
+        """Bytes of activations at the worst moment ``[n]``, as ``costs.peak_activation_bytes``."""
+        values = self._stacked(lambda name, table: peak_activation_bytes(table, name, rules))
+        return self.tables.lookup(values, vectors, "max", parts[:, self._stage])
+
+    def latency_ms(self, target: Target, vectors: Vectors, parts: Vectors) -> Floats:
+        """Milliseconds ``[n]``. What every network costs is that of the precision outside all stages; corrections of
+        whole networks count as much as the time that is spent at their precision."""
+        model, names = target.latency, [target.runs_as(name) for name in self.menu]
+        if target not in self._latencies:
+            columns = [model.entries(self.tables, name) for name in names]
+            self._latencies[target] = [np.stack(column) for column in zip(*columns, strict=True)]
+        values, variants = self._latencies[target], parts[:, self._stage]
+        shares = np.stack(
+            [
+                self.tables.lookup([v * (np.arange(len(v)) == i)[:, None] for v in values], vectors, variants=variants)
+                for i in range(len(self.menu))
+            ]
+        )
+        shares += np.where(parts[:, 0] == np.arange(len(self.menu))[:, None], [[model.fixed(n)] for n in names], 0.0)
+        found: Floats = sum(
+            (s * model.correction(self.tables, vectors, name) for s, name in zip(shares, names, strict=True)),
+            np.zeros(len(vectors)),
+        )
+        if not self._float.any() or self._float.all():
+            return found
+        return found + self._conversions(model, vectors, parts)
+
+    def _conversions(self, model: LatencyModel, vectors: Vectors, parts: Vectors) -> Floats:
+        """Milliseconds of converting what passes between float and integer parts."""
+        quantized = _quantized(model.precisions)
+        floats = self._float[parts]  # [n, 1 + stages]
+        differs = np.zeros((len(vectors), len(self._stage)), dtype=np.int64)
+        before = 0  # the stem
+        for segment, stage in enumerate(self._stage):
+            if stage:
+                differs[:, segment] = floats[:, stage] != floats[:, before]
+                before = stage
+        root = np.flatnonzero(self._stage == 0)
+        differs[:, root] = (floats[:, [before]] != floats[:, [0]]).astype(np.int64)  # the head reads the last stage
+
+        def milliseconds(elements: Floats) -> Floats:
+            rows = np.concatenate([conversion_row(e) for e in elements])
+            return np.where(elements > 0, model.operators(rows, quantized), 0.0)
+
+        values = [np.stack([np.zeros_like(e), milliseconds(e)]) for e in self._entering]
+        return self.tables.lookup(values, vectors, variants=differs)
+
+    @cached_property
+    def _entering(self) -> list[Floats]:
+        return boundary_tables(self.tables)
+
+    @cached_property
+    def _sizes(self) -> list[Floats]:
+        return self._stacked(lambda name, table: size_bytes(table, name))
+
+    def _stacked(self, value: Callable[[str, Floats], Floats]) -> list[Floats]:
+        return [np.stack([value(name, table) for name in self.menu]) for table in self.tables.tables]
