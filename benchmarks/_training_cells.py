@@ -18,18 +18,19 @@ from _networks import data_folder
 from image_folder import write_image_folder
 from PIL import Image
 from pretrained_start import measured, middle
+from torch import nn
 
 from nas import data
 from nas.calibrate import calibrate
 from nas.data_batches import TrainSteps
+from nas.depthwise import speed_up
 from nas.evaluate import accuracy
 from nas.files import read_json, write_json
 from nas.losses import label_loss
 from nas.rehearsal import Rehearsal, aside
 from nas.run import Run
 from nas.step import resize
-from nas.supernet import Supernet
-from nas.train_config import Engine, TrainConfig, optimizer_of, resolve_augment, total_steps
+from nas.train_config import Engine, TrainConfig, resolve_augment, total_steps
 from nas.workflow import open_trained, train_supernet
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
@@ -164,13 +165,29 @@ def trained_alone(
     """
     dataset = _opened(config.source, config.seed)
     info, side = dataset.info, architecture.resolution
-    net = Supernet(space, len(info.classes), info.in_chans, config.seed)
     torch.manual_seed(config.seed)
-    net.model = space.build(architecture, len(info.classes), info.in_chans)
-    model = net.model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = optimizer_of(config, net)
+    model = space.build(architecture, len(info.classes), info.in_chans)
+    model, steps, spent = train_model(model, side, config, steps, seconds)
+    found = [accuracy(model, data.eval_batches(dataset, split, side, 256)) for split in ("search", "test")]
+    value = sum(f.correct for f in found) / sum(f.images for f in found)
+    return {"steps": steps, "seconds": spent, "accuracy": value, "architecture": json.loads(architecture.to_json())}
 
-    loaded = _steps(config)
+
+def train_model(
+    model: nn.Module, side: int, config: TrainConfig, steps: int = 0, seconds: float = 0.0
+) -> tuple[nn.Module, int, float]:
+    """Train any network on images of a side as the trainer does, and calibrate it; with its steps and seconds."""
+    dataset = _opened(config.source, config.seed)
+    model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    speed_up(model)
+
+    def fresh() -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
+            model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+        return made
+
+    optimizer, loaded = fresh(), _steps(config)
 
     def run(first: int, count: int, total: int) -> float:
         warm = max(1, round(total * config.warmup))
@@ -195,12 +212,10 @@ def trained_alone(
         run(0, 3, 10_000)
         steps = max(5, round(seconds / (run(3, 12, 10_000) / 12)))
         model.load_state_dict(first)
-        optimizer = optimizer_of(config, net)
+        optimizer = fresh()
     spent = run(0, steps, steps)
     calibrate(model, data.calibration_images(dataset, side))
-    found = [accuracy(model, data.eval_batches(dataset, split, side, 256)) for split in ("search", "test")]
-    value = sum(f.correct for f in found) / sum(f.images for f in found)
-    return {"steps": steps, "seconds": spent, "accuracy": value, "architecture": json.loads(architecture.to_json())}
+    return model, steps, spent
 
 
 def family(space: SearchSpace, randoms: int, seed: int) -> dict[str, Architecture]:

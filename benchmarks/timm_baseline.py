@@ -1,0 +1,134 @@
+"""Subnets of a searched front against timm's own small networks, as int8 files on this machine.
+
+    python benchmarks/timm_baseline.py RUN [--models NAME ...] [--out DIR]
+
+The networks of timm train on the run's data set with its recipe, for as many steps as its supernet, from random
+weights, and are calibrated and quantized the same way. Every network becomes an int8 ONNX file for this machine, whose
+accuracy on the test split and whose latency (one thread, processor time, files interleaved) are measured. Members of
+the front come from the run's search for ``host`` (``nas search --target host``); their files are of the shared weights.
+
+Trained networks are kept in ``--out``, so that a stopped command goes on. Writes ``baseline.svg`` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _training_cells import train_model
+
+from nas import data
+from nas.candidates import Candidate
+from nas.export.formats import Exported, open_model, write_model
+from nas.export.subnet import run_file
+from nas.files import write_json
+from nas.measure import ship
+from nas.quantize import QuantizedModel, quantize
+from nas.report.chart import COLOURS, chart, x_scale, y_scale
+from nas.report.markup import svg_file, tag
+from nas.run import Run
+from nas.train_config import TrainConfig, total_steps
+from nas.workflow import Trained, find_search, open_trained
+from predictors.target import load_target
+from search_spaces.architecture import Architecture
+from search_spaces.timm_compat import timm
+
+MODELS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv2_035", "mobilenetv2_050", "lcnet_035")
+HOST = load_target("host")
+ROUNDS = 200
+
+
+def of_front(trained: Trained) -> dict[str, tuple[QuantizedModel, int]]:
+    """Quantized members of the front for this machine, by id, with the side of their images."""
+    found = {}
+    for member in find_search(trained.run, "host")["front"]:
+        candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+        shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
+        assert isinstance(shipped.run, QuantizedModel), "search in int8"
+        found[member["id"]] = (shipped.run, candidate.architecture.resolution)
+    return found
+
+
+def of_timm(trained: Trained, name: str, folder: Path) -> tuple[QuantizedModel, int]:
+    """A network of timm, trained like the supernet and quantized like a subnet."""
+    config, info = TrainConfig(**trained.run.read()["config"]), trained.dataset.info
+    steps, side = total_steps(config, info.counts["train"]), trained.space.largest.resolution
+    torch.manual_seed(config.seed)
+    model = timm.create_model(name, num_classes=len(info.classes), in_chans=info.in_chans)
+    path = folder / f"{name}-{steps}.pt"
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        model, _, spent = train_model(model, side, config, steps)
+        torch.save(model.state_dict(), path)
+        write_json(path.with_suffix(".json"), {"seconds": spent, "steps": steps})
+    return quantize(model.eval(), data.calibration_images(trained.dataset, side)), side
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-baseline"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.out.mkdir(parents=True, exist_ok=True)
+    trained = open_trained(Run(given.run))
+    networks = of_front(trained) | {name: of_timm(trained, name, given.out) for name in given.models}
+    channels = trained.dataset.info.in_chans
+    files: dict[str, tuple[Exported, int]] = {}
+    for name, (network, side) in networks.items():
+        path = given.out / f"{name}.onnx"
+        write_model("onnx", network, (channels, side, side), path, {}, HOST)
+        files[name] = (open_model(path), side)
+    milliseconds = interleaved(files, channels)
+    rows = []
+    for name, (model, side) in files.items():
+        found = run_file(model, trained.dataset, "test", side)
+        size = sum(layer.weight.numel() for layer in networks[name][0].layers.values())
+        rows.append({"name": name, "accuracy": found.value, "interval": found.interval(), "ms": milliseconds[name],
+                     "weights": size, "timm": name in given.models})  # fmt: skip
+    rows.sort(key=lambda row: row["ms"])
+    print("| network | test, % | latency, ms | weights |\n|---|---|---|---|")
+    for row in rows:
+        name = row["name"] if row["timm"] else f"**{row['name']}**"
+        print(f"| {name} | {100 * row['accuracy']:.2f} | {row['ms']:.4f} | {row['weights']:,} |")
+    write_json(given.out / "baseline.json", rows)
+    (given.out / "baseline.svg").write_bytes(plot(rows))
+
+
+def interleaved(files: dict[str, tuple[Exported, int]], channels: int) -> dict[str, float]:
+    """Median processor time of one image in ms, files in turn."""
+    rng = np.random.default_rng(0)
+    images = {n: rng.standard_normal((1, channels, side, side), dtype=np.float32) for n, (_, side) in files.items()}
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(ROUNDS):
+        for name, (model, _) in files.items():
+            model(images[name])
+            began = time.thread_time()
+            model(images[name])
+            times[name].append(time.thread_time() - began)
+    return {name: 1e3 * statistics.median(found) for name, found in times.items()}
+
+
+def plot(rows: list[dict[str, Any]]) -> bytes:
+    """Accuracy against latency as an SVG."""
+    x, y = x_scale([row["ms"] for row in rows]), y_scale([100 * v for row in rows for v in row["interval"]])
+    marks = []
+    for row in rows:
+        a, b = x(row["ms"]), y(100 * row["accuracy"])
+        low, high = (y(100 * v) for v in row["interval"])
+        colour = COLOURS[int(row["timm"])]
+        marks.append(tag("line", x1=a, x2=a, y1=low, y2=high, stroke=colour, stroke_opacity="0.4", stroke_width=2))
+        marks.append(tag("circle", cx=a, cy=b, r=5, fill=colour, data_tip=row["name"], tabindex="0"))
+    names = ("latency of the int8 file, ms", "accuracy, %")
+    return svg_file(chart("Subnets and timm's networks on this machine", x, y, names, marks, ["subnets", "timm"]))
+
+
+if __name__ == "__main__":
+    main()
