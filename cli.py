@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nas.commands_data import register as register_data
 from nas.commands_look import register
-from nas.options import Config, DryRun, Json, Quiet, RunDir, Seed
-from search_spaces.errors import UsageError, UserError
+from nas.commands_train import finetune, train_supernet
+from nas.options import (
+    EXIT_INTERRUPTED,
+    Config,
+    DryRun,
+    Json,
+    Quiet,
+    RunDir,
+    Seed,
+    print_json,
+    resources,
+    run_at,
+)
+from search_spaces.errors import UserError
 
 app = typer.Typer(
     name="nas",
@@ -24,133 +35,10 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "NAS"},
 )
 
-_EXIT_INTERRUPTED = 130
 _BadUsage: type[Exception] = typer.BadParameter.mro()[1]  # click's UsageError, which newer typer carries inside
 
 
-@app.command("train-supernet")
-def train_supernet(
-    data: Annotated[str, typer.Option(help="'embedded', a folder of images, or a timm name (torch/cifar10).")] = (
-        "embedded"
-    ),
-    data_root: Annotated[str | None, typer.Option(help="Root folder of a timm data set.", show_default=False)] = None,
-    space: Annotated[str, typer.Option(help="Search space; see: nas spaces.")] = "mbv3-tiny",
-    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 24,
-    batch_size: Annotated[int, typer.Option(min=2)] = 64,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="Which subnets a step trains: auto, random, sandwich, alternating, progressive, delayed, sorted, "
-            "attentive-best, attentive-worst, preferred or cost-uniform."
-        ),
-    ] = "auto",
-    optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
-    lr: Annotated[str, typer.Option(help="Peak learning rate, or auto for a short test that finds one.")] = "0.1",
-    base_batch: Annotated[
-        int, typer.Option(min=0, help="Batch size that --lr is for: it is scaled to the run's; 0: not scaled.")
-    ] = 0,
-    schedule: Annotated[str, typer.Option(help="cosine or poly.")] = "cosine",
-    momentum: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
-    weight_decay: Annotated[float, typer.Option(min=0.0)] = 3e-5,
-    warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps that warm up.")] = 0.05,
-    label_smoothing: Annotated[float, typer.Option(min=0.0, max=0.9)] = 0.1,
-    clip_norm: Annotated[float, typer.Option(min=0.0, help="Gradient norm limit.")] = 5.0,
-    clip_value: Annotated[float, typer.Option(min=0.0, help="Limit of each gradient entry; 0: none.")] = 0.0,
-    distill: Annotated[
-        str, typer.Option(help="What students learn from the largest subnet: soft, or alpha (with --clip-value 1).")
-    ] = "soft",
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="Another teacher: exported folder, run directory or timm model.", show_default=False),
-    ] = None,
-    teacher_weight: Annotated[float, typer.Option(min=0.0, max=1.0, help="Its share of the loss.")] = 0.5,
-    teacher_temperature: Annotated[float, typer.Option(min=0.01, help="Of its probabilities.")] = 1.0,
-    dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Of the largest subnet alone.")] = 0.0,
-    drop_path: Annotated[float, typer.Option(min=0.0, max=0.95, help="Of the largest subnet alone.")] = 0.0,
-    freeze_bn: Annotated[
-        bool, typer.Option("--freeze-bn", help="Keep batch-norm statistics, those of --pretrained or --init.")
-    ] = False,
-    ema: Annotated[float, typer.Option(min=0.0, max=0.99999, help="Decay of the weight average; 0: none.")] = 0.0,
-    augment: Annotated[str, typer.Option(help="auto, none, light or strong.")] = "auto",
-    erasing: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=1.0, help="Share of images with random erasing. Default: --augment's.", show_default=False
-        ),
-    ] = None,
-    mixup: Annotated[float, typer.Option(min=0.0, help="Alpha of mixup; 0: none.")] = 0.0,
-    cutmix: Annotated[float, typer.Option(min=0.0, help="Alpha of CutMix; 0: none.")] = 0.0,
-    amp: Annotated[str, typer.Option(help="Mixed precision: off, bf16 or fp16.")] = "off",
-    accumulate: Annotated[int, typer.Option(min=1, help="Micro-batches of a batch, to save memory.")] = 1,
-    zero_gamma: Annotated[bool, typer.Option("--zero-gamma", help="Residual blocks start as the identity.")] = False,
-    rollbacks: Annotated[
-        int, typer.Option(min=0, help="How often a collapsed run goes back, at half the rate; 0: not watched.")
-    ] = 3,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from timm's weights.")] = False,
-    init: Annotated[
-        Path | None, typer.Option(help="Start from the weights in a .safetensors or .pth file.", show_default=False)
-    ] = None,
-    seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
-    nproc: Annotated[
-        int, typer.Option(min=1, help="Processes that share each batch, one a GPU with CUDA; or use torchrun.")
-    ] = 1,
-    save_seconds: Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")] = 30.0,
-    log: Annotated[str, typer.Option(help="Metrics go there too: tensorboard, wandb, or both.")] = "",
-    quiet: Quiet = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-) -> None:
-    """Train a once-for-all supernet; the same command again resumes it."""
-    from nas.display import OUT, TrainingProgress, following
-    from nas.distributed import check_processes
-    from nas.launch import check_devices, inside, joined, launch, processes_here
-    from nas.loggers import parse_loggers
-    from nas.lr_finder import parse_lr
-    from nas.run import Run
-    from nas.train import Interrupted
-    from nas.train_config import Engine, TrainConfig
-    from nas.workflow import default_run
-    from nas.workflow import train_supernet as work
-
-    rate = parse_lr(lr)
-    settings = TrainConfig(
-        space=space, source=data if data == "embedded" else _absolute(data), root=data_root, seed=seed,
-        strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-        lr=TrainConfig.lr if rate is None else rate, lr_auto=rate is None, base_batch=base_batch, schedule=schedule,
-        momentum=momentum, weight_decay=weight_decay, warmup=warmup, label_smoothing=label_smoothing,
-        clip_norm=clip_norm, clip_value=clip_value, distill=distill,
-        teacher=None if teacher is None else _absolute(teacher), teacher_weight=teacher_weight,
-        teacher_temperature=teacher_temperature, dropout=dropout, drop_path=drop_path, freeze_bn=freeze_bn, ema=ema,
-        augment=augment, zero_gamma=zero_gamma, rollbacks=rollbacks, pretrained=pretrained,
-        erasing=erasing, mixup=mixup, cutmix=cutmix, amp=amp, accumulate=accumulate,
-        init=str(init.resolve()) if init is not None else None,
-    )  # fmt: skip
-    run = Run(out) if out else default_run(settings)
-    chosen, workers = _resources(device, workers, processes_here(nproc))
-    loggers = parse_loggers(log)
-    if nproc > 1 and not inside():
-        check_devices(nproc, chosen)
-        check_processes(nproc, batch_size, accumulate)
-        if not dry_run:
-            raise SystemExit(launch(nproc, main))
-    with joined(chosen) as world:
-        engine = Engine(world.device, workers, save_seconds, log=loggers)
-        with TrainingProgress(quiet or as_json or not world.main) as progress:
-            try:
-                result = work(run, settings, engine, progress, dry_run, world)
-            except Interrupted:
-                raise typer.Exit(_EXIT_INTERRUPTED) from None
-    if not world.main:
-        return
-    if as_json:
-        _print_json({"run": str(run.path), **result})
-    else:
-        OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
-        following("nas train-supernet" if dry_run else f"nas search --run {run.path} --target cortex-a72")
+app.command("train-supernet")(train_supernet)
 
 
 @app.command()
@@ -159,7 +47,13 @@ def search(
         str, typer.Option(help="Device; see: nas targets. Or a target file. Several, by commas: a front for each.")
     ] = "cortex-a72",
     run: RunDir = None,
-    precision: Annotated[str | None, typer.Option(help="Default: the target's.", show_default=False)] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Default: the target's. Several, as fp32,int8,w4a8, or mixed: searched for every stage.",
+            show_default=False,
+        ),
+    ] = None,
     measurements: Annotated[int, typer.Option(min=4, help="Subnets to measure for a target, baselines apart.")] = 40,
     objectives: Annotated[
         str, typer.Option(help="Two to four of accuracy, latency, latency:TARGET, size, macs, memory.")
@@ -207,7 +101,7 @@ def search(
     from nas.search_config import SearchConfig
     from nas.workflow import run_search
 
-    _resources("cpu", 0)
+    resources("cpu", 0)
     bounds = Bounds(
         latency_ms=max_latency,
         size_bytes=max_size and max_size * 1e6,
@@ -215,7 +109,7 @@ def search(
         memory_bytes=max_memory and max_memory * 1e3,
         elsewhere=parse_bounds_elsewhere(max_latency_on or []),
     )
-    directory = _run(run)
+    directory = run_at(run)
     results = []
     for name in target.split(","):
         settings = SearchConfig(
@@ -240,7 +134,7 @@ def search(
         elif not as_json:
             print_search(results[-1])
     if as_json:
-        _print_json(results if len(results) > 1 else results[0])
+        print_json(results if len(results) > 1 else results[0])
     else:
         following(f"nas {'search' if dry_run else 'export'} --run {directory.path} --target {target}")
 
@@ -262,11 +156,11 @@ def export(
     from nas.display import OUT, following, percent
     from nas.workflow import run_export
 
-    _resources("cpu", 0)
-    directory = _run(run)
+    resources("cpu", 0)
+    directory = run_at(run)
     written = run_export(directory, target, candidate, out, formats)
     if as_json:
-        _print_json([{"path": str(path), **facts} for path, facts in written])
+        print_json([{"path": str(path), **facts} for path, facts in written])
         return
     for path, facts in written:
         OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)
@@ -277,54 +171,7 @@ def export(
         following(f"nas evaluate {path / list(facts['files'])[-1]}")
 
 
-@app.command()
-def finetune(
-    candidate: Annotated[
-        str, typer.Argument(help="Id from the front, or best, fastest, smallest; or architecture JSON.")
-    ] = "best",
-    target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
-    run: RunDir = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 5,
-    lr: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Peak learning rate. Default: a tenth of the supernet's.", show_default=False),
-    ] = None,
-    netaug: Annotated[bool, typer.Option("--netaug", help="Train it inside wider networks of the space too.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
-    ] = None,
-    seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
-    save_seconds: Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")] = 30.0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-) -> None:
-    """Train one subnet further, and export it if that made it better; the same command again resumes it."""
-    from nas.display import OUT, TrainingProgress, following, print_finetuned
-    from nas.finetune import FinetuneConfig
-    from nas.finetune import finetune as work
-    from nas.train import Interrupted
-    from nas.train_config import Engine
-
-    directory = _run(run)
-    chosen, workers = _resources(device, workers)
-    settings, engine = FinetuneConfig(epochs, lr, netaug, seed), Engine(chosen, workers, save_seconds)
-    with TrainingProgress(quiet or as_json) as progress:
-        try:
-            result = work(directory, candidate, target, settings, engine, progress, out, dry_run)
-        except Interrupted:
-            raise typer.Exit(_EXIT_INTERRUPTED) from None
-    if as_json:
-        _print_json({"run": str(directory.path), **result})
-    elif dry_run:
-        OUT.print(result["summary"], soft_wrap=True, highlight=False)
-        following(f"nas finetune {candidate} --run {directory.path}")
-    else:
-        print_finetuned(result)
-        following(f"nas evaluate {result['path']} --run {directory.path}")
+app.command()(finetune)
 
 
 @app.command()
@@ -333,7 +180,9 @@ def evaluate(
         "best"
     ),
     split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
-    precision: Annotated[str, typer.Option(help="Of an architecture: int8 or fp32.")] = "int8",
+    precision: Annotated[
+        str, typer.Option(help="Of an architecture: int8, fp32, or a policy, as int8,blocks.1=w4a8.")
+    ] = "int8",
     calibration_images: Annotated[
         int | None, typer.Option(min=2, help="Default: the search's, or 256.", show_default=False)
     ] = None,
@@ -345,10 +194,10 @@ def evaluate(
     from nas.display import OUT, following, percent
     from nas.workflow import run_evaluate
 
-    _resources("cpu", 0)
-    result = run_evaluate(_run(run, model), model, split, precision, calibration_images)
+    resources("cpu", 0)
+    result = run_evaluate(run_at(run, model), model, split, precision, calibration_images)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
         if "latency_ms" in result:
@@ -363,7 +212,9 @@ def estimate(
     ] = "best",
     target: Annotated[str | None, typer.Option(help="Device or target file. Default: the candidate's.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Default: the candidate's, or the target's.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="As int8, or int8,blocks.1=w4a8. Default: the candidate's, or the target's.")
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show every operator.")] = False,
     classes: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
     in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
@@ -376,9 +227,9 @@ def estimate(
     from nas.estimate import estimate as work
     from nas.listing import print_estimate
 
-    facts = work(model, target, resolution, precision, lambda: _run(run), classes, in_chans, layers)
+    facts = work(model, target, resolution, precision, lambda: run_at(run), classes, in_chans, layers)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         print_estimate(facts)
         following(f"nas search --target {target or facts['target']}")
@@ -418,15 +269,15 @@ def profile(
     from nas.display import OUT, ProfileProgress, following, print_profile
     from nas.profile import Request, profile_command
 
-    _resources("cpu", 0)
+    resources("cpu", 0)
     request = Request(
-        device, bundle, results, space, None if run is None else _run(run), networks, held_out, precision, threads,
+        device, bundle, results, space, None if run is None else run_at(run), networks, held_out, precision, threads,
         uint8, classes, in_chans, name, out, seed,
     )  # fmt: skip
     with ProfileProgress(quiet or as_json or dry_run) as progress:
         result = profile_command(request, progress, dry_run)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     if "summary" in result:
         OUT.print(result["summary"], soft_wrap=True, highlight=False)
@@ -447,10 +298,10 @@ def spaces(
 
     if name is not None:
         facts = describe_space(get_space(name))
-        _print_json(facts) if as_json else print_space(facts)
+        print_json(facts) if as_json else print_space(facts)
     else:
         rows = [space_row(space) for space in PRESETS.values()]
-        _print_json(rows) if as_json else print_spaces(rows)
+        print_json(rows) if as_json else print_spaces(rows)
     if not as_json:
         following(f"nas train-supernet --space {name or 'mbv3-tiny'}")
 
@@ -469,58 +320,16 @@ def targets(
 
     if name is not None:
         facts = describe_target(load_target(name))
-        _print_json(facts) if as_json else print_target(facts)
+        print_json(facts) if as_json else print_target(facts)
     else:
         rows = [target_row(load_target(each)) for each in available_targets()]
-        _print_json(rows) if as_json else print_targets(rows)
+        print_json(rows) if as_json else print_targets(rows)
     if not as_json:
         following(f"nas search --target {name or 'cortex-a72'}")
 
 
 register(app)
-
-
-def _run(path: Path | None, model: str | None = None) -> Any:
-    from nas.run import Run, opened
-
-    if path is None and model is not None:  # an exported file lies inside its run
-        for parent in Path(model).resolve().parents:
-            if (parent / "run.json").exists():
-                return Run(parent)
-    return opened(path)
-
-
-def _absolute(data: str) -> str:
-    """A folder's absolute path, so that a run can be searched from elsewhere; timm names stay."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
-
-
-def _resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
-    """Choose the device, and share the cores between the processes of a run, and in each between computing and loading.
-
-    Args:
-        workers: a process; -1: chosen.
-        processes: on this machine.
-    """
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this torch sees no CUDA device; use --device cpu")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    cores = max(1, (os.cpu_count() or 1) // processes)
-    if workers < 0:
-        workers = min(8, cores // 2)
-    # Half of the cores: small networks gain little from more, and threads that must wait for each other while another
-    # process has a core cost many times what they gain.
-    torch.set_num_threads(max(1, min(8, cores // 2)))
-    return device, workers
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
+register_data(app)
 
 
 def _line(words: list[str]) -> str:
@@ -546,7 +355,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        code = app(arguments or ["--help"], prog_name="nas", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except _BadUsage as error:
         _fail(error, debug, _usage(error), 2)
     except UserError as error:
@@ -554,10 +363,10 @@ def main() -> None:
     except OSError as error:
         _fail(error, debug, _explain(error), 1)
     except (KeyboardInterrupt, typer.Abort):
-        code = _EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except Exception as error:
         _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
-    if code == _EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
+    if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
         typer.echo(f"stopped; what was done is saved. To resume: nas {_line(arguments)}", err=True)
     _exit(int(code or 0))
 

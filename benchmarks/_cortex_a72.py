@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from _networks import RPI4, mlperf_rpi4
 from _published import Table, ncnn
@@ -67,7 +69,7 @@ NOTE = (
 
 def cortex_a72() -> tuple[Target, str]:
     """The default: TFLite, four threads."""
-    return _mlperf("cortex-a72", "TFLite 2.7.1 (ruy), 4 threads", RPI4), NOTE
+    return replace(_mlperf("cortex-a72", "TFLite 2.7.1 (ruy), 4 threads", RPI4), weight_bits=(8, 4)), NOTE
 
 
 def cortex_a72_armnn() -> tuple[Target, str]:

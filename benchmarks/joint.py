@@ -138,7 +138,7 @@ def search(given: argparse.Namespace) -> None:
         "together": lambda seed: contest.searched(menu, given.measurements, seed),
         "architecture first": lambda seed: contest.afterwards(given.measurements, seed),
     }
-    ways |= {f"{p} alone": lambda seed, p=p: contest.searched((p,), given.measurements, seed) for p in menu}  # type: ignore[misc]
+    ways |= {f"{p} alone": lambda seed, p=p: contest.searched((p,), given.measurements, seed) for p in given.alone}  # type: ignore[misc]
     print(f"{trained.space.name}, {given.target}, {', '.join(menu)}, {given.measurements} measurements each, "
           f"{len(given.seeds)} seeds; hypervolume of error, latency and size\n")  # fmt: skip
     print("| | hypervolume | seeds won against together |\n|---|---|---|")
@@ -178,6 +178,7 @@ def main() -> None:
     one.add_argument("--measurements", type=int, default=60)
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     one.add_argument("--menu", default="fp32,int8,w4a8")
+    one.add_argument("--alone", nargs="*", default=["int8"], help="single precisions to search too")
     one.add_argument("--target", default="cortex-a72")
     one.add_argument("--out", type=Path, default=Path("runs/bench-joint"))
     commands.add_parser("ranking").set_defaults(work=ranking)

@@ -1,1 +1,103 @@
-"""Supernet training, search, quantization and export. The commands' functions are in :mod:`nas.workflow`."""
+"""Supernet training, search, quantization and export: what the commands do, for Python.
+
+The names below are all of the interface; ``docs/python.md`` walks through them. They are loaded when first used, so
+``import nas`` costs next to nothing.
+
+Train and open: :func:`train_supernet` with a :class:`TrainConfig` and an :class:`Engine`; :func:`open_run`,
+:func:`list_runs`; :func:`open_trained` for the supernet and its data. Search: :func:`search_run` with a
+:class:`SearchConfig` and :class:`Bounds`; :func:`read_search`, :func:`pick_member` for its front. Use what was found:
+:func:`ship_member`, :func:`evaluate_model`, :func:`estimate_model`, :func:`export_model`. Look around:
+:func:`open_dataset`, :func:`summarise_data`, :func:`get_space`, :func:`load_target`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from predictors.target import Target, load_target
+    from search_spaces import SearchSpace, get_space
+    from search_spaces.architecture import Architecture
+    from search_spaces.errors import UserError
+
+    from .candidates import Candidate
+    from .data import open_dataset
+    from .data_check import summarise as summarise_data
+    from .estimate import estimate as estimate_model
+    from .objectives import Bounds
+    from .run import Run
+    from .run import opened as open_run
+    from .runs import runs as list_runs
+    from .search_config import SearchConfig
+    from .train_config import Engine, TrainConfig
+    from .workflow import find_search as read_search
+    from .workflow import open_trained, pick_member, ship_member, train_supernet
+    from .workflow import run_evaluate as evaluate_model
+    from .workflow import run_export as export_model
+    from .workflow import run_search as search_run
+
+__all__ = [
+    "Architecture",
+    "Bounds",
+    "Candidate",
+    "Engine",
+    "Run",
+    "SearchConfig",
+    "SearchSpace",
+    "Target",
+    "TrainConfig",
+    "UserError",
+    "estimate_model",
+    "evaluate_model",
+    "export_model",
+    "get_space",
+    "list_runs",
+    "load_target",
+    "open_dataset",
+    "open_run",
+    "open_trained",
+    "pick_member",
+    "read_search",
+    "search_run",
+    "ship_member",
+    "summarise_data",
+    "train_supernet",
+]
+
+_WHERE = {
+    "search_spaces": {"SearchSpace": "SearchSpace", "get_space": "get_space"},
+    "search_spaces.architecture": {"Architecture": "Architecture"},
+    "search_spaces.errors": {"UserError": "UserError"},
+    "predictors.target": {"Target": "Target", "load_target": "load_target"},
+    "nas.candidates": {"Candidate": "Candidate"},
+    "nas.data": {"open_dataset": "open_dataset"},
+    "nas.data_check": {"summarise_data": "summarise"},
+    "nas.estimate": {"estimate_model": "estimate"},
+    "nas.objectives": {"Bounds": "Bounds"},
+    "nas.run": {"Run": "Run", "open_run": "opened"},
+    "nas.runs": {"list_runs": "runs"},
+    "nas.search_config": {"SearchConfig": "SearchConfig"},
+    "nas.train_config": {"Engine": "Engine", "TrainConfig": "TrainConfig"},
+    "nas.workflow": {
+        "evaluate_model": "run_evaluate", "export_model": "run_export", "open_trained": "open_trained",
+        "pick_member": "pick_member", "read_search": "find_search", "search_run": "run_search",
+        "ship_member": "ship_member", "train_supernet": "train_supernet",
+    },
+}  # fmt: skip
+"""Module -> public names, and what they are called there. None is the name of a module of this package: Python would
+put the module in its place."""
+_NAMES = {public: (module, own) for module, names in _WHERE.items() for public, own in names.items()}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in _NAMES:
+        raise AttributeError(f"module 'nas' has no attribute '{name}'")
+    module, own = _NAMES[name]
+    found = globals()[name] = getattr(import_module(module), own)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

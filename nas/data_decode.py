@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
 
 from nas.data_set import MEMORY_BYTES, Images, Ints
 from search_spaces.errors import UserError
@@ -24,40 +27,107 @@ FULL_CHECK_IMAGES = 50_000
 Pixels = NDArray[np.uint8]
 
 
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+}  # fmt: skip
+"""What puts the picture upright, by the value of EXIF's tag *Orientation*."""
+_ORIENTATION = 0x0112
+
+
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    """The decoded image in mode ``L`` or ``RGB``; 16-bit grey keeps its upper 8 bits (PIL would clip it)."""
+    """The decoded image, upright as its EXIF data say, in mode ``L`` or ``RGB``.
+
+    16-bit grey keeps its upper 8 bits (PIL would clip it). An alpha channel is dropped, as timm drops it.
+    """
+    image.load()
+    image = _upright(image)
     if image.mode in ("L", "RGB"):
-        image.load()
         return image
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     return image.convert("L" if image.mode in ("1", "LA", "La", "F") else "RGB")
 
 
-def decode(path: Path) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged metadata do not make the pixels unusable
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def decode(file: Path | IO[bytes]) -> Image.Image:
     """Decode a file completely. Raises whatever PIL raises on a damaged one."""
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         return to_grey_or_rgb(image)
 
 
-@dataclass(frozen=True)
-class FileImages:
-    """Images decoded anew at every look."""
+class Encoded(ABC):
+    """Images decoded anew at every look, from a file each."""
 
-    root: Path
-    paths: tuple[Path, ...]
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    @abstractmethod
+    def file(self, index: int) -> Path | IO[bytes]:
+        """The encoded image: a path, or a stream that nobody else reads from."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Of an image within its data set."""
+
+    def place(self, index: int) -> str:
+        """Where a person finds the image."""
+        return self.name(index)
 
     def image(self, index: int) -> Image.Image:
+        """The decoded image. Raises UserError where it cannot be decoded any more."""
         try:
-            return decode(self.paths[index])
+            return decode(self.file(index))
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
-            raise UserError(f"cannot decode '{self.paths[index]}' ({error}); repair or remove the file") from error
+            place = self.place(index)
+            raise UserError(f"cannot decode '{place}' ({error}); repair or remove the file") from error
+
+
+@dataclass(frozen=True)
+class FileImages(Encoded):
+    """Files of a folder."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def file(self, index: int) -> Path:
+        return self.root / self.names[index]
 
     def name(self, index: int) -> str:
-        return self.paths[index].relative_to(self.root).as_posix()
+        return self.names[index]
+
+    def place(self, index: int) -> str:
+        return str(self.file(index))
+
+
+@dataclass(frozen=True)
+class Kept(Encoded):
+    """Some of other images: the numbers ``keep``."""
+
+    images: Encoded
+    keep: Ints
+
+    def __len__(self) -> int:
+        return len(self.keep)
+
+    def file(self, index: int) -> Path | IO[bytes]:
+        return self.images.file(int(self.keep[index]))
+
+    def name(self, index: int) -> str:
+        return self.images.name(int(self.keep[index]))
+
+    def place(self, index: int) -> str:
+        return self.images.place(int(self.keep[index]))
 
 
 @dataclass(frozen=True)
@@ -77,55 +147,86 @@ class ArrayImages:
         return self.names[index] if self.names else str(index)
 
 
-def decode_all(paths: Sequence[Path]) -> tuple[list[int], list[Pixels] | None]:
-    """Decode every file once; of more than :data:`FULL_CHECK_IMAGES` read only the headers.
+def decode_all(images: Encoded, thorough: bool = False) -> tuple[dict[int, str], list[Pixels] | None]:
+    """Decode every image once; of more than :data:`FULL_CHECK_IMAGES` read only the headers, unless ``thorough``.
 
     Returns:
-        The positions of unreadable files, and the pixels of the others where they fit in memory, else None.
+        Why images are unreadable, by number, and the pixels of the others where they fit in memory, else None.
     """
     kept = 0
-    headers_only = len(paths) > FULL_CHECK_IMAGES
+    headers_only = len(images) > FULL_CHECK_IMAGES and not thorough
 
-    def look(path: Path) -> Pixels | bool:
+    def look(index: int) -> Pixels | str | None:
         nonlocal kept  # roughly right is enough: threads may overshoot by an image
         try:
+            file = images.file(index)
             if headers_only:
-                Image.open(path).close()
-                return True
-            pixels = np.asarray(decode(path))
-        except Exception:  # PIL's plugins raise nearly anything on damaged files
-            return False
+                Image.open(file).close()
+                return None
+            pixels = np.asarray(decode(file))
+        except Exception as error:  # PIL's plugins raise nearly anything on damaged files
+            return reason(error)
         kept += pixels.nbytes
-        return pixels if kept <= MEMORY_BYTES else True
+        return pixels if kept <= MEMORY_BYTES else None
 
     with quiet_pil(), ThreadPoolExecutor(threads()) as pool:
-        looks = list(pool.map(look, paths))
-    bad = [i for i, seen in enumerate(looks) if seen is False]
-    arrays = [seen for seen in looks if not isinstance(seen, bool)]
-    return bad, arrays if len(arrays) + len(bad) == len(paths) else None
+        looks = list(pool.map(look, range(len(images))))
+    bad = {i: seen for i, seen in enumerate(looks) if isinstance(seen, str)}
+    arrays = [seen for seen in looks if isinstance(seen, np.ndarray)]
+    return bad, arrays if len(arrays) + len(bad) == len(images) else None
 
 
-def statistics(images: Images, numbers: Ints) -> tuple[int, tuple[float, ...], tuple[float, ...], int]:
-    """Channels, mean and std of pixels scaled to [0, 1], and median shorter side, of the first images of ``numbers``.
+def reason(error: Exception) -> str:
+    """Why an image cannot be decoded, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a known format"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
-    Looks at up to :data:`SAMPLE_IMAGES` images, or fewer once :data:`SAMPLE_PIXELS` have been seen. One channel where
-    every image is grey, else three. A std below 1/255 (constant images) counts as 1/255.
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the first training images.
+
+    Attributes:
+        channels: 1 where every image is grey, else 3.
+        mean, std: of pixels scaled to [0, 1], a number a channel; a std below 1/255 (constant images) counts as 1/255.
+        side: median shorter side in pixels.
+        sizes: (width, height) of the smallest, the median and the largest image, by area.
+        images: how many were looked at.
     """
+
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    side: int
+    sizes: tuple[Size, Size, Size]
+    images: int
+
+
+def statistics(images: Images, numbers: Ints) -> Statistics:
+    """Statistics of the first images of ``numbers``: up to :data:`SAMPLE_IMAGES`, or fewer once
+    :data:`SAMPLE_PIXELS` have been seen."""
     sums, squares, pixels = np.zeros(3), np.zeros(3), 0
-    sides, grey = [], True
+    sizes: list[Size] = []
+    grey = True
     for image in _looked_at(images, numbers[:SAMPLE_IMAGES]):
         counts = np.array(image.histogram(), dtype=np.float64).reshape(-1, 256)
         grey &= len(counts) == 1
         sums += counts @ _LEVELS
         squares += counts @ _LEVELS**2
-        sides.append(min(image.size))
+        sizes.append(image.size)
         pixels += image.width * image.height
         if pixels >= SAMPLE_PIXELS:
             break
     mean = sums / pixels
     std = np.maximum(np.sqrt(np.maximum(squares / pixels - mean**2, 0)), 1 / 255)
-    channels = 1 if grey else 3
-    return channels, _rounded(mean[:channels]), _rounded(std[:channels]), int(np.median(sides))
+    channels, side = 1 if grey else 3, int(np.median([min(size) for size in sizes]))
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    ends = (ordered[0], ordered[len(ordered) // 2], ordered[-1])
+    return Statistics(channels, _rounded(mean[:channels]), _rounded(std[:channels]), side, ends, len(sizes))
 
 
 _LEVELS = np.arange(256) / 255

@@ -109,6 +109,9 @@ class Dataset:
         splits: image numbers of each split, disjoint. The order is such that the classes of any prefix are mixed in
             their overall proportions: ``limit=n`` is a stratified sample.
         warnings: what was left out or looks odd, a line each, for the user to read.
+        drawn: splits that the source does not have, which were drawn from its training images.
+        corrupt: name of every image that was left out, and why.
+        sizes: (width, height) of the smallest, the median and the largest of the ``looked_at`` first training images.
     """
 
     info: DataInfo
@@ -116,6 +119,10 @@ class Dataset:
     labels: Ints
     splits: dict[str, Ints]
     warnings: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
+    corrupt: tuple[tuple[str, str], ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    looked_at: int = 0
     cache: PixelCache = field(default_factory=PixelCache, repr=False)
 
     def image(self, index: int) -> Image.Image:
@@ -153,6 +160,6 @@ def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     return ", ".join(parts) or "the same names in another order"
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first three names, and how many more."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def listed(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

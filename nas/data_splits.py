@@ -11,6 +11,8 @@ from search_spaces.errors import UserError
 
 FRACTIONS = {"search": 0.10, "test": 0.15}
 CAPS = {"search": 5_000, "test": 10_000}
+IMBALANCED = 10
+"""How many times as many images the largest class has, from which on a person should know."""
 
 
 def make_splits(
@@ -49,6 +51,23 @@ def make_splits(
     splits = {name: np.concatenate(parts) for name, parts in out.items()}
     splits |= {name: numbers for name, numbers in given.items() if name != "train"}
     return {name: interleave(splits[name], labels, seed) for name in SPLITS}
+
+
+def imbalance(train: Ints, classes: Sequence[str]) -> tuple[str, ...]:
+    """A warning that names the rarest classes, where the largest has ten times as many training images, or more.
+
+    Args:
+        train: labels of the training images.
+        classes: names, by label.
+    """
+    counts = np.bincount(train, minlength=len(classes))
+    largest = int(counts.argmax())
+    order = np.argsort(counts, kind="stable")
+    rare = [f"{classes[c]} ({counts[c]})" for c in order if IMBALANCED * counts[c] <= counts[largest]]
+    if not rare:
+        return ()
+    return (f"imbalanced: '{classes[largest]}' has {counts[largest]:,} training images, the rarest are {listed(rare)}; "
+            f"accuracy will say little of them: add images of these classes",)  # fmt: skip
 
 
 def split_counts(counts: Ints, fraction: float, cap: int, shares: int) -> Ints:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.overrides import handle_torch_function, has_torch_function
 
 Pair = tuple[int, int]
 
@@ -92,8 +93,15 @@ class FastDepthwise(nn.Conv2d):
         """Output ``[n, channels, a, b]`` for images ``[n, channels, h, w]``, exactly ``nn.Conv2d``'s."""
         if not _gains(x, self.weight):
             return super().forward(x)
-        out: Tensor = _Depthwise.apply(x, self.weight, self.bias, self.stride, self.padding)
+        return depthwise_conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
+    """``F.conv2d`` with as many groups as channels, and :func:`weight_gradient`; function modes see it as one call."""
+    if has_torch_function((x, weight)):
+        out: Tensor = handle_torch_function(depthwise_conv2d, (x, weight), x, weight, bias, stride, padding)
         return out
+    return _Depthwise.apply(x, weight, bias, stride, padding)  # type: ignore[no-any-return]
 
 
 def _gains(x: Tensor, weight: Tensor) -> bool:

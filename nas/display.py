@@ -44,11 +44,12 @@ class TrainingProgress(_Live):
         elif "note" in entry:
             if not self.quiet:
                 ERR.print(entry["note"], highlight=False, soft_wrap=True)
+        elif "summary" in entry and not self.quiet:
+            for line in entry["summary"]:
+                ERR.print(line, highlight=False, markup=False, soft_wrap=True)
         elif "start" in entry and not self.quiet:
-            info = entry["data"]
-            counts = ", ".join(f"{n} {split}" for split, n in info["counts"].items())
-            ERR.print(f"{entry['start']}: {entry['steps']} steps on {info['source']} "
-                      f"({len(info['classes'])} classes; {counts})")  # fmt: skip
+            text = f"{entry['start']}: {entry['steps']} steps on {entry['data']['source']}"
+            ERR.print(text, highlight=False, markup=False, soft_wrap=True)
         elif "smallest" in entry:
             self.note = f"smallest {100 * entry['smallest']:.1f} %, largest {100 * entry['largest']:.1f} %"
             if not self.quiet and not ERR.is_terminal:

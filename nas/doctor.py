@@ -28,6 +28,8 @@ EXTRAS = {
     "predictors": {"scikit-learn": "1.4"},
     "agemoea": {"numba": "0.59"},
     "storage": {"psycopg": "3.1", "pymysql": "1.1"},
+    "datasets": {"datasets": "4"},
+    "webdataset": {"webdataset": "0.2.86"},
     "tensorboard": {"tensorboard": "2.15"},
     "wandb": {"wandb": "0.17"},
 }
@@ -37,6 +39,7 @@ _USES = {
     "onnx": "nas export writes and runs int8 files", "executorch": "nas export --format executorch",
     "predictors": "nas search --predictor boosting or mlp",
     "agemoea": "nas search --algorithm agemoea", "storage": "nas search --storage postgresql:// or mysql://",
+    "datasets": "nas train-supernet --data hfds/NAME", "webdataset": "nas train-supernet --data wds/FOLDER",
     "tensorboard": "nas train-supernet --log tensorboard", "wandb": "nas train-supernet --log wandb",
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
-from .files import read_json
+from .files import check_format, read_json
 from .objectives import misfits
 
 if TYPE_CHECKING:
@@ -244,6 +244,7 @@ def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subj
     folder = path if path.is_dir() else path.parent
     file = path if path.suffix == ".json" else folder / "architecture.json"
     content = read_json(file)
+    check_format(content, file)
     if not isinstance(content, dict) or "timm" not in content:
         from .workflow import parse_architecture
 

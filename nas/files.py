@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # All metadata is under one key: safetensors writes several in an order that changes from run to run, and equal
 # weights shall be equal files.
+FORMAT = 1
+"""Of run.json, architecture.json and tensor files; counted up where older versions could not read what is written."""
+
 _KEY = "nas"
 
 
@@ -61,7 +64,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapp
     from safetensors.torch import save as serialise
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    note = {"sha256": _checksum(plain, metadata), "metadata": dict(metadata)}
+    note = {"format": FORMAT, "sha256": _checksum(plain, metadata), "metadata": dict(metadata)}
     atomic_write(path, serialise(plain, {_KEY: json.dumps(note)}))
 
 
@@ -69,11 +72,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and metadata of a file of :func:`save_tensors`.
 
     Raises:
-        UserError: missing, truncated, damaged or not a safetensors file.
+        UserError: missing, truncated, damaged or not a safetensors file, or of a newer version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {})[_KEY])
+            check_format(note, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if note["sha256"] != _checksum(tensors, note["metadata"]):
             raise ValueError("its checksum is not that of its content")
@@ -84,6 +88,16 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise UserError(f"{path} is damaged or was not written by nas: its metadata is not as expected") from None
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+
+
+def check_format(content: Any, path: Path) -> None:
+    """Refuse what a later version wrote in another form. Raises UserError."""
+    there = content.get("format", 1) if isinstance(content, dict) else 1
+    if isinstance(there, int) and there > FORMAT:
+        raise UserError(
+            f"{path} was written by a newer nas (format {there}; this one reads up to {FORMAT}); "
+            "upgrade: pip install --upgrade nas-supernet"
+        )
 
 
 def written_by_nas(path: Path) -> bool:

@@ -16,15 +16,18 @@ from typing import Any
 
 from predictors.target import Target, load_target
 from search_spaces.architecture import Architecture
-from search_spaces.errors import UserError
+from search_spaces.errors import UsageError, UserError
+from search_spaces.policy import FLOAT, Policy
 
+from .candidates import Candidate
 from .estimate import DEFAULT_TARGET
 from .evaluate import Accuracy
 from .export.subnet import export_candidate
 from .lr_finder import scaled
-from .measure import Candidate, measure
+from .measure import measure
 from .netaug import Fixed
 from .precision import check_amp
+from .quantization_aware import PHASE
 from .run import Run, file_hash
 from .search import accuracy_dict
 from .task import Task
@@ -54,12 +57,14 @@ class FinetuneConfig:
         epochs: passes over the training split of the run.
         lr: peak learning rate; None: :data:`LR_SHARE` of the supernet's.
         netaug: train the candidate inside wider networks too; see :mod:`nas.netaug`.
+        quantization_aware: train it as its policy quantizes it; None: if its supernet was trained so.
         seed: of everything random. The splits of the data set are the run's.
     """
 
     epochs: float = 5
     lr: float | None = None
     netaug: bool = False
+    quantization_aware: bool | None = None
     seed: int = 0
 
 
@@ -91,11 +96,12 @@ def finetune(
     """
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
-        settings = train_config(trained, config)
+        settings = train_config(trained, config, candidate.policy)
         check_amp(settings.amp, engine.device)
         strategy = Fixed(trained.space, candidate.architecture, config.netaug)
-        task = Task(strategy, {"candidate": candidate.architecture}, candidate.architecture.resolution)
-        settings_id = _settings_id(settings, trained.weights)
+        watched = {"candidate": candidate.architecture}
+        task = Task(strategy, watched, candidate.architecture.resolution, candidate.policy)
+        settings_id = _settings_id(settings, trained.weights, candidate.precision)
         sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
         if dry_run:
             steps = total_steps(settings, trained.dataset.info.counts["train"])
@@ -108,7 +114,8 @@ def finetune(
         better = after.correct > before.correct
         kept = tuned if better else trained
         test = test_accuracy(kept, candidate)
-        origin = {"weights": trained.weights, **asdict(replace(config, lr=settings.lr))}
+        decided = replace(config, lr=settings.lr, quantization_aware=bool(settings.quantization_aware))
+        origin = {"weights": trained.weights, **asdict(decided)}
         found = {
             "candidate": candidate.id,
             "target": device.name,
@@ -155,22 +162,30 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
     return trained, Candidate(space.decode(space.encode(architecture)), device.precision(None)), device
 
 
-def train_config(trained: Trained, config: FinetuneConfig) -> TrainConfig:
+def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
     """The supernet's training settings with those of a fine-tuning in their place.
 
     There is no weight average: over a few epochs it would mostly be the weights of the start.
 
+    Args:
+        policy: the candidate's.
+
     Raises:
-        UsageError: nothing would be trained.
+        UsageError: nothing would be trained, or nothing quantized.
     """
     content = trained.run.read()
     own = TrainConfig(**content["config"])
     peak = content["lr"] if own.lr_auto else scaled(own).lr
     lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)
+    aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
+    if config.quantization_aware and not policy.quantized:
+        raise UsageError(f"--quantization-aware: the candidate is {policy}, nothing of it is quantized; leave it out")
+    menu = ",".join(name for name in policy.precisions if name != FLOAT) if aware else ""
     settings = replace(
         own, seed=config.seed, epochs=config.epochs, lr=lr, lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
-        zero_gamma=False, init=str(trained.run.supernet.resolve()),
+        zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
+        quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
         # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
         augment="light" if augment == "auto" else augment,
     )  # fmt: skip
@@ -178,10 +193,11 @@ def train_config(trained: Trained, config: FinetuneConfig) -> TrainConfig:
     return replace(settings, strategy="netaug" if config.netaug else "fixed")
 
 
-def _settings_id(settings: TrainConfig, weights: str) -> str:
+def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
     defaults = asdict(TrainConfig())
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
+    told |= {"policy": precision} if settings.quantization_aware else {}
     return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
 
 
@@ -218,7 +234,8 @@ def _member(
     trained: Trained, candidate: Candidate, target: Target, accuracy: Accuracy, test: Accuracy
 ) -> dict[str, Any]:
     """The candidate as a member of a front, which is what is exported."""
-    costs, vector = trained.costs(target, candidate.precision), trained.space.encode(candidate.architecture)
+    costs = trained.costs(target, ",".join(candidate.policy.precisions))
+    vector = costs.candidates.vectors([candidate])[0]
     return {
         "id": candidate.id,
         "architecture": candidate.architecture.to_dict(),

@@ -140,11 +140,12 @@ def _bytes(rehearsal: Rehearsal, batch: Batch) -> int:
     net, config = rehearsal.net, rehearsal.config
     tensors = [*net.model.parameters(), *net.model.buffers()]
     weights = _size(tensors)
+    largest = rehearsal.phase.of([Pass(net.space.largest)], rehearsal.steps - 1)  # quantized if the run ends so
     kept: list[list[int]] = []
     for images in _PROBES:
         piece = Batch(batch.images[:images], batch.labels[:images])
         with kept_bytes([*tensors, piece.images]) as sizes:
-            run_passes(net, [Pass(net.space.largest)], piece, rehearsal.objective, rehearsal.precision)
+            run_passes(net, largest, piece, rehearsal.objective, rehearsal.precision)
         kept.append(sizes())
     gradients = _size(p.grad for p in net.model.parameters() if p.grad is not None)
     update(net, rehearsal.optimizer, config.clip_value, config.clip_norm, rehearsal.precision)

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from search_spaces.errors import UserError
 
+from .borrow import is_clip
+
 _PART = re.compile(
     r"(blocks\.\d+\.)(?:mobile_inverted_conv|conv)\.(?=(?:inverted_bottleneck|depth_conv|point_linear)\.)"
 )
@@ -72,7 +74,7 @@ def convert_ofa(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]
         UserError: tensors are missing, have no place in ``model``, or have another shape.
     """
     found = {_short(name): tensor for name, tensor in _bare(state).items() if isinstance(tensor, Tensor)}
-    wanted = model.state_dict()
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not is_clip(name)}
     names = _published_names(list(wanted))
     no_matrices = not any(name.endswith("_matrix") for name in found)
     out, problems = {}, []

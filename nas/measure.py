@@ -23,7 +23,7 @@ class Shipped:
 
     Attributes:
         model: calibrated timm model, fp32.
-        run: the function that is evaluated: the model itself, or its int8 simulation; images to logits.
+        run: the function that is evaluated: the model itself, or its integer simulation; images to logits.
     """
 
     model: nn.Module
@@ -31,7 +31,7 @@ class Shipped:
 
 
 def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate, calibration: Calibration | None = None) -> Shipped:
-    """Extract, calibrate and, for int8, quantize. Deterministic: the same candidate gives the same network.
+    """Extract, calibrate and, as the policy says, quantize. Deterministic: the same candidate gives the same network.
 
     Args:
         calibration: of this supernet on this data set, which remembers the subnets it has seen; None: a new one.
@@ -45,7 +45,8 @@ def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate, calibration
     calibration(model, candidate.architecture, images)
     if not candidate.policy.quantized:
         return Shipped(model, model)
-    return Shipped(model, quantize(model, images()))
+    policy = candidate.policy
+    return Shipped(model, quantize(model, images(), policy, net.clips(candidate.architecture, policy)))
 
 
 def measure(

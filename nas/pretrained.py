@@ -20,6 +20,7 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.space import SearchSpace
 from search_spaces.timm_compat import timm
 
+from .borrow import is_clip
 from .convert import convert, is_efficientnet_pytorch
 from .files import load_tensors, written_by_nas
 from .import_ofa import convert_ofa, is_ofa
@@ -109,7 +110,7 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
             normalisation = (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
         elif is_efficientnet_pytorch(state) and type(getattr(net.model, "conv_stem", None)) is nn.Conv2d:
             notes.append(f"{what} pads as TensorFlow does; timm's tf_ models do so too, this space does not")
-        state = convert(state, net.model.state_dict())
+        state = convert(state, {n: t for n, t in net.model.state_dict().items() if not is_clip(n)})
     fitting, more = _fit(_filtered(state, net.model, what), net.model, what)
     with torch.no_grad():
         for name, tensor in net.model.state_dict(keep_vars=True).items():
@@ -172,10 +173,15 @@ def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str
 
 def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors to copy, and notes on what was replaced or adapted."""
-    there, notes = dict(state), []
     here = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    # clips are optional on both sides: a run may learn steps of precisions that the file knows nothing of
+    there, notes = {n: t for n, t in state.items() if n in here or not is_clip(n)}, []
     heads = tuple(f"{name}." for name in _declared(model, "classifier"))
-    left = [n for n in here if n.startswith(heads) and (n not in there or there[n].shape != here[n])] if heads else []
+    left = (
+        [n for n in here if n.startswith(heads) and not is_clip(n) and (n not in there or there[n].shape != here[n])]
+        if heads
+        else []
+    )
     if left:
         classes = {there[n].shape[0] for n in left if n in there}
         reason = f"{classes.pop()} classes there, {here[left[0]][0]} here" if classes else "it is not there"
@@ -187,7 +193,7 @@ def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict
         if name in there and name in here and _only_channels_differ(there[name].shape, here[name]):
             notes.append(f"{stem}: adapted from {there[name].shape[1]} to {here[name][1]} channels")
             there[name] = timm.models.adapt_input_conv(here[name][1], there[name], base_chans=there[name].shape[1])
-    problems = [f"{n} is missing" for n in here if n not in there and not n.endswith(_OPTIONAL)]
+    problems = [f"{n} is missing" for n in here if n not in there and not (n.endswith(_OPTIONAL) or is_clip(n))]
     for name, tensor in there.items():
         if name not in here:
             problems.append(f"{name} {tuple(tensor.shape)} is not in this network")

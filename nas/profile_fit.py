@@ -173,6 +173,7 @@ def target_of(
         sources=sources,
         model="onnx-uint8" if plan["uint8"] else "onnx",
         threads=threads,
+        weight_bits=(8, 4) if "int8" in fitted else (8,),
     )
     return target, fitted
 

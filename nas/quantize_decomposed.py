@@ -7,13 +7,13 @@ dequantize operator that is shared belongs to two of them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
 from .quantize import QuantizedModel
-from .quantize_graph import LAYERS, aten, is_saturation, source_of
+from .quantize_graph import aten, is_saturation, source_of
 from .quantize_grids import QMAX, QMIN, WEIGHT_MAX
 
 _INT32 = torch.iinfo(torch.int32)
@@ -22,14 +22,16 @@ _INT32 = torch.iinfo(torch.int32)
 def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool = False) -> fx.GraphModule:
     """The network as a float module ``images [n, C, H, W] -> logits`` around quantize/dequantize operators.
 
-    ReLUs after a layer are gone: the quantize operator saturates exactly where they would.
+    ReLUs before a quantize operator are gone: it saturates exactly where they would. Layers that stay in float have
+    float weights; integers of fewer than 8 bits are stored as int8.
 
     Args:
         quantized: the network.
         uint8: activations in 0..255 instead of -128..127 (the same values, zero points moved by 128).
         executorch: in the words that ExecuTorch's XNNPACK partitioner knows, numbers unchanged: biases are float
-            constants on their integer grid (it turns them back into the same int32); the weights of a layer whose
-            result stays real are float constants on theirs; hard sigmoids are sums, clamps and quotients.
+            constants on their integer grid (it turns them back into the same int32); a layer whose result stays real
+            sums whole numbers held in floats, which is exact in any order below 2^24, and its result is scaled, so
+            that every processor computes the same; hard sigmoids are sums, clamps and quotients.
     """
     import torch.ao.quantization.fx._decomposed
 
@@ -56,17 +58,30 @@ def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool =
             return env[node]
         return new.call_function(operators.dequantize_per_tensor.default, (env[node], *grid_of(node.name)))
 
+    def whole(node: fx.Node) -> fx.Node:
+        """``q - zero_point`` of a tensor on a grid, in floats. Its real values are off by rounding, hence the floor."""
+        inverse = attribute(f"{node.name}_inverse", torch.full((1,), 1 / grids[node.name].scale))
+        half = attribute(f"{node.name}_half", torch.full((1,), 0.5))
+        steps = new.call_function(aten.mul.Tensor, (real(node), inverse))
+        return new.call_function(aten.floor.default, (new.call_function(aten.add.Tensor, (steps, half)),))
+
+    def whole_layer(node: fx.Node) -> fx.Node:
+        layer, target = quantized.layers[node.name], cast(Any, node.target)
+        weight = attribute(f"{node.name}_weight", layer.weight.float())
+        bias = attribute(f"{node.name}_bias", layer.bias.float())
+        total = new.call_function(target, (whole(source_of(node)), weight, bias, *node.args[3:]))
+        steps = layer.weight_scale.double() * grids[source_of(node).name].scale
+        scale = attribute(f"{node.name}_steps", steps.float().reshape(-1, *[1] * (layer.weight.ndim - 2)))
+        return new.call_function(aten.mul.Tensor, (total, scale))
+
     def parameters(node: fx.Node) -> tuple[fx.Node, fx.Node]:
         layer = quantized.layers[node.name]
         bias_scale = layer.weight_scale * grids[source_of(node).name].scale
-        if executorch and node.name not in grids:
-            rows = layer.weight_scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
-            real_bias = (layer.bias.double() * bias_scale).float()
-            return attribute(f"{node.name}_weight", layer.weight * rows), attribute(f"{node.name}_bias", real_bias)
         zero = attribute(f"{node.name}_zero", torch.zeros(len(layer.bias), dtype=torch.int64))
         stored = (attribute(f"{node.name}_weight", layer.weight), attribute(f"{node.name}_scale", layer.weight_scale))
         per_channel = operators.dequantize_per_channel.default
-        weight = new.call_function(per_channel, (*stored, zero, 0, -WEIGHT_MAX, WEIGHT_MAX, torch.int8))
+        largest = WEIGHT_MAX[layer.bits]
+        weight = new.call_function(per_channel, (*stored, zero, 0, -largest, largest, torch.int8))
         if executorch:
             return weight, attribute(f"{node.name}_bias", (layer.bias.double() * bias_scale).float())
         bias = (attribute(f"{node.name}_bias", layer.bias), attribute(f"{node.name}_bias_scale", bias_scale))
@@ -74,16 +89,19 @@ def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool =
 
     for node in source.graph.nodes:
         if node.op == "placeholder":
-            env[node] = quantize(new.placeholder("images"), node.name)
+            images = new.placeholder("images")
+            env[node] = quantize(images, node.name) if node.name in grids else images
         elif node.op == "get_attr":
-            if not all(user.target in LAYERS for user in node.users):
+            if not all(user.name in quantized.layers for user in node.users):
                 env[node] = attribute(node.name, getattr(source, node.target))
         elif node.op == "output":
             new.output(real(source_of(node)))
-        elif is_saturation(node):
+        elif node.name in grids and is_saturation(node):
             env[node] = env[source_of(node)]
         else:
-            if node.target in LAYERS:
+            if executorch and node.name in quantized.layers and node.name not in grids:
+                result = whole_layer(node)
+            elif node.name in quantized.layers:
                 arguments: tuple[Any, ...] = (real(source_of(node)), *parameters(node), *node.args[3:])
                 result = new.call_function(node.target, arguments)
             elif executorch and node.target is aten.hardsigmoid.default:

@@ -2,7 +2,7 @@
 
 ``torch.export`` turns the model into such a graph. Here its in-place operators become functional ones, whatever does
 nothing at inference is dropped, and every batch norm disappears into the convolution before it
-(Jacob et al., arXiv:1712.05877, section 3.2).
+(Jacob et al., arXiv:1712.05877, section 3.2). Every node knows the module it was in: precision belongs to modules.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
 
     Returns:
         A module ``x [n, C, H, W] -> logits`` whose nodes are one placeholder, ``get_attr``, functional aten operators
-        and one output.
+        and one output; :func:`path_of` says which module an operator was in.
 
     Raises:
         UserError: there is attention, or an operator has weights but is neither a convolution nor a linear layer.
@@ -68,6 +68,12 @@ def source_of(node: fx.Node) -> fx.Node:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     return source
+
+
+def path_of(node: fx.Node) -> str:
+    """Dotted path of the innermost module that an operator was in; of a layer with batch norm folded: the layer's."""
+    path: str = node.meta["path"]
+    return path
 
 
 def is_saturation(node: fx.Node) -> bool:
@@ -107,6 +113,9 @@ class _Folder:
                     self.new[node] = self.graph.placeholder(node.name)
             elif node.op == "call_function":
                 self.call(node)
+                if node in self.new:
+                    stack = list(node.meta.get("nn_module_stack", {}).values())
+                    self.new[node].meta.setdefault("path", stack[-1][0] if stack else "")
         logits = next(n for n in self.source.nodes if n.name == self.results[0])
         self.graph.output(self.new[logits])
         self.graph.eliminate_dead_code()

@@ -1,4 +1,4 @@
-"""Integer grids: how one tensor or one layer becomes int8 (pure functions)."""
+"""Integer grids: how one tensor or one layer becomes integers (pure functions)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 QMIN, QMAX = -128, 127
-WEIGHT_MAX = 127
+WEIGHT_MAX = {8: 127, 4: 7, 2: 1}
+"""Bits of a weight -> its largest integer; the smallest is the same, negative: XNNPACK and ONNX want no offset."""
+
+_RATIOS = 20  # weight grids tried for a channel
+_SMALLEST_RATIO = 0.04  # of them, to the largest weight: a ternary grid may want to end at a few per cent of it
+_TIE = 1e-4  # of a step: some ulps of the largest integer
+_WIDER, _WIDER_STEPS = 2.0**-12, 32
 _SMALLEST_SPREAD = 1e-6
 _LARGEST_BIAS = 2.0**30
 
@@ -31,11 +37,13 @@ class QLayer:
     """Integer parameters of a convolution or linear layer.
 
     Attributes:
-        weight: int8 in [-127, 127], the layer's shape.
+        bits: of a weight.
+        weight: int8 in [-127, 127], [-7, 7] or [-1, 1], the layer's shape.
         weight_scale: float32 ``[out]``.
         bias: int32 ``[out]``, in units of ``input scale * weight_scale``.
     """
 
+    bits: int
     weight: Tensor
     weight_scale: Tensor
     bias: Tensor
@@ -53,12 +61,72 @@ def choose_qparams(low: float, high: float) -> QParams:
     return QParams(scale, max(QMIN, min(QMAX, round(QMIN - low / scale))))
 
 
-def quantize_layer(weight: Tensor, bias: Tensor, input_scale: float) -> QLayer:
-    """Integers of a layer: weights ``[out, ...]`` per channel, bias ``[out]`` on the accumulator's grid."""
-    peak = weight.flatten(1).abs().amax(1).double()
+def grid_values(grid: QParams) -> Tensor:
+    """All 256 real values of a grid, in float64."""
+    return (torch.arange(QMIN, QMAX + 1, dtype=torch.float64) - grid.zero_point) * grid.scale
+
+
+def without_ties(grid: QParams, values: Tensor) -> QParams:
+    """The grid, its step widened by a few parts in ten thousand where a value lies half-way between two integers.
+
+    Runtimes compute an activation function of an int8 tensor each in its own way, in floats. A result that is half-way
+    to the last digit is rounded up by one and down by another, for every element of that value; so there shall be none.
+
+    Args:
+        values: all that the function can give, float64.
+    """
+    for step in range(_WIDER_STEPS):
+        scale = float(torch.tensor(grid.scale * (1 + step * _WIDER), dtype=torch.float32))
+        units = values / scale
+        if bool(((units - units.floor() - 0.5).abs() > _TIE).all()):
+            return QParams(scale, grid.zero_point)
+    return grid
+
+
+def quantize_layer(
+    weight: Tensor, bias: Tensor, input_scale: float, bits: int = 8, clip: Tensor | None = None
+) -> QLayer:
+    """Integers of a layer: weights ``[out, ...]`` per channel, bias ``[out]`` on the accumulator's grid.
+
+    Args:
+        bits: of a weight, a key of :data:`WEIGHT_MAX`.
+        clip: natural logarithm ``[out]`` of the ratio between the largest magnitude on a channel's grid and its largest
+            weight; None: 0 at 8 bits, below that the ratio of least squared error.
+    """
+    largest = WEIGHT_MAX[bits]
+    rows = weight.flatten(1)
+    peak = rows.abs().amax(1).double()
+    if clip is not None:
+        peak = peak * clip.double().exp()
+    elif bits < 8:
+        peak = peak * least_error_ratio(rows, largest).double()
     # A channel of almost no weights must not push its bias out of int32.
     smallest = (bias.double().abs() / (input_scale * _LARGEST_BIAS)).clamp_min(1e-12)
-    scale = torch.maximum(peak / WEIGHT_MAX, smallest).float()
-    rows = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    integers = (weight / rows).round().clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
-    return QLayer(integers, scale, (bias.double() / (scale.double() * input_scale)).round().to(torch.int32))
+    scale = torch.maximum(peak / largest, smallest).float()
+    steps = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    integers = (weight / steps).round().clamp(-largest, largest).to(torch.int8)
+    return QLayer(bits, integers, scale, (bias.double() / (scale.double() * input_scale)).round().to(torch.int32))
+
+
+def least_error_ratio(rows: Tensor, largest: int) -> Tensor:
+    """Share of each row's largest magnitude at which a symmetric grid should end.
+
+    Every ratio of a list is tried; each also with the step that fits its own integers best, ``w.q / q.q``.
+
+    Args:
+        rows: ``[out, weights]``.
+        largest: integers go from ``-largest`` to ``largest``.
+
+    Returns:
+        Ratios ``[out]`` with the least squared error.
+    """
+    peak = rows.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny)
+    unit = rows / peak[:, None]
+    best, most = torch.ones_like(peak), torch.zeros_like(peak)
+    for ratio in torch.linspace(1.0, _SMALLEST_RATIO, _RATIOS).tolist():
+        integers = (unit * (largest / ratio)).round_().clamp_(-largest, largest)
+        product, length = (unit * integers).sum(1), integers.square().sum(1).clamp_min(1.0)
+        explained = product.square() / length  # of the row's squared length; the rest is the error
+        best = torch.where(explained > most, product / length * largest, best)
+        most = torch.maximum(explained, most)
+    return best

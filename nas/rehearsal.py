@@ -20,7 +20,7 @@ from .precision import Precision
 from .step import Batch, loss_without_gradient, mixed, run_passes, update
 from .strategies import get_strategy
 from .train import generator, setting, torch_seed
-from .train_config import Engine, TrainConfig, objective_of, optimizer_of, resolve_augment
+from .train_config import Engine, TrainConfig, objective_of, optimizer_of, phase_of, resolve_augment
 
 
 class Rehearsal:
@@ -42,6 +42,7 @@ class Rehearsal:
         self.objective = objective_of(config)
         self.precision = Precision(config.amp, engine.device)
         self.strategy = get_strategy(config.strategy, known)
+        self.phase = phase_of(config, self.steps)
 
     def batches(self, count: int) -> Iterator[Batch]:
         """The first ``count`` batches of the run, loaded in this process."""
@@ -61,6 +62,7 @@ class Rehearsal:
         self.optimizer.zero_grad(set_to_none=True)
         loss_of = partial(loss_without_gradient, self.net, batch, config.label_smoothing, precision=self.precision)
         passes = self.strategy.passes(step, generator(config.seed, step), loss_of)
+        passes = self.phase.of(passes, step)
         losses = run_passes(self.net, passes, batch, self.objective, self.precision, config.accumulate)
         update(self.net, self.optimizer, config.clip_value, config.clip_norm, self.precision)
         return sum(losses) / len(losses)

@@ -15,7 +15,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from search_spaces.errors import UserError
 
-from .files import read_json, write_json
+from .files import FORMAT, check_format, read_json, write_json
 from .host import alive
 
 DEFAULT_ROOT = Path("runs")
@@ -102,10 +102,11 @@ class Run:
         content: dict[str, Any] = read_json(self.config)
         if not isinstance(content, dict) or not {"config", "data", "complete"} <= content.keys():
             raise UserError(f"{self.config} is damaged: it lacks config, data or complete; restore it")
+        check_format(content, self.config)
         return content
 
     def write(self, content: dict[str, Any]) -> None:
-        write_json(self.config, content)
+        write_json(self.config, content | {"format": FORMAT})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ class SearchConfig:
 
     Attributes:
         target: what candidates are scored for.
-        precision: what their policies are made of, as in :func:`search_spaces.policy.parse_menu`.
+        precision: what their policies are made of, as in :func:`search_spaces.policy.parse_menu`; empty: the target's.
         measurements: how many subnets this search may measure, its random baseline not counted.
         bounds: constraints.
         objectives: what the front is of, as in :func:`nas.objectives.parse_objectives`.
@@ -37,7 +37,7 @@ class SearchConfig:
     """
 
     target: str
-    precision: str
+    precision: str = ""
     measurements: int = 40
     bounds: Bounds = field(default_factory=Bounds)
     seed: int = 0

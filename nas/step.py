@@ -107,7 +107,8 @@ def run_passes(
             piece = part.micro(micro, count)
             drop = objective.drop if one.architecture == largest else NO_DROP
             with precision.autocast():
-                logits = net(resize(piece.images, one.architecture.resolution), one.architecture, drop).float()
+                images = resize(piece.images, one.architecture.resolution)
+                logits = net(images, one.architecture, drop, one.fake).float()
             if one.role == "student":
                 assert teacher is not None
                 loss = objective.student(logits, teacher)

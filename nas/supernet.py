@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces.architecture import Architecture, Choice
+from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from search_spaces.timm_spec import build_spec
 
-from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
+from .borrow import Cut, add_clips, add_kernel_transforms, borrow, clip_name, constant_shapes, named_shapes, plan
 from .depthwise import speed_up
+from .fake_quant import Fake, fake_quantized
 
 _SKELETONS = 256
 _PARTS = 8192
@@ -85,6 +87,7 @@ class Supernet(nn.Module):
         space: the search space.
         num_classes, in_chans: of the data set.
         seed: of the initial weights.
+        learned: precisions whose weight steps are learned (clips, see ``nas.fake_quant``).
 
     Attributes:
         model: the largest timm model; its parameters are the supernet's.
@@ -94,7 +97,9 @@ class Supernet(nn.Module):
 
     frozen_statistics = False
 
-    def __init__(self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0) -> None:
+    def __init__(
+        self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0, learned: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.space = space
         self.num_classes = num_classes
@@ -104,19 +109,42 @@ class Supernet(nn.Module):
             self.model = space.build(space.largest, num_classes, in_chans)
         if space.kernel_transforms:
             add_kernel_transforms(self.model, _smaller_kernels(space, num_classes, in_chans))
+        add_clips(self.model, learned)
         self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
         self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
         self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
 
-    def forward(self, x: Tensor, architecture: Architecture, drop: Drop = NO_DROP) -> Tensor:
+    def forward(self, x: Tensor, architecture: Architecture, drop: Drop = NO_DROP, fake: Fake | None = None) -> Tensor:
         """Logits ``[n, classes]`` of a subnet on images ``[n, channels, h, w]``.
 
         In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be, and
-        the subnet is regularised by ``drop`` as timm does it, with torch's global generator.
+        the subnet is regularised by ``drop`` as timm does it, with torch's global generator. ``fake`` quantizes it.
         """
         found = self.skeleton(architecture) if drop == NO_DROP else self._drop_skeleton(architecture, drop)
-        out: Tensor = found.bind(self._tensors())(x)
-        return out
+        model = found.bind(self._tensors())
+        if fake is None or not fake.policy.quantized:
+            return model(x)  # type: ignore[no-any-return]
+        with fake_quantized(model, fake, self._clips(found, fake.policy)):
+            return model(x)  # type: ignore[no-any-return]
+
+    def clips(self, architecture: Architecture, policy: Policy) -> dict[str, Tensor] | None:
+        """What a subnet learned of its weights' grids, for ``nas.quantize.quantize``.
+
+        Returns:
+            Path of a layer -> clips ``[out of the subnet]``, for the layers whose precision was learned; None where
+            none was.
+        """
+        found = self._clips(self.skeleton(architecture), policy)
+        return {path: clip.detach().cpu().clone() for path, clip in found.items()} or None
+
+    def _clips(self, skeleton: Skeleton, policy: Policy) -> dict[str, Tensor]:
+        tensors, found = self._tensors(), {}
+        for cut in skeleton.cuts:
+            path, _, key = cut.name.rpartition(".")
+            clip = tensors.get(clip_name(path, policy.of(path))) if key == "weight" else None
+            if clip is not None:
+                found[path] = clip[cut.parts[0][0]] if cut.parts else clip
+        return found
 
     def train(self, mode: bool = True) -> Supernet:
         """Switch the supernet and all skeletons between training and evaluation."""

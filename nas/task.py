@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces.architecture import Architecture
+from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
 from .strategies import Strategy
@@ -19,11 +20,13 @@ class Task:
         strategy: chooses the passes of a step.
         watched: subnets that are evaluated on the way, by their name in the metrics.
         resolution: side of the images of a batch in pixels; passes at a smaller one shrink them.
+        policy: of quantized passes; None: drawn, see :mod:`nas.quantization_aware`.
     """
 
     strategy: Strategy
     watched: Mapping[str, Architecture]
     resolution: int
+    policy: Policy | None = None
 
 
 def whole_space(space: SearchSpace, strategy: Strategy) -> Task:

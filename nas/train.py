@@ -25,13 +25,24 @@ from .guards import Guard, check_finite, constant_loss, zero_gamma
 from .loggers import Metrics
 from .precision import Precision
 from .pretrained import start_from
+from .quantization_aware import start_clips
 from .run import Run
 from .step import Batch, loss_without_gradient, mixed, run_passes, update
 from .strategies import Setting, get_strategy
 from .supernet import Supernet
 from .task import Task, whole_space
 from .teacher import answers_of
-from .train_config import Engine, TrainConfig, objective_of, optimizer_of, resolve_augment, schedule_of, total_steps
+from .train_config import (
+    Engine,
+    TrainConfig,
+    objective_of,
+    optimizer_of,
+    phase_of,
+    resolve_augment,
+    schedule_of,
+    supernet_of,
+    total_steps,
+)
 from .trained import evaluate_watched, save_trained
 
 Report = Callable[[dict[str, Any]], None]
@@ -67,8 +78,7 @@ def _until_collapse(
 ) -> bool:  # fmt: skip
     """Train to the end, which is True, or until the run collapses and goes back."""
     space = get_space(config.space)
-    net = Supernet(space, len(dataset.info.classes), dataset.info.in_chans, config.seed)
-    net.frozen_statistics = config.freeze_bn
+    net = supernet_of(config, dataset.info)
     net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_of(config, net)
     steps = total_steps(config, dataset.info.counts["train"])
@@ -96,6 +106,7 @@ def _until_collapse(
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else lambda entry: None
     task = task or whole_space(space, get_strategy(config.strategy, setting(config, dataset.info)))
+    phase = phase_of(config, steps, task.policy)
     constant = constant_loss(
         dataset.labels[dataset.splits["train"]], len(dataset.info.classes), objective, config.teacher is not None
     )
@@ -124,12 +135,14 @@ def _until_collapse(
             batch = mixed(batch, config.mixup, config.cutmix, len(dataset.info.classes), config.seed, step)
             batch = world.own(batch, config.batch_size)
             torch.manual_seed(torch_seed(config.seed, step, world.rank))
+            if step == phase.begin:
+                start_clips(net.model, average)
             scheduler.step_update(step)
             guard.slow(optimizer)
             optimizer.zero_grad(set_to_none=True)
             loss_of = partial(loss_without_gradient, net, batch, config.label_smoothing, precision=precision)
             passes = task.strategy.passes(step, generator(config.seed, step), world.averaged(loss_of, batch.share))
-            own = run_passes(net, passes, batch, objective, precision, config.accumulate)
+            own = run_passes(net, phase.of(passes, step), batch, objective, precision, config.accumulate)
             losses = world.reduce(net.model, own)
             loss = sum(losses) / len(losses)
             check_finite(passes, losses, step)
@@ -173,8 +186,7 @@ def setting(config: TrainConfig, info: data.DataInfo) -> Setting:
     space, classes = get_space(config.space), len(info.classes)
 
     def initial() -> Supernet:
-        net = Supernet(space, classes, info.in_chans, config.seed)
-        net.frozen_statistics = config.freeze_bn
+        net = supernet_of(config, info)
         start_from(net, config.pretrained, config.init)
         return net
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from search_spaces import get_space
 from search_spaces.errors import UsageError, unknown_name
+from search_spaces.policy import Policy
 from search_spaces.timm_compat import timm
 
 from . import data
@@ -19,6 +20,7 @@ from .losses import Objective
 from .mixing import check_mixing
 from .precision import AMP
 from .pretrained import check_start
+from .quantization_aware import PHASE, QuantizedPhase, check_quantization, learned, quantized_phase
 from .step import check_accumulate
 from .strategies import STRATEGIES
 from .supernet import Supernet
@@ -60,6 +62,10 @@ class TrainConfig:
         base_batch: batch size that ``lr`` was given for: it is scaled linearly to the run's; 0: it is the run's own.
         zero_gamma: residual blocks start as the identity, as in :func:`nas.guards.zero_gamma`.
         rollbacks: how often a collapsed run goes back, as in :class:`nas.guards.Guard`; 0: it is not watched.
+        quantization_aware: precisions that the last part of the training is quantized in, as in
+            :func:`nas.quantization_aware.parse_menu`; empty: none.
+        quantization_phase: that part's share of the steps.
+        quantization_noise: share of the weights that are quantized there, activations not being; 0: everything is.
         pretrained, init: first weights: timm's own, or a file of them, as in :func:`nas.pretrained.load_weights`.
     """
 
@@ -97,6 +103,9 @@ class TrainConfig:
     base_batch: int = 0
     zero_gamma: bool = False
     rollbacks: int = 3
+    quantization_aware: str = ""
+    quantization_phase: float = PHASE
+    quantization_noise: float = 0.0
     pretrained: bool = False
     init: str | None = None
 
@@ -148,6 +157,9 @@ def check_settings(config: TrainConfig) -> None:
     if config.teacher is None and (config.teacher_weight, config.teacher_temperature) != (0.5, 1.0):
         raise UsageError("--teacher-weight and --teacher-temperature say how to learn from a teacher; give --teacher")
     check_guards(config.zero_gamma, config.pretrained or config.init is not None, config.rollbacks)
+    check_quantization(
+        get_space(config.space), config.quantization_aware, config.quantization_phase, config.quantization_noise
+    )
     for name in ("epochs", "lr", "clip_norm"):
         if getattr(config, name) <= 0:
             raise UsageError(
@@ -160,6 +172,20 @@ def check_settings(config: TrainConfig) -> None:
     except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
         text = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"--optimizer {config.optimizer} cannot be used with these settings: {text}") from None
+
+
+def supernet_of(config: TrainConfig, info: data.DataInfo) -> Supernet:
+    """The supernet of a run, with the first weights of its seed."""
+    steps = learned(config.quantization_aware, config.quantization_noise)
+    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, config.seed, steps)
+    net.frozen_statistics = config.freeze_bn
+    return net
+
+
+def phase_of(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
+    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.task.Task`."""
+    menu, share, noise = config.quantization_aware, config.quantization_phase, config.quantization_noise
+    return quantized_phase(get_space(config.space), menu, share, noise, steps, config.seed, policy)
 
 
 def optimizer_of(config: TrainConfig, net: Supernet) -> torch.optim.Optimizer:

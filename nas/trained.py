@@ -14,6 +14,7 @@ from . import data
 from .calibrate import calibrate
 from .evaluate import accuracy
 from .files import load_tensors, save_tensors
+from .quantization_aware import learned
 from .run import Run
 from .supernet import Supernet
 from .train_config import TrainConfig
@@ -45,11 +46,13 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     except UserError as error:
         raise UserError(f"{error}; the nas train-supernet command of this run writes it again") from None
     info = data.DataInfo.from_dict(content["data"])
-    net = Supernet(get_space(content["config"]["space"]), len(info.classes), info.in_chans)
+    config = asdict(TrainConfig()) | content["config"]  # older runs know fewer settings
+    steps = learned(config["quantization_aware"], config["quantization_noise"])
+    net = Supernet(get_space(config["space"]), len(info.classes), info.in_chans, learned=steps)
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{run.supernet} does not hold the weights of {content['config']['space']}: {error}") from None
+        raise UserError(f"{run.supernet} does not hold the weights of {config['space']}: {error}") from None
     return net.to(device).eval()
 
 

@@ -22,6 +22,7 @@ from search_spaces.policy import check_stages, parse_policy
 from . import data
 from .calibrate import CALIBRATION_IMAGES, Calibration, check_images
 from .candidates import Candidate
+from .data_check import lines, summarise
 from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
 from .files import atomic_write, read_json, write_json
@@ -29,7 +30,7 @@ from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from .journal import SEARCH, TEST, Journal, study_name
 from .loggers import logging_to, parse_loggers
 from .lr_finder import check_lr, settle_lr
-from .measure import measure
+from .measure import Shipped, measure, ship
 from .objectives import CandidateCosts
 from .precision import check_amp
 from .pretrained import start_from
@@ -45,6 +46,11 @@ from .train_config import Engine, TrainConfig, check_settings, total_steps
 from .trained import load_supernet
 
 Report = Callable[[dict[str, Any]], None]
+ENGINE = Engine()
+
+
+def silent(entry: dict[str, Any]) -> None:
+    """A report that nobody reads."""
 
 
 def default_run(config: TrainConfig) -> Run:
@@ -55,9 +61,19 @@ def default_run(config: TrainConfig) -> Run:
 
 
 def train_supernet(
-    run: Run, config: TrainConfig, engine: Engine, report: Report, dry_run: bool = False, world: World = ALONE
-) -> dict[str, Any]:
+    run: Run, config: TrainConfig, engine: Engine = ENGINE, report: Report = silent, dry_run: bool = False,
+    world: World = ALONE,
+) -> dict[str, Any]:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
+
+    Args:
+        run: directory, made where there is none.
+        report: called with each thing worth telling: ``warning``, ``note``, ``summary``, and the lines of
+            ``metrics.jsonl``.
+        dry_run: check everything, and return a ``summary`` of what would be done.
+
+    Returns:
+        The content of ``run.json``.
 
     Raises:
         UsageError: the directory holds a run with other settings.
@@ -89,7 +105,9 @@ def train_supernet(
     known = setting(config, dataset.info)
     get_strategy(config.strategy, known)  # a space that it cannot support shall leave no run behind
     steps = total_steps(config, dataset.info.counts["train"])
+    held = {"summary": lines(summarise(dataset))}
     if dry_run:
+        report(held)
         expected = _forecast(config, dataset, engine, report)
         _explain_auto(config, known, report)
         summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
@@ -99,6 +117,7 @@ def train_supernet(
             _same_data(run, dataset)
         else:
             run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
+        report(held)
         report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
         _explain_auto(config, known, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
@@ -257,7 +276,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
 
 
 def run_search(
-    run: Run, config: SearchConfig, report: Report, dry_run: bool = False, storage: str | None = None
+    run: Run, config: SearchConfig, report: Report = silent, dry_run: bool = False, storage: str | None = None
 ) -> dict[str, Any]:
     """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
 
@@ -265,6 +284,8 @@ def run_search(
     those of copies of it on other machines.
 
     Args:
+        report: called after each measurement.
+        dry_run: check everything, and return a ``summary`` of what would be done.
         storage: URL of the database that the workers share; None: the journal in the run directory.
 
     Raises:
@@ -315,7 +336,7 @@ def _recalled(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
     )
 
 
-def find_search(run: Run, target: str | None) -> dict[str, Any]:
+def find_search(run: Run, target: str | None = None) -> dict[str, Any]:
     """The result of the last search, or of the one for ``target``.
 
     Raises:
@@ -333,7 +354,7 @@ def find_search(run: Run, target: str | None) -> dict[str, Any]:
     return result
 
 
-def pick_member(result: dict[str, Any], name: str) -> dict[str, Any]:
+def pick_member(result: dict[str, Any], name: str = "best") -> dict[str, Any]:
     """A member of a front by id (or its beginning), or ``best`` (most accurate), ``fastest``, ``smallest``.
 
     Raises:
@@ -353,8 +374,26 @@ def pick_member(result: dict[str, Any], name: str) -> dict[str, Any]:
     return member
 
 
+def ship_member(run: Run, name: str = "best", target: str | None = None) -> Shipped:
+    """A member of a front as it is shipped: its timm model, and the function whose accuracy was measured.
+
+    Args:
+        name: as in :func:`pick_member`.
+        target: whose front; None: the last search's.
+
+    Raises:
+        UserError: there is no such search or member, or the weights changed since.
+    """
+    result = find_search(run, target)
+    member = pick_member(result, name)
+    trained = open_trained(run, calibrated_on(result))
+    same_weights(trained, result)
+    candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+    return ship(trained.net, trained.dataset, candidate, trained.calibration)
+
+
 def run_export(
-    run: Run, target: str | None, name: str, out: Path | None, formats: str | None = None
+    run: Run, target: str | None = None, name: str = "best", out: Path | None = None, formats: str | None = None
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``.
 
@@ -393,7 +432,7 @@ def same_weights(trained: Trained, result: dict[str, Any]) -> None:
 
 
 def run_evaluate(
-    run: Run, model: str, split: str, precision: str, calibration_images: int | None = None
+    run: Run, model: str = "best", split: str = TEST, precision: str = "int8", calibration_images: int | None = None
 ) -> dict[str, Any]:
     """Accuracy of an exported folder or file, a member of the last front, or an architecture, on a split.
 

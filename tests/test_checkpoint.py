@@ -123,6 +123,17 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(run: Run, kept: flo
     assert "step 1" in warning
 
 
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.safetensors"])
+def test_what_a_newer_version_wrote_is_named_as_such(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(files, "FORMAT", files.FORMAT + 1)
+        later.setattr("nas.run.FORMAT", files.FORMAT)
+        run.write({"config": {}, "data": {}, "complete": False})
+        _save(run, 3)
+    with pytest.raises(UserError, match=rf"{name} was written by a newer nas .*upgrade: pip install"):
+        run.read() if name == "run.json" else checkpoint.load(run)
+
+
 def test_any_flipped_bit_is_harmless_or_seen(run: Run) -> None:
     """A flipped bit anywhere in the file is seen, unless the content read from it is the same for all that."""
     _save(run, 1)

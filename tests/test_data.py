@@ -279,7 +279,10 @@ def test_corrupt_images_are_left_out_by_name(photo_folder: Folder) -> None:
     (folder / "plum" / "002.jpg").write_bytes(whole[:100] + bytes(500))
     dataset = data.open_dataset(str(folder), 0)
     assert len(dataset.images) == 32
-    assert dataset.warnings == ("4 corrupt images left out: pear/003.jpg, plum/000.jpg, plum/001.jpg and 1 more",)
+    assert dataset.warnings == ("4 corrupt images left out: pear/003.jpg, plum/000.jpg, plum/001.jpg, plum/002.jpg",)
+    reasons = dict(dataset.corrupt)
+    assert "truncated" in reasons["pear/003.jpg"]
+    assert reasons["plum/001.jpg"] == "no image of a known format"
     assert_partition(dataset)
 
 
@@ -297,7 +300,7 @@ def test_an_image_that_breaks_later_is_named(
     photo_folder: Folder, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(data_decode, "FULL_CHECK_IMAGES", 10)
-    monkeypatch.setattr("nas.data_folder.FULL_CHECK_IMAGES", 10)
+    monkeypatch.setattr("nas.data_source.FULL_CHECK_IMAGES", 10)
     folder = photo_folder()
     dataset = data.open_dataset(str(folder), 0)
     assert "only the headers of 36 images were checked" in dataset.warnings[0]

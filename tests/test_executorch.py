@@ -17,6 +17,7 @@ from nas.quantize import quantize
 from nas.run import file_hash
 from predictors.target import load_target
 from search_spaces.errors import UsageError, UserError
+from search_spaces.policy import parse_policy
 
 SHAPE = (1, 10, 10)
 
@@ -46,15 +47,18 @@ def images() -> torch.Tensor:
     return torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_int8_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["int8", "int8,block=fp32"])
+def test_the_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path, policy: str) -> None:
     pytest.importorskip("executorch")
-    quantized = quantize(small(), images)
+    quantized = quantize(small(), images, parse_policy(policy))
     export_executorch(quantized, SHAPE, tmp_path / "m.pte", {"classes": "é"})
     model = load_executorch(tmp_path / "m.pte")
     assert model.metadata == {"classes": "é"}
     found, expected = model(images), quantized(images).numpy()
     close = np.isclose(found, expected, atol=1e-5)
-    assert close.all(1).mean() >= 0.95  # a value half-way between two integers may be rounded apart
+    assert close.all(1).mean() >= (0.98 if policy == "int8" else 0.9)  # floats half-way between two integers part ways
+    if policy == "int8":
+        assert (found == expected).all(1).mean() >= 0.98  # to the last bit, logits too
     assert not np.allclose(found, small()(images).detach().numpy(), atol=1e-4)
     np.testing.assert_array_equal(model(images[:3].numpy()), found[:3])
     (tmp_path / "half.pte").write_bytes((tmp_path / "m.pte").read_bytes()[:2000])
@@ -64,6 +68,13 @@ def test_the_int8_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path:
             load_executorch(tmp_path / f"{name}.pte")
     with pytest.raises(UserError, match="no file"):
         load_executorch(tmp_path / "missing.pte")
+
+
+def test_weights_of_fewer_bits_are_refused(images: torch.Tensor, tmp_path: Path) -> None:
+    quantized = quantize(small(), images, parse_policy("int8,block=w4a8"))
+    with pytest.raises(UserError, match=r"stores weights in 8 bits.*int8,block=w4a8; export it with --format onnx"):
+        export_executorch(quantized, SHAPE, tmp_path / "m.pte", {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_layer_is_delegated() -> None:

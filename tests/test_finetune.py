@@ -35,6 +35,7 @@ from nas.train_config import Engine, TrainConfig
 from nas.workflow import open_trained
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UsageError
+from search_spaces.policy import parse_policy
 
 TINY = get_space("mbv3-tiny")
 SHORT = ("finetune", "smallest", "--run", "run", "--workers", "0", "--save-seconds", "0", "--quiet")
@@ -179,7 +180,8 @@ def test_what_fine_tuning_leaves_needs_timm_alone(here: Path, finished: Path) ->
         ("model.int8.onnx", "test"): found["test"]["correct"],
     }
     trained = open_trained(run)
-    origin = {"weights": trained.weights, "epochs": 12.0, "lr": 0.05, "netaug": True, "seed": 0}
+    origin = {"weights": trained.weights, "epochs": 12.0, "lr": 0.05, "netaug": True, "quantization_aware": False}
+    origin |= {"seed": 0}
     assert facts["provenance"]["finetuned_from"] == found["finetuned_from"] == origin
     card = (folder / "README.md").read_text()
     assert f"Finetuned from supernet weights {trained.weights} inside wider networks" in card
@@ -255,6 +257,27 @@ def test_stopped_or_not_is_the_same(here: Path, supernet: Path, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("no_export")
+def test_a_quantized_candidate_is_trained_in_its_own_policy(here: Path, supernet: Path) -> None:
+    """From a supernet that knows nothing of quantization; the run of another policy lies beside it."""
+    found = [tune("--epochs", "1", flag).json for flag in ("--quantization-aware", "--no-quantization-aware")]
+    assert [each["finetuned_from"]["quantization_aware"] for each in found] == [True, False]
+    aware, plain = (Run(here / each["folder"]) for each in found)
+    assert aware.path != plain.path
+    config = aware.read()["config"]
+    assert (config["quantization_aware"], config["quantization_phase"]) == ("int8", 1.0)
+    trained = open_trained(Run(here / "run"))
+    _, candidate, _ = pick_candidate(trained, "smallest", None)
+    assert candidate.precision == "int8"
+    weights = [load_tensors(sub.supernet)[0] for sub in (aware, plain)]
+    assert any(not torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    mixed = Candidate(candidate.architecture, "int8,blocks.1=fp32")
+    settings = train_config(trained, FinetuneConfig(quantization_aware=True), mixed.policy)
+    assert settings.quantization_aware == "int8"
+    with pytest.raises(UsageError, match="nothing of it is quantized"):
+        train_config(trained, FinetuneConfig(quantization_aware=True), parse_policy("fp32"))
+
+
+@pytest.mark.usefixtures("no_export")
 def test_the_same_command_again_trains_nothing(here: Path, supernet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tune("--epochs", "1").json
 
@@ -288,7 +311,7 @@ def test_a_dry_run_changes_nothing(here: Path) -> None:
 def test_settings_are_the_runs_own(here: Path) -> None:
     def config(**more: Any) -> TrainConfig:
         edit_json(here / "run" / "run.json", lambda c: c | {"lr": 0.5, "config": c["config"] | more})
-        return train_config(open_trained(Run(here / "run")), FinetuneConfig())
+        return train_config(open_trained(Run(here / "run")), FinetuneConfig(), parse_policy("int8"))
 
     plain = config()
     assert (plain.lr, plain.epochs, plain.batch_size, plain.augment) == (0.01, 5, 16, "none")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -122,7 +124,7 @@ def test_ids_tell_policies_apart() -> None:
 
 
 def _with_bits(line: str) -> str:
-    text = to_toml(load_target("cortex-a72"))
+    text = to_toml(replace(load_target("cortex-a72"), weight_bits=(8,)))
     assert "threads = 4\n" in text
     return text.replace("threads = 4\n", f"threads = 4\n{line}\n") if line else text
 

@@ -38,7 +38,7 @@ def test_shipped_targets_are_complete(name: str) -> None:
     target = load_target(name)
     assert target.name == name
     assert target.default_precision in target.precisions
-    for precision in target.precisions:
+    for precision in target.latency.precisions:
         assert LABEL.fullmatch(target.label(precision))
         assert len(target.source(precision)) > 20
 
@@ -48,7 +48,7 @@ def test_shipped_targets_are_complete(name: str) -> None:
 def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> None:
     space, target = get_space(preset), load_target(name)
     tables, vectors = CostTables(space, 10, 3), np.stack(space.extremes())
-    for precision in target.precisions:
+    for precision in target.latency.precisions:
         small, large = target.latency.predict_vectors(tables, vectors, precision)
         assert 0 < small < large < (60_000 if name.startswith("cortex-m") else 1000)
 
@@ -70,7 +70,7 @@ def test_larger_kernels_are_not_free(name: str) -> None:
         if gene.name.endswith("kernel"):
             small[:, column] = 0
     large = space.extremes()[1][None]
-    for precision in target.precisions:
+    for precision in target.latency.precisions:
         a, b = (target.latency.predict_vectors(tables, v, precision)[0] for v in (small, large))
         assert b > 1.02 * a
 

@@ -40,8 +40,14 @@ def export_executorch(
         metadata: stored in the file, read back as :attr:`ExecutorchModel.metadata`.
 
     Raises:
-        UserError: ExecuTorch is missing, a layer would not run in XNNPACK, or the file cannot be written.
+        UserError: ExecuTorch is missing, weights are of fewer than 8 bits, a layer would not run in XNNPACK, or the
+            file cannot be written.
     """
+    if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
+        raise UserError(
+            f"a .pte file stores weights in 8 bits or as floats, this network's precision is {network.policy}; "
+            "export it with --format onnx, or give stages fp32 or int8"
+        )
     lowered = lower(network, image_shape, metadata)
     left = layers_outside(lowered.exported_program().graph)
     if left:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from predictors.target import Target
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
-from ..files import read_json
+from ..files import check_format, read_json
 from ..quantize import QuantizedModel
 from ..run import file_hash
 
@@ -24,6 +25,7 @@ SUFFIXES = {"onnx": ".onnx", "executorch": ".pte"}
 
 MANIFEST = "architecture.json"
 _WARM_UP, _RUNS = 5, 50
+_LABELS = (*(p for p in PRECISIONS if p != FLOAT), MIXED, FLOAT)  # quantized ones first
 
 
 class Exported(Protocol):
@@ -63,9 +65,12 @@ def write_model(
 ) -> None:  # fmt: skip
     """Write a network in one format; arguments as of :func:`nas.export.onnx.export_onnx`.
 
+    The file's metadata also say its precision: ``policy``, as in ``search_spaces.policy``.
+
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the file cannot be written.
     """
+    metadata = metadata | {"policy": str(network.policy) if isinstance(network, QuantizedModel) else FLOAT}
     if form == "executorch":
         from .executorch import export_executorch
 
@@ -100,7 +105,7 @@ def exported_file(path: Path) -> Path | None:
     """The file that a path means: itself, or the first quantized or float one of an exported folder; None: neither."""
     if path.suffix in SUFFIXES.values():
         return path
-    names = [file_name(form, precision) for precision in ("int8", "fp32") for form in SUFFIXES]
+    names = [file_name(form, precision) for precision in _LABELS for form in SUFFIXES]
     return next((path / name for name in names if (path / name).is_file()), None)
 
 
@@ -111,6 +116,7 @@ def check_unaltered(path: Path, digest: str | None = None) -> None:
     manifest = path.parent / MANIFEST
     if digest is None and manifest.is_file():
         content: Any = read_json(manifest)
+        check_format(content, manifest)
         digest = content.get("files", {}).get(path.name) if isinstance(content, dict) else None
     if digest is not None and digest != (found := file_hash(path)):
         raise UserError(

@@ -1,7 +1,7 @@
-"""An ONNX file, in int8 (quantize/dequantize operators around float ones) or float, and onnxruntime running it.
+"""An ONNX file, float or quantized (quantize/dequantize operators around float ones), and onnxruntime running it.
 
-onnxruntime and OpenVINO recognise the pattern and run integer kernels. onnxruntime wants uint8 activations on x86 and
-int8 on ARM; both files hold the same numbers.
+onnxruntime and OpenVINO recognise the pattern and run integer kernels; float islands have no such operators inside.
+onnxruntime wants uint8 activations on x86 and int8 on ARM; both files hold the same numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
 from search_spaces.errors import UserError
 
+from .onnx_packing import pack_weights
 from .silence import silence
 
 OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
@@ -66,6 +67,8 @@ def export_onnx(
     assert exported is not None
     model = exported.model_proto
     _strip(model)
+    if isinstance(network, QuantizedModel):
+        pack_weights(model, {f"{name}_weight": q.bits for name, q in network.layers.items() if q.bits < 8})
     onnx.helper.set_model_props(model, metadata)
     try:
         atomic_write(Path(path), model.SerializeToString())

@@ -18,7 +18,7 @@ from search_spaces.errors import InfeasibleError
 from .. import data
 from ..candidates import Candidate
 from ..evaluate import Accuracy, accuracy
-from ..files import atomic_write, save_tensors, write_json
+from ..files import FORMAT, atomic_write, save_tensors, write_json
 from ..measure import EVALUATION_BATCH, ship
 from ..objectives import misfits
 from ..quantize import QuantizedModel
@@ -63,6 +63,7 @@ def export_candidate(
     simulator = "simulator" if origin else "simulator (search)"
     before = [{"what": "before fine-tuning", "split": "search", **origin.pop("before")}] if origin else []
     facts: dict[str, Any] = {
+        "format": FORMAT,
         "candidate": candidate.id,
         "precision": candidate.precision,
         "architecture": candidate.architecture.to_dict(),

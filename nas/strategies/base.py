@@ -19,6 +19,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.space import SearchSpace, Vectors
 
 if TYPE_CHECKING:
+    from nas.fake_quant import Fake
     from nas.supernet import Supernet
 
 Floats = NDArray[np.float64]
@@ -36,12 +37,14 @@ class Pass:
             ``student``: learns from the teacher's logits.
         weight: factor on its loss.
         part: ``(i, n)``: it sees the i-th of n equal parts of the batch. A teacher's part is its students'.
+        fake: how it is quantized; strategies leave that open.
     """
 
     architecture: Architecture
     role: str = "label"
     weight: float = 1.0
     part: tuple[int, int] = (0, 1)
+    fake: Fake | None = None
 
 
 @dataclass(frozen=True)

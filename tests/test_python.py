@@ -1,0 +1,64 @@
+"""The Python interface: complete, loaded late, and as its document shows it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nas
+from nas import data
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_document_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On few images of the embedded data set."""
+    with np.load(data.EMBEDDED) as file:
+        counts = {"train": 100, "search": 40, "test": 40}
+        few = {s: len(file[f"{s}_labels"]) // n for s, n in counts.items()}  # they lie class by class
+        arrays = {f"{s}_{p}": file[f"{s}_{p}"][::step] for s, step in few.items() for p in ("images", "labels")}
+        np.savez(tmp_path / "few.npz", classes=file["classes"], **arrays)
+    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "few.npz")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    scope: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), scope)
+    said = capsys.readouterr().out
+    assert "10 classes; {'train': 100, 'search': 40, 'test': 40}" in said
+    assert "model.int8.onnx" in said
+    assert "'unheard-of' is not on the front" in said
+    used = {node.attr for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)}
+    functions = {name for name in nas.__all__ if inspect.isfunction(getattr(nas, name))}
+    assert functions <= used  # nothing is left undescribed
+
+
+def test_every_name_is_there_and_explained() -> None:
+    assert sorted(nas._NAMES) == sorted(nas.__all__)
+    # a module of that name would take its place as soon as something imports it
+    assert not {module.name for module in pkgutil.iter_modules(nas.__path__)} & set(nas.__all__)
+    for name in nas.__all__:
+        found = getattr(nas, name)
+        assert inspect.getdoc(found), name
+        if inspect.isfunction(found):
+            assert "return" in found.__annotations__, name
+    assert set(nas.__all__) <= set(dir(nas))
+    with pytest.raises(AttributeError, match="module 'nas' has no attribute 'serach'"):
+        nas.serach  # noqa: B018
+
+
+def test_importing_loads_nothing() -> None:
+    code = "import sys, nas; before = set(sys.modules); nas.UserError; print(*{m.split('.')[0] for m in before})"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "timm", "numpy", "typer", "rich", "predictors", "search_spaces"} & set(loaded.split())
