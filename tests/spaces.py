@@ -24,5 +24,6 @@ DERIVED = (
     "timm:deit_tiny_distilled_patch16_224:resolution=64,96",
 )
 
-# AutoFormer's sizes differ in widths alone, and the largest takes as long as five other spaces.
-NAMES = (*(name for name in PRESETS if name != "autoformer-base"), *DERIVED)
+# These differ from a smaller one of their family in widths alone, and take as long as twenty other spaces together.
+_WIDER = ("autoformer-base", "autoformer-small", "ofa-mbv3-w1.2")
+NAMES = (*(name for name in PRESETS if name not in _WIDER), *DERIVED)

@@ -399,11 +399,11 @@ def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Health, "after", noted)
     watched, unwatched = Run(tmp_path / "watched"), Run(tmp_path / "unwatched")
     engine = replace(ENGINE, evaluations=1)
-    assert _train(watched, TrainConfig(strategy="random", epochs=0.35), engine) == []
+    assert _train(watched, TrainConfig(strategy="random", epochs=0.25), engine) == []
     assert seen[-1].learnt > 10
     assert {health.lost for health in seen} == {0}
     steps = len(seen)
-    _train(unwatched, TrainConfig(strategy="random", epochs=0.35, rollbacks=0), engine)
+    _train(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
     assert len(seen) == steps
     _assert_same(watched, unwatched)
 
