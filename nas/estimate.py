@@ -174,7 +174,7 @@ def _subject(model: str, run: Callable[[], Run] | None, num_classes: int | None,
         return _exported(path, num_classes, in_chans)
     if "/" in model or "\\" in model:
         raise UserError(f"{model} does not exist; give an exported folder, or another model")
-    if model in MEMBERS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*)?", model):
+    if model in MEMBERS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", model):
         return _of_candidate(model, run, num_classes, in_chans)
     return _of_timm(model, num_classes, in_chans)
 

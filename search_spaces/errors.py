@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 40  # names in one message
+
 
 class UserError(Exception):
     """Something the user gave cannot be used; the message is one or two lines for a person."""
@@ -28,5 +30,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """A :class:`UsageError` that names the nearest known name."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    several = ", ".join(known) if len(known) <= _SHOWN else f"{', '.join(known[:3])} and {len(known) - 3:,} more"
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {several}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
