@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.errors import UsageError, UserError, unknown_name
-from search_spaces.policy import FLOAT, PRECISIONS, WEIGHT_BITS, Policy, make_policy, stages_of
+from search_spaces.errors import UsageError, UserError
+from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
 from search_spaces.space import SearchSpace
 
 from .borrow import is_clip
@@ -26,6 +26,7 @@ from .strategies import Pass
 
 PHASE = 0.25
 """Share of the steps that are quantized where nothing is said."""
+_FLAG = "--quantization-aware"
 _UNIFORM = 0.5  # share of passes with one precision throughout
 
 
@@ -85,7 +86,7 @@ def quantized_phase(
     space: SearchSpace, menu: str, share: float, noise: float, steps: int, seed: int, policy: Policy | None = None
 ) -> QuantizedPhase:
     """The quantized part of a run of so many steps; arguments as in :class:`nas.train_config.TrainConfig`."""
-    return QuantizedPhase(parse_menu(menu), stages_of(space), steps - round(steps * share), noise, seed, policy)
+    return QuantizedPhase(trained_menu(menu), stages_of(space), steps - round(steps * share), noise, seed, policy)
 
 
 def learned(menu: str, noise: float) -> tuple[str, ...]:
@@ -94,23 +95,18 @@ def learned(menu: str, noise: float) -> tuple[str, ...]:
     127 levels lose next to nothing when they cover all weights, and the paper's gradient of so small a step is so large
     that learned 8-bit steps strayed by factors from 0.25 to 1.9, which cost a point of accuracy.
     """
-    return () if noise else tuple(name for name in parse_menu(menu) if WEIGHT_BITS[name] < 8)
+    return () if noise else tuple(name for name in trained_menu(menu) if WEIGHT_BITS[name] < 8)
 
 
-def parse_menu(text: str) -> tuple[str, ...]:
-    """Precisions by name, separated by commas; none of an empty text.
+def trained_menu(text: str) -> tuple[str, ...]:
+    """Precisions to train for; none of an empty text.
 
     Raises:
         UsageError: unknown, given twice, or fp32 alone.
     """
-    names = tuple(part.strip() for part in text.split(",")) if text else ()
-    for name in names:
-        if name not in PRECISIONS:
-            raise unknown_name("precision", name, PRECISIONS)
-    if len(set(names)) < len(names):
-        raise UsageError(f"--quantization-aware {text}: a precision is given twice; name each once")
-    if set(names) == {FLOAT}:
-        raise UsageError(f"--quantization-aware {text}: nothing is quantized in fp32; give for example int8,w4a8")
+    names = parse_menu(text, _FLAG) if text else ()
+    if names == (FLOAT,):
+        raise UsageError(f"{_FLAG} {text}: nothing is quantized in fp32; give for example int8,w4a8")
     return names
 
 
@@ -121,7 +117,7 @@ def check_quantization(space: SearchSpace, menu: str, share: float, noise: float
         UsageError: names the flag and the rule.
         UserError: networks of the space cannot be quantized.
     """
-    names = parse_menu(menu)
+    names = trained_menu(menu)
     if not 0 < share <= 1:
         raise UsageError(f"--quantization-phase {share}: give the share of the steps that are quantized, above 0 to 1")
     if not 0 <= noise <= 1:

@@ -63,7 +63,7 @@ class TrainConfig:
         zero_gamma: residual blocks start as the identity, as in :func:`nas.guards.zero_gamma`.
         rollbacks: how often a collapsed run goes back, as in :class:`nas.guards.Guard`; 0: it is not watched.
         quantization_aware: precisions that the last part of the training is quantized in, as in
-            :func:`nas.quantization_aware.parse_menu`; empty: none.
+            :func:`nas.quantization_aware.trained_menu`; empty: none.
         quantization_phase: that part's share of the steps.
         quantization_noise: share of the weights that are quantized there, activations not being; 0: everything is.
         pretrained, init: first weights: timm's own, or a file of them, as in :func:`nas.pretrained.load_weights`.

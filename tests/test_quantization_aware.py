@@ -20,7 +20,7 @@ from nas.fake_quant import Fake, LearnedSteps
 from nas.files import load_tensors
 from nas.losses import Objective
 from nas.precision import Precision
-from nas.quantization_aware import PHASE, QuantizedPhase, check_quantization, parse_menu, quantized_phase, start_clips
+from nas.quantization_aware import PHASE, QuantizedPhase, check_quantization, quantized_phase, start_clips, trained_menu
 from nas.run import Run
 from nas.step import Batch, run_passes, update
 from nas.strategies import Pass
@@ -195,7 +195,7 @@ def test_stopped_twice_or_never_is_the_same(
     ("more", "message"),
     [
         ({"quantization_aware": "int8,w3a8"}, "unknown precision 'w3a8'"),
-        ({"quantization_aware": "int8,int8"}, "given twice"),
+        ({"quantization_aware": "int8,int8"}, "names one of them twice"),
         ({"quantization_aware": "fp32"}, "nothing is quantized in fp32"),
         ({"quantization_aware": "int8", "quantization_phase": 0.0}, "--quantization-phase 0.0"),
         ({"quantization_aware": "int8", "quantization_noise": 1.5}, "--quantization-noise 1.5"),
@@ -217,8 +217,8 @@ def test_a_space_of_attention_layers_is_refused() -> None:
 
 
 def test_a_menu_may_keep_floats() -> None:
-    assert parse_menu("fp32, int8") == ("fp32", "int8")
-    assert parse_menu("") == ()
+    assert trained_menu("fp32, int8") == ("fp32", "int8")
+    assert trained_menu("") == ()
 
 
 def test_the_flags_reach_the_run(photos: Path, tmp_path: Path) -> None:
