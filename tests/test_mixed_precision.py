@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cli_runs import invoke
 
+from nas.export.formats import open_model
 from search_spaces.policy import parse_policy
 
 pytest.importorskip("onnxruntime")
@@ -32,6 +33,8 @@ def test_the_number_in_the_table_is_the_files(here: Path) -> None:
     measured = invoke("evaluate", file, "--run", "run", "--json")
     assert measured.code == 0, measured.err
     assert abs(measured.json["value"] - member["test"]["value"]) <= 0.001
+    facts = {key: json.loads(text) for key, text in open_model(file).metadata.items()}
+    assert (facts["policy"], facts["candidate"]) == (member["precision"], mixed)
 
     again = invoke("search", "--run", "run", *words, "--json", "--quiet")
     assert again.json["front"] == found.json["front"]

@@ -65,12 +65,13 @@ def write_model(
 ) -> None:  # fmt: skip
     """Write a network in one format; arguments as of :func:`nas.export.onnx.export_onnx`.
 
-    The file's metadata also say its precision: ``policy``, as in ``search_spaces.policy``.
+    The file's metadata, JSON texts all, also say its precision: ``policy``, as in ``search_spaces.policy``.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the file cannot be written.
     """
-    metadata = metadata | {"policy": str(network.policy) if isinstance(network, QuantizedModel) else FLOAT}
+    policy = str(network.policy) if isinstance(network, QuantizedModel) else FLOAT
+    metadata = metadata | {"policy": json.dumps(policy)}
     if form == "executorch":
         from .executorch import export_executorch
 
