@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_the_policy_is_what_onnxruntime_runs(mixed, mixed_file, tmp_path):
 def test_onnxruntime_computes_mixed_precision_as_the_simulator_does(mixed, mixed_file):
     images, _ = batch(1000, 5)
     model = load_onnx(mixed_file)
-    assert model.metadata == {"classes": "a", "policy": STAGES}
+    assert model.metadata == {"classes": "a", "policy": json.dumps(STAGES)}
     simulated, executed = mixed(images).numpy(), model(images)
     assert (simulated.argmax(1) == executed.argmax(1)).mean() >= 0.99
     assert np.abs(simulated - executed).mean() < 0.01 * simulated.std()
