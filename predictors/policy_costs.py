@@ -130,6 +130,7 @@ class PolicyCosts:
         self._stage = stage_numbers(tables.space)
         self._float = np.array([name == FLOAT for name in self.menu])
         self._latencies: dict[Target, list[Floats]] = {}
+        self._peaks: dict[str, list[Floats]] = {}
 
     def parts(self, policies: Sequence[Policy]) -> Vectors:
         """Policies as numbers, ``[n, 1 + stages]``; their precisions must be on the menu."""
@@ -143,8 +144,9 @@ class PolicyCosts:
 
     def peak_bytes(self, vectors: Vectors, parts: Vectors, rules: str) -> Floats:
         """Bytes of activations at the worst moment ``[n]``, as ``costs.peak_activation_bytes``."""
-        values = self._stacked(lambda name, table: peak_activation_bytes(table, name, rules))
-        return self.tables.lookup(values, vectors, "max", parts[:, self._stage])
+        if rules not in self._peaks:
+            self._peaks[rules] = self._stacked(lambda name, table: peak_activation_bytes(table, name, rules))
+        return self.tables.lookup(self._peaks[rules], vectors, "max", parts[:, self._stage])
 
     def latency_ms(self, target: Target, vectors: Vectors, parts: Vectors) -> Floats:
         """Milliseconds ``[n]``. What every network costs is that of the precision outside all stages; corrections of
@@ -152,15 +154,11 @@ class PolicyCosts:
         model, names = target.latency, [target.runs_as(name) for name in self.menu]
         if target not in self._latencies:
             columns = [model.entries(self.tables, name) for name in names]
-            self._latencies[target] = [np.stack(column) for column in zip(*columns, strict=True)]
-        values, variants = self._latencies[target], parts[:, self._stage]
-        shares = np.stack(
-            [
-                self.tables.lookup([v * (np.arange(len(v)) == i)[:, None] for v in values], vectors, variants=variants)
-                for i in range(len(self.menu))
-            ]
-        )
-        shares += np.where(parts[:, 0] == np.arange(len(self.menu))[:, None], [[model.fixed(n)] for n in names], 0.0)
+            # [precision, row, share]: what a segment takes counts for the share of its own precision
+            own = np.eye(len(names))[:, None, :]
+            self._latencies[target] = [np.stack(column)[..., None] * own for column in zip(*columns, strict=True)]
+        shares = self.tables.lookup(self._latencies[target], vectors, variants=parts[:, self._stage]).T
+        shares = shares + np.where(parts[:, 0] == np.arange(len(self.menu))[:, None], [[model.fixed(n)] for n in names], 0.0)
         found: Floats = sum(
             (s * model.correction(self.tables, vectors, name) for s, name in zip(shares, names, strict=True)),
             np.zeros(len(vectors)),
