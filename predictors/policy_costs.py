@@ -158,7 +158,8 @@ class PolicyCosts:
             own = np.eye(len(names))[:, None, :]
             self._latencies[target] = [np.stack(column)[..., None] * own for column in zip(*columns, strict=True)]
         shares = self.tables.lookup(self._latencies[target], vectors, variants=parts[:, self._stage]).T
-        shares = shares + np.where(parts[:, 0] == np.arange(len(self.menu))[:, None], [[model.fixed(n)] for n in names], 0.0)
+        outside = parts[:, 0] == np.arange(len(self.menu))[:, None]
+        shares = shares + np.where(outside, [[model.fixed(name)] for name in names], 0.0)
         found: Floats = sum(
             (s * model.correction(self.tables, vectors, name) for s, name in zip(shares, names, strict=True)),
             np.zeros(len(vectors)),
