@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from search_spaces.ops import Op
-from search_spaces.policy import FLOAT, INT8, Policy, stages_of
+from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
 from search_spaces.space import SearchSpace, Vectors
 
 from .boundary_tables import boundary_tables, conversion_row, entering
@@ -35,10 +35,7 @@ from .target import Target
 def stage_numbers(space: SearchSpace) -> Vectors:
     """For every segment the number of its stage, from 1 on in the order of ``policy.stages_of``; 0: of none."""
     stages = stages_of(space)
-    numbers = [
-        next((i + 1 for i, stage in enumerate(stages) if s.path == stage or s.path.startswith(f"{stage}.")), 0)
-        for s in space.segments
-    ]
+    numbers = [next((i + 1 for i, stage in enumerate(stages) if within(s.path, stage)), 0) for s in space.segments]
     return np.array(numbers, dtype=np.int64)
 
 
@@ -86,7 +83,7 @@ def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target
         fixed_ms += fixed * scale if name == outer else 0.0
     for first, elements in _converted(ops, precisions):
         ms[first] += float(model.operators(conversion_row(elements), _quantized(model.precisions))[0])
-    stages = [max((s for s, _ in policy.stages if _within(op.path, s)), key=len, default="") for op in ops]
+    stages = [max((s for s, _ in policy.stages if within(op.path, s)), key=len, default="") for op in ops]
     size = peak = 0.0
     for stage in dict.fromkeys(stages):
         part = [op for op, own in zip(ops, stages, strict=True) if own == stage]
@@ -95,10 +92,6 @@ def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target
         peak = max(peak, float(peak_activation_bytes(features, name, target.memory_rules)))
     macs = int(total_macs(rows.sum(axis=0)))
     return NetworkCosts(Costs(macs, params, int(size), int(peak)), precisions, ms, fixed_ms)
-
-
-def _within(path: str, stage: str) -> bool:
-    return path == stage or path.startswith(f"{stage}.")
 
 
 def _converted(ops: Sequence[Op], precisions: Sequence[str]) -> Iterator[tuple[int, int]]:

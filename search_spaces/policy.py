@@ -38,7 +38,7 @@ class Policy:
 
     def of(self, path: str) -> str:
         """Precision of a module by its dotted path, ``blocks.1.0.conv_dw``; the longest entry that holds it counts."""
-        found = [(len(stage), name) for stage, name in self.stages if path == stage or path.startswith(f"{stage}.")]
+        found = [(len(stage), name) for stage, name in self.stages if within(path, stage)]
         return max(found)[1] if found else self.outer
 
     @property
@@ -59,6 +59,11 @@ class Policy:
 
     def __str__(self) -> str:
         return ",".join([self.outer, *(f"{stage}={name}" for stage, name in self.stages)])
+
+
+def within(path: str, stage: str) -> bool:
+    """Whether a module is a stage or a part of it, by their dotted paths."""
+    return path == stage or path.startswith(f"{stage}.")
 
 
 def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Policy:
@@ -134,7 +139,7 @@ def check_stages(policy: Policy, paths: Iterable[str], what: str) -> None:
     """
     known = list(paths)
     for stage, _ in policy.stages:
-        if not any(p == stage or p.startswith(f"{stage}.") for p in known):
+        if not any(within(path, stage) for path in known):
             raise UsageError(f"precision policy '{policy}': {what} has no stage '{stage}'")
 
 
