@@ -25,7 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy
 
-ACTIVATION_STEPS = 255
+from .quantize_grids import EVERYTHING, FLAT_BEYOND, GATE_STEP, GATES, STEPS, WEIGHT_MAX
+
 _SMALLEST_SPREAD = 1e-6  # a constant tensor has a grid too
 _SMALLEST_WEIGHT = 1e-12  # and so has a channel of zeros
 _GAUSSIAN = {7: 3.09, 1: 1.54}  # 15 and 3 levels; of a standard deviation: 2.47 and 1.23
@@ -37,16 +38,6 @@ COMPUTES = {
     "hardswish", "hardsigmoid", "silu", "sigmoid", "gelu", "tanh", "layer_norm",
 }  # fmt: skip
 """Names of the functions whose inputs lie on grids. The others move or pick values, or vanish (batch norm, ReLU)."""
-
-USEFUL = {
-    "hardswish": (-3.0, math.inf), "hardsigmoid": (-3.0, 3.0), "silu": (-8.0, math.inf), "sigmoid": (-8.0, 8.0),
-}  # fmt: skip
-"""Inputs beyond which a function is flat; its grid ends there. Values beyond need no clipping: results are the same."""
-
-EVERYTHING = (-math.inf, math.inf)
-
-KNOWN_STEP = {"hardsigmoid": 1 / 254, "sigmoid": 1 / 254}
-"""Of results in [0, 1] by definition; see ``nas.quantize``."""
 
 _OF_TWO = {"add", "sub", "mul", "div"}
 _SNAPPED, _STEP, _MADE = "_nas_snapped", "_nas_step", "_nas_made"  # attributes of tensors
@@ -65,11 +56,6 @@ class Fake:
     noise: float = 0.0
 
 
-def largest_integer(precision: str) -> int:
-    """Of a weight: 127 at 8 bits, 7 at 4, 1 at 2."""
-    return int(2 ** (WEIGHT_BITS[precision] - 1) - 1)
-
-
 def usual_clip(weight: Tensor, top: int) -> Tensor:
     """Clips ``[out]`` of weights ``[out, ...]`` that nothing was learned for: 0 at 8 bits, and below that grids end at
     the multiple of the mean magnitude where Gaussian weights have the least squared error, or at the largest weight."""
@@ -86,7 +72,7 @@ def activation_step(x: Tensor, lowest: float = -math.inf, highest: float = math.
     """
     x = x.detach()
     low, high = x.amin().clamp(lowest, 0.0), x.amax().clamp(0.0, highest)
-    return (high - low).clamp_min_(_SMALLEST_SPREAD).div_(ACTIVATION_STEPS)
+    return (high - low).clamp_min_(_SMALLEST_SPREAD).div_(STEPS)
 
 
 class Snap(torch.autograd.Function):
@@ -178,7 +164,7 @@ def quantized_weights(
         if precision == FLOAT:
             continue
         layers = [weights[path] for path in paths]
-        top = largest_integer(precision)
+        top = WEIGHT_MAX[WEIGHT_BITS[precision]]
         known = ((clips.get(path), weights[path]) for path in paths)
         ratios = [usual_clip(weight, top) if clip is None else clip[: len(weight)] for clip, weight in known]
         results = LearnedSteps.apply(top, len(layers), *layers, *ratios)
@@ -218,8 +204,8 @@ class _OnGrids(TorchFunctionMode):
         out = func(*[self._read(a, name, quantized) for a in args[:read]], *args[read:], **kwargs)
         if quantized and self.mixed:
             setattr(out, _MADE, True)
-        if quantized and name in KNOWN_STEP:
-            setattr(out, _STEP, KNOWN_STEP[name])
+        if quantized and name in GATES:
+            setattr(out, _STEP, GATE_STEP)
         return out
 
     def _read(self, x: Any, name: str, quantized: bool) -> Any:
@@ -232,7 +218,9 @@ class _OnGrids(TorchFunctionMode):
         if version == x._version:  # another function read it before
             return known
         step = getattr(x, _STEP, None)
-        snapped = Snap.apply(x, activation_step(x, *USEFUL.get(name, EVERYTHING)) if step is None else step)
+        if step is None:  # values beyond the grid's ends need no clipping: the function is flat there
+            step = activation_step(x, *FLAT_BEYOND.get(name, EVERYTHING))
+        snapped = Snap.apply(x, step)
         setattr(x, _SNAPPED, (x._version, snapped))
         return snapped
 

@@ -19,9 +19,9 @@ from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_
 from search_spaces.space import SearchSpace
 
 from .borrow import is_clip
-from .fake_quant import Fake, largest_integer
+from .fake_quant import Fake
 from .quantize_graph import capture
-from .quantize_grids import least_error_ratio
+from .quantize_grids import WEIGHT_MAX, least_error_ratio
 from .strategies import Pass
 
 PHASE = 0.25
@@ -77,7 +77,7 @@ def start_clips(model: nn.Module, average: Mapping[str, Tensor]) -> None:
         precision = name.rpartition("clip_")[2]
         if is_clip(name) and WEIGHT_BITS[precision] < 8 and not clip.any():
             weight = model.get_parameter(f"{name.rpartition('.')[0]}.weight")
-            clip.copy_(least_error_ratio(weight.flatten(1), largest_integer(precision)).log())
+            clip.copy_(least_error_ratio(weight.flatten(1), WEIGHT_MAX[WEIGHT_BITS[precision]]).log())
             if average:
                 average[name].copy_(clip)
 

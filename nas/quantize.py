@@ -26,24 +26,26 @@ from search_spaces.policy import FLOAT, INT8, WEIGHT_BITS, Policy, check_stages
 
 from .quantize_correct import correct
 from .quantize_graph import LAYERS, TRANSPARENT, aten, capture, is_saturation, path_of, source_of
-from .quantize_grids import QLayer, QParams, choose_qparams, grid_values, quantize_layer, without_ties
+from .quantize_grids import (
+    EVERYTHING,
+    FLAT_BEYOND,
+    GATE_STEP,
+    GATES,
+    STEPS,
+    QLayer,
+    QParams,
+    choose_qparams,
+    grid_values,
+    quantize_layer,
+    without_ties,
+)
 from .quantize_ranges import BATCH, RANGES, Range, choose_ranges
 from .quantize_simulate import build_simulator
 
-_USEFUL: dict[Any, Range] = {
-    aten.hardswish.default: (-3.0, torch.inf),
-    aten.hardsigmoid.default: (-3.0, 3.0),
-    aten.silu.default: (-8.0, torch.inf),
-    aten.sigmoid.default: (-8.0, 8.0),
-}
-"""Inputs beyond which an activation function is flat (exactly, or to 1/10 of a step of its output)."""
+_USEFUL: dict[Any, Range] = {getattr(aten, name).default: limits for name, limits in FLAT_BEYOND.items()}
+_KNOWN_RANGE: dict[Any, Range] = {getattr(aten, name).default: (0.0, STEPS * GATE_STEP) for name in GATES}
 
 _UNIFORM = Policy(INT8)
-
-_GATE = (0.0, 255 / 254)
-_KNOWN_RANGE: dict[Any, Range] = {aten.hardsigmoid.default: _GATE, aten.sigmoid.default: _GATE}
-"""Results in [0, 1] by definition. The step is 1/254, not 1/255, so that 1/2 is on the grid: a hard sigmoid from a grid
-of step 6/255 to one of step 1/255 puts *every* value half-way between two integers, where runtimes round apart."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _gets_grid(node: fx.Node) -> bool:
 
 def _limits(node: fx.Node) -> Range:
     """Interval beyond which the readers of a node's result are flat."""
-    readers = [_USEFUL.get(user.target, (-torch.inf, torch.inf)) for user in node.users]
+    readers = [_USEFUL.get(user.target, EVERYTHING) for user in node.users]
     return min(low for low, _ in readers), max(high for _, high in readers)
 
 

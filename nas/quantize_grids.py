@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,21 @@ from torch import Tensor
 QMIN, QMAX = -128, 127
 WEIGHT_MAX = {8: 127, 4: 7, 2: 1}
 """Bits of a weight -> its largest integer; the smallest is the same, negative: XNNPACK and ONNX want no offset."""
+
+STEPS = QMAX - QMIN
+"""Of an int8 grid."""
+
+EVERYTHING = (-math.inf, math.inf)
+FLAT_BEYOND = {
+    "hardswish": (-3.0, math.inf), "hardsigmoid": (-3.0, 3.0), "silu": (-8.0, math.inf), "sigmoid": (-8.0, 8.0),
+}  # fmt: skip
+"""Activation function -> inputs beyond which it is flat (exactly, or to 1/10 of a step of its output)."""
+
+GATE_STEP = 1 / 254
+GATES = ("hardsigmoid", "sigmoid")
+"""Functions whose results lie in [0, 1] by definition, on a grid of :data:`GATE_STEP`. That is not 1/255, so that 1/2
+is on the grid: a hard sigmoid from a grid of step 6/255 to one of step 1/255 puts *every* value half-way between two
+integers, where runtimes round apart."""
 
 _RATIOS = 20  # weight grids tried for a channel
 _SMALLEST_RATIO = 0.04  # of them, to the largest weight: a ternary grid may want to end at a few per cent of it
@@ -57,7 +73,7 @@ def choose_qparams(low: float, high: float) -> QParams:
     """
     low, high = min(low, 0.0), max(high, 0.0)
     spread = high - low if high - low > _SMALLEST_SPREAD else 1.0
-    scale = float(torch.tensor(spread / (QMAX - QMIN), dtype=torch.float32))
+    scale = float(torch.tensor(spread / STEPS, dtype=torch.float32))
     return QParams(scale, max(QMIN, min(QMAX, round(QMIN - low / scale))))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from search_spaces.errors import UserError
 
 from .quantize_correct import Moments, moments
-from .quantize_grids import QMAX, QMIN
+from .quantize_grids import STEPS
 
 RANGES = ("minmax", "percentile", "mse")
 BATCH = 64  # images at once: large enough for the operators' overhead, small enough for the caches
@@ -28,7 +28,6 @@ BATCH = 64  # images at once: large enough for the operators' overhead, small en
 _SAMPLE = 8192  # values of a tensor and a batch that percentiles and squared errors are estimated from
 _OUTSIDE = 0.5e-4  # share of values below a percentile range, and above it
 _BINS = 512
-_LEVELS = QMAX - QMIN
 
 Range = tuple[float, float]
 
@@ -109,10 +108,10 @@ def least_error_range(values: Tensor, low: float, high: float) -> Range:
     cost_high, cost_low = moved(highs, True), moved(lows, False)
     for _ in range(2):  # one end at a time, the other fixed
         if len(highs):
-            noise = ((highs - low) / _LEVELS).square() / 12 * len(values)
+            noise = ((highs - low) / STEPS).square() / 12 * len(values)
             high = float(highs[(noise + cost_high).argmin()])
         if len(lows):
-            noise = ((high - lows) / _LEVELS).square() / 12 * len(values)
+            noise = ((high - lows) / STEPS).square() / 12 * len(values)
             low = float(lows[(noise + cost_low).argmin()])
     return low, high
 
