@@ -10,7 +10,7 @@ import numpy as np
 from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
-from .costs import COLUMN, FEATURES, CostTables, Floats, traced_entries
+from .costs import COLUMN, FEATURES, CostTables, Floats, table_entries, traced_entries
 from .table_cache import load_tables, save_tables, table_path
 
 
@@ -38,7 +38,7 @@ def conversion_row(elements: float) -> Floats:
 @lru_cache(maxsize=4)
 def _boundary_tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
     path = table_path(space, num_classes, in_chans, (*FEATURES, "entering"))
-    entries = [int(np.prod([space.cardinality[space.index[g]] for g in s.genes])) + 1 for s in space.segments]
+    entries = table_entries(space)
     found = load_tables(path, [(n,) for n in entries])
     if found is None:
         found = [np.zeros(n) for n in entries]

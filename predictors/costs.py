@@ -184,7 +184,7 @@ class CostTables:
 @lru_cache(maxsize=16)
 def _tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
     """One table a segment, ``[combinations + 1, features]``; kept on disk, since a large space takes seconds."""
-    shapes = [(_combinations(space, s) + 1, len(FEATURES)) for s in space.segments]
+    shapes = [(entries, len(FEATURES)) for entries in table_entries(space)]
     path = table_path(space, num_classes, in_chans, FEATURES)
     tables = load_tables(path, shapes)
     if tables is None:
@@ -195,10 +195,15 @@ def _tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]
 
 def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
     """The tables, one traced segment after another."""
-    tables = [np.zeros((_combinations(space, s) + 1, len(FEATURES))) for s in space.segments]
+    tables = [np.zeros((entries, len(FEATURES))) for entries in table_entries(space)]
     for entry in traced_entries(space, num_classes, in_chans):
         tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
     return tables
+
+
+def table_entries(space: SearchSpace) -> list[int]:
+    """Entries of each segment's table: one a combination of its genes' choices, and a last one for its absence."""
+    return [int(np.prod([space.cardinality[space.index[g]] for g in s.genes])) + 1 for s in space.segments]
 
 
 @dataclass(frozen=True)
@@ -246,10 +251,6 @@ def traced_entries(space: SearchSpace, num_classes: int, in_chans: int) -> Itera
 def _owner(paths: Sequence[str], name: str) -> str:
     """The segment a parameter belongs to: the longest segment path that is a prefix."""
     return max((p for p in paths if p == "" or name.startswith(p + ".")), key=len)
-
-
-def _combinations(space: SearchSpace, segment: Segment) -> int:
-    return int(np.prod([len(space.genes[space.index[g]].choices) for g in segment.genes], dtype=np.int64))
 
 
 def _row(space: SearchSpace, segment: Segment, values: dict[str, int | float]) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search_spaces.space import SearchSpace
 
-from .costs import FEATURES, CostTables, Floats, operator_rows, traced_entries
+from .costs import FEATURES, CostTables, Floats, operator_rows, table_entries, traced_entries
 from .table_cache import load_tables, save_tables, table_path
 
 
@@ -41,7 +41,7 @@ def operator_tables(tables: CostTables) -> OperatorTables:
 @lru_cache(maxsize=4)
 def _operator_tables(space: SearchSpace, num_classes: int, in_chans: int) -> OperatorTables:
     path = table_path(space, num_classes, in_chans, (*FEATURES, "operators"))
-    entries = [int(np.prod([space.cardinality[space.index[g]] for g in s.genes])) + 1 for s in space.segments]
+    entries = table_entries(space)
     found = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
     if found is None:
         found = _fill(space, num_classes, in_chans, entries)
