@@ -99,9 +99,10 @@ def train_supernet(
     config: Config = None,
 ) -> None:
     """Train a once-for-all supernet; the same command again resumes it."""
-    from .data import absolute as absolute_source
+    from .data import absolute
     from .display import OUT, TrainingProgress, following
     from .distributed import check_processes
+    from .files import absolute_path
     from .launch import check_devices, inside, joined, launch, processes_here
     from .loggers import parse_loggers
     from .lr_finder import parse_lr
@@ -113,12 +114,12 @@ def train_supernet(
 
     rate = parse_lr(lr)
     settings = TrainConfig(
-        space=space, source=absolute_source(data), root=data_root and str(Path(data_root).resolve()), seed=seed,
+        space=space, source=absolute(data), root=data_root and str(Path(data_root).resolve()), seed=seed,
         strategy=strategy, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
         lr=TrainConfig.lr if rate is None else rate, lr_auto=rate is None, base_batch=base_batch, schedule=schedule,
         momentum=momentum, weight_decay=weight_decay, warmup=warmup, label_smoothing=label_smoothing,
         clip_norm=clip_norm, clip_value=clip_value, distill=distill,
-        teacher=None if teacher is None else absolute(teacher), teacher_weight=teacher_weight,
+        teacher=None if teacher is None else absolute_path(teacher), teacher_weight=teacher_weight,
         teacher_temperature=teacher_temperature, dropout=dropout, drop_path=drop_path, freeze_bn=freeze_bn, ema=ema,
         augment=augment, zero_gamma=zero_gamma, rollbacks=rollbacks, pretrained=pretrained,
         erasing=erasing, mixup=mixup, cutmix=cutmix, amp=amp, accumulate=accumulate,
@@ -201,8 +202,3 @@ def finetune(
     else:
         print_finetuned(result)
         following(f"nas evaluate {result['path']} --run {directory.path}")
-
-
-def absolute(data: str) -> str:
-    """A folder's absolute path, so that a run can be searched from elsewhere; timm names stay."""
-    return str(Path(data).resolve()) if Path(data).exists() else data

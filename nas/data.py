@@ -16,6 +16,7 @@ from nas.data_source import Source
 from nas.data_splits import imbalance, make_splits
 from nas.data_timm import PACKAGES, is_timm_name, open_timm
 from nas.data_transforms import AUGMENTS
+from nas.files import absolute_path
 from search_spaces.errors import UserError
 
 __all__ = [
@@ -103,7 +104,7 @@ def absolute(source: str) -> str:
     prefix, slash, rest = source.partition("/")
     if slash and prefix.lower() == "wds" and not Path(source).exists():
         return f"{prefix}/{Path(rest).resolve()}" if Path(rest).exists() else source
-    return str(Path(source).resolve()) if source != "embedded" and Path(source).exists() else source
+    return source if source == "embedded" else absolute_path(source)
 
 
 def _open_embedded() -> Source:

@@ -41,6 +41,11 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def absolute_path(text: str) -> str:
+    """The absolute path of what a text names on this machine, so that it is found from elsewhere; else the text."""
+    return str(Path(text).resolve()) if text and Path(text).exists() else text
+
+
 def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=2) + "\n").encode())
 
