@@ -14,11 +14,9 @@ the four files taking turns.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,19 +28,17 @@ from torch import Tensor, nn
 from nas import data
 from nas.candidates import Candidate
 from nas.export.executorch import export_executorch, load_executorch
-from nas.export.formats import Exported
+from nas.export.formats import Exported, latencies_ms
 from nas.export.onnx import export_onnx, load_onnx
 from nas.measure import ship
 from nas.quantize import QuantizedModel, quantize
 from nas.quantize_graph import source_of
 from nas.run import Run
 from nas.workflow import calibrated_on, find_search, open_trained, same_weights
-from search_spaces.architecture import Architecture
+from search_spaces.policy import INT8
 from search_spaces.timm_compat import timm
 
 Floats = NDArray[np.floating]
-_INT8 = "int8"
-_WARM_UP = 5
 _SIDE = 224
 
 
@@ -83,21 +79,10 @@ def agreement(found: Floats, simulated: Floats, unit: Floats) -> tuple[float, fl
     return float(equal.mean()), float(np.abs(found - simulated).mean() / lsb)
 
 
-def latencies(files: Files, image: Tensor, runs: int) -> dict[str, float]:
-    """Milliseconds of one image, by runtime and precision."""
-    models = {f"{name} {precision}": model for precision, group in
-              (("int8", files.quantized), ("fp32", files.float32)) for name, model in group.items()}  # fmt: skip
-    times: dict[str, list[float]] = {name: [] for name in models}
-    array = image.numpy()
-    for _ in range(_WARM_UP + runs):
-        for name, model in models.items():
-            start = time.thread_time()
-            model(array)
-            times[name].append(time.thread_time() - start)
-    return {name: 1e3 * statistics.median(values[_WARM_UP:]) for name, values in times.items()}
-
-
-def show_latencies(found: Mapping[str, float]) -> None:
+def show_latencies(files: Files, image_shape: tuple[int, int, int], runs: int) -> None:
+    models = {f"{name} int8": model for name, model in files.quantized.items()}
+    models |= {f"{name} fp32": model for name, model in files.float32.items()}
+    found = latencies_ms({name: (model, image_shape) for name, model in models.items()}, runs)
     for name in ("onnx", "pte"):
         quantized, real = found[f"{name} int8"], found[f"{name} fp32"]
         print(f"  {name:<4} fp32 {real:7.3f} ms, int8 {quantized:7.3f} ms, ratio {real / quantized:.2f}", flush=True)
@@ -111,16 +96,13 @@ def on_run(arguments: argparse.Namespace) -> None:
     front = result["front"]
     count = min(arguments.members or len(front), len(front))
     for member in (front[i] for i in np.linspace(0, len(front) - 1, count).round().astype(int)):
-        architecture = Architecture.from_dict(member["architecture"])
-        quantized_policy = (
-            member["precision"] if Candidate(architecture, member["precision"]).policy.quantized else _INT8
-        )
-        candidate = Candidate(architecture, quantized_policy)
+        candidate = Candidate.from_dict(member)
+        if not candidate.policy.quantized:
+            candidate = replace(candidate, precision=INT8)
+        resolution = candidate.architecture.resolution
         shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
         assert isinstance(shipped.run, QuantizedModel)
-        batches = list(
-            islice(data.eval_batches(trained.dataset, "test", architecture.resolution, 100), arguments.images // 100)
-        )
+        batches = list(islice(data.eval_batches(trained.dataset, "test", resolution, 100), arguments.images // 100))
         images, labels = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
         with tempfile.TemporaryDirectory() as folder:
             files = write(shipped.run, shipped.model, Path(folder))
@@ -138,7 +120,7 @@ def on_run(arguments: argparse.Namespace) -> None:
             found = model(images)
             equal, lsb = agreement(found, simulated, units(shipped.run))
             print(f"  {name:<4} accuracy {share(found, labels):.2f} %, equal {100 * equal:.2f} %, {lsb:.5f} LSB")
-        show_latencies(latencies(files, images[:1], arguments.runs))
+        show_latencies(files, shipped.run.image_shape, arguments.runs)
 
 
 def share(logits: Floats, labels: Tensor) -> float:
@@ -154,7 +136,7 @@ def on_model(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = write(quantized, model, Path(folder))
     print(f"{arguments.name} at {arguments.side} px")
-    show_latencies(latencies(files, images[:1], arguments.runs))
+    show_latencies(files, quantized.image_shape, arguments.runs)
 
 
 def main() -> None:

@@ -13,18 +13,15 @@ Trained networks are kept in ``--out``, so that a stopped command goes on. Write
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from _training_cells import train_model
 
 from nas import data
 from nas.candidates import Candidate
-from nas.export.formats import Exported, open_model, write_model
+from nas.export.formats import Exported, latencies_ms, open_model, write_model
 from nas.export.subnet import run_file
 from nas.files import write_json
 from nas.measure import ship
@@ -35,7 +32,6 @@ from nas.run import Run
 from nas.train_config import TrainConfig, total_steps
 from nas.workflow import Trained, find_search, open_trained
 from predictors.target import load_target
-from search_spaces.architecture import Architecture
 from search_spaces.timm_compat import timm
 
 MODELS = ("mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv2_035", "mobilenetv2_050", "lcnet_035")
@@ -47,7 +43,7 @@ def of_front(trained: Trained) -> dict[str, tuple[QuantizedModel, int]]:
     """Quantized members of the front for this machine, by id, with the side of their images."""
     found = {}
     for member in find_search(trained.run, "host")["front"]:
-        candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+        candidate = Candidate.from_dict(member)
         shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
         assert isinstance(shipped.run, QuantizedModel), "search in int8"
         found[member["id"]] = (shipped.run, candidate.architecture.resolution)
@@ -86,7 +82,7 @@ def main() -> None:
         path = given.out / f"{name}.onnx"
         write_model("onnx", network, (channels, side, side), path, {}, HOST)
         files[name] = (open_model(path), side)
-    milliseconds = interleaved(files, channels)
+    milliseconds = latencies_ms({n: (file, (channels, side, side)) for n, (file, side) in files.items()}, ROUNDS)
     rows = []
     for name, (model, side) in files.items():
         found = run_file(model, trained.dataset, "test", side)
@@ -100,20 +96,6 @@ def main() -> None:
         print(f"| {name} | {100 * row['accuracy']:.2f} | {row['ms']:.4f} | {row['weights']:,} |")
     write_json(given.out / "baseline.json", rows)
     (given.out / "baseline.svg").write_bytes(plot(rows))
-
-
-def interleaved(files: dict[str, tuple[Exported, int]], channels: int) -> dict[str, float]:
-    """Median processor time of one image in ms, files in turn."""
-    rng = np.random.default_rng(0)
-    images = {n: rng.standard_normal((1, channels, side, side), dtype=np.float32) for n, (_, side) in files.items()}
-    times: dict[str, list[float]] = {name: [] for name in files}
-    for _ in range(ROUNDS):
-        for name, (model, _) in files.items():
-            model(images[name])
-            began = time.thread_time()
-            model(images[name])
-            times[name].append(time.thread_time() - began)
-    return {name: 1e3 * statistics.median(found) for name, found in times.items()}
 
 
 def plot(rows: list[dict[str, Any]]) -> bytes:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from predictors.target import Target, load_target
-from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, Policy
 
@@ -151,7 +150,7 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         result = find_search(trained.run, target)
         same_weights(trained, result)
         member = pick_member(result, name)
-        found = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+        found = Candidate.from_dict(member)
         device = load_target(result["config"]["target"])
         return replace(trained, calibration_images=calibrated_on(result)), found, device
     architecture = parse_architecture(name)

@@ -388,7 +388,7 @@ def ship_member(run: Run, name: str = "best", target: str | None = None) -> Ship
     member = pick_member(result, name)
     trained = open_trained(run, calibrated_on(result))
     same_weights(trained, result)
-    candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+    candidate = Candidate.from_dict(member)
     return ship(trained.net, trained.dataset, candidate, trained.calibration)
 
 
@@ -462,7 +462,7 @@ def run_evaluate(
         else:
             result = find_search(run, None)
             member = pick_member(result, model)
-            candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+            candidate = Candidate.from_dict(member)
             if calibration_images is None:
                 calibration_images = calibrated_on(result)
         if calibration_images is not None:

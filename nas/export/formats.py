@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,14 +137,29 @@ def input_size(model: Exported, path: Path) -> tuple[int, int, int]:
 
 
 def latency_ms(model: Exported, image_shape: tuple[int, int, int]) -> float:
-    """Median processor time of one image on one thread of this machine, in ms.
+    """Latency of one file, as of :func:`latencies_ms`."""
+    return latencies_ms({"": (model, image_shape)})[""]
 
-    Processor time, not wall time: other programs do not count.
+
+def latencies_ms(files: Mapping[str, tuple[Exported, tuple[int, int, int]]], runs: int = _RUNS) -> dict[str, float]:
+    """Median processor time of one image on one thread of this machine, in ms, by name.
+
+    Processor time, not wall time: other programs do not count. Files take turns, so that the machine's states fall on
+    all alike; one inference that does not count precedes, since the caches then hold the other files.
+
+    Args:
+        files: name -> opened file, and channels, height and width of its image.
+        runs: inferences of each that count.
     """
-    image = np.random.default_rng(0).standard_normal((1, *image_shape), dtype=np.float32)
-    times = []
-    for _ in range(_WARM_UP + _RUNS):
-        start = time.thread_time()
-        model(image)
-        times.append(time.thread_time() - start)
-    return 1e3 * statistics.median(times[_WARM_UP:])
+    rng = np.random.default_rng(0)
+    images = {name: rng.standard_normal((1, *shape), dtype=np.float32) for name, (_, shape) in files.items()}
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(_WARM_UP + runs):
+        for name, (model, _) in files.items():
+            image = images[name]
+            if len(files) > 1:
+                model(image)
+            start = time.thread_time()
+            model(image)
+            times[name].append(time.thread_time() - start)
+    return {name: 1e3 * statistics.median(found[_WARM_UP:]) for name, found in times.items()}

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from predictors.target import Target
-from search_spaces.architecture import Architecture
 from search_spaces.errors import InfeasibleError
 
 from .. import data
@@ -52,7 +51,7 @@ def export_candidate(
     """
     if found := misfits(target, member["size_bytes"], member["peak_activation_bytes"]):
         raise InfeasibleError(f"{member['id']}: {'; '.join(found)}; search again: nas search --target {target.name}")
-    candidate = Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+    candidate = Candidate.from_dict(member)
     resolution = candidate.architecture.resolution
     info = trained.dataset.info
     shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
