@@ -7,7 +7,7 @@
 enum { ACCESSES, L1I_MISSES, L1D_MISSES, L2_MISSES, COUNTS };
 static const char *const names[COUNTS] = {"data_accesses", "l1i_misses", "l1d_misses", "l2_misses"};
 static uint64_t counted[COUNTS], at_start[COUNTS];
-static bool on; /* from the first marker on; before, the model would only cost time */
+static const struct table table = {names, counted, at_start, COUNTS};
 
 static void reach(struct cache *first, int miss, uint64_t line) {
     if (look_up(first, line)) return;
@@ -18,14 +18,14 @@ static void reach(struct cache *first, int miss, uint64_t line) {
 /* Lines that a block of instructions lies in, packed into the pointer that QEMU hands back: number of the first one,
    and 16 bits of how many follow. */
 static void executed(unsigned vcpu, void *lines) {
-    if (!on) return;
+    if (!begun) return; /* before the first marker the model would only cost time */
     uint64_t first = (uintptr_t)lines >> 16, more = (uintptr_t)lines & 0xffff;
     for (uint64_t line = first; line <= first + more; line++) reach(&instruction_cache, L1I_MISSES, line);
     (void)vcpu;
 }
 
 static void accessed(unsigned vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *data) {
-    if (!on) return;
+    if (!begun) return;
     uint64_t last = (address + (1u << qemu_plugin_mem_size_shift(info)) - 1) >> LINE_BITS;
     counted[ACCESSES]++;
     for (uint64_t line = address >> LINE_BITS; line <= last; line++) reach(&data_cache, L1D_MISSES, line);
@@ -42,26 +42,4 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
     uint64_t first = start >> LINE_BITS, more = ((start + bytes - 1) >> LINE_BITS) - first;
     qemu_plugin_register_vcpu_tb_exec_cb(block, executed, QEMU_PLUGIN_CB_NO_REGS, (void *)(first << 16 | more));
     (void)id;
-}
-
-static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t folder, uint64_t path, uint64_t mode,
-                   uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
-    if (number == FACCESSAT && mode == MARK_START) {
-        on = true;
-        memcpy(at_start, counted, sizeof at_start);
-    }
-    if (number == FACCESSAT && mode == MARK_STOP) {
-        uint64_t between[COUNTS];
-        for (int c = 0; c < COUNTS; c++) between[c] = counted[c] - at_start[c];
-        append(names, between, COUNTS);
-    }
-    (void)id, (void)vcpu, (void)folder, (void)path, (void)d, (void)e, (void)f, (void)g, (void)h;
-}
-
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int count, char **arguments) {
-    if (!take_arguments(count, arguments)) return 1;
-    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-    qemu_plugin_register_vcpu_syscall_cb(id, called);
-    (void)info;
-    return 0;
 }

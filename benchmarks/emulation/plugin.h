@@ -46,6 +46,16 @@ EXPORT int qemu_plugin_version = 1;
 
 enum { FACCESSAT = 48, MARK_START = 0x4d41524b, MARK_STOP = 0x4d41524c };
 
+/* What each of the two defines: its counts, and what it does with a block of instructions that QEMU has translated. */
+struct table {
+    const char *const *names;
+    uint64_t *counted, *at_start; /* [size] each: so far, and up to the last MARK_START */
+    size_t size;
+};
+static const struct table table;
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block);
+
+static bool begun; /* the first marker was seen */
 static const char *out_path;
 
 /* The argument "out=FILE"; false without one. */
@@ -56,9 +66,29 @@ static bool take_arguments(int count, char **arguments) {
 }
 
 /* Appends "name=count name=count ..."; a plugin that cannot write ends the run, lest half a table be read. */
-static void append(const char *const *names, const uint64_t *counts, int n) {
+static void append(void) {
     FILE *file = fopen(out_path, "a");
     if (!file) { perror(out_path); exit(1); }
-    for (int i = 0; i < n; i++) fprintf(file, "%s=%" PRIu64 "%c", names[i], counts[i], i + 1 < n ? ' ' : '\n');
+    for (size_t i = 0; i < table.size; i++)
+        fprintf(file, "%s=%" PRIu64 "%c", table.names[i], table.counted[i] - table.at_start[i],
+                i + 1 < table.size ? ' ' : '\n');
     if (fclose(file)) { perror(out_path); exit(1); }
+}
+
+static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t folder, uint64_t path, uint64_t mode,
+                   uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
+    if (number == FACCESSAT && mode == MARK_START) {
+        begun = true;
+        memcpy(table.at_start, table.counted, table.size * sizeof *table.counted);
+    }
+    if (number == FACCESSAT && mode == MARK_STOP) append();
+    (void)id, (void)vcpu, (void)folder, (void)path, (void)d, (void)e, (void)f, (void)g, (void)h;
+}
+
+EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int count, char **arguments) {
+    if (!take_arguments(count, arguments)) return 1;
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_vcpu_syscall_cb(id, called);
+    (void)info;
+    return 0;
 }
