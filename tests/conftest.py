@@ -11,6 +11,7 @@ import pytest
 import torch
 from cli_runs import empty, finished, here  # noqa: F401  (fixtures)
 from PIL import Image
+from stopping import at_steps  # noqa: F401  (a fixture)
 
 PhotoFolder = Callable[..., Path]
 

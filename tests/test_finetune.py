@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cli_runs import Result, content, edit_json, invoke, unfinish
+from stopping import Acts, interrupt
 
 import nas.finetune
-from nas import data
 from nas.candidates import Candidate
 from nas.files import load_tensors, save_tensors
 from nas.finetune import FinetuneConfig, pick_candidate, train_config
@@ -208,29 +207,19 @@ def test_weights_that_are_no_better_are_not_kept(here: Path, supernet: Path) -> 
 
 @pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("netaug", [False, True])
-def test_stopped_or_not_is_the_same(here: Path, supernet: Path, monkeypatch: pytest.MonkeyPatch, netaug: bool) -> None:
+def test_stopped_or_not_is_the_same(here: Path, supernet: Path, at_steps: Acts, netaug: bool) -> None:
     words = ("--epochs", "3", *(["--netaug"] if netaug else []))
     straight = tune(*words)
     sub = here / straight.json["folder"]
     weights = (sub / "supernet.safetensors").read_bytes()
     shutil.rmtree(sub)
-    real = data.train_batches
-    stops = [2, 4]
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
-            if stops and step == stops[0]:
-                stops.pop(0)
-                signal.raise_signal(signal.SIGINT)
-            yield batch
-
-    monkeypatch.setattr(data, "train_batches", batches)
+    at_steps += [(2, interrupt), (4, interrupt)]
     for _ in range(2):
         result = invoke(*SHORT, *words)
         assert result.code == 130
         assert "To resume: nas finetune smallest" in result.err
         assert not (sub / "supernet.safetensors").exists()
-    assert not stops
+    assert not at_steps
     assert tune(*words).json == straight.json
     assert (sub / "supernet.safetensors").read_bytes() == weights
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import PhotoFolder
+from stopping import Acts, Killed, interrupt, kill
 from torch import Tensor, nn
 
-from nas import checkpoint, data, guards, train
+from nas import checkpoint, guards, train
 from nas.files import load_tensors, save_tensors
 from nas.guards import Guard, Health, check_finite, constant_loss, zero_gamma
 from nas.losses import Objective
@@ -254,34 +253,6 @@ def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     return limit
 
 
-@pytest.fixture
-def at_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Callable[[], None]]]:
-    """``(step, act)`` in this list: the first one acts, once, when the batch of its step is fetched."""
-    real = data.train_batches
-    acts: list[tuple[int, Callable[[], None]]] = []
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
-            if acts and acts[0][0] == step:
-                acts.pop(0)[1]()
-            yield batch
-
-    monkeypatch.setattr(train.data, "train_batches", batches)
-    return acts
-
-
-class Killed(BaseException):
-    """Stands for a process that ends in the middle, saving nothing."""
-
-
-def _interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def _kill() -> None:
-    raise Killed
-
-
 def _config(photos: Path, **more: Any) -> TrainConfig:
     usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
     return TrainConfig(source=str(photos), **{**usual, **more})
@@ -307,7 +278,7 @@ def _assert_same(run: Run, other: Run) -> None:
 
 
 def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
-    photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: list[tuple[int, Callable[[], None]]]
+    photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts
 ) -> None:
     """Stopped before it, in the midst, at its last step and after it; and killed after it, with nothing saved since."""
     config = _config(photos, ema=0.9)
@@ -323,7 +294,7 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     assert not straight.good.exists()
 
     collapse = int(warning.split("by step ")[1].split(":")[0])
-    at_steps += [(35, _interrupt), (67, _interrupt), (collapse - 1, _interrupt), (62, _interrupt), (90, _kill)]
+    at_steps += [(35, interrupt), (67, interrupt), (collapse - 1, interrupt), (62, interrupt), (90, kill)]
     warnings, stops = [], 0
     while True:
         reports: list[dict[str, Any]] = []
@@ -358,7 +329,7 @@ def test_unwatched_it_goes_on(photos: Path, tmp_path: Path, cliff: dict[str, flo
     assert not run.good.exists()
 
 
-def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Any) -> None:
+def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts) -> None:
     run = Run(tmp_path / "run")
 
     def damage() -> None:
@@ -369,12 +340,12 @@ def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict
         _train(run, _config(photos))
 
 
-def test_checkpoints_without_health_are_gone_on_from(photos: Path, tmp_path: Path, at_steps: Any) -> None:
+def test_checkpoints_without_health_are_gone_on_from(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     """They are older than the guards, and so are runs without a good state."""
     config = _config(photos, epochs=10.0)
     run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
     _train(straight, config)
-    at_steps.append((30, _interrupt))
+    at_steps.append((30, interrupt))
     with pytest.raises(Interrupted):
         _train(run, config)
     tensors, metadata = load_tensors(run.checkpoint)
@@ -449,10 +420,10 @@ def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
 
 
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(
-    photos: Path, tmp_path: Path, at_steps: Any, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = Run(tmp_path / "run"), _config(photos)
-    at_steps.append((4, _interrupt))
+    at_steps.append((4, interrupt))
     with pytest.raises(Interrupted):
         _train(run, config)
     before = run.checkpoint.read_bytes()

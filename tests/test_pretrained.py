@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from cli_runs import invoke, write_photos
 from conftest import PhotoFolder
+from stopping import Acts, interrupt
 from test_import_ofa import PUBLISHED, checkpoint
 from torch import Tensor, nn
 
-from nas import data, train
+from nas import data
 from nas.convert import convert
 from nas.files import load_tensors
 from nas.ordering import order_channels
@@ -411,25 +411,14 @@ def init(save: Save) -> Path:
     return save(network(classes=1000).state_dict(), "init.safetensors")
 
 
-def test_stopped_and_resumed_is_the_same(
-    photos: Path, init: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_and_resumed_is_the_same(photos: Path, init: Path, tmp_path: Path, at_steps: Acts) -> None:
     """Also that a checkpoint is not started from again: its file of first weights is gone by then."""
     config = TrainConfig(source=str(photos), space=SPACE, epochs=1.0, batch_size=4, lr=0.01, ema=0.9, init=str(init))
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     train_supernet(straight, config, ENGINE, lambda entry: None)
-    real = data.train_batches
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
-            if step == 2:
-                signal.raise_signal(signal.SIGINT)
-            yield batch
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train.data, "train_batches", batches)
-        with pytest.raises(Interrupted):
-            train_supernet(stopped, config, ENGINE, lambda entry: None)
+    at_steps.append((2, interrupt))
+    with pytest.raises(Interrupted):
+        train_supernet(stopped, config, ENGINE, lambda entry: None)
     init.unlink()
     train_supernet(stopped, config, ENGINE, lambda entry: None)
     ours, theirs = load_tensors(stopped.supernet)[0], load_tensors(straight.supernet)[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ import pytest
 import torch
 from cli_runs import invoke
 from conftest import PhotoFolder
+from stopping import Acts, interrupt
 
-from nas import data, train
 from nas.borrow import is_clip
 from nas.fake_quant import Fake, LearnedSteps
 from nas.files import load_tensors
@@ -147,9 +145,7 @@ def photos(photo_folder: PhotoFolder) -> Path:
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_stopped_twice_or_never_is_the_same(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: float
-) -> None:
+def test_stopped_twice_or_never_is_the_same(photos: Path, tmp_path: Path, at_steps: Acts, noise: float) -> None:
     """Stopped in the float part and in the quantized part."""
     config = TrainConfig(
         source=str(photos), epochs=1.0, batch_size=4, quantization_aware="int8,w4a8", quantization_phase=0.5,
@@ -157,21 +153,12 @@ def test_stopped_twice_or_never_is_the_same(
     )  # fmt: skip
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     train_supernet(straight, config, ENGINE, lambda entry: None)
-    real, stops = data.train_batches, [2, 6]
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
-            if stops and step == stops[0]:
-                stops.pop(0)
-                signal.raise_signal(signal.SIGINT)
-            yield batch
-
-    monkeypatch.setattr(train.data, "train_batches", batches)
+    at_steps += [(2, interrupt), (6, interrupt)]
     for _ in range(2):
         with pytest.raises(Interrupted):
             train_supernet(stopped, config, ENGINE, lambda entry: None)
     train_supernet(stopped, config, ENGINE, lambda entry: None)
-    assert not stops
+    assert not at_steps
     ours, theirs = load_tensors(straight.supernet)[0], load_tensors(stopped.supernet)[0]
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import PhotoFolder
+from stopping import Acts, Killed, interrupt, kill
 
-from nas import data, train
+from nas import train
 from nas.candidates import Candidate
 from nas.evaluate import Accuracy
 from nas.files import load_tensors
@@ -39,10 +39,6 @@ SPACE = get_space("mbv3-tiny")
 ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
 
 
-class Killed(BaseException):
-    """Stands for a process that ends in the middle, saving nothing."""
-
-
 @pytest.fixture
 def photos(photo_folder: PhotoFolder) -> Path:
     """32 training images: 8 steps of 4 an epoch."""
@@ -57,30 +53,6 @@ def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[
     reports: list[dict[str, Any]] = []
     train_supernet(run, config, engine, reports.append)
     return reports
-
-
-@pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """``at_step(k, act)`` calls ``act`` when the batch of step k is fetched."""
-    real = data.train_batches
-    acts: dict[int, Callable[[], None]] = {}
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest), start=start):
-            if step in acts:
-                acts.pop(step)()
-            yield batch
-
-    monkeypatch.setattr(train.data, "train_batches", batches)
-    return acts.__setitem__
-
-
-def _interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def _kill() -> None:
-    raise Killed
 
 
 def _metrics(run: Run) -> list[dict[str, Any]]:
@@ -103,14 +75,14 @@ def _assert_same(run: Run, other: Run) -> None:
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("strategy", ["random", "sandwich"])
 def test_stopped_three_times_or_never_is_the_same(
-    photos: Path, tmp_path: Path, at_step: Any, strategy: str, ema: float, optimizer: str
+    photos: Path, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
 ) -> None:
     lr = 0.1 if optimizer == "nesterov" else 0.003
     config = _config(photos, strategy=strategy, ema=ema, optimizer=optimizer, lr=lr)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     _train(straight, config)
     for step in (2, 3, 6):
-        at_step(step, _interrupt)
+        at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
             _train(stopped, config)
         assert not stopped.supernet.exists()
@@ -118,11 +90,11 @@ def test_stopped_three_times_or_never_is_the_same(
     _assert_same(stopped, straight)
 
 
-def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Path, at_step: Any) -> None:
+def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     config = _config(photos, augment="strong")
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     _train(straight, config)
-    at_step(5, _interrupt)
+    at_steps.append((5, interrupt))
     with pytest.raises(Interrupted):
         _train(stopped, config)
     _train(stopped, config, replace(ENGINE, workers=1, save_seconds=0.0))
@@ -130,26 +102,26 @@ def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("step", [0, 7], ids=["first", "last"])
-def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_step: Any, step: int) -> None:
+def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_steps: Acts, step: int) -> None:
     config = _config(photos)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     _train(straight, config)
-    at_step(step, _interrupt)
+    at_steps.append((step, interrupt))
     with pytest.raises(Interrupted):
         _train(stopped, config)
     _train(stopped, config)
     _assert_same(stopped, straight)
 
 
-def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tmp_path: Path, at_step: Any) -> None:
+def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     """Lines that ``metrics.jsonl`` is ahead of the checkpoint are not there twice; a half line is dropped."""
     config = replace(_config(photos), epochs=3.0)  # 24 steps: a loss at 20, an evaluation at 12
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
     _train(straight, config)
-    at_step(10, _interrupt)
+    at_steps.append((10, interrupt))
     with pytest.raises(Interrupted):
         _train(killed, config)
-    at_step(22, _kill)
+    at_steps.append((22, kill))
     with pytest.raises(Killed):
         _train(killed, config)
     assert [line["step"] for line in _metrics(killed)] == [12, 20]
@@ -160,12 +132,12 @@ def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tm
     assert len(_metrics(killed)) == 4
 
 
-def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_step: Any) -> None:
+def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     config = _config(photos, ema=0.9)
     straight, damaged = Run(tmp_path / "straight"), Run(tmp_path / "damaged")
     _train(straight, config)
     for step in (3, 5):
-        at_step(step, _interrupt)
+        at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
             _train(damaged, config)
     damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-1000])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import PhotoFolder
+from stopping import Acts, interrupt
 
 import cli
-from nas import data, train
 from nas.files import load_tensors
 from nas.run import Run
 from nas.strategies import STRATEGIES, Pass, Setting, Strategy, auto, get_strategy
@@ -435,23 +433,11 @@ def test_auto_says_why_and_trains_as_the_chosen_one(photos: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["progressive", "delayed"])
-def test_stopped_in_any_phase_or_never_is_the_same(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_stopped_in_any_phase_or_never_is_the_same(photos: Path, tmp_path: Path, at_steps: Acts, name: str) -> None:
     config = TrainConfig(source=str(photos), epochs=1, batch_size=4, strategy=name)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     train_supernet(straight, config, ENGINE, lambda _: None)
-    real = train.data.train_batches
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any, **more: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest, **more), start=start):
-            if step in ends:
-                ends.remove(step)
-                signal.raise_signal(signal.SIGINT)
-            yield batch
-
-    ends = [2, 5]
-    monkeypatch.setattr(train.data, "train_batches", batches)
+    at_steps += [(2, interrupt), (5, interrupt)]
     for _ in range(2):
         with pytest.raises(Interrupted):
             train_supernet(stopped, config, ENGINE, lambda _: None)

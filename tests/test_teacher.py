@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 import torch
 from cli_runs import half, invoke
 from conftest import PhotoFolder
+from stopping import Acts, interrupt
 
-from nas import data, teacher, teacher_open, train
+from nas import data, teacher, teacher_open
 from nas.calibrate import calibrate
 from nas.files import load_tensors, save_tensors, write_json
 from nas.run import Run
@@ -257,22 +257,6 @@ def _same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
 
 
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """``interrupt_at(k)``: Ctrl-C comes when the batch of step k is fetched."""
-    real, at = data.train_batches, set[int]()
-
-    def batches(dataset: data.Dataset, size: int, seed: int, start: int, *rest: Any, **more: Any) -> Iterator[Any]:
-        for step, batch in enumerate(real(dataset, size, seed, start, *rest, **more), start=start):
-            if step in at:
-                at.remove(step)
-                signal.raise_signal(signal.SIGINT)
-            yield batch
-
-    monkeypatch.setattr(train.data, "train_batches", batches)
-    return at.add
-
-
 class Extremes:
     """The smallest learns from the largest: few networks, so quickly built."""
 
@@ -281,7 +265,7 @@ class Extremes:
 
 
 def test_everything_of_this_kind_resumes_exactly(
-    photos: Path, tmp_path: Path, interrupt_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with the teacher's file lost or damaged in between, and the teacher gone at the end."""
     monkeypatch.setitem(STRATEGIES, "extremes", lambda setting: Extremes())
@@ -293,7 +277,7 @@ def test_everything_of_this_kind_resumes_exactly(
     expected = _trained(straight, config)
     acts = (lambda: stopped.teacher.unlink(), lambda: half(stopped.teacher), lambda: _remove(tmp_path / "teacher"))
     for step, act in zip((2, 3, 6), acts, strict=True):
-        interrupt_at(step)
+        at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
             _trained(stopped, config)
         act()
