@@ -105,6 +105,7 @@ def test_other_tensors_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(2, 8, 10, 10)
     layer(rows).sum().backward()
     last = rows.contiguous(memory_format=torch.channels_last)
+    layer(torch.randn(2, 8, 3, 6).contiguous(memory_format=torch.channels_last)).sum().backward()
     with torch.autocast("cpu", torch.bfloat16):
         layer(last).sum().backward()
     with pytest.raises(AssertionError, match="was taken"):
