@@ -96,7 +96,8 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     normalisation, notes = _expected_by(net.space), []
     supernet = False
     if file is None:
-        state = _fetch(net.space.timm_name)
+        name, fix = net.space.timm_name, "fetch them elsewhere and give the file: --init FILE"
+        state = fetched(name, name, fix).state_dict()
     elif written_by_nas(file):
         state, metadata = load_tensors(file)
         supernet = True
@@ -148,16 +149,23 @@ def read_file(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _fetch(name: str) -> dict[str, Tensor]:
+def fetched(name: str, what: str, fix: str) -> nn.Module:
+    """A model of timm's with its weights.
+
+    Args:
+        name: timm's.
+        what: it is called in the message.
+        fix: end of the message: what helps.
+
+    Raises:
+        UserError: the weights cannot be fetched.
+    """
     try:
         model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as error:  # the network's libraries fail in ways of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"the weights of {name} cannot be fetched ({reason[0][:120]}); "
-            "fetch them elsewhere and give the file: --init FILE"
-        ) from None
-    return model.state_dict()
+        raise UserError(f"the weights of {what} cannot be fetched ({reason[0][:120]}); {fix}") from None
+    return model
 
 
 def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str, Tensor]:

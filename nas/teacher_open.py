@@ -23,6 +23,7 @@ from . import data
 from .calibrate import CALIBRATION_IMAGES, calibrate
 from .data_set import PixelCache, listed
 from .files import load_tensors, read_json
+from .pretrained import fetched
 from .run import Run, file_hash
 
 _WEIGHTS = "model.safetensors"
@@ -156,14 +157,8 @@ def _from_timm(name: str, dataset: data.Dataset) -> Teacher:
             raise UsageError(f"--teacher {name}: timm has no weights for it; give a model that has some")
         cfg = timm.get_pretrained_cfg(name)
         _check(name, 3, cfg.num_classes, None, dataset)  # before anything is fetched
-    try:
-        model: Any = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the network's libraries fail in ways of their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"the weights of the teacher {name} cannot be had ({reason[0][:120]}); give an exported folder or a run, "
-            "or fetch the weights while there is a network"
-        ) from None
+    fix = "give an exported folder or a run, or fetch the weights while there is a network"
+    model: Any = fetched(name, f"the teacher {name}", fix)
     seen: dict[str, Any] = timm.data.resolve_model_data_config(model)
     names = _names(model, dataset.info.classes)
     _check(name, seen["input_size"][0], model.num_classes, names, dataset)

@@ -201,7 +201,7 @@ def test_a_model_of_timms_with_its_weights(photos: Path, tmp_path: Path) -> None
         (lambda p: "resnet10", UsageError, "no such folder, and no model of timm's; did you mean 'resnet10"),
         (lambda p: "resnet18", UserError, "resnet18 knows 1000 classes, '.*' has 3"),
         (lambda p: "test_vit.nothing", UsageError, "timm has no weights for it"),
-        (lambda p: f"local-dir:{p}", UserError, "cannot be had"),
+        (lambda p: f"local-dir:{p}", UserError, "cannot be fetched"),
     ],
 )  # fmt: skip
 def test_teachers_that_do_not_fit(
