@@ -69,6 +69,26 @@ class LatencyModel(Protocol):
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """What a model that corrects another one takes from it.
+
+    Attributes:
+        base: the other one.
+    """
+
+    base: LatencyModel
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """As in ``LatencyModel``."""
+        return self.base.precisions
+
+    def fixed(self, precision: str) -> float:
+        """As in ``LatencyModel``, before corrections of whole networks."""
+        return self.base.fixed(precision)
+
+
+@dataclass(frozen=True)
 class Coefficients:
     """Constants of one precision on one target, in the order of the columns of :func:`design`.
 

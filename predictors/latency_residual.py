@@ -17,7 +17,7 @@ from search_spaces.ops import KINDS
 from search_spaces.space import Vectors
 
 from .costs import COLUMN, FEATURES, CostTables, Floats
-from .latency import LatencyModel
+from .latency import Corrected
 from .latency_fit import Data, Method, Predictor, additive
 from .latency_kernel import kernel, solve
 
@@ -83,7 +83,7 @@ def _scaled(inputs: Floats, low: Floats, high: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class ResidualLatency:
+class ResidualLatency(Corrected):
     """A model with corrections.
 
     Attributes:
@@ -91,17 +91,7 @@ class ResidualLatency:
         residuals: by precision; the others are left as they are.
     """
 
-    base: LatencyModel
     residuals: Mapping[str, Residual] = field(hash=False)
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """As in ``LatencyModel``."""
-        return self.base.precisions
-
-    def fixed(self, precision: str) -> float:
-        """As in ``LatencyModel``, before the correction."""
-        return self.base.fixed(precision)
 
     def operators(self, rows: Floats, precision: str) -> Floats:
         """As in ``LatencyModel``, before the correction, which only whole networks have."""

@@ -17,7 +17,7 @@ import numpy as np
 from search_spaces.space import Vectors
 
 from .costs import COLUMN, FEATURES, SUMS, CostTables, Floats
-from .latency import AdditiveLatency, Coefficients
+from .latency import AdditiveLatency, Coefficients, Corrected
 from .latency_fit import checked
 from .latency_kernel import kernel, leave_out, solve
 from .operator_tables import operator_tables
@@ -80,7 +80,7 @@ def _ratios(rows: Floats, ms: Floats, coefficients: Coefficients, precision: str
 
 
 @dataclass(frozen=True)
-class TableLatency:
+class TableLatency(Corrected):
     """The additive model, corrected operator by operator.
 
     Attributes:
@@ -90,15 +90,6 @@ class TableLatency:
 
     base: AdditiveLatency
     tables: Mapping[str, OperatorTable] = field(hash=False)
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """As in ``LatencyModel``."""
-        return self.base.precisions
-
-    def fixed(self, precision: str) -> float:
-        """As in ``LatencyModel``."""
-        return self.base.fixed(precision)
 
     def operators(self, rows: Floats, precision: str) -> Floats:
         """As in ``LatencyModel``."""
