@@ -78,7 +78,8 @@ def shared(name: str) -> Path:
     return path
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def table_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file, packed or not, without its comments."""
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     return list(csv.DictReader(line for line in io.StringIO(text) if not line.startswith("#")))
@@ -97,15 +98,15 @@ def ofa_space() -> SearchSpace:
 def ofa_measured() -> tuple[SearchSpace, CostTables, Vectors, Floats]:
     """The space, its cost tables, and the distinct measured subnets with their accuracies on [0, 1]."""
     space = ofa_space()
-    rows = _rows(shared("tabular/ofa_mbv3_w10_imagenet_dynast.csv"))
-    vectors = space.encode_many([_ofa_architecture(space, row) for row in rows])
+    rows = table_rows(shared("tabular/ofa_mbv3_w10_imagenet_dynast.csv"))
+    vectors = space.encode_many([ofa_architecture(space, row) for row in rows])
     accuracy = np.array([float(row["top1"]) for row in rows]) / 100
     vectors, inverse = np.unique(vectors, axis=0, return_inverse=True)
     inverse = inverse.ravel()
     return space, CostTables(space, 1000, 3), vectors, np.bincount(inverse, accuracy) / np.bincount(inverse)
 
 
-def _ofa_architecture(space: SearchSpace, row: dict[str, str]) -> Architecture:
+def ofa_architecture(space: SearchSpace, row: dict[str, str]) -> Architecture:
     """Once-for-All counts four blocks a stage, present or not."""
     kernels, expands, depths = ([int(v) for v in row[key].split("-")] for key in ("ks", "e", "d"))
     values = {"resolution": int(row["resolution"])}
@@ -209,7 +210,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
 def nb201() -> Known:
     """NAS-Bench-201: nothing is modelled, the front is known."""
-    rows = _rows(shared("tabular/natsbench_tss_acc_latency.csv.gz"))
+    rows = table_rows(shared("tabular/natsbench_tss_acc_latency.csv.gz"))
     space = plain_space("nas-bench-201", {f"edge{a}{b}": range(len(OPERATIONS)) for a, b in EDGES})
     vectors = np.array([_operations(row["arch"]) for row in rows])
     place = np.full(len(OPERATIONS) ** len(EDGES), -1)

@@ -1,15 +1,21 @@
-"""Stopping a training at a step of one's choice."""
+"""Stopping a training at a step of one's choice; starting processes that are to be stopped."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas import data
 
+NAS = [sys.executable, "-c", "import cli; cli.main()"]
 Acts = list[tuple[int, Callable[[], None]]]
 
 
@@ -40,3 +46,19 @@ def at_steps(monkeypatch: pytest.MonkeyPatch) -> Acts:
 
     monkeypatch.setattr(data, "train_batches", batches)
     return acts
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    """A command in a process group of its own."""
+    return subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[str], path: Path) -> None:
+    """Until the process has written a file."""
+    end = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()[1] if process.poll() is not None else "not in time"

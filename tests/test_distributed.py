@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import invoke, write_photos
+from stopping import NAS, start, wait_for
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas import data, train
@@ -286,7 +285,6 @@ def test_one_process_goes_on_where_two_stopped(two: Path) -> None:
 # Whole commands
 
 
-NAS = [sys.executable, "-c", "import cli; cli.main()"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
 
 
@@ -295,20 +293,6 @@ def _words(photos: Path, run: Run) -> list[str]:
         "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "6", "--batch-size", "4",
         "--workers", "0", "--save-seconds", "0", "--quiet",
     ]  # fmt: skip
-
-
-def _start(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def _wait_for(process: subprocess.Popen[str], path: Path) -> None:
-    end = time.monotonic() + 120
-    while not path.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
-    assert path.exists(), process.communicate()[1] if process.poll() is not None else "not in time"
 
 
 def _owner(run: Run) -> int:
@@ -321,7 +305,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos and a run of two processes that nothing disturbed."""
     folder = tmp_path_factory.mktemp("straight")
     write_photos(folder / "photos", count=15)
-    process = _start([*NAS, *_words(folder / "photos", Run(folder / "run")), "--nproc", "2"])
+    process = start([*NAS, *_words(folder / "photos", Run(folder / "run")), "--nproc", "2"])
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert out == f"trained: {folder / 'run'}\n"
@@ -332,15 +316,15 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kill_9(straight: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     words = [*NAS, *_words(straight / "photos", run), "--nproc", "2"]
-    process = _start(words)
-    _wait_for(process, run.checkpoint)
+    process = start(words)
+    wait_for(process, run.checkpoint)
     os.kill(_owner(run), signal.SIGKILL)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1, error
     assert len(error.splitlines()) == 1, error
     assert error.startswith("error: process 0 of 2 was killed (SIGKILL); the last checkpoint is kept")
     assert not run.supernet.exists()
-    again = _start([*TORCHRUN, *_words(straight / "photos", run)])  # its processes are as good as ours
+    again = start([*TORCHRUN, *_words(straight / "photos", run)])  # its processes are as good as ours
     error = again.communicate(timeout=120)[1]
     assert again.returncode == 0, error
     _assert_equal(run, Run(straight / "run"))
@@ -350,8 +334,8 @@ def test_kill_9(straight: Path, tmp_path: Path) -> None:
 def test_ctrl_c_stops_all_and_says_so_once(straight: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     words = _words(straight / "photos", run)
-    process = _start([*NAS, *words, "--nproc", "2"])
-    _wait_for(process, run.checkpoint)
+    process = start([*NAS, *words, "--nproc", "2"])
+    wait_for(process, run.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert error.count("To resume: nas train-supernet") == 1, error
@@ -362,7 +346,7 @@ def test_ctrl_c_stops_all_and_says_so_once(straight: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_an_error_of_all_processes_is_one_line(straight: Path) -> None:
-    process = _start([*NAS, *_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5"])
+    process = start([*NAS, *_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5"])
     error = process.communicate(timeout=120)[1]
     assert process.returncode == 2
     assert len(error.splitlines()) == 1, error

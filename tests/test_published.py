@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,21 @@ import pytest
 from shared_data import shared_file
 
 from predictors.costs import COLUMN, CostTables, architecture_features, costs_of, total_macs
-from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces import Architecture, get_space
 
 ONCE_FOR_ALL = shared_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv")
-
-
-def _architecture(space: SearchSpace, row: dict[str, str]) -> Architecture:
-    """Once-for-All counts four blocks a stage, present or not."""
-    kernels, expands, depths = ([int(v) for v in row[key].split("-")] for key in ("ks", "e", "d"))
-    values = {"resolution": int(row["resolution"])}
-    for stage, depth in enumerate(depths):
-        values[f"s{stage + 1}.depth"] = depth
-        for block in range(depth):
-            values[f"s{stage + 1}.b{block}.kernel"] = kernels[4 * stage + block]
-            values[f"s{stage + 1}.b{block}.expand"] = expands[4 * stage + block]
-    return Architecture(space.name, tuple((g.name, values[g.name]) for g in space.genes if g.name in values))
 
 
 @pytest.mark.skipif(not ONCE_FOR_ALL.exists(), reason="the table of measured Once-for-All subnets is not here")
 def test_macs_and_parameters_of_every_measured_subnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     space = get_space("ofa-mbv3-w1.0")
-    with open(ONCE_FOR_ALL) as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from _search_problems import ofa_architecture, table_rows
+
+    rows = table_rows(ONCE_FOR_ALL)
     assert len(rows) == 1005
-    features = CostTables(space, 1000, 3).features(space.encode_many([_architecture(space, row) for row in rows]))
+    features = CostTables(space, 1000, 3).features(space.encode_many([ofa_architecture(space, row) for row in rows]))
     np.testing.assert_array_equal(total_macs(features), [float(row["macs"]) for row in rows])
     np.testing.assert_array_equal(features[:, COLUMN["params"]], [float(row["params"]) for row in rows])
 

@@ -6,9 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PhotoFolder
-from stopping import Acts, Killed, interrupt, kill
+from stopping import NAS, Acts, Killed, interrupt, kill, start, wait_for
 
 from nas import train
 from nas.candidates import Candidate
@@ -175,23 +172,6 @@ def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: p
 
 # Whole processes
 
-NAS = [sys.executable, "-c", "import cli; cli.main()"]
-
-
-def _start(words: list[str]) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*NAS, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def _wait_for(process: subprocess.Popen[str], path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
-    assert path.exists(), process.communicate()[1] if process.poll() is not None else "not in time"
-
 
 def _words(photos: Path, run: Run) -> list[str]:
     return [
@@ -203,8 +183,8 @@ def _words(photos: Path, run: Run) -> list[str]:
 def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) -> None:
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "with a space")
     _train(straight, _config(photos), replace(ENGINE, evaluations=10))
-    process = _start(_words(photos, stopped))
-    _wait_for(process, stopped.checkpoint)
+    process = start([*NAS, *_words(photos, stopped)])
+    wait_for(process, stopped.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130, error
@@ -213,7 +193,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) ->
     assert not stopped.supernet.exists()
     name, *words = shlex.split(line.split("To resume: ")[1])
     assert name == "nas"
-    again = _start(words)
+    again = start([*NAS, *words])
     error = again.communicate(timeout=60)[1]
     assert again.returncode == 0, error
     _assert_same(stopped, straight)
@@ -224,15 +204,15 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) ->
 def test_kill_9(photos: Path, tmp_path: Path, whole_group: bool) -> None:
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
     _train(straight, _config(photos), replace(ENGINE, evaluations=10))
-    process = _start(_words(photos, killed))
-    _wait_for(process, killed.checkpoint)
+    process = start([*NAS, *_words(photos, killed)])
+    wait_for(process, killed.checkpoint)
     if whole_group:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()
     assert not killed.supernet.exists()
-    again = _start(_words(photos, killed))  # at once: workers of the killed one may still be there
+    again = start([*NAS, *_words(photos, killed)])  # at once: workers of the killed one may still be there
     error = again.communicate(timeout=90)[1]
     assert again.returncode == 0, error
     _assert_same(killed, straight)
