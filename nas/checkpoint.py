@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from search_spaces.errors import UserError
 
 from .files import load_tensors, save_tensors
+from .forms import CHECKPOINT, check_form
 from .run import Run
+
+_LARGEST = 1e12  # of an optimizer's settings
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def save_good(run: Run, state: State) -> None:
 
 def load_good(run: Run) -> State:
     """The state to go back to. Raises UserError where it is missing or damaged."""
-    return _read(*load_tensors(run.good))
+    return _read(run.good)
 
 
 def _write(path: Path, state: State) -> None:
@@ -111,11 +114,9 @@ def load(run: Run) -> tuple[State | None, str]:
     for path in (_new(run), run.checkpoint, run.previous):
         if path.exists():
             try:
-                state = _read(*load_tensors(path))
+                state = _read(path)
             except UserError as error:
                 problems.append(str(error))
-            except KeyError as error:
-                problems.append(f"{path} lacks {error}")
             else:
                 note = f"{problems[0]}; going on from {path.name}, step {state.step}" if problems else ""
                 return state, note
@@ -124,15 +125,81 @@ def load(run: Run) -> tuple[State | None, str]:
     return None, ""
 
 
-def _read(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> State:
+def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Go on from a state.
+
+    Args:
+        run: for messages.
+        steps: of the whole training.
+
+    Raises:
+        UserError: the state is of another network, optimizer or length.
+    """
+    here, known = model.state_dict(), optimizer.state_dict()["param_groups"]
+    sizes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    groups, slots = state.optimizer["param_groups"], state.optimizer["state"]
+    fits = (
+        state.step <= steps
+        and _alike(state.model, here)
+        and (not state.average or _alike(state.average, here))
+        and all(map(_same_kinds, groups, known))
+        and [group["params"] for group in groups] == [group["params"] for group in known]
+        and all(i < len(sizes) and _slots_fit(own, sizes[i]) for i, own in slots.items())
+    )
+    try:
+        if not fits:
+            raise ValueError
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+    except (ValueError, RuntimeError, KeyError, TypeError):
+        raise UserError(
+            f"{run.checkpoint} is not of this training: other tensors, optimizer or steps; "
+            f"to train anew, remove {run.path}"
+        ) from None
+
+
+def _alike(tensors: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> bool:
+    return {k: (t.shape, t.dtype) for k, t in tensors.items()} == {k: (t.shape, t.dtype) for k, t in here.items()}
+
+
+def _same_kinds(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether an optimizer's settings are of the types they have here; another version of torch may have more."""
+    return all(_kind(there[key]) is _kind(here[key]) for key in there.keys() & here.keys()) and not any(
+        abs(value) > _LARGEST for value in there.values() if isinstance(value, int | float)
+    )
+
+
+def _kind(value: Any) -> type:
+    """The type of a setting; whole and other numbers are alike, and JSON makes lists of tuples."""
+    return {int: float, tuple: list}.get(type(value), type(value))
+
+
+def _slots_fit(slots: Mapping[str, Any], shape: torch.Size) -> bool:
+    """Whether an optimizer's numbers for one parameter are of its shape, or single ones."""
+    return all(
+        v.is_floating_point() and (v.shape == shape or v.numel() == 1) if isinstance(v, Tensor) else _is_number(v)
+        for v in slots.values()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _read(path: Path) -> State:
+    tensors, metadata = load_tensors(path)
+    check_form(metadata, CHECKPOINT, path)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-    for key, tensor in tensors.items():
-        room, name = key.split("/", 1)
-        groups[room][name] = tensor
-    slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in metadata["scalars"].items()}
-    for key, tensor in groups["optimizer"].items():
-        index, name = key.split("/", 1)
-        slots.setdefault(int(index), {})[name] = tensor
+    try:
+        for key, tensor in tensors.items():
+            room, name = key.split("/", 1)
+            groups[room][name] = tensor
+        slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in metadata["scalars"].items()}
+        for key, tensor in groups["optimizer"].items():
+            index, name = key.split("/", 1)
+            slots.setdefault(int(index), {})[name] = tensor
+    except (KeyError, ValueError):
+        raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
     optimizer = {"state": slots, "param_groups": metadata["groups"]}
     more = {name: metadata.get(name, {}) for name in ("scaler", "health")}  # older checkpoints lack them
     return State(metadata["step"], groups["model"], optimizer, groups["average"], metadata["seconds"], **more)

@@ -51,9 +51,10 @@ def tree_of(paths: Iterable[str]) -> Tree:
     """The tree of an archive's files."""
     root = Tree()
     for path in paths:
-        *folders, name = PurePosixPath(path).parts
-        if any(hidden(part) for part in (*folders, name)):
+        parts = PurePosixPath(path).parts
+        if not parts or any(hidden(part) for part in parts):
             continue
+        *folders, name = parts
         at = root
         for folder in folders:
             at = at.folder(folder)
@@ -99,6 +100,8 @@ def arrange(tree: Tree, where: str) -> Arranged:
     classes = tuple(found["train"])
     if len(classes) == 1:
         raise UserError(f"'{where}' has one class only, '{classes[0]}'; a classifier needs at least two: {LAYOUT}")
+    if strange := [c for c in classes if not c.isprintable()]:
+        raise UserError(f"'{where}' has a class folder named {strange[0]!r}, which cannot be printed; rename it")
     for split, by_class in found.items():
         if unknown := [c for c in by_class if c not in found["train"]]:
             raise UserError(

@@ -14,6 +14,8 @@ from PIL import Image
 
 from search_spaces.errors import UserError
 
+from .forms import DATA, problem
+
 SPLITS = ("train", "search", "test")
 SMALL_SIDE = 40
 """Images up to this native side (pixels) are treated as CIFAR is: padded crops, no zoom, nothing cropped away."""
@@ -75,6 +77,10 @@ class DataInfo:
         known = {f.name for f in fields(DataInfo)}
         if set(data) != known:
             raise UserError(f"not a description of a data set: keys {sorted(set(data) ^ known)} are missing or unknown")
+        if found := problem(data, DATA, "data"):
+            raise UserError(f"not a description of a data set: {found}")
+        if not len(data["mean"]) == len(data["std"]) == data["in_chans"] or set(data["counts"]) != set(SPLITS):
+            raise UserError("not a description of a data set: mean and std are a number a channel, counts one a split")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return DataInfo(**values)
 

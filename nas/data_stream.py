@@ -16,6 +16,8 @@ from nas.data_source import Source
 from search_spaces.errors import UserError
 from search_spaces.timm_compat import timm
 
+_LARGEST_LABEL = 10**6
+
 
 def create(source: str, root: str, split: str, **options: Any) -> Any:
     """One split as timm opens it. What timm prints goes to stderr.
@@ -54,6 +56,8 @@ def read_streams(source: str, parts: Mapping[str, Any]) -> Source:
                     f"write it out as a folder with one sub-folder of images a class"
                 )
             arrays.append(pixels)
+            if not 0 <= int(label) <= _LARGEST_LABEL:
+                raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
             own.append(int(label))
         labels[split] = np.array(own, dtype=np.int64)
     return numbered(source, ArrayImages(arrays), labels, class_names(parts["train"]))

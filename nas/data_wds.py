@@ -83,8 +83,11 @@ def shards(folder: Path) -> dict[str, str]:
 
 def _splits_of(path: Path) -> list[str]:
     try:
-        return list(json.loads(path.read_text())["splits"])
-    except (ValueError, KeyError, TypeError) as error:
+        found = list(json.loads(path.read_text())["splits"])
+        if not all(isinstance(name, str) for name in found):
+            raise TypeError("names of splits are texts")
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' does not say which splits there are ({error!r}); mend or remove it") from None
 
 

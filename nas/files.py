@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from search_spaces.errors import UserError
 
+from .forms import check_form
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,22 +48,35 @@ def absolute_path(text: str) -> str:
     return str(Path(text).resolve()) if text and Path(text).exists() else text
 
 
+def check_folder(path: Path | None) -> None:
+    """Refuse to write a folder where a file is, before the work that would be lost. Raises UserError."""
+    for each in () if path is None else (path, *path.parents):
+        if each.is_file():
+            raise UserError(f"--out {path}: {each} is a file, and an export is a folder; give another place")
+
+
 def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, form: Any = object) -> Any:
     """Parse a JSON file.
 
+    Args:
+        path: the file.
+        form: what it must hold, see ``nas.forms``.
+
     Raises:
-        UserError: missing or damaged.
+        UserError: missing or damaged, or not of that form.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; restore or remove it") from None
+    check_form(content, form, path)
+    return content
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
@@ -84,14 +99,15 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             note = json.loads((file.metadata() or {})[_KEY])
             check_format(note, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if note["sha256"] != _checksum(tensors, note["metadata"]):
+        metadata: dict[str, Any] = note["metadata"]
+        if not isinstance(metadata, dict) or note["sha256"] != _checksum(tensors, metadata):
             raise ValueError("its checksum is not that of its content")
-        return tensors, note["metadata"]
+        return tensors, metadata
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (KeyError, TypeError):
         raise UserError(f"{path} is damaged or was not written by nas: its metadata is not as expected") from None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,8 @@ class Guard:
     def __init__(self, constant: float, rollbacks: int, steps: int, health: dict[str, Any]) -> None:
         self.constant, self.limit = constant, rollbacks
         self.every = max(PATIENCE, -(-steps // SNAPSHOTS))
-        self.health = Health(**health)
+        known = {field.name for field in fields(Health)}
+        self.health = Health(**{key: value for key, value in health.items() if key in known})
 
     def see(self, passes: Sequence[Pass], losses: Sequence[float]) -> None:
         """Take note of a step's losses, one a pass.

@@ -264,11 +264,20 @@ class _Split:
                 continue
             facts = trial.user_attrs
             precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
-            candidate = Candidate(Architecture.from_json(facts["architecture"]), precision)
+            try:
+                candidate = Candidate(Architecture.from_json(facts["architecture"]), str(precision))
+                found = Accuracy(facts["correct"], facts["images"])
+                made = float(facts["seconds"]), str(facts["origin"])
+                if candidate.policy.precisions and not 0 <= found.correct <= found.images:
+                    raise ValueError("more correct answers than images")
+            except (ValueError, KeyError, TypeError, RecursionError, UserError) as error:
+                raise UserError(
+                    f"{self._storage.shown} is damaged: measurement {trial.number} cannot be read ({error}); "
+                    "move it away to measure anew"
+                ) from None
             # Two records are possible where a worker that was given up came back: the first one counts.
             if candidate not in self.found:
-                self.found[candidate] = Accuracy(facts["correct"], facts["images"])
-                self.made[candidate] = (facts["seconds"], facts["origin"])
+                self.found[candidate], self.made[candidate] = found, made
         self._read = len(trials)
 
 

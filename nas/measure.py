@@ -41,6 +41,7 @@ def ship(net: Supernet, dataset: data.Dataset, candidate: Candidate, calibration
     def images() -> Tensor:
         return data.calibration_images(dataset, candidate.architecture.resolution, calibration.images)
 
+    net.space.encode(candidate.architecture)  # raises where it is of another space
     model = net.extract(candidate.architecture).cpu()
     calibration(model, candidate.architecture, images)
     if not candidate.policy.quantized:

@@ -8,7 +8,9 @@ ended 23 to 27 points lower with it. Kolesnikov et al., Big Transfer, arXiv:1912
 
 from __future__ import annotations
 
+import pickle
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from search_spaces.timm_compat import timm
 from .borrow import is_clip
 from .convert import convert, is_efficientnet_pytorch
 from .files import load_tensors, written_by_nas
+from .forms import DATA, check_form
 from .import_ofa import convert_ofa, is_ofa
 from .ordering import order_channels
 from .supernet import Supernet
@@ -102,6 +105,7 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
         state, metadata = load_tensors(file)
         supernet = True
         info = metadata.get("data")
+        check_form(info, (None, DATA), file)
         normalisation = (tuple(info["mean"]), tuple(info["std"])) if info else None
     else:
         state = read_file(file)
@@ -136,17 +140,33 @@ def read_file(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"--init {file} does not exist, or is no file; give safetensors or a state dictionary (.pth)")
     try:
-        state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
+            state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"--init {file} cannot be read as named tensors: it is damaged, or holds Python objects, which can run "
+            "anything and are never loaded; "
+            "save the network's state_dict() alone"
+        ) from None
     except Exception as error:  # a foreign file: torch, pickle and safetensors each fail in ways of their own
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"--init {file} cannot be read as named tensors: {reason[0][:200]}") from None
-    strange = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+        raise UserError(
+            f"--init {file} cannot be read as named tensors: {reason[0][:200]}; give safetensors or a .pth"
+        ) from None
+    if not isinstance(state, dict):
+        raise UserError(f"--init {file} holds no named tensors; save the network's state_dict()")
+    strange = [str(name)[:50] for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
     if strange or not state:
         raise UserError(
             f"--init {file} holds {_listed(strange) if strange else 'nothing'} beside tensors; "
             "save the network's state_dict() alone"
         )
     return state
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor whose numbers are in memory."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def fetched(name: str, what: str, fix: str) -> nn.Module:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from predictors.target import Target, to_toml
+from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .files import atomic_write
@@ -103,6 +104,7 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
         UserError: the run is damaged.
     """
     if space is not None:
+        get_space(space)  # one that there is not shall not wait for the measurements
         small = space == DEFAULT_SPACES[0].space
         return (Part(space, classes or (10 if small else 1000), in_chans or 3),)
     if run is None:
@@ -112,9 +114,8 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
             if classes is not None or in_chans is not None:
                 raise UsageError("--classes and --in-chans: of which space? give --space") from None
             return DEFAULT_SPACES
-    content = run.read()
-    data = content["data"]
-    return (Part(content["config"]["space"], classes or len(data["classes"]), in_chans or data["in_chans"]),)
+    data = run.read_data()
+    return (Part(run.read()["config"].get("space", ""), classes or len(data["classes"]), in_chans or data["in_chans"]),)
 
 
 def summary(plan: Plan) -> str:

@@ -24,6 +24,7 @@ from search_spaces.errors import UsageError, UserError
 
 from . import profile_runner
 from .files import atomic_write, write_json
+from .forms import BUNDLE, check_form
 from .profile_choose import choose
 from .profile_runner import MANIFEST
 
@@ -104,10 +105,13 @@ class Member:
 
 def check_plan(plan: Plan) -> None:
     """Raises UsageError for a plan that no target can come of."""
+    among = "" if len(plan.parts) == 1 else f" ({', '.join(part.space for part in plan.parts)})"
     if plan.fit < LEAST_FIT * len(plan.parts):
-        raise UsageError(f"--networks {plan.fit}: a fit needs {LEAST_FIT} or more of each space; 20 to 40 are usual")
+        raise UsageError(
+            f"--networks {plan.fit}: a fit needs {LEAST_FIT} or more of each space{among}; 20 to 40 are usual"
+        )
     if plan.check < LEAST_CHECK * len(plan.parts):
-        raise UsageError(f"--held-out {plan.check}: {LEAST_CHECK} or more of each space judge the fit")
+        raise UsageError(f"--held-out {plan.check}: {LEAST_CHECK} or more of each space{among} judge the fit")
     if plan.threads < 1:
         raise UsageError(f"--threads {plan.threads}: 1 or more")
 
@@ -209,17 +213,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("its id is not that of its content")
     except FileNotFoundError:
         raise UserError(f"{folder} is no bundle (no {MANIFEST}); write one: nas profile --bundle {folder}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
+    check_form(manifest, BUNDLE, path)
     return manifest
 
 
 def read_members(manifest: dict[str, Any]) -> dict[str, Member]:
     """The networks of a manifest by name."""
     return {
-        n["name"]: Member(n["name"], n["use"], Part(**n["part"]), Architecture.from_dict(n["architecture"]))
+        n["name"]: Member(n["name"], n["use"], _part(n["part"]), Architecture.from_dict(n["architecture"]))
         for n in manifest["networks"]
     }
+
+
+def _part(facts: dict[str, Any]) -> Part:
+    return Part(facts["space"], facts["num_classes"], facts["in_chans"])
 
 
 def _readme(plan: Plan, networks: list[dict[str, Any]]) -> str:

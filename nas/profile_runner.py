@@ -164,10 +164,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest, after checking that every file is as it was written."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = [(f["file"], f["sha256"]) for n in manifest["networks"] for f in n["files"].values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        files = [(str(f["file"]), f["sha256"]) for n in manifest["networks"] for f in n["files"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Trouble(f"{folder / MANIFEST} is missing or damaged; copy the whole bundle again") from None
     for name, digest in files:
+        if set(name) & set("/\\:\0"):
+            raise Trouble(f"{folder / MANIFEST} names {name!r:.80}, a file elsewhere; copy the whole bundle again")
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise Trouble(f"{path} is missing or damaged; copy the whole bundle again")
@@ -234,8 +236,8 @@ def _text(path: str | Path) -> str:
 class Measurements:
     """The measurements file: a line that says of what, then one line a visit, each complete or not there."""
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, header: dict[str, Any], networks: set[str]) -> None:
+        self.path, self.networks = path, networks
         self.visits: list[dict[str, Any]] = []
         if path.exists():
             self._resume(header)
@@ -245,18 +247,29 @@ class Measurements:
     def _resume(self, header: dict[str, Any]) -> None:
         lines = path_lines(self.path)
         if not lines or lines[0] != header:
-            found = lines[0] if lines else {}
+            found = lines[0] if lines and isinstance(lines[0], dict) else {}
             other = next((k for k in header if found.get(k) != header[k]), "the file")
             raise Trouble(
-                f"{self.path} holds measurements of another kind ({other}: {found.get(other)!r} there, "
+                f"{self.path} holds measurements of another kind ({other}: {found.get(other)!r:.200} there, "
                 f"{header.get(other)!r} here); remove it to measure anew"
             )
+        if not all(self._is_visit(line) for line in lines[1:]):
+            raise Trouble(f"{self.path} is damaged; remove it to measure anew")
         self.visits = lines[1:]
         text = self.path.read_bytes()
         complete = text[: text.rfind(b"\n") + 1]
         if complete != text:  # the line that was being written when the power went
             with open(self.path, "r+b") as file:
                 file.truncate(len(complete))
+
+    def _is_visit(self, line: Any) -> bool:
+        return (
+            isinstance(line, dict)
+            and isinstance(line.get("network"), str)
+            and line["network"] in self.networks
+            and type(line.get("calm")) is int
+            and all(type(line.get(k)) in (int, float) and 0 < line[k] < math.inf for k in ("ms", "reference_ms"))
+        )
 
     def add(self, entry: dict[str, Any]) -> None:
         self.visits.append(entry)
@@ -274,7 +287,7 @@ def path_lines(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
                 if line.endswith("\n")]  # fmt: skip
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise Trouble(f"{path} is damaged; remove it to measure anew") from None
 
 
@@ -297,8 +310,8 @@ def measure(
     """
     manifest, here = read_manifest(folder), machine()
     header = {"format": FORMAT, "bundle": manifest["bundle"], "threads": threads, "clock": clock, "machine": here}
-    log = Measurements(folder / MEASUREMENTS, header)
     files = {f"{n['name']}.{p}": (f["file"], n["input"]) for n in manifest["networks"] for p, f in n["files"].items()}
+    log = Measurements(folder / MEASUREMENTS, header, set(files))
     seen: dict[str, list[dict[str, Any]]] = {name: [] for name in files}
     for entry in log.visits:
         seen[entry["network"]].append(entry)

@@ -16,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from search_spaces.errors import UserError
 
 from .files import FORMAT, check_format, read_json, write_json
+from .forms import DATA, RUN, check_form
 from .host import alive
 
 DEFAULT_ROOT = Path("runs")
@@ -100,10 +101,15 @@ class Run:
         if not self.exists:
             raise UserError(f"{self.path} is no run directory (it has no run.json); start one: nas train-supernet")
         content: dict[str, Any] = read_json(self.config)
-        if not isinstance(content, dict) or not {"config", "data", "complete"} <= content.keys():
-            raise UserError(f"{self.config} is damaged: it lacks config, data or complete; restore it")
         check_format(content, self.config)
+        check_form(content, RUN, self.config)
         return content
+
+    def read_data(self) -> dict[str, Any]:
+        """What ``run.json`` says of the data, checked: the content of a ``nas.data_set.DataInfo``."""
+        data: dict[str, Any] = self.read()["data"]
+        check_form({"data": data}, {"data": DATA}, self.config)
+        return data
 
     def write(self, content: dict[str, Any]) -> None:
         write_json(self.config, content | {"format": FORMAT})

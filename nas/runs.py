@@ -71,7 +71,7 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
         try:
             entry = json.loads(line)
             return int(entry["step"]), int(entry["steps"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return 0, None
 

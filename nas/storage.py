@@ -57,6 +57,10 @@ _HOPELESS = (
 )  # fmt: skip
 
 
+# What reading a journal ends in that somebody else wrote, or that was damaged.
+_DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, RecursionError, OverflowError)
+
+
 class Storage:
     """The few operations of an Optuna storage that a journal needs; each waits for a storage that is down.
 
@@ -138,7 +142,7 @@ class Storage:
         while True:
             try:
                 result = operation()
-            except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+            except _DAMAGE as error:
                 raise UserError(f"{self.shown} is damaged: {error}; move it away to measure anew") from None
             except Exception as error:
                 reason = _outage(error)
@@ -203,7 +207,9 @@ def _parse(text: str) -> Any:
             "or sqlite:///file, or leave it out for the journal in the run directory"
         )
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise UsageError("--storage sqlite:// without a file is in memory, where no other worker reaches it")
+        raise UsageError(
+            "--storage sqlite:// names no file, and what is in memory no other worker reaches; give sqlite:///FILE"
+        )
     return url
 
 

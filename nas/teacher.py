@@ -79,11 +79,11 @@ def answers_of(
         "data": dataset.info.fingerprint,
         "order": hashlib.sha256(dataset.splits["train"].tobytes()).hexdigest()[:16],
     }
-    known = _read(run, asked, report)
-    if known is not None:
-        return Answers(known["classes"], known["values"], classes)
-    teacher = open_teacher(name, dataset)
     images = dataset.info.counts["train"]
+    known = answers_in(run, asked, images, classes, report)
+    if known is not None:
+        return known
+    teacher = open_teacher(name, dataset)
     report({"note": f"asking the teacher {name} about {images:,} training images, once"})
     chosen, values = [], []
     for probabilities in _probabilities(teacher, temperature, dataset, device):
@@ -95,8 +95,13 @@ def answers_of(
     return Answers(tensors["classes"], tensors["values"], classes)
 
 
-def _read(run: Run, asked: dict[str, Any], report: Report) -> dict[str, Tensor] | None:
-    """The run's file where it answers what is asked; None: it must be made."""
+def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, report: Report) -> Answers | None:
+    """What the run's file holds, where that answers what is asked; None: it must be made.
+
+    Args:
+        asked: metadata that the file must have, ``k`` among them.
+        images: of the training split.
+    """
     if not run.teacher.exists():
         return None
     try:
@@ -108,7 +113,19 @@ def _read(run: Run, asked: dict[str, Any], report: Report) -> dict[str, Tensor] 
     if weights is not None and metadata.get("weights") != weights:
         report({"warning": f"the teacher {asked['teacher']} changed since {run.path} began; it is asked again"})
         return None
-    return tensors if all(metadata.get(key) == value for key, value in asked.items()) else None
+    if any(metadata.get(key) != value for key, value in asked.items()):
+        return None
+    shape = (images, asked["k"])
+    classes, values = (tensors.get(name, torch.empty(0)) for name in ("classes", "values"))
+    if (
+        {classes.shape, values.shape} != {shape}
+        or (classes.dtype, values.dtype) != (torch.int32, torch.float32)
+        or not ((classes >= 0) & (classes < num_classes)).all()
+        or not ((values >= 0) & (values <= 1)).all()
+    ):
+        report({"warning": f"{run.teacher} holds no probabilities of these images; the teacher is asked again"})
+        return None
+    return Answers(classes, values, num_classes)
 
 
 @torch.no_grad()

@@ -88,8 +88,8 @@ def _until_collapse(
     if warning:
         report({"warning": warning})
     if state is not None:
-        net.model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
+        checkpoint.restore(run, state, net.model, optimizer, steps)
+        report({"note": f"resumed at step {state.step}"})
         average = {name: tensor.to(engine.device) for name, tensor in state.average.items()}
     else:
         start_from(net, config.pretrained, config.init)
@@ -105,7 +105,7 @@ def _until_collapse(
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else lambda entry: None
-    task = task or whole_space(space, get_strategy(config.strategy, setting(config, dataset.info)))
+    task = task or whole_space(space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed)
     phase = phase_of(config, steps, task.policy)
     constant = constant_loss(
         dataset.labels[dataset.splits["train"]], len(dataset.info.classes), objective, config.teacher is not None

@@ -14,6 +14,7 @@ from . import data
 from .calibrate import calibrate
 from .evaluate import accuracy
 from .files import load_tensors, save_tensors
+from .forms import check_form, form_of
 from .quantization_aware import learned
 from .run import Run
 from .supernet import Supernet
@@ -46,14 +47,29 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     except UserError as error:
         raise UserError(f"{error}; the nas train-supernet command of this run writes it again") from None
     info = data.DataInfo.from_dict(content["data"])
-    config = asdict(TrainConfig()) | content["config"]  # older runs know fewer settings
-    steps = learned(config["quantization_aware"], config["quantization_noise"])
-    net = Supernet(get_space(config["space"]), len(info.classes), info.in_chans, learned=steps)
+    config = config_of(run)
+    steps = learned(config.quantization_aware, config.quantization_noise)
+    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, learned=steps)
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{run.supernet} does not hold the weights of {config['space']}: {error}") from None
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{run.supernet} does not hold the weights of {config.space}: {reason}") from None
     return net.to(device).eval()
+
+
+def config_of(run: Run) -> TrainConfig:
+    """What a run was trained with; settings that it does not know have their defaults: older runs know fewer.
+
+    Raises:
+        UserError: ``run.json`` is damaged or of a later version.
+    """
+    config = run.read()["config"]
+    check_form(config, form_of(TrainConfig), run.config)
+    try:
+        return TrainConfig(**config)
+    except TypeError as error:
+        raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
 
 
 def evaluate_watched(

@@ -43,5 +43,5 @@ def from_bytes(content: bytes, space: str) -> AccuracyPredictor:
             raise UserError(f"this accuracy predictor is of space '{facts['space']}', not '{space}'; give that one's")
         known = _CLASSES[facts["kind"]]
         return known(**{name: float(a) if a.ndim == 0 else a for name, a in arrays.items()})
-    except (SafetensorError, struct.error, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"not an accuracy predictor, or damaged: {error}; search again to write a new one") from None

@@ -12,8 +12,6 @@ import importlib.metadata
 import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -67,15 +65,15 @@ def load_tables(path: Path, shapes: Sequence[tuple[int | None, ...]]) -> list[Fl
     try:
         with np.load(path, allow_pickle=False) as file:
             tables = [file[f"segment{i}"] for i in range(len(shapes))]
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # zip, zlib, numpy and its parser of headers: each fails in ways of its own on damaged files
         return None
-    if not all(t.dtype == np.float64 and _fits(t.shape, shape) for t, shape in zip(tables, shapes, strict=True)):
-        return None
-    return tables
+    return tables if all(map(_fits, tables, shapes)) else None
 
 
-def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(found) == len(wanted) and all(w is None or f == w for f, w in zip(found, wanted, strict=True))
+def _fits(table: object, wanted: tuple[int | None, ...]) -> bool:
+    if not isinstance(table, np.ndarray) or table.dtype != np.float64 or table.ndim != len(wanted):
+        return False
+    return all(w is None or f == w for f, w in zip(table.shape, wanted, strict=True))
 
 
 def save_tables(path: Path, tables: Sequence[Floats]) -> None:

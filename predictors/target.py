@@ -115,7 +115,7 @@ class Target:
         if name is not None and name not in self.precisions:
             from search_spaces.errors import unknown_name
 
-            raise unknown_name(f"precision of target '{self.name}'", name, self.precisions)
+            raise unknown_name("precision", name, self.precisions, f"of target '{self.name}'")
         return name or self.default_precision
 
     def menu(self, text: str | None = None) -> tuple[str, ...]:
@@ -187,8 +187,10 @@ def load_target(name_or_path: str | Path) -> Target:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"no target file '{path}'; give a path to one, or a name: {_known()}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read target file '{path}': {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read target file '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"target file '{path}' is not TOML: it is no text") from None
     return parse_target(content, str(path))
 
 
@@ -209,7 +211,7 @@ def parse_target(text: str, where: str = "target") -> Target:
 
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise UserError(f"target file '{where}' is not TOML: {error}") from None
     if problems := _problems(data):
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"

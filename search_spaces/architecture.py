@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Choice = int | float
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,12 @@ class Architecture:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Architecture:
-        """Inverse of :meth:`to_dict`. Raises ValueError where the keys are not those of an architecture."""
+        """Inverse of :meth:`to_dict`. Raises ValueError where keys or values are not those of an architecture."""
         if set(data) != {"space", "genes"} or not isinstance(data["genes"], Mapping):
-            raise ValueError(f"an architecture has the keys 'space' and 'genes', not {sorted(data)}")
+            raise ValueError(f"an architecture has the keys 'space' and 'genes', not {str(sorted(data))[:100]}")
+        for gene, value in data["genes"].items():
+            if type(value) not in (int, float) or not abs(value) < _LARGEST:
+                raise ValueError(f"gene {str(gene)[:50]} is {value!r:.50}, not a number")
         return Architecture(str(data["space"]), tuple(data["genes"].items()))
 
     @staticmethod

@@ -144,4 +144,4 @@ def check_stages(policy: Policy, paths: Iterable[str], what: str) -> None:
 
 
 def _natural(path: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in path.split(".")]
+    return [(0, int(part)) if part.isdecimal() and len(part) < 10 else (1, part) for part in path.split(".")]
