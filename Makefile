@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 demo: $(STAMP)
 	$(BIN)/nas train-supernet --out $(DEMO)
 	$(BIN)/nas search --run $(DEMO) --target cortex-a72
@@ -19,10 +19,14 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs . site
+	echo '<meta http-equiv="refresh" content="0; url=docs/index.html">' > site/index.html
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,dev,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

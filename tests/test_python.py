@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from few_images import write_few
 
 import nas
 from nas import data
@@ -23,11 +23,7 @@ def test_the_document_runs_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On few images of the embedded data set."""
-    with np.load(data.EMBEDDED) as file:
-        counts = {"train": 100, "search": 40, "test": 40}
-        few = {s: len(file[f"{s}_labels"]) // n for s, n in counts.items()}  # they lie class by class
-        arrays = {f"{s}_{p}": file[f"{s}_{p}"][::step] for s, step in few.items() for p in ("images", "labels")}
-        np.savez(tmp_path / "few.npz", classes=file["classes"], **arrays)
+    write_few(tmp_path / "few.npz")
     monkeypatch.setattr(data, "EMBEDDED", tmp_path / "few.npz")
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "python.md").read_text()
