@@ -82,7 +82,7 @@ def study(board: Board, file: File, sets: dict[str, Floats], repeats: int) -> tu
     image = next(reversed(sets.values()))[0]
     if file.onnx:
         on_host, emulated = file.classified(board, image)
-        print(f"  classify.py: {emulated}{'' if on_host == emulated else f'; here: {on_host}'}", flush=True)
+        print(f"  the script for devices: {emulated}{'' if on_host == emulated else f'; here: {on_host}'}", flush=True)
     processes = [file.counts(board, image, repeats) for _ in range(PROCESSES)]
     counted = summarise([counts for _, warm in processes for counts in warm])
     classes = ", ".join(f"{name} {n / 1e6:.3f}" for name, n in counted.median.items() if name not in MISSES)

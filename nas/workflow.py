@@ -25,8 +25,9 @@ from .candidates import Candidate
 from .data_check import lines, summarise
 from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
-from .files import atomic_write, read_json, write_json
+from .files import atomic_write, check_folder, read_json, write_json
 from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
+from .forms import SEARCH as SEARCH_RESULT
 from .journal import SEARCH, TEST, Journal, study_name
 from .loggers import logging_to, parse_loggers
 from .lr_finder import check_lr, settle_lr
@@ -43,7 +44,7 @@ from .supernet import Supernet
 from .teacher_open import open_teacher
 from .train import setting, train
 from .train_config import Engine, TrainConfig, check_settings, total_steps
-from .trained import load_supernet
+from .trained import config_of, load_supernet
 
 Report = Callable[[dict[str, Any]], None]
 ENGINE = Engine()
@@ -248,6 +249,15 @@ class Trained:
         shared.learn(own)
         return shared
 
+    def own(self, architecture: Architecture) -> Architecture:
+        """An architecture in its canonical form. Raises UserError: it is of another space, or means nothing."""
+        if architecture.space != self.space.name:
+            raise UserError(
+                f"the architecture is of space '{architecture.space}', {self.run.path} is a supernet of "
+                f"'{self.space.name}'; give a candidate of this run, or the run of that space (--run)"
+            )
+        return self.space.decode(self.space.encode(architecture))
+
     def named(self, name: str) -> str:
         """The name under which a measurement is kept: with the calibration images where they are not the usual."""
         images = self.calibration_images
@@ -265,10 +275,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
     content = run.read()
     if "finetuned_from" in content:
         raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (--run)")
-    try:
-        config = TrainConfig(**content["config"])
-    except TypeError as error:
-        raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
+    config = config_of(run)
     net = load_supernet(run)
     dataset = data.open_dataset(config.source, config.seed, config.root)
     _same_data(run, dataset)
@@ -349,8 +356,9 @@ def find_search(run: Run, target: str | None = None) -> dict[str, Any]:
         earlier = ".plan.json"  # beside the results, where earlier versions began the search
         paths = sorted((p for p in results if not p.name.endswith(earlier)), key=lambda p: p.stat().st_mtime)
     if not paths or not paths[-1].exists():
-        raise UserError(f"{run.path} has no finished search; start one: nas search --run {run.path}")
-    result: dict[str, Any] = read_json(paths[-1])
+        of, flag = ("", "") if target is None else (f" for {target}", f" --target {target}")
+        raise UserError(f"{run.path} has no finished search{of}; start one: nas search --run {run.path}{flag}")
+    result: dict[str, Any] = read_json(paths[-1], SEARCH_RESULT)
     return result
 
 
@@ -362,7 +370,7 @@ def pick_member(result: dict[str, Any], name: str = "best") -> dict[str, Any]:
     """
     front = result["front"]
     if not front:
-        raise UserError("the front of this search is empty")
+        raise UserError("the front of this search is empty; search again: nas search")
     if name == "best":
         return max(front, key=lambda m: m["accuracy"]["value"])
     if name in ("fastest", "smallest"):
@@ -393,16 +401,21 @@ def ship_member(run: Run, name: str = "best", target: str | None = None) -> Ship
 
 
 def run_export(
-    run: Run, target: str | None = None, name: str = "best", out: Path | None = None, formats: str | None = None
-) -> list[tuple[Path, dict[str, Any]]]:
+    run: Run, target: str | None = None, name: str = "best", out: Path | None = None, formats: str | None = None,
+    license: str | None = None,
+) -> list[tuple[Path, dict[str, Any]]]:  # fmt: skip
     """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``.
 
     Args:
         formats: names of formats, separated by commas; None: the target's.
+        license: of the weights, by the hub's name, for card and ``config.json``; None: nobody states one.
     """
     from .export.formats import parse_formats
+    from .export.hub import check_license
     from .export.subnet import export_candidate
 
+    check_license(license)
+    check_folder(out)
     result = find_search(run, target)
     device = load_target(result["config"]["target"])
     forms = parse_formats(formats, device)
@@ -415,7 +428,7 @@ def run_export(
             folder = run.export(f"{device.name}-{member['id']}")
             if out is not None:
                 folder = out / member["id"] if name == "all" else out
-            written.append((folder, export_candidate(trained, member, device, folder, formats=forms)))
+            written.append((folder, export_candidate(trained, member, device, folder, None, forms, license)))
     return written
 
 
@@ -458,7 +471,9 @@ def run_evaluate(
             return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
         if path.suffix == ".json" or model.lstrip().startswith("{"):
             check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
-            candidate = Candidate(parse_architecture(model), str(policy))
+            candidate = Candidate(trained.own(parse_architecture(model)), str(policy))
+        elif path.exists():
+            raise UserError(f"{path} is no exported folder or file; give one, a candidate, or an architecture")
         else:
             result = find_search(run, None)
             member = pick_member(result, model)
@@ -468,7 +483,6 @@ def run_evaluate(
         if calibration_images is not None:
             check_images(calibration_images)
             trained = replace(trained, calibration_images=calibration_images)
-        trained.space.encode(candidate.architecture)
         found = _measured(trained, candidate, split)
         return {"what": candidate.id, "split": split, **accuracy_dict(found)}
 
@@ -502,7 +516,7 @@ def parse_architecture(text: str) -> Architecture:
     """
     path = Path(text)
     try:
-        content = json.loads(text) if text.lstrip().startswith("{") else read_json(path)
+        content = json.loads(text) if text.lstrip().startswith("{") else read_json(path, {})
         return Architecture.from_dict(content.get("architecture", content))
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"'{text}' is no architecture: {error}") from None
+    except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
+        raise UserError(f"'{text[:200]}' is no architecture: {str(error)[:200]}") from None

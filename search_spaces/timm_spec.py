@@ -1,7 +1,8 @@
 """From a JSON description to a timm model.
 
-An exported subnet carries such a description in ``architecture.json``. :func:`timm_model` needs timm alone, and its own
-source text stands in the model card: what runs here is what users paste.
+An exported subnet carries such a description in its ``config.json``. Where timm's functions take all of it as keyword
+arguments, timm builds it without help (:func:`plain_arguments`). Else :func:`timm_model` does, which needs timm alone;
+its own source text lies beside the exported weights: what runs here is what users import.
 
 A description names a model of timm and what is different about this one:
 
@@ -14,9 +15,13 @@ A description names a model of timm and what is different about this one:
 - ``num_classes``, ``in_chans``.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (what is pasted has no types)
+
 from __future__ import annotations
 
 import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
@@ -25,8 +30,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def timm_model(spec, device=None):  # type: ignore[no-untyped-def]
-    """Build the timm model that architecture.json describes."""
+ENTRY = "nas_subnet"
+"""Name under which the module of :func:`loader_source` registers its builder with timm."""
+
+
+def timm_model(spec, **given):
+    """Build the timm model that a description stands for; ``given`` is for ``timm.create_model``, and wins over it."""
     import copy
     import sys
     from unittest.mock import patch
@@ -36,48 +45,77 @@ def timm_model(spec, device=None):  # type: ignore[no-untyped-def]
     class Each:
         """A block class that gives every block arguments of its own."""
 
-        def __init__(self, block, entries):  # type: ignore[no-untyped-def]
+        def __init__(self, block, entries):
             self.block, self.entries = block, iter(entries)
             self.expansion = getattr(block, "expansion", None)
 
-        def __call__(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        def __call__(self, *args, **kwargs):
             return self.block(*args, **{**kwargs, **next(self.entries)})
 
     class Attention(timm.layers.Attention):
         """A ViT's attention whose heads do not share the embedding out among them."""
 
-        def __init__(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        def __init__(self, *args, **kwargs):
             super().__init__(*args, attn_head_dim=spec["head_dim"], **kwargs)
 
     module = sys.modules[timm.model_entrypoint(spec["model"]).__module__]
     build = module.build_model_with_cfg
 
-    def replaced(model_class, *args, **kwargs):  # type: ignore[no-untyped-def]
-        def construct(**given):  # type: ignore[no-untyped-def]
-            given.update(copy.deepcopy(spec["arguments"]))
+    def replaced(model_class, *args, **kwargs):
+        def construct(**own):
+            own.update(copy.deepcopy(spec["arguments"]))
             for argument, entries in spec["blocks"].items():
-                given[argument] = Each(given.get(argument, timm.models.vision_transformer.Block), entries)
+                own[argument] = Each(own.get(argument, timm.models.vision_transformer.Block), entries)
             if "head_dim" in spec:
-                given["attn_layer"] = Attention
+                own["attn_layer"] = Attention
             if "block_args" in spec["arguments"]:
-                given["round_chs_fn"] = int  # channels are final
-            return model_class(**given)
+                own["round_chs_fn"] = int  # channels are final
+            return model_class(**own)
 
         return build(construct, *args, **kwargs)
 
+    common = {"num_classes": spec["num_classes"], "in_chans": spec["in_chans"], **spec["options"]}
     with patch.object(module, "build_model_with_cfg", replaced):
-        return timm.create_model(
-            spec["model"],
-            num_classes=spec["num_classes"],
-            in_chans=spec["in_chans"],
-            **spec["options"],
-            **({} if device is None else {"device": device}),
-        )
+        return timm.create_model(spec["model"], **{**common, **given})
+
+
+def nas_subnet(pretrained=False, spec=None, **given):
+    """What timm calls for a config.json whose architecture is nas_subnet."""
+    model = timm_model(spec, pretrained=pretrained, **given)
+    model.pretrained_cfg["architecture"] = "nas_subnet"  # what timm writes when it saves the model
+    return model
 
 
 def loader_source() -> str:
-    """Source of :func:`timm_model`, for the model card."""
-    return inspect.getsource(timm_model).replace("  # type: ignore[no-untyped-def]", "")
+    """Text of a module that needs timm alone and teaches it the architecture :data:`ENTRY`."""
+    functions = "\n\n".join(inspect.getsource(function) for function in (timm_model, nas_subnet))
+    return f'''"""Once imported, timm.create_model("local-dir:FOLDER", pretrained=True) builds what config.json says."""
+
+from timm.models import register_model
+
+
+{functions}
+
+register_model(nas_subnet)
+'''
+
+
+def plain_arguments(spec: dict[str, Any]) -> dict[str, Any] | None:
+    """Keyword arguments with which ``timm.create_model`` builds a description without help.
+
+    Returns:
+        All but ``num_classes`` and ``in_chans``; None: timm's own functions do not take it. Those of EfficientNet and
+        MobileNet decode ``block_args`` from a text of their own, blocks that differ have no common argument, and
+        attention heads of a width of their own need a class.
+    """
+    merged: dict[str, Any] = {}
+    for entries in spec["blocks"].values():
+        if len({json.dumps(entry, sort_keys=True) for entry in entries}) > 1:
+            return None
+        merged |= entries[0]
+    if "block_args" in spec["arguments"] or "head_dim" in spec:
+        return None
+    return {**spec["options"], **spec["arguments"], **merged}
 
 
 def make_spec(
@@ -125,16 +163,52 @@ def constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
     return model, found
 
 
+_OPTIONS = ("act_layer", "img_size", "drop_rate", "drop_path_rate", "norm_eps", "bn_eps", "bn_momentum")
+_LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
+
+
+def build_foreign(spec: dict[str, Any], where: str, device: str = "cpu") -> nn.Module:
+    """:func:`build_spec` for a description that comes from a file: nothing but a network of a usual size is made.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        UserError: another option than those that shape a network (timm's others load files), a size beyond any
+            network's, or timm cannot build it.
+    """
+    for option in spec["options"]:
+        if option not in _OPTIONS:
+            raise UserError(f"{where} asks timm for '{option!s:.50}', which shapes no network; export it again")
+    if not _moderate({key: value for key, value in spec.items() if key != "num_classes"}):
+        raise UserError(f"{where} describes no network of a usual size; export it again")
+    try:
+        return build_spec(spec, device)
+    except Exception as error:  # constructors of all of timm's families, on arguments that anybody may have written
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise UserError(f"{where} describes no network that timm can build: {reason}; export it again") from None
+
+
+def _moderate(value: Any, depth: int = 0) -> bool:
+    """Whether numbers, texts and lists are of sizes that a description has."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return depth < _DEEPEST and len(value) <= _MOST and all(_moderate(part, depth + 1) for part in parts)
+    if isinstance(value, str):
+        return len(value) <= _MOST
+    return value is None or abs(value) <= _LARGEST
+
+
 def build_spec(spec: dict[str, Any], device: str = "cpu") -> nn.Module:
     """Build ``spec`` on ``device``; on ``meta`` without storage or initialisation."""
     from . import timm_compat  # noqa: F401  (before timm is imported)
 
     model: nn.Module
     if device != "meta":
-        model = timm_model(spec, device)
+        model = timm_model(spec, device=device)
         return model
     from .no_init import NoInit
 
     with NoInit():
-        model = timm_model(spec, "meta")
+        model = timm_model(spec, device="meta")
     return model

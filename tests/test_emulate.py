@@ -1,5 +1,5 @@
 """The emulation benchmark, as far as it runs without QEMU: comparison, counts, the cache model, the classes of
-instructions, messages, and the script for a board."""
+instructions, messages, and photos for the script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -150,37 +149,17 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch
         open_file(tmp_path / "setup.json")
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_script_for_a_board_names_the_best_class(tmp_path: Path, channels: int) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    from emulation.inference import pixels
-    from onnx import TensorProto, helper, numpy_helper
+@pytest.mark.parametrize(("channels", "crop_pct"), [(1, 1.0), (3, 0.875)])
+def test_a_photo_becomes_the_image_that_it_was_made_from(channels: int, crop_pct: float) -> None:
+    from emulation.inference import photo
 
-    random = np.random.default_rng(channels)
-    shape, classes = (channels, 4, 5), ["coat", "bag", "shoe"]
-    mean, std = [0.5, 0.4, 0.3][:channels], [0.2, 0.3, 0.25][:channels]
-    weight = random.standard_normal((channels * 20, 3)).astype(np.float32)
-    model = helper.make_model(
-        helper.make_graph(
-            [helper.make_node("Flatten", ["images"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
-            "linear",
-            [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, *shape])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
-            [numpy_helper.from_array(weight, "w")],
-        ),
-        opset_imports=[helper.make_opsetid("", 21)],
-        ir_version=10,
-    )
-    facts = {"input": {"input_size": shape, "mean": mean, "std": std}, "classes": classes}
-    helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
-    onnx.save(model, tmp_path / "model.onnx")
-    picture = random.integers(256, size=(4, 5, channels), dtype=np.uint8)
-    image = ((picture / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)
-    np.testing.assert_array_equal(pixels(image, mean, std), picture)
-    np.save(tmp_path / "image.npy", picture)
-    words = [sys.executable, HERE / "classify.py", tmp_path / "model.onnx", tmp_path / "image.npy"]
-    name, probability = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    logits = image.reshape(-1).astype(np.float64) @ weight
-    assert name == classes[logits.argmax()]
-    assert float(probability) == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), abs=1e-3)
+    from search_spaces.timm_compat import timm
+
+    given = {
+        "input_size": (channels, 21, 21), "mean": [0.5, 0.4, 0.3][:channels], "std": [0.2, 0.3, 0.25][:channels],
+        "crop_pct": crop_pct, "interpolation": "bicubic",
+    }  # fmt: skip
+    picture = np.random.default_rng(0).integers(256, size=(21, 21, channels))
+    image = ((picture / 255 - given["mean"]) / given["std"]).transpose(2, 0, 1).astype(np.float32)
+    again = timm.data.create_transform(**given, is_training=False)(photo(image, given))
+    np.testing.assert_allclose(again.numpy(), image, atol=1e-5)

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scripts import run_script
 from torch import nn
 
-from nas.export.executorch import export_executorch, layers_outside, load_executorch, lower
+from nas.export.device_script import device_script
+from nas.export.executorch import DEVICE, ExecutorchModel, export_executorch, layers_outside, load_executorch, lower
 from nas.export.formats import MANIFEST, check_unaltered, exported_file, file_name, parse_formats
 from nas.quantize import quantize
 from nas.run import file_hash
@@ -51,14 +54,17 @@ def images() -> torch.Tensor:
 def test_the_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path, policy: str) -> None:
     pytest.importorskip("executorch")
     quantized = quantize(small(), images, parse_policy(policy))
-    export_executorch(quantized, SHAPE, tmp_path / "m.pte", {"classes": "é"})
+    given = {"input_size": SHAPE, "mean": [0.5], "std": [0.2], "crop_pct": 1, "interpolation": "bicubic"}
+    texts = {"classes": json.dumps([*"abcdé"]), "input": json.dumps(given)}
+    export_executorch(quantized, SHAPE, tmp_path / "m.pte", texts)
     model = load_executorch(tmp_path / "m.pte")
-    assert model.metadata == {"classes": "é"}
+    assert model.metadata == texts
     found, expected = model(images), quantized(images).numpy()
     close = np.isclose(found, expected, atol=1e-5)
     assert close.all(1).mean() >= (0.98 if policy == "int8" else 0.9)  # floats half-way between two integers part ways
     if policy == "int8":
         assert (found == expected).all(1).mean() >= 0.98  # to the last bit, logits too
+        says_the_same(model, tmp_path)
     assert not np.allclose(found, small()(images).detach().numpy(), atol=1e-4)
     np.testing.assert_array_equal(model(images[:3].numpy()), found[:3])
     (tmp_path / "half.pte").write_bytes((tmp_path / "m.pte").read_bytes()[:2000])
@@ -68,6 +74,16 @@ def test_the_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path
             load_executorch(tmp_path / f"{name}.pte")
     with pytest.raises(UserError, match="no file"):
         load_executorch(tmp_path / "missing.pte")
+
+
+def says_the_same(model: ExecutorchModel, folder: Path) -> None:
+    """The script for devices, on a photo, against the file ``m.pte`` in ``folder`` as it is opened here."""
+    photo = np.random.default_rng(0).integers(256, size=(12, 15), dtype=np.uint8)
+    Image.fromarray(photo).save(folder / "photo.png")
+    (folder / "script.py").write_text(device_script("executorch", DEVICE))
+    told = run_script(folder / "script.py", folder / "m.pte", folder / "photo.png")
+    np.testing.assert_array_equal(told["logits"], model(told["pixels"])[0])
+    assert told["printed"].startswith("abcdé"[told["logits"].argmax()])
 
 
 def test_weights_of_fewer_bits_are_refused(images: torch.Tensor, tmp_path: Path) -> None:

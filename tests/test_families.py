@@ -141,7 +141,7 @@ def test_a_description_survives_json(name: str) -> None:
     space = get_space(name)
     architecture = architectures(name)[1]
     spec = space.family.timm_spec(architecture, CLASSES, 3)
-    again = timm_model(json.loads(json.dumps(spec)), "meta")
+    again = timm_model(json.loads(json.dumps(spec)), device="meta")
     assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, CLASSES, 3, "meta")))
 
 

@@ -77,7 +77,7 @@ def test_inner_width_rounds_as_timm(width: int, expand: float) -> None:
 def test_ofa_widths_are_the_published_ones(seed: int) -> None:
     """Outputs are multiples of 8 near .65, .8 and 1 times the base's, inner widths near .2, .25 or .35 of these."""
     architecture = OFA.decode(OFA.sample(np.random.default_rng(seed), 1)[0])
-    model = timm_model(json.loads(json.dumps(OFA.family.timm_spec(architecture, 10, 3))), "meta")
+    model = timm_model(json.loads(json.dumps(OFA.family.timm_spec(architecture, 10, 3))), device="meta")
     assert model.bn1.num_features in (40, 48, 64)
     for s, base in enumerate((256, 512, 1024, 2048), start=1):
         blocks = model.get_submodule(f"layer{s}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from functools import cache
@@ -21,7 +22,7 @@ from search_spaces.channels import Group
 from search_spaces.derived import derived_space
 from search_spaces.errors import UsageError, UserError
 from search_spaces.timm_compat import timm
-from search_spaces.timm_spec import loader_source
+from search_spaces.timm_spec import timm_model
 from search_spaces.vit import GatedVitFamily, VitFamily
 
 CLASSES = 5
@@ -216,7 +217,7 @@ def test_the_pasted_loader_builds_a_subnet_with_timm_alone() -> None:
     architecture = space.smallest
     extracted = net.extract(architecture)
     pasted: dict[str, object] = {}
-    exec(loader_source(), pasted)
+    exec(inspect.getsource(timm_model), pasted)
     spec = json.loads(json.dumps(space.family.timm_spec(architecture, CLASSES, 3)))
     model: nn.Module = pasted["timm_model"](spec).eval()  # type: ignore[operator]
     model.load_state_dict(extracted.state_dict())

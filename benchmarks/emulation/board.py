@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 DEFAULT_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nas-emulation"
 SUITE, GUEST_PYTHON = "bookworm", "3.11"
 GUEST_PACKAGES = ("python3", "libgomp1", "libstdc++6")
-WHEELS = ("numpy", "onnxruntime", "executorch")
+WHEELS = ("numpy", "pillow", "onnxruntime", "executorch")
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 SETUP = "setup.json"  # written last: a folder that has it is complete
 

@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from nas.export.formats import MANIFEST, SUFFIXES, Exported, input_size, open_model
+from nas.export.device_script import device_script, script_name
+from nas.export.formats import FORMATS, MANIFEST, Exported, input_size, open_model
 from nas.files import read_json
 from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, PRECISIONS, Policy, parse_policy
@@ -48,7 +51,7 @@ class File:
 
     @property
     def onnx(self) -> bool:
-        return self.path.suffix == SUFFIXES["onnx"]
+        return self.path.suffix == FORMATS["onnx"].suffix
 
     def here(self, images: Floats) -> Floats:
         """Logits ``[n, classes]`` on this machine, one image at a time, as a board runs them."""
@@ -70,14 +73,17 @@ class File:
             return cold, warm
 
     def classified(self, board: Board, image: Floats) -> tuple[str, str]:
-        """What ``classify.py`` prints of an image ``[C, H, W]`` here and under emulation (an ONNX file's)."""
-        facts = read_input(self.model.metadata)
+        """What the script for devices prints of an image ``[C, H, W]`` here and under emulation (an ONNX file's)."""
         with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "image.npy"
-            np.save(picture, pixels(image, facts["mean"], facts["std"]))
-            words = [str(HERE / "classify.py"), str(self.path), str(picture)]
-            here = call([sys.executable, *words], "classify.py")
-            return here.strip(), call(board.command([board.python, *words]), "classify.py under emulation").strip()
+            script, picture = Path(folder) / script_name("onnx"), Path(folder) / "image.png"
+            code = FORMATS["onnx"].device
+            assert code is not None
+            script.write_text(device_script("onnx", code))
+            photo(image, read_input(self.model.metadata)).save(picture)
+            words = [str(script), str(self.path), str(picture)]
+            here = call([sys.executable, *words], script.name)
+            there = call(board.command([board.python, *words]), f"{script.name} under emulation")
+            return here.strip(), there.strip()
 
     def _run(
         self, board: Board, folder: Path, images: Floats, marked: int, outs: Mapping[str, Path] | None = None
@@ -98,8 +104,9 @@ def open_file(path: Path) -> File:
         UsageError: the name is not an exported file's.
         UserError: there is none, it was altered, its runtime is missing, or it does not say what its images are.
     """
-    if path.suffix not in SUFFIXES.values():
-        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(SUFFIXES.values())}")
+    suffixes = {form.suffix for form in FORMATS.values()}
+    if path.suffix not in suffixes:
+        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(sorted(suffixes))}")
     model = open_model(path)
     manifest = path.parent / MANIFEST
     precision = read_json(manifest)["precision"] if manifest.is_file() else path.stem.partition(".")[2]
@@ -107,14 +114,17 @@ def open_file(path: Path) -> File:
     return File(path.absolute(), model, input_size(model, path), policy)
 
 
-def read_input(metadata: Mapping[str, str]) -> dict[str, list[float]]:
-    """``mean`` and ``std`` of a file's metadata, by channel."""
-    facts: dict[str, list[float]] = json.loads(metadata["input"])
+def read_input(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """A file's ``input_size``, ``mean``, ``std`` and ``crop_pct``."""
+    facts: dict[str, Any] = json.loads(metadata["input"])
     return facts
 
 
-def pixels(image: Floats, mean: list[float], std: list[float]) -> NDArray[np.uint8]:
-    """The picture ``[H, W, C]`` that a normalised image ``[C, H, W]`` was made from."""
-    values = np.rint(255 * (image.transpose(1, 2, 0) * np.array(std) + np.array(mean)))
-    picture: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
-    return picture
+def photo(image: Floats, given: Mapping[str, Any]) -> Image.Image:
+    """A picture that evaluation makes a normalised image ``[C, H, W]`` of: with the border that is cut off."""
+    values = np.rint(255 * (image.transpose(1, 2, 0) * np.array(given["std"]) + np.array(given["mean"])))
+    side = image.shape[1]
+    before = round((int(side / given["crop_pct"]) - side) / 2)
+    after = int(side / given["crop_pct"]) - side - before
+    picture = np.pad(np.clip(values, 0, 255).astype(np.uint8), ((before, after), (before, after), (0, 0)))
+    return Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)

@@ -1,28 +1,36 @@
-"""The model card of an exported subnet: what it is, what was measured, how to load it with timm alone."""
+"""The model card of an exported subnet: what it is, what was measured, how timm loads it, how devices run its files."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.timm_spec import loader_source
+from search_spaces.timm_spec import plain_arguments
+
+from .device_script import script_name
+from .formats import FORMATS
+from .hub import LOADER, data_name, front_matter
+
+WEIGHTS = "model.safetensors"
 
 
 def model_card(facts: dict[str, Any]) -> str:
-    """Markdown text.
+    """Markdown text, with front matter as the hub reads it.
 
     Args:
         facts: content of ``architecture.json`` with the keys ``candidate``, ``timm``, ``input``, ``classes``,
-            ``results``, ``costs``, ``target``, ``files`` and ``provenance``.
+            ``license``, ``results``, ``costs``, ``target``, ``files`` and ``provenance``.
     """
     size = facts["input"]["input_size"]
+    files = [name for name in facts["files"] if name != WEIGHTS]
     genes = "\n".join(f"| {name} | {value} |" for name, value in facts["architecture"]["genes"].items())
     results = "\n".join(
         f"| {r['what']} | {r['split']} | {100 * r['value']:.2f} % | {100 * r['low']:.2f} - {100 * r['high']:.2f} % "
         f"| {r['images']} |"
         for r in facts["results"]
     )
-    latency = facts["target"]
-    return f"""# {facts["candidate"]}
+    latency, costs = facts["target"], facts["costs"]
+    return f"""{front_matter(facts, files)}
+# {facts["candidate"]}
 
 Image classifier, {facts["precision"]}, {len(facts["classes"])} classes, input {size[0]} x {size[1]} x {size[2]}, found
 in the supernet space `{facts["architecture"]["space"]}` for the target `{latency["name"]}`.
@@ -32,28 +40,10 @@ in the supernet space `{facts["architecture"]["space"]}` for the target `{latenc
 {results}
 
 Latency on {latency["name"]}: {latency["latency_ms"]:.3f} ms, {latency["label"]} ({latency["runtime"]}).
-{facts["costs"]["macs"]:,} MACs, {facts["costs"]["params"]:,} parameters, {facts["costs"]["size_bytes"]:,} bytes of
-weights at {facts["precision"]}, {facts["costs"]["peak_activation_bytes"]:,} bytes of activations at the peak.
+{costs["macs"]:,} MACs, {costs["params"]:,} parameters, {costs["size_bytes"]:,} bytes of weights at
+{facts["precision"]}, {costs["peak_activation_bytes"]:,} bytes of activations at the peak.
 
-## Load it with timm alone
-
-```python
-import json
-import timm.data
-from safetensors.torch import load_file
-
-{loader_source()}
-
-facts = json.load(open("architecture.json"))
-model = timm_model(facts["timm"])
-model.load_state_dict(load_file("model.safetensors"))
-model.eval()
-transform = timm.data.create_transform(**facts["input"], is_training=False)
-# image: a PIL image of mode {"L" if size[0] == 1 else "RGB"}
-# facts["classes"][model(transform(image)[None]).argmax()]
-```
-
-{_running(facts["files"])}## Architecture
+{_loading(facts)}{"".join(_running(name) for name in files)}## Architecture
 
 | gene | value |
 |---|---|
@@ -61,50 +51,96 @@ transform = timm.data.create_transform(**facts["input"], is_training=False)
 
 ## Provenance
 
-Data: {facts["provenance"]["data"]}. {_weights(facts["provenance"])}
-Seed {facts["provenance"]["seed"]}.
+- {_data(facts)}
+- {_weights(facts["provenance"])} Seed {facts["provenance"]["seed"]}.
+- {_licence(facts)}
 """
 
 
-def _running(files: dict[str, str]) -> str:
-    """How the files of :mod:`nas.export.formats` are run, each in its own section."""
-    text = ""
-    for name in files:
-        if name.endswith(".onnx"):
-            text += f"""## Run {name}
+def _loading(facts: dict[str, Any]) -> str:
+    """How timm loads the weights, here and from the hub."""
+    mode = "L" if facts["input"]["input_size"][0] == 1 else "RGB"
+    name = LOADER.removesuffix(".py")
+    plain = plain_arguments(facts["timm"]) is not None
+    teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
+    why = (
+        "The network is a model of timm with other arguments; timm alone loads this folder."
+        if plain
+        else "The network is a model of timm whose blocks no argument of timm's functions describes.\n"
+        f"`{LOADER}` of this folder passes them on, and needs timm alone."
+    )
+    return f"""## Load it with timm
+
+{why}
 
 ```python
-import onnxruntime
+import timm
+{teach}from PIL import Image
 
-session = onnxruntime.InferenceSession("{name}")
-logits = session.run(None, {{session.get_inputs()[0].name: transform(image)[None].numpy()}})[0]
+model = timm.create_model("local-dir:.", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+image = Image.open("photo.jpg").convert("{mode}")
+logits = model(transform(image)[None])
+print(model.pretrained_cfg["label_names"][logits.argmax()])
+```
+
+These weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub
+keeps it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
+
+"""
+
+
+def _running(name: str) -> str:
+    """How a device classifies a photo with one of the files."""
+    form, code = next((form, each.device) for form, each in FORMATS.items() if name.endswith(each.suffix))
+    if code is None:
+        return ""
+    return f"""## Run {name} on the device
+
+Copy `{name}` and `{script_name(form)}` there; the script has all the code that is needed.
+
+```sh
+pip install {code.packages}
+python {script_name(form)} {name} photo.jpg
 ```
 
 """
-        elif name.endswith(".pte"):
-            text += f"""## Run {name}
 
-```python
-from executorch.runtime import Runtime
 
-program = Runtime.get().load_program("{name}")  # keep it while the method is in use
-logits = program.load_method("forward").execute([transform(image)[None]])[0]
-```
-
-"""
-    return text
+def _data(facts: dict[str, Any]) -> str:
+    """The images, and how many of them were for what."""
+    told = facts["provenance"]
+    counts = ", ".join(f"{count} {split}" for split, count in told["images"].items())
+    embedded = " (a subset of Fashion-MNIST, Zalando SE, MIT licence)" if told["data"] == "embedded" else ""
+    return f"Data: {told['data']}{embedded}; images: {counts}."
 
 
 def _weights(provenance: dict[str, Any]) -> str:
     """Where the weights come from, in words."""
+    began = "random weights" if provenance["first_weights"] is None else provenance["first_weights"]
+    first = f"The supernet began with {began}."
     origin = provenance.get("finetuned_from")
     if origin is None:
-        return f"Supernet weights: {provenance['weights']}."
+        return f"Supernet weights: {provenance['weights']}. {first}"
     inside = " inside wider networks (NetAug)" if origin["netaug"] else ""
     return (
         f"Finetuned from supernet weights {origin['weights']}{inside}: {origin['epochs']:g} epochs, peak learning rate "
-        f"{origin['lr']:g}."
+        f"{origin['lr']:g}. {first}"
     )
+
+
+def _licence(facts: dict[str, Any]) -> str:
+    if facts["license"] is not None:
+        return f"Licence of the weights: {facts['license']}."
+    return "Licence of the weights: not stated (`nas export --license NAME` states it)."
+
+
+def first_weights(config: dict[str, Any]) -> str | None:
+    """What a training began with, from its settings; None: random weights."""
+    if config.get("pretrained"):
+        return f"timm's pretrained weights for {config['space']}"
+    init = config.get("init")
+    return None if init is None else f"the weights in {data_name(init)}"
 
 
 def input_config(info: Any, resolution: int) -> dict[str, Any]:

@@ -21,10 +21,18 @@ from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
 from search_spaces.errors import UserError
 
+from .device_script import DeviceCode
 from .silence import silence
 
 _HINT = "pip install 'nas-supernet[executorch]'"
 _METADATA = "metadata"
+DEVICE = DeviceCode(
+    packages="numpy pillow torch executorch",
+    imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\nfrom PIL import Image, ImageOps",
+    opening="program = Runtime.get().load_program(sys.argv[1])\n"
+    f'stored = json.loads(program.load_method("{_METADATA}").execute([])[0])',
+    running='logits = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
+)
 _LAYERS = ("convolution", "addmm", "mm", "linear", "bmm")
 
 

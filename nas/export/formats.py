@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,13 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
 from ..files import check_format, read_json
+from ..forms import INPUT, problem
 from ..quantize import QuantizedModel
 from ..run import file_hash
-
-SUFFIXES = {"onnx": ".onnx", "executorch": ".pte"}
-"""Format -> end of its files' names."""
+from . import executorch, onnx
+from .device_script import DeviceCode
+from .executorch import export_executorch, load_executorch
+from .onnx import export_onnx, load_onnx
 
 MANIFEST = "architecture.json"
 _WARM_UP, _RUNS = 5, 50
@@ -38,6 +41,48 @@ class Exported(Protocol):
     def __call__(self, images: NDArray[np.float32] | Tensor, /) -> NDArray[np.float32]: ...
 
 
+Network = QuantizedModel | nn.Module
+Write = Callable[[Network, tuple[int, int, int], Path, dict[str, str], Target], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One form of file.
+
+    Attributes:
+        suffix: end of its files' names.
+        write: as :func:`write_model`, without the form's name.
+        load: opens a file; raises UserError where the runtime is missing or cannot read it.
+        device: its part of the script that lies beside a file; None: there is no script.
+        fragile: its runtime ends the process on some damaged files, so that only whole ones are opened.
+    """
+
+    suffix: str
+    write: Write
+    load: Callable[[Path], Exported]
+    device: DeviceCode | None = None
+    fragile: bool = False
+
+
+def _write_onnx(
+    network: Network, image_shape: tuple[int, int, int], path: Path, metadata: dict[str, str], target: Target
+) -> None:
+    export_onnx(network, path, metadata, uint8=target.model == "onnx-uint8", image_shape=image_shape)
+
+
+def _write_executorch(
+    network: Network, image_shape: tuple[int, int, int], path: Path, metadata: dict[str, str], _target: Target
+) -> None:
+    export_executorch(network, image_shape, path, metadata)
+
+
+FORMATS = {
+    "onnx": Format(".onnx", _write_onnx, load_onnx, onnx.DEVICE),
+    "executorch": Format(".pte", _write_executorch, load_executorch, executorch.DEVICE, fragile=True),
+}
+"""The runtimes that files are written for. A new one is one file here and one line in this table."""
+
+
 def parse_formats(text: str | None, target: Target) -> tuple[str, ...]:
     """Formats from ``onnx,executorch``; None: the target's own.
 
@@ -45,23 +90,23 @@ def parse_formats(text: str | None, target: Target) -> tuple[str, ...]:
         UsageError: an unknown format, or none.
     """
     if text is None:
-        return ("executorch",) if target.model == "executorch" else ("onnx",)
+        return (target.model,) if target.model in FORMATS else ("onnx",)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UsageError(f"--format names no format; there are: {', '.join(SUFFIXES)}")
+        raise UsageError(f"--format names no format; there are: {', '.join(FORMATS)}")
     for name in names:
-        if name not in SUFFIXES:
-            raise unknown_name("format", name, SUFFIXES)
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
     return names
 
 
 def file_name(form: str, precision: str) -> str:
     """For example ``model.int8.onnx``."""
-    return f"model.{precision}{SUFFIXES[form]}"
+    return f"model.{precision}{FORMATS[form].suffix}"
 
 
 def write_model(
-    form: str, network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int], path: Path,
+    form: str, network: Network, image_shape: tuple[int, int, int], path: Path,
     metadata: dict[str, str], target: Target,
 ) -> None:  # fmt: skip
     """Write a network in one format; arguments as of :func:`nas.export.onnx.export_onnx`.
@@ -73,14 +118,7 @@ def write_model(
     """
     policy = str(network.policy) if isinstance(network, QuantizedModel) else FLOAT
     metadata = metadata | {"policy": json.dumps(policy)}
-    if form == "executorch":
-        from .executorch import export_executorch
-
-        export_executorch(network, image_shape, path, metadata)
-    else:
-        from .onnx import export_onnx
-
-        export_onnx(network, path, metadata, uint8=target.model == "onnx-uint8", image_shape=image_shape)
+    FORMATS[form].write(network, image_shape, path, metadata, target)
 
 
 def open_model(path: Path, digest: str | None = None) -> Exported:
@@ -93,47 +131,54 @@ def open_model(path: Path, digest: str | None = None) -> Exported:
     Raises:
         UserError: the runtime is missing, it cannot read the file, or the file is not what was exported.
     """
-    check_unaltered(path, digest)
-    if path.suffix == SUFFIXES["executorch"]:
-        from .executorch import load_executorch
-
-        return load_executorch(path)
-    from .onnx import load_onnx
-
-    return load_onnx(path)
+    known = check_unaltered(path, digest)
+    form = next((form for form in FORMATS.values() if form.suffix == path.suffix), FORMATS["onnx"])
+    if form.fragile and not known and path.is_file():
+        raise UserError(
+            f"{path} has no {MANIFEST} beside it that tells its hash, and its runtime may end the process on a damaged "
+            "file; give it in the folder that was exported"
+        )
+    return form.load(path)
 
 
 def exported_file(path: Path) -> Path | None:
     """The file that a path means: itself, or the first quantized or float one of an exported folder; None: neither."""
-    if path.suffix in SUFFIXES.values():
+    if path.suffix in {form.suffix for form in FORMATS.values()}:
         return path
-    names = [file_name(form, precision) for precision in _LABELS for form in SUFFIXES]
+    names = [file_name(form, precision) for precision in _LABELS for form in FORMATS]
     return next((path / name for name in names if (path / name).is_file()), None)
 
 
-def check_unaltered(path: Path, digest: str | None = None) -> None:
-    """Compare a file with its hash, given or from its folder's manifest. Raises UserError: it is another file."""
+def check_unaltered(path: Path, digest: str | None = None) -> bool:
+    """Compare a file with its hash, given or from its folder's manifest; whether there is one.
+
+    Raises:
+        UserError: it is another file.
+    """
     if not path.is_file():
-        return  # the runtimes say so
+        return False  # the runtimes say so
     manifest = path.parent / MANIFEST
     if digest is None and manifest.is_file():
-        content: Any = read_json(manifest)
+        content = read_json(manifest, {"files?": {str: str}})
         check_format(content, manifest)
-        digest = content.get("files", {}).get(path.name) if isinstance(content, dict) else None
+        digest = content.get("files", {}).get(path.name)
     if digest is not None and digest != (found := file_hash(path)):
         raise UserError(
             f"{path} is not the file that was exported: its hash is {found}, {MANIFEST} says {digest}; "
             "export it again: nas export"
         )
+    return digest is not None
 
 
 def input_size(model: Exported, path: Path) -> tuple[int, int, int]:
     """Channels, height, width of a file's images. Raises UserError: it does not say."""
     try:
-        channels, height, width = json.loads(model.metadata["input"])["input_size"]
-    except (KeyError, ValueError, TypeError):
+        channels, height, width = size = json.loads(model.metadata["input"])["input_size"]
+        if problem(size, INPUT["input_size"]):
+            raise ValueError
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} was not exported by nas: it says nothing of its input") from None
-    return int(channels), int(height), int(width)
+    return channels, height, width
 
 
 def latency_ms(model: Exported, image_shape: tuple[int, int, int]) -> float:

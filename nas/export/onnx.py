@@ -20,12 +20,20 @@ from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
 from search_spaces.errors import UserError
 
+from .device_script import DeviceCode
 from .onnx_packing import pack_weights
 from .silence import silence
 
 OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
 _BATCH = 64
 _HINT = "pip install 'nas-supernet[onnx]'"
+DEVICE = DeviceCode(
+    packages="numpy pillow onnxruntime",
+    imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
+    opening='session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])\n'
+    "stored = session.get_modelmeta().custom_metadata_map",
+    running='logits = session.run(None, {"images": pixels})[0][0]',
+)
 
 
 def export_onnx(

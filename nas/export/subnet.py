@@ -13,6 +13,7 @@ from torch import Tensor
 
 from predictors.target import Target
 from search_spaces.errors import InfeasibleError
+from search_spaces.timm_spec import loader_source, plain_arguments
 
 from .. import data
 from ..candidates import Candidate
@@ -21,16 +22,18 @@ from ..files import FORMAT, atomic_write, save_tensors, write_json
 from ..measure import EVALUATION_BATCH, ship
 from ..objectives import misfits
 from ..quantize import QuantizedModel
-from ..run import file_hash
+from ..run import Run, file_hash
 from ..search import accuracy_dict
 from ..workflow import Trained
-from .card import input_config, model_card
-from .formats import MANIFEST, Exported, file_name, open_model, parse_formats, write_model
+from .card import WEIGHTS, first_weights, input_config, model_card
+from .device_script import device_script, script_name
+from .formats import FORMATS, MANIFEST, Exported, file_name, open_model, parse_formats, write_model
+from .hub import CONFIG, LOADER, data_name, timm_config
 
 
 def export_candidate(
     trained: Trained, member: dict[str, Any], target: Target, out: Path, finetuned: dict[str, Any] | None = None,
-    formats: Sequence[str] | None = None,
+    formats: Sequence[str] | None = None, license: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the folder of one member of a front and run its files on the whole test split.
 
@@ -39,7 +42,8 @@ def export_candidate(
         out: folder; files in it are replaced one by one.
         finetuned: of a fine-tuned candidate: ``before``, its accuracy on the search split until then, and what is
             told as provenance: ``weights`` (the supernet's), ``epochs``, ``lr``, ``netaug``, ``seed``.
-        formats: names of ``formats.SUFFIXES``; None: the target's.
+        formats: names of ``formats.FORMATS``; None: the target's.
+        license: of the weights, by the hub's name (:func:`nas.export.hub.check_license`); None: nobody states one.
 
     Returns:
         The content of ``architecture.json``; ``results`` holds the table's accuracy and each file's own, ``files`` the
@@ -69,6 +73,7 @@ def export_candidate(
         "timm": spec,
         "input": input_config(info, resolution),
         "classes": list(info.classes),
+        "license": license,
         "costs": {k: member[k] for k in ("macs", "params", "size_bytes", "peak_activation_bytes")},
         "target": {
             "name": target.name,
@@ -82,7 +87,9 @@ def export_candidate(
             {"what": simulator, "split": "test", **member["test"]},
         ],
         "provenance": {
-            "data": info.source,
+            "data": data_name(info.source),
+            "images": dict(info.counts),
+            "first_weights": _first_weights(trained.run),
             "weights": content["weights"],
             "seed": content["config"]["seed"],
             "calibration_images": trained.calibration_images,
@@ -90,21 +97,32 @@ def export_candidate(
             **({"finetuned_from": origin} if origin else {}),
         },
     }
-    save_tensors(out / "model.safetensors", shipped.model.state_dict(), {"candidate": candidate.id})
+    save_tensors(out / WEIGHTS, shipped.model.state_dict(), {"candidate": candidate.id})
     metadata = {"classes": list(info.classes), "input": facts["input"], "candidate": candidate.id,
                 "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
-    facts["files"] = {"model.safetensors": file_hash(out / "model.safetensors")}
+    facts["files"] = {WEIGHTS: file_hash(out / WEIGHTS)}
     for form in formats or parse_formats(None, target):
         file = out / file_name(form, candidate.policy.label)
         write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target)
         facts["files"][file.name] = digest = file_hash(file)
         own = run_file(open_model(file, digest), trained.dataset, "test", resolution)
         facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(own)})
+        if (code := FORMATS[form].device) is not None:
+            atomic_write(out / script_name(form), device_script(form, code).encode())
     write_json(out / MANIFEST, facts)
+    write_json(out / CONFIG, timm_config(shipped.model, facts))
+    if plain_arguments(spec) is None:
+        atomic_write(out / LOADER, loader_source().encode())
     atomic_write(out / "README.md", model_card(facts).encode())
     return facts
+
+
+def _first_weights(run: Run) -> str | None:
+    """What the supernet's training began with; a fine-tuned candidate's run lies in ``finetune/`` of the supernet's."""
+    content = run.read()
+    return first_weights((Run(run.path.parents[1]).read() if "finetuned_from" in content else content)["config"])
 
 
 def run_file(model: Exported, dataset: data.Dataset, split: str, resolution: int) -> Accuracy:

@@ -1,0 +1,53 @@
+"""The script that lies beside an exported file: what a photo shows, on a device that has no part of this project.
+
+Its pixels are those of timm's evaluation transform: shorter side to input / crop_pct, centre crop, mean and std.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """What differs between runtimes.
+
+    Attributes:
+        packages: for pip.
+        imports: lines, in alphabetical order.
+        opening: lines that open the file ``sys.argv[1]`` and leave its metadata, texts of JSON by name, in ``stored``.
+        running: a line that takes ``pixels``, float32 ``[1, C, H, W]``, and leaves numpy's ``logits [classes]``.
+    """
+
+    packages: str
+    imports: str
+    opening: str
+    running: str
+
+
+def script_name(form: str) -> str:
+    """For example ``classify_onnx.py``."""
+    return f"classify_{form}.py"
+
+
+def device_script(form: str, code: DeviceCode) -> str:
+    """Text of the script for one format."""
+    return f'''"""What a photo shows: python {script_name(form)} MODEL PHOTO  (pip install {code.packages})"""
+
+import json
+import sys
+
+{code.imports}
+
+{code.opening}
+given, classes = json.loads(stored["input"]), json.loads(stored["classes"])
+channels, side, _ = given["input_size"]
+image = ImageOps.exif_transpose(Image.open(sys.argv[2])).convert("L" if channels == 1 else "RGB")
+size = [int(int(side / given["crop_pct"]) * n / min(image.size)) for n in image.size]
+image = image.resize(size, Image.Resampling[given["interpolation"].upper()])
+left, top = (round((n - side) / 2) for n in size)
+pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32).reshape(side, side, channels) / 255
+pixels = ((pixels - np.float32(given["mean"])) / np.float32(given["std"])).transpose(2, 0, 1)[None].copy()
+{code.running}
+print(classes[logits.argmax()], f"{{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}}")
+'''

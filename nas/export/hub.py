@@ -1,0 +1,109 @@
+"""What makes an exported folder one that timm and the hub read: ``config.json``, and the front matter of its card."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from search_spaces.errors import UsageError
+from search_spaces.timm_spec import ENTRY, plain_arguments
+
+CONFIG = "config.json"
+LOADER = "timm_subnet.py"
+"""Beside the weights where timm's own functions do not build the network; see ``timm_spec.loader_source``."""
+UNKNOWN = "unknown"
+"""The hub's word for a licence that nobody stated."""
+
+_HUB_DATA = {"embedded": "zalando-datasets/fashion_mnist"}
+_HUB_PREFIX = "hfds/"
+
+
+def timm_config(model: nn.Module, facts: dict[str, Any]) -> dict[str, Any]:
+    """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``.
+
+    Args:
+        model: the subnet; timm's own names of its first and last layer are taken from it.
+        facts: as of :func:`nas.export.card.model_card`.
+    """
+    spec = facts["timm"]
+    plain = plain_arguments(spec)
+    own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
+    layers = {key: own[key] for key in ("first_conv", "classifier") if own.get(key)}
+    licence = {} if facts["license"] is None else {"license": facts["license"]}
+    return {
+        "architecture": ENTRY if plain is None else spec["model"],
+        "num_classes": spec["num_classes"],
+        "num_features": model.num_features,
+        "label_names": facts["classes"],
+        "model_args": {"spec": spec} if plain is None else plain,
+        "pretrained_cfg": {
+            **facts["input"],
+            "fixed_input_size": False,
+            "crop_mode": "center",
+            "num_classes": spec["num_classes"],
+            **layers,
+            **licence,
+        },
+    }
+
+
+def check_license(name: str | None) -> None:
+    """Refuse what cannot be the hub's name of a licence. Raises UsageError."""
+    if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,39}", name):
+        raise UsageError(f"--license '{name}' is no name of a licence; give it as the hub does: apache-2.0, mit, other")
+
+
+def data_name(source: str) -> str:
+    """A data set's name for other people: of a folder its last part, not where it lies."""
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+def front_matter(facts: dict[str, Any], files: list[str]) -> str:
+    """YAML at the head of a card, in the hub's keys; strings stand as JSON, which is YAML too.
+
+    Args:
+        facts: as of :func:`nas.export.card.model_card`.
+        files: names of the exported files, without the weights.
+    """
+    data = facts["provenance"]["data"]
+    on_hub = _HUB_DATA.get(data) or (data.removeprefix(_HUB_PREFIX) if data.startswith(_HUB_PREFIX) else None)
+    tags = ["image-classification", "timm", "neural-architecture-search", facts["target"]["name"]]
+    tags += sorted({Path(name).suffix.lstrip(".") for name in files})
+    lines = [
+        f"license: {facts['license'] or UNKNOWN}",
+        "library_name: timm",
+        "pipeline_tag: image-classification",
+        *_listed("tags", dict.fromkeys(tags)),
+        *(_listed("datasets", [on_hub]) if on_hub else ()),
+        *_listed("metrics", ["accuracy"]),
+        "model-index:",
+        f"- name: {_text(facts['candidate'])}",
+        "  results:",
+    ]
+    for result in facts["results"]:
+        if result["split"] == "test":
+            lines += [
+                "  - task:",
+                "      type: image-classification",
+                "    dataset:",
+                f"      name: {_text(data)}",
+                f"      type: {_text(on_hub or data)}",
+                "      split: test",
+                "    metrics:",
+                "    - type: accuracy",
+                f"      name: {_text('accuracy, ' + result['what'])}",
+                f"      value: {result['value']:.6g}",
+            ]
+    return "\n".join(("---", *lines, "---", ""))
+
+
+def _listed(key: str, values: Any) -> list[str]:
+    return [f"{key}:", *(f"- {_text(value)}" for value in values)]
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
