@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas import completion
 from nas.commands_data import register as register_data
 from nas.commands_look import register
 from nas.commands_train import finetune, train_supernet
@@ -18,14 +19,18 @@ from nas.options import (
     Config,
     DryRun,
     Json,
+    PrintConfig,
     Quiet,
     RunDir,
     Seed,
+    command_line,
+    in_earnest,
     print_json,
+    printed,
     resources,
     run_at,
 )
-from search_spaces.errors import UserError
+from search_spaces.errors import UsageError, UserError, presentable
 
 app = typer.Typer(
     name="nas",
@@ -43,8 +48,13 @@ app.command("train-supernet")(train_supernet)
 
 @app.command()
 def search(
+    ctx: typer.Context,
     target: Annotated[
-        str, typer.Option(help="Device; see: nas targets. Or a target file. Several, by commas: a front for each.")
+        str,
+        typer.Option(
+            help="Device; see: nas targets. Or a target file. Several, by commas: a front for each.",
+            autocompletion=completion.targets,
+        ),
     ] = "cortex-a72",
     run: RunDir = None,
     precision: Annotated[
@@ -94,11 +104,14 @@ def search(
     as_json: Json = False,
     dry_run: DryRun = False,
     config: Config = None,
+    print_config: PrintConfig = False,
 ) -> None:
     """Find the measured Pareto front of accuracy, latency and size (or other objectives) for a target."""
+    if printed(ctx, print_config):
+        return
     from nas.display import OUT, SearchProgress, following, print_search
     from nas.objectives import Bounds, parse_bounds_elsewhere
-    from nas.search_config import SearchConfig
+    from nas.search_config import SearchConfig, parse_targets
     from nas.workflow import run_search
 
     resources("cpu", 0)
@@ -111,9 +124,9 @@ def search(
     )
     directory = run_at(run)
     results = []
-    for name in target.split(","):
+    for name in parse_targets(target):
         settings = SearchConfig(
-            target=name.strip(),
+            target=name,
             precision=precision or "",
             measurements=measurements,
             bounds=bounds,
@@ -136,29 +149,41 @@ def search(
     if as_json:
         print_json(results if len(results) > 1 else results[0])
     else:
-        following(f"nas {'search' if dry_run else 'export'} --run {directory.path} --target {target}")
+        following(in_earnest() if dry_run else f"nas export --run {directory.path} --target {target}")
 
 
 @app.command()
 def export(
-    candidate: Annotated[str, typer.Option(help="Id from the front, or best, fastest, smallest, all.")] = "best",
-    target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
+    ctx: typer.Context,
+    candidate: Annotated[
+        str,
+        typer.Option(help="Id from the front, or best, fastest, smallest, all.", autocompletion=completion.candidates),
+    ] = "best",
+    target: Annotated[
+        str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
+    ] = None,
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: <run>/export/<target>-<id>.")] = None,
     formats: Annotated[
         str | None, typer.Option("--format", help="onnx,executorch or one. Default: the target's.", show_default=False)
     ] = None,
+    license: Annotated[
+        str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     config: Config = None,
+    print_config: PrintConfig = False,
 ) -> None:
     """Write a subnet as a plain timm model and as files that their runtimes ran on the test split."""
+    if printed(ctx, print_config):
+        return
     from nas.display import OUT, following, percent
     from nas.workflow import run_export
 
     resources("cpu", 0)
     directory = run_at(run)
-    written = run_export(directory, target, candidate, out, formats)
+    written = run_export(directory, target, candidate, out, formats, license)
     if as_json:
         print_json([{"path": str(path), **facts} for path, facts in written])
         return
@@ -208,9 +233,16 @@ def evaluate(
 @app.command()
 def estimate(
     model: Annotated[
-        str, typer.Argument(help="timm model, candidate id, best, exported folder, or architecture JSON.")
+        str,
+        typer.Argument(
+            help="timm model, candidate id, best, exported folder, or architecture JSON.",
+            autocompletion=completion.candidates,
+        ),
     ] = "best",
-    target: Annotated[str | None, typer.Option(help="Device or target file. Default: the candidate's.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Device or target file. Default: the candidate's.", autocompletion=completion.targets),
+    ] = None,
     resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="As int8, or int8,blocks.1=w4a8. Default: the candidate's, or the target's.")
@@ -237,6 +269,7 @@ def estimate(
 
 @app.command()
 def profile(
+    ctx: typer.Context,
     device: Annotated[str, typer.Argument(help="host: this machine. Others: --bundle, then --import.")] = "host",
     bundle: Annotated[
         Path | None, typer.Option(help="Write a folder to run on another device.", show_default=False)
@@ -245,7 +278,10 @@ def profile(
         Path | None, typer.Option("--import", help="results.json that came back from it.", show_default=False)
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Whose subnets to measure. Default: the run's.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Whose subnets to measure. Default: the run's.", show_default=False, autocompletion=completion.spaces
+        ),
     ] = None,
     run: RunDir = None,
     networks: Annotated[int, typer.Option(help="Subnets chosen to fit.")] = 24,
@@ -264,8 +300,11 @@ def profile(
     as_json: Json = False,
     dry_run: DryRun = False,
     config: Config = None,
+    print_config: PrintConfig = False,
 ) -> None:
     """Measure latencies on this machine, or on your board, and write a target file from them."""
+    if printed(ctx, print_config):
+        return
     from nas.display import OUT, ProfileProgress, following, print_profile
     from nas.profile import Request, profile_command
 
@@ -288,7 +327,10 @@ def profile(
 
 @app.command()
 def spaces(
-    name: Annotated[str | None, typer.Argument(help="Show one space with its genes.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show one space with its genes.", show_default=False, autocompletion=completion.spaces),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the search spaces."""
@@ -309,20 +351,24 @@ def spaces(
 @app.command()
 def targets(
     name: Annotated[
-        str | None, typer.Argument(help="Show one target, or a target file, in full.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Show one target, or a target file, in full.", show_default=False, autocompletion=completion.targets
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """List the targets, and how far to trust their latencies."""
     from nas.display import following
     from nas.listing import describe_target, print_target, print_targets, target_row
-    from predictors.target import available_targets, load_target
+    from predictors.target import load_target
+    from predictors.target_card import available_targets, shipped_card
 
     if name is not None:
         facts = describe_target(load_target(name))
         print_json(facts) if as_json else print_target(facts)
     else:
-        rows = [target_row(load_target(each)) for each in available_targets()]
+        rows = [target_row(shipped_card(each)) for each in available_targets()]
         print_json(rows) if as_json else print_targets(rows)
     if not as_json:
         following(f"nas search --target {name or 'cortex-a72'}")
@@ -332,22 +378,23 @@ register(app)
 register_data(app)
 
 
-def _line(words: list[str]) -> str:
-    """A command line for people: without passwords."""
-    import shlex
-
-    if any("://" in word for word in words):
-        from nas.storage import without_password
-
-        words = [without_password(word) for word in words]
-    return shlex.join(words)
+_FIXES = {
+    errno.EEXIST: "a folder is to lie there, so give another place",
+    errno.ENOTDIR: "a file is where a folder should be, so give another place",
+    errno.EISDIR: "it is a folder, so give a file",
+    errno.EACCES: "make it yours, or give another place",
+    errno.EPERM: "make it yours, or give another place",
+    errno.EROFS: "give another place",
+    errno.ENAMETOOLONG: "give a shorter one",
+}
 
 
 def _explain(error: OSError) -> str:
     where = f" {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; what was saved before is intact. Make room and run the same command again"
-    return f"cannot use{where}: {error.strerror or error}"
+    fix = f"; {_FIXES[error.errno]}" if error.errno in _FIXES else ""
+    return f"cannot use{where}: {error.strerror or error}{fix}"
 
 
 def main() -> None:
@@ -355,6 +402,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
+        _refuse_empty(arguments)
         code = app(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except _BadUsage as error:
         _fail(error, debug, _usage(error), 2)
@@ -367,20 +415,40 @@ def main() -> None:
     except Exception as error:
         _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
     if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
-        typer.echo(f"stopped; what was done is saved. To resume: nas {_line(arguments)}", err=True)
+        typer.echo(f"stopped; what was done is saved. To resume: {command_line(['nas', *arguments])}", err=True)
     _exit(int(code or 0))
 
 
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty word is an unset variable of a script more often than a wish, and as a path it means this folder."""
+    if "" in arguments:
+        before = " ".join(["nas", *arguments][: arguments.index("") + 1][-2:])
+        raise UsageError(f"{before} '': an empty word, from an unset variable perhaps; give a value, or leave it out")
+
+
 def _usage(error: Any) -> str:
+    """What was given, the rule, and where to look: typer says of a value only what it should be."""
     command = error.ctx.command_path if error.ctx else "nas"
-    return f"{error.format_message().rstrip('.')}; see: {command} --help"
+    said = error.format_message().rstrip(".")
+    if (details := getattr(error.__cause__, "errors", None)) is not None and error.param is not None:
+        found, flag = details()[0], error.param.opts[0]
+        rule = found["msg"].partition(", unable to")[0].replace("Input should", "it must")
+        said = f"{flag} {found['input']}{_origin(error)}: {rule}"
+    return f"{said}; see: {command} --help"
+
+
+def _origin(error: Any) -> str:
+    """Where a value comes from that was not typed."""
+    source = error.ctx.get_parameter_source(error.param.name)
+    name = "" if source is None else source.name
+    return {"DEFAULT_MAP": " (in the --config file)", "ENVIRONMENT": " (in the environment)"}.get(name, "")
 
 
 def _fail(error: Exception, debug: bool, text: str, code: int) -> None:
     if debug:
         raise error
     typer.secho("error: ", fg="red", err=True, nl=False)
-    typer.echo(text, err=True)
+    typer.echo(presentable(text), err=True)
     _exit(code)
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .display import OUT
 
 if TYPE_CHECKING:
     from predictors.target import Target
+    from predictors.target_card import TargetCard
     from search_spaces.space import SearchSpace
 
 
@@ -69,7 +71,7 @@ def print_space(facts: dict[str, Any]) -> None:
         )
 
 
-def target_row(target: Target) -> dict[str, Any]:
+def target_row(target: TargetCard) -> dict[str, Any]:
     return {
         "name": target.name,
         "description": target.description,
@@ -99,8 +101,9 @@ def print_targets(rows: list[dict[str, Any]]) -> None:
     """A paragraph a target: labels and devices are long, and a table of them is mostly broken lines."""
     for row in rows:
         OUT.print(
-            f"[bold]{row['name']}[/bold]  {row['description']}; {row['runtime']}", highlight=False, soft_wrap=True
-        )
+            Text.assemble((row["name"], "bold"), f"  {row['description']}; {row['runtime']}"),
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
         for precision, label in row["latency"].items():
             default = "default" if precision == row["default_precision"] else ""
             OUT.print(f"  {precision:<5}{default:<8} {label}", highlight=False, soft_wrap=True)

@@ -29,144 +29,35 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
+from search_spaces.policy import INT8, PRECISIONS, WEIGHT_BITS
 
+from .target_card import FOLDER, MEMORY, TEXTS, TargetCard, available_targets, fields_of
 from .target_checks import show, unknown
 from .target_checks import text as text_problems
 
 if TYPE_CHECKING:
     from .latency import LatencyModel
 
-FOLDER = Path(__file__).parent / "targets"
 LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
-_TEXTS = ("name", "description", "runtime", "default_precision")
 MODELS = ("onnx", "onnx-uint8", "executorch")
 """Forms of the exported file: ONNX with int8 activations (ARM, OpenVINO) or with uint8 (onnxruntime on x86 runs those
 faster), or ExecuTorch's .pte."""
-_MEMORY = ("ram_bytes", "flash_bytes")
 _MEMORY_TEXTS = ("rules", "source")
 
 
 @dataclass(frozen=True)
-class Target:
-    """A device and the runtime on it.
+class Target(TargetCard):
+    """A device and the runtime on it, with its latencies.
 
     Attributes:
-        name: for example ``cortex-a72``.
-        description: of the device, one line.
-        runtime: with version and threads; the latencies hold for this one.
-        default_precision: what is searched where the user does not say.
-        latency: the model, with constants for every precision the target supports.
-        labels: by precision, how far to trust its latencies: ``measured``, ``calibrated (MAPE x %, tau y, n networks)``
-            or ``uncalibrated``.
-        sources: by precision, where its constants come from.
-        threads: that the runtime uses; None: not known.
-        ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
-        memory_rules: what the runtime does with memory, one of ``memory.RULES``.
-        memory_source: where the limits come from.
-        model: form to export, one of :data:`MODELS`; None: ``onnx``.
-        weight_bits: of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target has
-            constants for them: a gain in storage alone.
+        latency: the model, with constants for every precision that has a label.
     """
 
-    name: str
-    description: str
-    runtime: str
-    default_precision: str
-    latency: LatencyModel
-    labels: Mapping[str, str] = field(hash=False)
-    sources: Mapping[str, str] = field(hash=False)
-    ram_bytes: int | None = None
-    flash_bytes: int | None = None
-    model: str | None = None
-    threads: int | None = None
-    memory_rules: str = "in-place"
-    memory_source: str | None = None
-    weight_bits: tuple[int, ...] = (8,)
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """What the target runs."""
-        known = self.latency.precisions
-        stored = {p for p, bits in WEIGHT_BITS.items() if bits in self.weight_bits and INT8 in known}
-        return tuple(p for p in PRECISIONS if p in stored or p in known)
-
-    def runs_as(self, precision: str) -> str:
-        """The precision whose latencies hold for another: int8's for those that only store weights in fewer bits."""
-        return precision if precision in self.latency.precisions else INT8
-
-    @property
-    def memory(self) -> dict[str, int | str]:
-        """The limits and ``memory_rules``, for results; empty where there are no limits."""
-        known = {key: value for key in _MEMORY if (value := getattr(self, key)) is not None}
-        return known | {"memory_rules": self.memory_rules} if known else {}
-
-    def precision(self, name: str | None = None) -> str:
-        """``name`` checked, or the default where it is None.
-
-        Raises:
-            UsageError: the target does not run that precision.
-        """
-        if name is not None and name not in self.precisions:
-            from search_spaces.errors import unknown_name
-
-            raise unknown_name("precision", name, self.precisions, f"of target '{self.name}'")
-        return name or self.default_precision
-
-    def menu(self, text: str | None = None) -> tuple[str, ...]:
-        """Precisions that a search may mix, of ``int8,w4a8``; ``mixed`` is all there are, None the default alone.
-
-        Raises:
-            UsageError: not such a list, or the target does not run one of them.
-        """
-        if text == MIXED:
-            return self.precisions
-        found = parse_menu(text or self.default_precision)
-        for name in found:
-            self.precision(name)
-        return found
-
-    def policy(self, text: str) -> Policy:
-        """A precision policy, checked.
-
-        Raises:
-            UsageError: not a policy, or the target does not run one of its precisions.
-        """
-        found = parse_policy(text)
-        for name in found.precisions:
-            self.precision(name)
-        return found
-
-    def label(self, precision: str | None = None) -> str:
-        """How far to trust latencies at a precision (default: the target's)."""
-        return self.labels[self.runs_as(self.precision(precision))]
-
-    def labels_of(self, precisions: Sequence[str]) -> str:
-        """How far to trust latencies of networks with several precisions; each with its name where they differ."""
-        return self._told(precisions, self.label)
-
-    def sources_of(self, precisions: Sequence[str]) -> str:
-        """Where the constants of several precisions come from, likewise."""
-        return self._told(precisions, self.source)
-
-    def _told(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
-        found = {self.runs_as(name): what(name) for name in precisions}
-        texts = list(dict.fromkeys(found.values()))
-        return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in found.items())
-
-    def source(self, precision: str | None = None) -> str:
-        """Where the constants of a precision come from (default: the target's)."""
-        return self.sources[self.runs_as(self.precision(precision))]
-
-
-def available_targets() -> list[str]:
-    """Names of the shipped targets, sorted."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    latency: LatencyModel = field(kw_only=True)
 
 
 def load_target(name_or_path: str | Path) -> Target:
@@ -206,7 +97,6 @@ def parse_target(text: str, where: str = "target") -> Target:
     """
     from search_spaces.errors import UserError
 
-    from .memory import DEFAULT_RULES
     from .target_latency import read_latency
 
     try:
@@ -216,27 +106,15 @@ def parse_target(text: str, where: str = "target") -> Target:
     if problems := _problems(data):
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"target file '{where}' has {count}: {'; '.join(problems)}")
-    latency = data["latency"]
-    return Target(
-        **{key: data[key] for key in _TEXTS},
-        latency=read_latency(latency),
-        labels={p: t["label"] for p, t in latency.items()},
-        sources={p: t["source"] for p, t in latency.items()},
-        **{key: data.get("memory", {}).get(key) for key in _MEMORY},
-        memory_rules=data.get("memory", {}).get("rules", DEFAULT_RULES),
-        memory_source=data.get("memory", {}).get("source"),
-        model=data.get("model"),
-        threads=data.get("threads"),
-        weight_bits=tuple(data.get("weight_bits", (8,))),
-    )
+    return Target(**fields_of(data), latency=read_latency(data["latency"]))
 
 
 def _problems(data: dict[str, Any]) -> list[str]:
     """Everything that is wrong with a file, in the file's terms."""
     from .target_latency import problems_of
 
-    problems = unknown("", data, (*_TEXTS, "model", "threads", "memory", "weight_bits", "latency"))
-    for key in (*_TEXTS, *(("model",) if "model" in data else ())):
+    problems = unknown("", data, (*TEXTS, "model", "threads", "memory", "weight_bits", "latency"))
+    for key in (*TEXTS, *(("model",) if "model" in data else ())):
         problems += text_problems("", data, key)
     if isinstance(data.get("model"), str) and data["model"] not in MODELS:
         problems.append(f"model = {show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
@@ -280,9 +158,9 @@ def _memory_problems(memory: dict[str, Any]) -> list[str]:
     """What is wrong with the table of memory."""
     from .memory import RULES
 
-    problems = unknown("memory.", memory, (*_MEMORY, *_MEMORY_TEXTS))
+    problems = unknown("memory.", memory, (*MEMORY, *_MEMORY_TEXTS))
     for key, value in memory.items():
-        if key in _MEMORY and (type(value) is not int or value <= 0):
+        if key in MEMORY and (type(value) is not int or value <= 0):
             problems.append(f"memory.{key} = {show(value)} must be a whole number of bytes above 0")
         elif key in _MEMORY_TEXTS:
             problems += text_problems("memory.", memory, key)
@@ -302,14 +180,14 @@ def to_toml(target: Target, comment: str = "") -> str:
     from .target_latency import latency_lines
 
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    lines += [f"{key} = {_quote(getattr(target, key))}" for key in _TEXTS]
+    lines += [f"{key} = {_quote(getattr(target, key))}" for key in TEXTS]
     if target.threads is not None:
         lines.append(f"threads = {target.threads}")
     if target.model is not None:
         lines.append(f"model = {_quote(target.model)}")
     if target.weight_bits != (8,):
         lines.append(f"weight_bits = [{', '.join(map(str, target.weight_bits))}]")
-    memory = [f"{key} = {value}" for key in _MEMORY if (value := getattr(target, key)) is not None]
+    memory = [f"{key} = {value}" for key in MEMORY if (value := getattr(target, key)) is not None]
     if target.memory_rules != DEFAULT_RULES or memory:
         memory.append(f"rules = {_quote(target.memory_rules)}")
     if target.memory_source is not None:

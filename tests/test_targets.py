@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from predictors.costs import COLUMN, FEATURES, PEAKS, CostTables, operator_rows
 from predictors.latency import COEFFICIENTS, AdditiveLatency, Coefficients
 from predictors.target import FOLDER, LABEL, MODELS, Target, available_targets, load_target, parse_target, to_toml
+from predictors.target_card import shipped_card
 from predictors.target_latency import YARDSTICK
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
@@ -203,10 +205,20 @@ def test_files_round_trip(
 ) -> None:
     constants[-1] = max(constants[-1], 0.1)  # ms a network: fewer are thought to be seconds
     target = Target(
-        name, description, "runtime", "fp32", AdditiveLatency({"fp32": Coefficients(*constants)}),
-        {"fp32": "calibrated (MAPE 1.0 %, tau 0.99, 8 networks)"}, {"fp32": source}, ram_bytes=ram, model=model,
+        name, description, "runtime", "fp32", {"fp32": "calibrated (MAPE 1.0 %, tau 0.99, 8 networks)"},
+        {"fp32": source}, ram_bytes=ram, model=model, latency=AdditiveLatency({"fp32": Coefficients(*constants)}),
     )  # fmt: skip
     assert parse_target(to_toml(target, "a comment\nof two lines")) == target
+
+
+def test_the_card_of_a_shipped_target_is_its_file_without_latencies() -> None:
+    for name in available_targets():
+        card, target = shipped_card(name), load_target(name)
+        assert {f.name: getattr(card, f.name) for f in fields(card)} == {
+            f.name: getattr(target, f.name) for f in fields(card)
+        }
+        assert set(card.labels) == set(target.latency.precisions)
+        assert (card.precisions, card.memory) == (target.precisions, target.memory)
 
 
 def test_shipped_files_keep_to_the_written_form() -> None:
