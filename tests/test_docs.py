@@ -103,7 +103,7 @@ def test_how_tos_work_when_followed(workshop: Path) -> None:
     """In one process, one after the other: a device, a strategy, a runtime for its subnets, a family."""
     pages = [f"docs/adding-a-{what}.md" for what in ("device", "strategy", "runtime", "family")]
     words = [sys.executable, "tests/following.py", *pages]
-    environment = os.environ | {"PYTHONPATH": str(workshop), "NAS_CACHE": str(workshop / "cache"), "NO_COLOR": "1"}
+    environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1"}
     done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "int8 (default): calibrated (MAPE" in done.stdout
