@@ -23,6 +23,7 @@ from .calibrate import CALIBRATION_IMAGES
 from .rehearsal import Rehearsal, aside
 from .step import Batch, resize, run_passes, update
 from .strategies import Pass
+from .task import watched
 from .train_config import Engine, TrainConfig
 from .trained import EVALUATED
 
@@ -179,11 +180,11 @@ def _step_seconds(rehearsal: Rehearsal, batches: Iterator[Batch], workers: int) 
 
 
 def _evaluation_seconds(rehearsal: Rehearsal, batch: Batch) -> float:
-    """Of the smallest and the largest subnet, calibrated and measured."""
+    """Of the watched subnets, calibrated and measured."""
     images = CALIBRATION_IMAGES + min(EVALUATED, rehearsal.dataset.info.counts["search"])
     net, total = rehearsal.net, 0.0
     with torch.no_grad():
-        for architecture in (net.space.smallest, net.space.largest):
+        for architecture in watched(net.space, rehearsal.config.seed).values():
             x = resize(batch.images, architecture.resolution)
             net(x, architecture)
             _wait(rehearsal.engine.device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from search_spaces.architecture import Architecture
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
@@ -29,6 +31,12 @@ class Task:
     policy: Policy | None = None
 
 
-def whole_space(space: SearchSpace, strategy: Strategy) -> Task:
+def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Task:
     """Training the supernet of a space."""
-    return Task(strategy, {"smallest": space.smallest, "largest": space.largest}, space.largest.resolution)
+    return Task(strategy, watched(space, seed), space.largest.resolution)
+
+
+def watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
+    """The ends of a space, and a random subnet of it that the seed draws."""
+    (random,) = space.sample(np.random.default_rng([seed, 7]), 1)
+    return {"smallest": space.smallest, "random": space.decode(random), "largest": space.largest}
