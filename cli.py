@@ -37,6 +37,7 @@ app = typer.Typer(
     help="Train one supernet, search it for every device, ship quantized subnets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # with it, help would load parsers of Markdown and of source code: half of its time
     context_settings={"auto_envvar_prefix": "NAS"},
 )
 
