@@ -25,9 +25,10 @@ HEAD = """\
 
 Written from the code by `python docs/make_commands.py`, and kept current by a test. Or: `nas COMMAND --help`.
 
-Values come from, the last one wins: the default; the file of `--config`, whose keys are flags (`max-latency = 3`);
-the environment (`NAS_`, the command and the flag in capitals: `NAS_SEARCH_MAX_LATENCY=3`; where the name is
-another, the table says so); the flag. `nas --debug COMMAND ...` shows where an error comes from.
+Values come from, the last one wins: the default; the file of `--config`, whose keys are flags (`max-latency = 3`; where
+a command has `--print-config`, that prints all its options as such a file); the environment (`NAS_`, the command and
+the flag in capitals: `NAS_SEARCH_MAX_LATENCY=3`; where the name is another, the table says so); the flag.
+`nas --debug COMMAND ...` shows where an error comes from.
 
 | exit code | meaning |
 |---|---|
