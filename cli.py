@@ -202,9 +202,12 @@ app.command()(finetune)
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Exported folder or file, candidate id, or architecture JSON.")] = (
-        "best"
-    ),
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Exported folder or file, candidate id, or architecture JSON.", autocompletion=completion.candidates
+        ),
+    ] = "best",
     split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
     precision: Annotated[
         str, typer.Option(help="Of an architecture: int8, fp32, or a policy, as int8,blocks.1=w4a8.")

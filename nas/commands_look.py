@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .options import Config, Json
 
 
 def report(
     run: Annotated[
-        Path | None, typer.Argument(help="Run directory. Default: the last run.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: <run>/report.html.", show_default=False)] = None,
     as_json: Json = False,
@@ -31,9 +35,11 @@ def report(
         return
     for note in result["notes"]:
         warn(note)
-    for path in (result["report"], *result["plots"]):
-        OUT.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
-    following(f"nas export --run {directory.path}" if result["plots"] else f"nas search --run {directory.path}")
+    OUT.print(f"wrote {result['report']}", soft_wrap=True, highlight=False, markup=False)
+    if result["plots"]:
+        folder, count = Path(result["plots"][0]).parent, len(result["plots"]) // 2
+        OUT.print(f"wrote {folder}: {count} plots, as SVG and PNG", soft_wrap=True, highlight=False, markup=False)
+    following(f"nas export --run {directory.path}" if result["searches"] else f"nas search --run {directory.path}")
 
 
 def runs(

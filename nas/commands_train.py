@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from .options import EXIT_INTERRUPTED, Config, DryRun, Json, Quiet, RunDir, Seed, print_json, resources, run_at
+from . import completion
+from .options import (
+    EXIT_INTERRUPTED,
+    Config,
+    DryRun,
+    Json,
+    PrintConfig,
+    Quiet,
+    RunDir,
+    Seed,
+    in_earnest,
+    print_json,
+    printed,
+    resources,
+    run_at,
+)
 
 
 def train_supernet(
@@ -19,15 +34,18 @@ def train_supernet(
         ),
     ] = ("embedded"),
     data_root: Annotated[str | None, typer.Option(help="Root folder of a timm data set.", show_default=False)] = None,
-    space: Annotated[str, typer.Option(help="Search space; see: nas spaces.")] = "mbv3-tiny",
+    space: Annotated[
+        str, typer.Option(help="Search space; see: nas spaces.", autocompletion=completion.spaces)
+    ] = "mbv3-tiny",
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
     epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 24,
-    batch_size: Annotated[int, typer.Option(min=2)] = 64,
+    batch_size: Annotated[int, typer.Option(min=2, max=2**20)] = 64,
     strategy: Annotated[
         str,
         typer.Option(
             help="Which subnets a step trains: auto, random, sandwich, alternating, progressive, delayed, sorted, "
-            "attentive-best, attentive-worst, preferred or cost-uniform."
+            "attentive-best, attentive-worst, preferred or cost-uniform.",
+            autocompletion=completion.strategies,
         ),
     ] = "auto",
     optimizer: Annotated[str, typer.Option(help="Name of a timm optimizer.")] = "nesterov",
@@ -97,8 +115,11 @@ def train_supernet(
     as_json: Json = False,
     dry_run: DryRun = False,
     config: Config = None,
+    print_config: PrintConfig = False,
 ) -> None:
     """Train a once-for-all supernet; the same command again resumes it."""
+    if printed(ctx, print_config):
+        return
     from .data import absolute
     from .display import OUT, TrainingProgress, following
     from .distributed import check_processes
@@ -147,14 +168,21 @@ def train_supernet(
         print_json({"run": str(run.path), **result})
     else:
         OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
-        following("nas train-supernet" if dry_run else f"nas search --run {run.path} --target cortex-a72")
+        following(in_earnest() if dry_run else f"nas search --run {run.path} --target cortex-a72")
 
 
 def finetune(
+    ctx: typer.Context,
     candidate: Annotated[
-        str, typer.Argument(help="Id from the front, or best, fastest, smallest; or architecture JSON.")
+        str,
+        typer.Argument(
+            help="Id from the front, or best, fastest, smallest; or architecture JSON.",
+            autocompletion=completion.candidates,
+        ),
     ] = "best",
-    target: Annotated[str | None, typer.Option(help="Whose front. Default: the last search.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
+    ] = None,
     run: RunDir = None,
     epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 5,
     lr: Annotated[
@@ -177,8 +205,11 @@ def finetune(
     as_json: Json = False,
     dry_run: DryRun = False,
     config: Config = None,
+    print_config: PrintConfig = False,
 ) -> None:
     """Train one subnet further, and export it if that made it better; the same command again resumes it."""
+    if printed(ctx, print_config):
+        return
     from .display import OUT, TrainingProgress, following, print_finetuned
     from .finetune import FinetuneConfig
     from .finetune import finetune as work
@@ -198,7 +229,7 @@ def finetune(
         print_json({"run": str(directory.path), **result})
     elif dry_run:
         OUT.print(result["summary"], soft_wrap=True, highlight=False)
-        following(f"nas finetune {candidate} --run {directory.path}")
+        following(in_earnest())
     else:
         print_finetuned(result)
         following(f"nas evaluate {result['path']} --run {directory.path}")

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from search_spaces.errors import UsageError, unknown_name
+from search_spaces.errors import UsageError
+
+from . import completion
+from .configuration import as_toml, check_environment, defaults_from
 
 EXIT_INTERRUPTED = 130
 
 
 def _config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Take defaults from a TOML file: keys are flag names; flags and environment win over it."""
-    if path is None or ctx.resilient_parsing:
-        return path
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"--config {path} does not exist") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is no TOML file: {error}") from None
-    names = {o.lstrip("-"): p.name for p in ctx.command.params for o in p.opts if o.startswith("--")}
-    for key in values:
-        if key not in names or key == "config":
-            raise unknown_name(f"key in {path}", key, set(names) - {"config"})
-    ctx.default_map = {**(ctx.default_map or {}), **{names[key]: value for key, value in values.items()}}
+    """Take defaults from a file; flags and environment win over it."""
+    if not ctx.resilient_parsing:
+        check_environment(ctx)
+        if path is not None:
+            ctx.default_map = {**(ctx.default_map or {}), **defaults_from(ctx, path)}
     return path
 
 
 Config = Annotated[
     Path | None, typer.Option(help="TOML file with flags as keys.", callback=_config, is_eager=True, show_default=False)
 ]
-RunDir = Annotated[Path | None, typer.Option(help="Run directory. Default: the last run.", show_default=False)]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", help="Print all options as such a file, and stop.", show_default=False)
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option(help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -77,6 +77,29 @@ def resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
     # process has a core cost many times what they gain.
     torch.set_num_threads(max(1, min(8, cores // 2)))
     return device, workers
+
+
+def command_line(words: Sequence[str]) -> str:
+    """A command line for people: without passwords."""
+    import shlex
+
+    if any("://" in word for word in words):
+        from .storage import without_password
+
+        words = [without_password(word) for word in words]
+    return shlex.join(words)
+
+
+def in_earnest() -> str:
+    """The command that was typed, without ``--dry-run``: what comes after it."""
+    return command_line(["nas", *(word for word in sys.argv[1:] if word != "--dry-run")])
+
+
+def printed(ctx: typer.Context, wanted: bool) -> bool:
+    """Print the options of this call as a file for ``--config``, where that is what is wanted."""
+    if wanted:
+        typer.echo(as_toml(ctx))
+    return wanted
 
 
 def print_json(value: Any) -> None:
