@@ -120,6 +120,7 @@ def search(
     ]
     baselines, played = _baselines(session, problem, random, smallest, reference)
     fresh = [c for c in played.get("random", []) if c not in session.known]
+    volumes = loop.volumes[len(loop.volumes) - len(session.new) :]
     return {
         "config": asdict(config),
         "complete": True,
@@ -130,10 +131,11 @@ def search(
         "measurements": {"new": len(session.new), "prior": len(session.known) - len(session.new)},
         "reference": dict(zip(("error", *parse_objectives(config.objectives)), reference.tolist(), strict=True)),
         "hypervolume": _relative_hv(points, reference),
+        "measured": _rows(session, vectors, accuracy),
         "baselines": baselines,
         "extremes": _extremes(session),
         "stopped": stopped,
-        "hypervolumes": _growth(loop.volumes[len(loop.volumes) - len(session.new) :]),
+        "hypervolumes": {str(n): volumes[n - 1] for n in _marks(len(volumes))},
         "gain_over_random": gain_over_random(
             _cost_and_accuracy(session, winners), _cost_and_accuracy(session, played.get("random", []))
         ),
@@ -196,8 +198,14 @@ def _baselines(
     for name in parse_baselines(session.config.compare):
         chosen = session.candidates(BASELINES[name](field, _answer(session, name, field.count)))
         played[name] = chosen
-        points = session.points(*_arrays(session, chosen))
-        figures[name] = {"measurements": len(chosen), "hypervolume": _relative_hv(points, reference)}
+        vectors, accuracy = _arrays(session, chosen)
+        points = session.points(vectors, accuracy)
+        figures[name] = {
+            "measurements": len(chosen),
+            "hypervolume": _relative_hv(points, reference),
+            "hypervolumes": {str(n): _relative_hv(points[:n], reference) for n in _marks(len(points))},
+            "measured": _rows(session, vectors, accuracy),
+        }
     return figures, played
 
 
@@ -219,10 +227,15 @@ def _relative_hv(points: Floats, reference: Floats) -> float:
     return hypervolume(points / reference, np.ones(len(reference)))
 
 
-def _growth(volumes: list[float]) -> dict[str, float]:
-    """Hypervolume after some numbers of measurements."""
-    marks = np.unique(np.linspace(0, len(volumes), _MARKS + 1).round().astype(int))
-    return {str(n): volumes[n - 1] for n in marks if n}
+def _marks(count: int) -> list[int]:
+    """Some numbers of measurements up to ``count``."""
+    return [int(n) for n in np.unique(np.linspace(0, count, _MARKS + 1).round()) if n]
+
+
+def _rows(session: Session, vectors: Vectors, accuracy: Floats) -> list[list[float]]:
+    """Measured candidates, a row each: accuracy, then the costs that are objectives."""
+    rows: list[list[float]] = np.column_stack([accuracy, session.chosen(vectors)]).tolist()
+    return rows
 
 
 def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
@@ -268,9 +281,10 @@ def _fidelity(
 
 
 def _beforehand(session: Session, predicted: dict[Candidate, float]) -> dict[str, Any]:
-    """What was predicted of candidates before they were measured, against the measurements."""
+    """What was predicted of candidates before they were measured, against the measurements; ``pairs`` of the two."""
     actual = np.array([session.accuracy(c).value for c in predicted])
-    return agreement(np.array(list(predicted.values())), actual)
+    guesses = np.array(list(predicted.values()))
+    return agreement(guesses, actual) | {"pairs": np.column_stack([guesses, actual]).tolist()}
 
 
 def _member(

@@ -69,6 +69,21 @@ def test_every_member_of_the_front_was_measured(costs: CandidateCosts, tmp_path:
     assert front(points).all()
 
 
+def test_a_result_holds_all_that_was_measured(costs: CandidateCosts, tmp_path: Path) -> None:
+    result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 24))
+    rows = {tuple(row) for row in result["measured"]}
+    assert len(rows) == 24
+    assert rows >= {(m["accuracy"]["value"], m["latency_ms"], m["size_bytes"]) for m in result["front"]}
+    baseline, corner = result["baselines"]["random"], list(result["reference"].values())
+    assert list(baseline["hypervolumes"]) == ["4", "8", "12", "16", "20", "24"]
+    for count, volume in baseline["hypervolumes"].items():
+        points = np.array([[1 - accuracy, *rest] for accuracy, *rest in baseline["measured"][: int(count)]])
+        assert volume == pytest.approx(hypervolume(points / corner, np.ones(3)))
+    before = result["predictor"]["beforehand"]
+    gaps = np.diff(before["pairs"], axis=1)
+    assert (len(gaps), np.sqrt(np.mean(gaps**2))) == (12, pytest.approx(before["rmse"]))
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_beats_random_search_at_the_same_budget(costs: CandidateCosts, tmp_path: Path, seed: int) -> None:
     result = _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 40, seed=seed))
