@@ -118,7 +118,7 @@ class Engine:
         device: ``cpu`` or ``cuda``.
         workers: processes that decode and augment images.
         save_seconds: time between checkpoints.
-        evaluations: how often in a run the smallest and the largest subnet are evaluated.
+        evaluations: how often in a run the smallest, a random and the largest subnet are evaluated.
         log: names in :data:`nas.loggers.LOGGERS` that the metrics go to besides.
     """
 

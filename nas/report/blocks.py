@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from .chart import INK, drawing
+from .chart import drawing
+from .marks import words
 from .markup import tag
+from .palette import GREY, INK, KERNELS, ON_DEEP, ON_PALE
 
 _BLOCK = re.compile(r"(?:stages\.\d+\.)?[A-Za-z_]+\d*(?:\.\d+)+|s\d+\.b\d+|[^.]*")
-_KERNELS = {3: "#8fbcdb", 5: "#1769aa", 7: "#0b3558"}
-_OTHER = "#9aa5b4"
-_WIDTH, _GAP, _STAGE, _TALL, _LABELS = 24, 3, 20, 84, 34
+_WIDTH, _GAP, _STAGE, _TALL, _LINE = 24, 3, 12, 84, 15
+_FONT, _LETTER = 12, 7.2
 
 
 @dataclass(frozen=True)
@@ -71,33 +72,40 @@ def _block(path: str, rows: list[dict[str, Any]]) -> Block:
 
 
 def draw(title: str, blocks: list[Block]) -> Element:
-    """Blocks side by side: height for the root of the channels, colour for the kernel, a gap before a new stage, whose
-    precision is written below where the network has several."""
+    """Blocks side by side: height for the root of the channels, colour for the kernel, a gap before a new stage. Below
+    the first of a stage: channels and side of its result, and its precision where the network has several."""
     mixed = len({block.precision for block in blocks}) > 1
     most = max(block.channels for block in blocks)
-    x, content, previous = 2.0, [], blocks[0].stage
-    for block in blocks:
-        new = block is blocks[0] or block.stage != previous
-        x += _STAGE if new and block is not blocks[0] else 0
+    x, free, content, previous = 2.0, 0.0, [], ""
+    for i, block in enumerate(blocks):
+        new = i == 0 or block.stage != previous
         previous = block.stage
+        labels = [str(block.channels), f"{block.side} px", *([block.precision] if mixed else [])] if new else []
+        if new and i:
+            x = max(x + _STAGE, free)
         height = max(6.0, _TALL * math.sqrt(block.channels / most))
-        kernel = f"kernel {block.kernel}\n" if block.kernel else ""
-        tip = (
-            f"{block.path}\n{block.channels} channels, {block.side} px, {block.precision}\n{kernel}"
-            f"{block.macs / 1e6:.3f} MMACs, {block.ms:.4f} ms"
+        colour = KERNELS.get(block.kernel, GREY)
+        box = tag(
+            "rect", x=x, y=_TALL - height + 2, width=_WIDTH, height=height, rx=2, fill=colour, data_tip=_tip(block)
         )
-        colour = _KERNELS.get(block.kernel, _OTHER)
-        content.append(
-            tag("rect", x=x, y=_TALL - height + 2, width=_WIDTH, height=height, rx=2, fill=colour, data_tip=tip)
-        )
+        content.append(box)
         if block.kernel:
-            pale = "#1c2430" if block.kernel == 3 else "#fff"
-            number = tag("text", str(block.kernel), x=x + 9, y=_TALL - 4.0, fill=pale, pointer_events="none")
+            number = words(str(block.kernel), x + _WIDTH / 2, _TALL - 3, "middle", _on(colour))
+            number.set("pointer-events", "none")
             content.append(number)
-        if new:
-            content.append(tag("text", str(block.channels), x=x, y=_TALL + 17.0, fill=INK))
-            content.append(tag("text", f"{block.side} px", x=x, y=_TALL + 31.0, fill=INK))
-            if mixed:
-                content.append(tag("text", block.precision, x=x, y=_TALL + 45.0, fill=INK))
+        for row, label in enumerate(labels, 1):
+            content.append(words(label, x, _TALL + 2.0 + row * _LINE, "start", INK))
+        free = max(free, *(x + _LETTER * len(label) + 6 for label in labels)) if labels else free
         x += _WIDTH + _GAP
-    return drawing(title, x + 10, _TALL + _LABELS + 2 + 14 * mixed, content)
+    return drawing(title, max(x, free), _TALL + 8 + _LINE * (2 + mixed), content, font=_FONT)
+
+
+def _tip(block: Block) -> str:
+    kernel = f"kernel {block.kernel} x {block.kernel}\n" if block.kernel else ""
+    result = f"{block.channels} channels, {block.side} px, {block.precision}"
+    return f"{block.path}\n{result}\n{kernel}{block.macs / 1e6:.3f} MMACs, {block.ms:.4f} ms"
+
+
+def _on(colour: str) -> str:
+    """What words on a box are written in."""
+    return ON_DEEP if colour in (KERNELS[5], KERNELS[7]) else ON_PALE

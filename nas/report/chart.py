@@ -7,12 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from .marks import Key, words
 from .markup import SVG, tag
+from .palette import GRID, INK, PAPER, STRONG
 
-WIDTH, HEIGHT = 420, 320
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 44
-INK, GRID = "#4b5768", "#d8dee6"
-COLOURS = ("#1769aa", "#c2410c", "#3f7d20", "#7b3fa0", "#8a6d00")
+WIDTH, HEIGHT = 420, 360
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 56, 50
+FONT = 14
+"""In units of the drawing: on a phone of 390 pixels, where a drawing is 366 wide, 12 pixels."""
+
+_LETTER, _SAMPLE, _ROW = 7.4, 28, 22
 
 
 @dataclass(frozen=True)
@@ -30,23 +34,27 @@ class Scale:
             raise ValueError(f"{value} has no place on an axis")
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
     def ticks(self) -> list[float]:
-        """Four to nine round numbers."""
-        step = _round_step((self.high - self.low) / 4)
+        """Three to nine round numbers; fewer along the width, where labels stand side by side."""
+        step = _round_step((self.high - self.low) / (3 if self.stop > self.start else 4))
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
 def x_scale(values: Iterable[float], from_zero: bool = False) -> Scale:
+    """Along the width. Raises ValueError where a value is not finite or there is none."""
     return _scale(values, LEFT, WIDTH - RIGHT, from_zero)
 
 
 def y_scale(values: Iterable[float], from_zero: bool = False) -> Scale:
+    """Up the height; as :func:`x_scale`."""
     return _scale(values, HEIGHT - BOTTOM, TOP, from_zero)
 
 
 def _scale(values: Iterable[float], start: float, stop: float, from_zero: bool) -> Scale:
-    """Room for all values. Raises ValueError where one is not finite or there is none."""
     known = [float(v) for v in values]
     if not known or not all(map(math.isfinite, known)):
         raise ValueError("nothing that could be drawn")
@@ -62,51 +70,67 @@ def _round_step(rough: float) -> float:
 
 
 def chart(
-    title: str, x: Scale, y: Scale, names: tuple[str, str], marks: Sequence[Element], keys: Sequence[str]
+    title: str,
+    file: str | None,
+    x: Scale,
+    y: Scale,
+    names: tuple[str, str],
+    marks: Sequence[Element],
+    keys: Sequence[Key] = (),
 ) -> Element:
-    """A drawing with axes.
+    """A drawing with axes, and its legend below.
 
     Args:
-        title: what a screen reader says.
-        names: of the axes.
+        title: the first line.
+        file: its name where it is written to a file of its own; None: it is not.
+        names: of the axes, with units.
         marks: what is drawn.
-        keys: the legend, one entry for each of :data:`COLOURS` in turn.
+        keys: the legend.
     """
     lines: list[Element] = []
     for value in y.ticks():
         lines.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(value), y2=y(value), stroke=GRID))
-        lines.append(_text(f"{value:.6g}", LEFT - 6, y(value) + 4, "end"))
+        lines.append(words(_short(value), LEFT - 6, y(value) + 5, "end"))
     for value in x.ticks():
-        lines.append(tag("line", x1=x(value), x2=x(value), y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, stroke=INK))
-        lines.append(_text(_short(value), x(value), HEIGHT - BOTTOM + 17, "middle"))
+        lines.append(tag("line", x1=x(value), x2=x(value), y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 5, stroke=INK))
+        lines.append(words(_short(value), x(value), HEIGHT - BOTTOM + 20, "middle"))
     lines.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, stroke=INK))
-    lines.append(_text(names[0], (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "middle"))
-    lines.append(_text(names[1], 4, 12, "start"))
-    place = WIDTH - RIGHT
-    for i, key in reversed(list(enumerate(keys))):
-        lines.append(_text(key, place, 12, "end", COLOURS[i % len(COLOURS)]))
-        place -= 7 * len(key) + 16
-    background = tag("rect", width=WIDTH, height=HEIGHT, fill="#fff")
-    return drawing(title, WIDTH, HEIGHT, [background, *lines, *marks])
+    lines.append(words(names[0], (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "middle"))
+    lines.append(words(title, 4, 16, colour=STRONG))
+    lines.append(words(names[1], 4, 38))
+    legend, bottom = _legend(keys)
+    return drawing(title, WIDTH, bottom, [*lines, *legend, *marks], file)
 
 
-def drawing(title: str, width: float, height: float, content: Sequence[Element]) -> Element:
-    """An SVG; its font is that of the page where there is one."""
-    return tag(
-        "svg", tag("title", title), *content,
-        xmlns=SVG, viewBox=f"0 0 {width:g} {height:g}", width=float(width), height=float(height), role="img",
-        font_size=12, font_family="system-ui, sans-serif",
+def _legend(keys: Sequence[Key]) -> tuple[list[Element], float]:
+    """Entries in rows below the axes, and where the last row ends."""
+    found: list[Element] = []
+    x, y = 4.0, HEIGHT + _ROW / 2
+    for key in keys:
+        width = _SAMPLE + _LETTER * len(key.label) + 14
+        if x > 4 and x + width > WIDTH:
+            x, y = 4.0, y + _ROW
+        found += [key.sample(x + 10, y), words(key.label, x + _SAMPLE, y + 5)]
+        x += width
+    return found, y + _ROW / 2 if keys else float(HEIGHT)
+
+
+def drawing(
+    title: str, width: float, height: float, content: Sequence[Element], file: str | None = None, font: int = FONT
+) -> Element:  # fmt: skip
+    """An SVG on paper, in the font of the page. Its marks are reached by the keyboard: the first by the tab key, the
+    others from there by arrows."""
+    paper = tag("rect", width=float(width), height=float(height), fill=PAPER)
+    picture = tag(
+        "svg", paper, *content,
+        xmlns=SVG, viewBox=f"0 0 {width:g} {height:g}", width=float(width), height=float(height), role="group",
+        aria_label=title, font_size=font, font_family="system-ui, sans-serif", data_file=file,
     )  # fmt: skip
-
-
-def line(points: Sequence[tuple[float, float]], colour: str, dashes: str | None = None) -> Element:
-    """A line through places."""
-    text = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    return tag("polyline", points=text, fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dashes)
-
-
-def _text(text: str, x: float, y: float, anchor: str, colour: str = INK) -> Element:
-    return tag("text", text, x=float(x), y=float(y), text_anchor=anchor, fill=colour)
+    told = [mark for mark in picture.iter() if "data-tip" in mark.attrib or "data-id" in mark.attrib]
+    for i, mark in enumerate(told):
+        mark.set("tabindex", "-1" if i else "0")
+        mark.set("role", "img")
+    return picture
 
 
 def _short(value: float) -> str:

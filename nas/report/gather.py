@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from search_spaces.errors import UserError
 
 from ..estimate import estimate
 from ..files import read_json
+from ..forms import SEARCH
 from ..run import Run, file_hash
+from .seconds import Seconds, seconds_of
 
 Facts = dict[str, Any]
 
@@ -22,19 +23,23 @@ class Material:
     """The content of a run.
 
     Attributes:
-        name: of the directory.
+        path: of the directory.
+        name: its last part.
         content: of ``run.json``.
         metrics: lines of ``metrics.jsonl`` in order.
         searches: result by the name of its target.
         exports: folder, ``architecture.json`` and hashes by file name.
+        seconds: of measuring, from the journal; see :func:`nas.report.seconds.seconds_of`.
         notes: what could not be read, for people.
     """
 
+    path: Path
     name: str
     content: Facts
     metrics: list[Facts]
     searches: dict[str, Facts]
     exports: list[tuple[str, Facts, dict[str, str]]]
+    seconds: Seconds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -42,23 +47,21 @@ def gather(run: Run) -> Material:
     """Read a run. Raises UserError where it has no ``run.json``, or a damaged one."""
     content = run.read()
     notes: list[str] = []
-    for key in ("config", "data"):
-        if not isinstance(content[key], Mapping):
-            raise UserError(f"{run.config} is damaged: {key} is no table; restore it")
     searches = {}
     for path in sorted(run.path.glob("search-*.json")):
         if path.name.endswith(".plan.json"):
             continue
-        found = _read(path, notes)
+        found = _read(path, notes, SEARCH)
         if found:
             searches[path.stem.removeprefix("search-")] = found
     exports = []
     for path in sorted(run.path.glob("export/*/architecture.json")):
-        found = _read(path, notes)
+        found = _read(path, notes, {"results": [object]})
         if found:
             files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", ".onnx", ".pte"))
             exports.append((path.parent.name, found, {p.name: file_hash(p) for p in files}))
-    return Material(run.path.resolve().name, content, _metrics(run.metrics, notes), searches, exports, notes)
+    name, metrics = run.path.resolve().name, _metrics(run.metrics, notes)
+    return Material(run.path, name, content, metrics, searches, exports, _seconds(run.journal, notes), notes)
 
 
 def estimated(material: Material, result: Facts, member: Facts) -> Facts:
@@ -73,14 +76,21 @@ def estimated(material: Material, result: Facts, member: Facts) -> Facts:
     return estimate(architecture, target, None, member["precision"], None, classes, data["in_chans"], layers=True)
 
 
-def _read(path: Path, notes: list[str]) -> Facts | None:
+def _seconds(journal: Path, notes: list[str]) -> Seconds:
+    if not journal.exists():
+        return {}
     try:
-        found = read_json(path)
+        return seconds_of(journal)
     except (UserError, OSError) as error:
         notes.append(str(error))
-        return None
-    if not isinstance(found, dict):
-        notes.append(f"{path} is damaged: it holds no table; restore or remove it")
+        return {}
+
+
+def _read(path: Path, notes: list[str], form: Any) -> Facts | None:
+    try:
+        found: Facts = read_json(path, form)
+    except (UserError, OSError) as error:
+        notes.append(str(error))
         return None
     return found
 
@@ -92,7 +102,7 @@ def _metrics(path: Path, notes: list[str]) -> list[Facts]:
     for line in path.read_text(errors="replace").splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
             found.append(entry)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
+from copy import deepcopy
 from xml.etree.ElementTree import Element, indent, tostring
 
 SVG = "http://www.w3.org/2000/svg"
@@ -41,13 +43,44 @@ def clean(text: str) -> str:
     return _NO_XML.sub("\ufffd", text)
 
 
-def table(head: list[str], rows: list[list[Element | str]]) -> Element:
-    """A table that scrolls sideways where the screen is narrow; the first column names the row."""
+def table(
+    name: str, head: list[str], rows: list[list[Element | str]], tips: list[tuple[str, str]] | None = None
+) -> Element:  # fmt: skip
+    """A table that scrolls sideways where the screen is narrow; the first column names the row and stays in view.
+
+    Args:
+        name: what a screen reader calls it.
+        tips: id of each row, and what charts say of their marks of that id.
+    """
+    known: list[tuple[str | None, str | None]] = [*tips] if tips else [(None, None)] * len(rows)
     cells = [
-        tag("tr", tag("th", row[0], scope="row"), *(tag("td", each) for each in row[1:])) for row in rows
-    ]  # fmt: skip
+        tag("tr", tag("th", row[0], scope="row"), *(tag("td", each) for each in row[1:]), data_id=key, data_tip=tip)
+        for row, (key, tip) in zip(rows, known, strict=True)
+    ]
     top = [tag("thead", tag("tr", *(tag("th", each, scope="col") for each in head)))] if head else []
-    return tag("div", tag("table", *top, tag("tbody", *cells)), class_="wide", tabindex="0")
+    return wide(name, tag("table", *top, tag("tbody", *cells)))
+
+
+def wide(name: str, *content: Element) -> Element:
+    """What scrolls sideways where the screen is narrow, by the keyboard too."""
+    return tag("div", *content, class_="wide", tabindex="0", role="region", aria_label=name)
+
+
+def pairs(name: str, facts: Mapping[str, object]) -> Element:
+    """Names and what is said of each."""
+    found = table(name, [], [[str(key), str(value)] for key, value in facts.items()])
+    found.set("class", "wide words")
+    return found
+
+
+def figure(picture: Element, caption: str) -> Element:
+    """A drawing with words below."""
+    return tag("figure", picture, tag("figcaption", caption))
+
+
+def note(text: str) -> Element:
+    """What a reader should not miss."""
+    return tag("p", text, class_="note")
 
 
 def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
@@ -65,10 +98,22 @@ def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
     return b"<!doctype html>\n" + tostring(page, "unicode", "html").encode() + b"\n"
 
 
+def still(drawing: Element) -> Element:
+    """A drawing as a file of its own shows it: nothing that a page's script would use."""
+    found = deepcopy(drawing)
+    for element in found.iter():
+        for name in ("data-tip", "data-id", "data-file", "tabindex", "role", "aria-label"):
+            element.attrib.pop(name, None)
+    found.set("role", "img")
+    found.insert(0, tag("title", drawing.get("aria-label", "")))
+    return found
+
+
 def svg_file(drawing: Element) -> bytes:
     """A drawing as a file of its own."""
-    indent(drawing)
-    return tostring(drawing, "unicode").encode() + b"\n"
+    found = still(drawing)
+    indent(found)
+    return tostring(found, "unicode").encode() + b"\n"
 
 
 def _hash(text: str) -> str:

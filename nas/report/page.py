@@ -1,7 +1,8 @@
-"""The report as files: one page that needs nothing else, and each front's plot as an SVG beside it."""
+"""The report as files: one page that needs nothing else, and its main plots as SVG and PNG beside it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from search_spaces.errors import UsageError, UserError
 
 from ..files import atomic_write
 from ..run import Run
-from . import sections
 from .gather import Material, gather
-from .markup import html, svg_file, tag
-from .plots import front_plot
-from .style import SCRIPT, STYLE
+from .markup import html, note, svg_file, tag
+from .png import to_png
+from .script import SCRIPT
+from .searches import method, overview, search
+from .sections import provenance, settings, training
+from .style import STYLE
+from .winners import winners
 
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ArithmeticError, UserError)
 """What reading a damaged file, or one of another version, ends in."""
@@ -25,10 +29,12 @@ def write_report(run: Run, out: Path | None = None) -> dict[str, Any]:
     """Write the report of a run.
 
     Args:
-        out: the page; None: ``report.html`` in the run directory. Plots are beside it: ``report-<target>.svg``.
+        out: the page; None: ``report.html`` in the run directory. Its plots are in a folder beside it,
+            ``report-plots/<target>-latency.svg`` and so on, each as PNG too.
 
     Returns:
-        ``report`` and ``plots``, the paths written; ``notes``, what could not be read.
+        ``report`` and ``plots``, the paths written; ``searches``, targets that could be told of; ``notes``, what could
+        not be read.
 
     Raises:
         UsageError: ``out`` is a directory.
@@ -38,46 +44,55 @@ def write_report(run: Run, out: Path | None = None) -> dict[str, Any]:
     if path.is_dir():
         raise UsageError(f"--out {path} is a directory; give a file in it: --out {path / 'report.html'}")
     material = gather(run)
-    body, plots = _body(material)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    body, searches = _body(material)
+    folder = path.with_name(f"{path.stem}-plots")
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, plot in plots.items():
-        file = path.with_name(f"{path.stem}-{name}.svg")
-        atomic_write(file, svg_file(plot))
-        written.append(str(file))
+    for plot in (svg for part in body for svg in part.iter("svg") if svg.get("data-file")):
+        for suffix, content in ((".svg", svg_file(plot)), (".png", to_png(plot))):
+            file = folder / (re.sub(r"[^\w.-]", "_", plot.get("data-file", "")) + suffix)
+            atomic_write(file, content)
+            written.append(str(file))
     atomic_write(path, html(f"nas: {material.name}", STYLE, SCRIPT, body))
-    return {"run": str(run.path), "report": str(path), "plots": written, "notes": material.notes}
+    return {"run": str(run.path), "report": str(path), "searches": searches, "plots": written, "notes": material.notes}
 
 
-def _body(material: Material) -> tuple[list[Element], dict[str, Element]]:
-    """The page's content, and the plot of each front that could be drawn."""
-    parts: list[Element] = []
-    plots: dict[str, Element] = {}
+def _body(material: Material) -> tuple[list[Element], list[str]]:
+    """The page's content and the targets in it; what is damaged is left out and named."""
 
-    def add(what: str, section: Callable[[], list[Element]]) -> bool:
+    def safely(what: str, part: Callable[[], list[Element]]) -> list[Element]:
         try:
-            parts.extend(section())
+            return part()
         except _DAMAGE as error:
             reason = str(error) if isinstance(error, UserError) else repr(error)
             material.notes.append(f"{what} is damaged or of another version of nas, and left out: {reason}")
-            return False
-        return True
+            return []
 
+    sections: dict[str, Element] = {}
     for name in material.searches:
         file = f"search-{name}.json"
-        if add(file, lambda name=name: sections.search(material, name)):  # type: ignore[misc]
-            plots[name] = front_plot(material.searches[name])
-            add(f"the architectures of {file}", lambda name=name: sections.winners(material, name))  # type: ignore[misc]
-    add("metrics.jsonl", lambda: sections.training(material))
-    add("the configuration", lambda: sections.settings(material))
-    add("the provenance", lambda: sections.provenance(material))
-    return [*_top(material, list(plots)), *parts, tag("div", id="tip", role="tooltip", hidden="")], plots
+        main = safely(file, lambda name=name: [*search(material, name), *method(material, name)])  # type: ignore[misc]
+        if main:
+            drawings = safely(f"the architectures of {file}", lambda name=name: winners(material, name))  # type: ignore[misc]
+            sections[name] = tag("section", *main[:-2], *drawings, *main[-2:])
+    parts = [
+        *safely("the winners", lambda: overview(material, list(sections))),
+        *sections.values(),
+        *safely("metrics.jsonl", lambda: training(material)),
+        *safely("the configuration", lambda: settings(material)),
+        *safely("the provenance", lambda: provenance(material)),
+    ]
+    tip = tag("div", id="tip", role="tooltip", hidden="")
+    return [*_top(material, list(sections)), tag("main", *parts), tip], list(sections)
 
 
 def _top(material: Material, targets: list[str]) -> list[Element]:
     config = material.content["config"]
-    links = [tag("li", tag("a", f"target {name}", href=f"#target-{name}")) for name in targets]
+    places = {f"target-{name}": f"Target {name}" for name in targets}
+    places |= {"training": "Training", "configuration": "Configuration", "versions": "Versions and hashes"}
+    links = [tag("a", name, href=f"#{place}") for place, name in places.items()]
     words = f"Supernet of the space {config.get('space')}, trained on {config.get('source')}."
-    nothing = [] if targets else [tag("p", "No search yet: nas search")]
-    notes = [tag("p", note, class_="note") for note in material.notes]
-    return [tag("h1", f"Run {material.name}"), tag("p", words), *notes, tag("ul", *links), *nothing]
+    nothing = [] if targets else [note(f"No search yet: nas search --run {material.path}")]
+    return [
+        tag("h1", f"Run {material.name}"), tag("p", words), *map(note, material.notes), *nothing, tag("nav", *links)
+    ]  # fmt: skip

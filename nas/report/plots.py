@@ -1,107 +1,173 @@
-"""The plots of a report: measured front, growth of the hypervolume, training curves, time by operator."""
+"""The plots of a search: measured front, growth of the hypervolume, predicted against measured."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from .chart import BOTTOM, COLOURS, HEIGHT, chart, line, x_scale, y_scale
+from .chart import Scale, chart, x_scale, y_scale
+from .marks import DASHES, Key, dots, line, point
 from .markup import tag
-from .words import describe_member, percent
+from .palette import COLOURS, GREY
+from .words import percent
 
 Facts = dict[str, Any]
 
-_COSTS = {
+_OWN = {
     "latency": ("latency_ms", 1.0, "latency, ms"),
-    "size": ("size_bytes", 1e-3, "weights, kB"),
-    "macs": ("macs", 1e-6, "MMACs"),
+    "size": ("size_bytes", 1e-3, "size of the weights, kB"),
+    "macs": ("macs", 1e-6, "multiply-accumulates, millions"),
     "memory": ("peak_activation_bytes", 1e-3, "peak activations, kB"),
 }
 """Key of a member, factor and name on the axis of each cost."""
 
+_FRONT, _TEST, _RANDOM = COLOURS[:3]
+_BASELINES = {
+    "random": (_RANDOM, DASHES[1], "diamond"),
+    "uniform": (COLOURS[3], DASHES[2], "triangle"),
+    "nsga2": (COLOURS[4], DASHES[3], "square"),
+}
+"""Colour, dashes and shape of each."""
 
-def front_plot(result: Facts) -> Element:
-    """Measured accuracy against the first cost that is an objective, with 95 % intervals and the test split's."""
-    key, factor, name = _COSTS[_first_cost(result)]
-    members = sorted(result["front"], key=lambda m: m[key])
-    ends = [end for end in result["extremes"].items() if _first_cost(result) in end[1]]
-    places = [factor * m[key] for m in members] + [factor * end[_first_cost(result)] for _, end in ends]
+_SHARE = 0.9
+"""Of the largest hypervolume: the axis reaches at least down to there, so that little does not look like much."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost that is an objective of a search.
+
+    Attributes:
+        name: among the objectives.
+        key, device: of a member's figure; with a device, its latency there.
+        factor: from figures to the axis.
+        axis: name with unit.
+        column: of the rows of measured candidates.
+    """
+
+    name: str
+    key: str
+    device: str
+    factor: float
+    axis: str
+    column: int
+
+    def of(self, member: Facts) -> float:
+        """A member's cost in the unit of the axis."""
+        return self.factor * float(member[self.key][self.device] if self.device else member[self.key])
+
+    @property
+    def file(self) -> str:
+        return f"{self.name.partition(':')[0]}-on-{self.device}" if self.device else self.name
+
+
+def costs_of(result: Facts) -> list[Cost]:
+    """Costs that a search minimised. Raises KeyError where it names one that is not known."""
+    found = []
+    for column, name in enumerate(result["objectives"]):
+        base, _, device = str(name).partition(":")
+        if name == "accuracy":
+            continue
+        key, factor, axis = _OWN[base]
+        if device:
+            key, axis = "latency_elsewhere_ms", f"latency on {device}, ms"
+        found.append(Cost(str(name), key, device, factor, axis, column))
+    return found
+
+
+def front_plot(name: str, result: Facts, cost: Cost) -> Element:
+    """Measured accuracy against a cost: the front with 95 % intervals and the test split's, all that was measured, and
+    the random baseline. What is worse than all of the front's intervals lies below the frame."""
+    members = sorted(result["front"], key=cost.of)
+    ends = [end for end in result["extremes"].values() if cost.name in end]
+    measured = _places(result.get("measured", []), cost)
+    random = _places(result["baselines"].get("random", {}).get("measured", []), cost)
+    places = [cost.of(m) for m in members] + [cost.factor * end[cost.name] for end in ends]
     heights = [100 * m[split][end] for m in members for split in ("accuracy", "test") for end in ("low", "high")]
-    x, y = x_scale(places), y_scale([*heights, *(100 * end["accuracy"]["value"] for _, end in ends)])
-    marks = []
-    for label, end in ends:
-        a, b = x(factor * end[_first_cost(result)]), y(100 * end["accuracy"]["value"])
-        tip = f"{label} network of the space\nsearch {percent(end['accuracy'])}"
-        marks.append(tag("rect", x=a - 5, y=b - 5, width=10, height=10, fill="#9aa5b4", data_tip=tip, tabindex="0"))
-    for member in members:
-        a = x(factor * member[key])
-        low, high = y(100 * member["accuracy"]["low"]), y(100 * member["accuracy"]["high"])
-        marks.append(tag("line", x1=a, x2=a, y1=low, y2=high, stroke=COLOURS[0], stroke_opacity="0.3", stroke_width=2))
-    for member in members:
-        a, tip = x(factor * member[key]), describe_member(member)
-        test, search = y(100 * member["test"]["value"]), y(100 * member["accuracy"]["value"])
-        square = f"M{a:.1f},{test - 5:.1f}l5,5l-5,5l-5,-5z"
-        marks.append(tag("path", d=square, fill="#fff", stroke=COLOURS[1], stroke_width=2, data_tip=tip))
-        marks.append(tag("circle", cx=a, cy=search, r=5, fill=COLOURS[0], data_tip=tip, tabindex="0"))
-    title = f"Measured front on {result['target']['name']}: accuracy against {name}"
-    return chart(title, x, y, (name, "accuracy, %"), marks, ["search split", "test split"])
+    x = x_scale([*places, *(a for a, _ in measured + random)])
+    y = y_scale([*heights, *(100 * end["accuracy"]["value"] for end in ends)])
+    marks, keys = [], [Key("front, search split (95 %)", _FRONT, "circle")]
+    keys.append(Key("test split", _TEST, "diamond", hollow=True))
+    for label, rows, colour in (("all measured", measured, GREY), ("random search", random, _RANDOM)):
+        if rows:
+            marks.append(dots([(x(a), y(b)) for a, b in rows if b in y], colour))
+            keys.append(Key(label, colour, "dot"))
+    for end in ends:
+        a, b = x(cost.factor * end[cost.name]), y(100 * end["accuracy"]["value"])
+        which = next(key for key, each in result["extremes"].items() if each is end)
+        tip = f"{which} network of the space\nsearch {percent(end['accuracy'])}"
+        marks.append(point("square", a, b, GREY, tip=tip))
+    if ends:
+        keys.append(Key("smallest, largest", GREY, "square"))
+    marks += [_interval(member, x(cost.of(member)), y) for member in members]
+    marks += [_member(member, x(cost.of(member)), y) for member in members]
+    title = f"{result['target']['name']}: measured front, accuracy and {cost.file}"
+    file = f"{name}-{cost.file}"
+    return chart(title, file, x, y, (cost.axis, "accuracy, %"), marks, keys)
 
 
-def growth_plot(result: Facts) -> Element:
-    """Hypervolume after a number of measurements; baselines are points at theirs."""
-    points = sorted((int(n), float(v)) for n, v in result["hypervolumes"].items())
-    others = [(n, b["measurements"], b["hypervolume"]) for n, b in result["baselines"].items()]
-    x = x_scale([n for n, _ in points] + [n for _, n, _ in others] + [0], from_zero=True)
-    y = y_scale([v for _, v in points] + [v for _, _, v in others], from_zero=True)
-    marks = [line([(x(n), y(v)) for n, v in points], COLOURS[0])]
-    marks += [
-        tag("circle", cx=x(n), cy=y(v), r=4, fill=COLOURS[0], data_tip=f"search, {n} measurements\n{v:.4f}")
-        for n, v in points
-    ]
-    for i, (name, count, value) in enumerate(others, 1):
-        colour, tip = COLOURS[i % len(COLOURS)], f"{name}, {count} measurements\n{value:.4f}"
-        marks.append(line([(x(0), y(value)), (x(count), y(value))], colour, "3 4"))
-        marks.append(tag("circle", cx=x(count), cy=y(value), r=6, fill=colour, data_tip=tip, tabindex="0"))
-    names = ("measurements", "hypervolume")
-    return chart("Growth of the hypervolume", x, y, names, marks, ["search", *(n for n, _, _ in others)])
+def _interval(member: Facts, x: float, y: Scale) -> Element:
+    low, high = (y(100 * member["accuracy"][end]) for end in ("low", "high"))
+    return tag("line", x1=x, x2=x, y1=low, y2=high, stroke=_FRONT, stroke_opacity="0.3", stroke_width=2)
 
 
-def curves(metrics: list[Facts], keys: list[str], name: str, factor: float) -> Element:
-    """Lines over training steps, one for each key of the metrics."""
-    found = {key: [(m["step"], factor * m[key]) for m in metrics if key in m] for key in keys}
-    x = x_scale([s for points in found.values() for s, _ in points] + [0], from_zero=True)
-    y = y_scale([v for points in found.values() for _, v in points])
-    marks = []
-    for i, (key, points) in enumerate(found.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        marks.append(line([(x(s), y(v)) for s, v in points], colour))
-        radius = 4 if len(points) <= 60 else 2
-        marks += [
-            tag("circle", cx=x(s), cy=y(v), r=radius, fill=colour, data_tip=f"step {s}\n{key} {v:.4g}")
-            for s, v in points
-        ]
-    return chart(f"{name} while training", x, y, ("training step", name), marks, keys if len(keys) > 1 else [])
+def _member(member: Facts, x: float, y: Scale) -> Element:
+    """Both points of a member; what is said of it is in its row of the table."""
+    test, search = y(100 * member["test"]["value"]), y(100 * member["accuracy"]["value"])
+    return tag("g", point("diamond", x, test, _TEST, hollow=True), point("circle", x, search, _FRONT),
+               data_id=member["id"])  # fmt: skip
 
 
-def layers_plot(estimate: Facts) -> Element:
-    """Predicted time of each operator in the order of execution."""
-    layers = estimate["layers"]
-    x, y = x_scale([0, len(layers)], from_zero=True), y_scale([row["ms"] for row in layers], from_zero=True)
-    kinds = list(dict.fromkeys(row["kind"] for row in sorted(layers, key=lambda r: -r["ms"]) if row["macs"]))[:3]
-    width = max(1.0, x(1) - x(0) - 1)
-    marks = []
-    for i, row in enumerate(layers):
-        colour = COLOURS[kinds.index(row["kind"])] if row["kind"] in kinds else "#9aa5b4"
-        shape = " x ".join(map(str, row["out_shape"]))
-        where = f"{row['path'] or '(the network itself)'}\n{row['kind']}, {shape}"
-        tip = f"{where}\n{row['ms']:.4f} ms, {row['macs'] / 1e6:.3f} MMACs"
-        top = y(row["ms"])
-        marks.append(tag("rect", x=x(i), y=top, width=width, height=HEIGHT - BOTTOM - top, fill=colour, data_tip=tip))
-    names = ("operator, in the order of execution (grey: other kinds)", "ms")
-    return chart("Predicted time of each operator", x, y, names, marks, kinds)
+def _places(rows: list[list[float]], cost: Cost) -> list[tuple[float, float]]:
+    return [(cost.factor * row[cost.column], 100 * row[0]) for row in rows]
 
 
-def _first_cost(result: Facts) -> str:
-    """The first objective that every member of a front has a figure of; other devices' latencies have columns."""
-    names: list[str] = [*result["objectives"], "latency"]
-    return next(name for name in names if name in _COSTS)
+def growth_plot(name: str, result: Facts) -> Element:
+    """Hypervolume after a number of measurements, of the search and of each baseline."""
+    grown = {"search": _growth(result["hypervolumes"])}
+    for other, found in result["baselines"].items():
+        end = {found["measurements"]: found["hypervolume"]}
+        grown[other] = _growth(found.get("hypervolumes", end))
+    x = x_scale([n for points in grown.values() for n, _ in points] + [0], from_zero=True)
+    volumes = [v for points in grown.values() for _, v in points]
+    y = y_scale([*volumes, _SHARE * max(volumes)])
+    marks, keys = [], []
+    for i, (which, points) in enumerate(grown.items()):
+        colour, dashes, shape = _BASELINES.get(which, (GREY, DASHES[3], "square")) if i else (_FRONT, None, "circle")
+        marks.append(line([(x(n), y(v)) for n, v in points], colour, dashes))
+        told = [f"{which}, {n} measurements\nhypervolume {v:.4f}" for n, v in points]
+        marks += [point(shape, x(n), y(v), colour, tip=tip) for (n, v), tip in zip(points, told, strict=True)]
+        keys.append(Key(which, colour, shape))
+    names = ("measured candidates", "hypervolume, share of the box")
+    title = f"{result['target']['name']}: growth of the hypervolume"
+    return chart(title, f"{name}-hypervolume", x, y, names, marks, keys)
+
+
+def _growth(found: Facts) -> list[tuple[int, float]]:
+    return sorted((int(n), float(v)) for n, v in found.items())
+
+
+def fidelity_plot(name: str, result: Facts) -> Element | None:
+    """Accuracy predicted before a candidate was measured, against the measurement; None: nothing is known of that."""
+    found = result["predictor"]
+    both = {
+        key: [(100 * a, 100 * b) for a, b in found.get(key, {}).get("pairs", [])]
+        for key in ("beforehand", "front_beforehand")
+    }
+    pairs = both["beforehand"]
+    if not pairs:
+        return None
+    x, y = x_scale([a for a, _ in pairs]), y_scale([b for _, b in pairs])
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    marks = [line([(x(low), y(low)), (x(high), y(high))], GREY, DASHES[1])] if low < high else []
+    front = set(both["front_beforehand"])
+    for a, b in sorted(pairs):
+        tip = f"predicted {a:.2f} %\nmeasured {b:.2f} %" + ("\non the front" if (a, b) in front else "")
+        own = (a, b) in front
+        marks.append(point("circle", x(a), y(b), COLOURS[0] if own else GREY, hollow=not own, tip=tip))
+    keys = [Key("on the front", COLOURS[0], "circle"), Key("other candidates", GREY, "circle", hollow=True),
+            Key("predicted = measured", GREY, "line", DASHES[1])]  # fmt: skip
+    names = ("predicted before it was measured, %", "measured accuracy, %")
+    title = f"{result['target']['name']}: accuracy, predicted and measured"
+    return chart(title, f"{name}-predictor", x, y, names, marks, keys)

@@ -1,0 +1,89 @@
+"""The few lines of script that show what is pointed at, by mouse, finger or keyboard."""
+
+from __future__ import annotations
+
+SCRIPT = """
+const tip = document.getElementById("tip");
+const MARKS = "svg [data-tip], svg [data-id]";
+const NEAR = 24;
+
+function rowOf(mark) {
+  const id = mark.dataset.id, section = mark.closest("section");
+  return id && section ? section.querySelector(`tr[data-id="${CSS.escape(id)}"]`) : null;
+}
+function told(mark) {
+  const row = rowOf(mark);
+  return mark.dataset.tip || (row ? row.dataset.tip : "");
+}
+function light(mark) {
+  for (const each of document.querySelectorAll(".on")) each.classList.remove("on");
+  if (!mark) return;
+  const section = mark.closest("section"), id = mark.dataset.id;
+  const same = id && section ? section.querySelectorAll(`[data-id="${CSS.escape(id)}"]`) : [mark];
+  for (const each of same) each.classList.add("on");
+}
+function hide() {
+  tip.hidden = true;
+  light(null);
+}
+function show(mark) {
+  light(mark);
+  tip.textContent = told(mark);
+  tip.hidden = !tip.textContent;
+  const box = (mark.querySelector("circle") || mark).getBoundingClientRect();
+  const root = document.documentElement;
+  const left = Math.min(box.left, root.clientWidth - tip.offsetWidth - 8);
+  const below = box.bottom + 8, above = box.top - tip.offsetHeight - 8;
+  tip.style.left = Math.max(8, left) + "px";
+  tip.style.top = (below + tip.offsetHeight > root.clientHeight && above > 0 ? above : below) + "px";
+}
+function nearest(svg, x, y) {
+  let best = null, least = NEAR;
+  for (const mark of svg.querySelectorAll("circle, polygon")) {
+    const owner = mark.closest("[data-tip], [data-id]");
+    if (!owner) continue;
+    const box = mark.getBoundingClientRect();
+    const away = Math.hypot(box.left + box.width / 2 - x, box.top + box.height / 2 - y);
+    if (away < least) [best, least] = [owner, away];
+  }
+  return best;
+}
+function pointed(event) {
+  const element = event.target.closest ? event.target : document.body;
+  const svg = element.closest("svg"), row = element.closest("tr[data-id]");
+  const mark = svg && (nearest(svg, event.clientX, event.clientY) || element.closest(MARKS));
+  if (mark) return show(mark);
+  hide();
+  light(row);
+}
+function moved(event) {
+  const mark = event.target.closest && event.target.closest(MARKS);
+  if (!mark) return;
+  if (event.key === "Escape") return hide();
+  const all = [...mark.closest("svg").querySelectorAll(MARKS)], at = all.indexOf(mark);
+  const last = all.length - 1;
+  const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last };
+  if (!(event.key in to)) return;
+  event.preventDefault();
+  const next = all[Math.max(0, Math.min(last, to[event.key]))];
+  mark.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}
+function focused(event) {
+  const mark = event.target.closest(MARKS);
+  if (!mark) return;
+  mark.setAttribute("aria-label", told(mark));
+  show(mark);
+}
+for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, pointed);
+document.addEventListener("keydown", moved);
+document.addEventListener("focusin", focused);
+document.addEventListener("focusout", hide);
+document.addEventListener("scroll", () => {
+  const mark = document.activeElement.closest(MARKS);
+  if (mark) show(mark);
+  else hide();
+}, true);
+addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details")) each.open = true; });
+""".strip()
