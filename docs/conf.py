@@ -19,7 +19,7 @@ html_theme_options = {
     "font_family": "system-ui, sans-serif",
     "head_font_family": "system-ui, sans-serif",
     "font_size": "16px",
-    "page_width": "min(100%, 1180px)",
+    "page_width": "1180px",
 }
 html_copy_source = False
 html_show_sphinx = False
