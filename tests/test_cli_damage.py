@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -246,23 +244,3 @@ def test_ctrl_c_while_searching(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.err.strip().splitlines()[-1].endswith("nas search --measurements 4 --run run")
     assert invoke(*SEARCH, "--run", "run").code == 0
     assert (here / "run" / "search-cortex-a72.json").read_bytes() == expected
-
-
-def test_a_real_ctrl_c(empty: Path) -> None:
-    """A process of its own, with processes that load images."""
-    command = [sys.executable, "-m", "cli", "train-supernet", "--out", "run", "--workers", "1", "--save-seconds", "0"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    try:
-        checkpoint, deadline = Run(empty / "run").checkpoint, time.monotonic() + 60
-        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-    assert "To resume: nas train-supernet --out run --workers 1" in said

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_runs import invoke
 from conftest import PhotoFolder
 from stopping import NAS, Acts, Killed, interrupt, kill, start, wait_for
 
@@ -68,9 +69,10 @@ def _assert_same(run: Run, other: Run) -> None:
     assert content == expected
 
 
-@pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-@pytest.mark.parametrize("strategy", ["random", "sandwich"])
+@pytest.mark.parametrize(
+    ("strategy", "ema", "optimizer"),  # every two settings meet
+    [("random", 0.0, "nesterov"), ("random", 0.9, "adamw"), ("sandwich", 0.0, "adamw"), ("sandwich", 0.9, "nesterov")],
+)
 def test_stopped_three_times_or_never_is_the_same(
     photos: Path, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
 ) -> None:
@@ -176,11 +178,12 @@ def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: p
 def _words(photos: Path, run: Run) -> list[str]:
     return [
         "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "1", "--batch-size", "4",
-        "--workers", "1", "--save-seconds", "0", "--quiet",
+        "--workers", "1", "--save-seconds", "0",
     ]  # fmt: skip
 
 
 def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) -> None:
+    """Of a process of its own, with processes that load images."""
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "with a space")
     _train(straight, _config(photos), replace(ENGINE, evaluations=10))
     process = start([*NAS, *_words(photos, stopped)])
@@ -193,9 +196,9 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) ->
     assert not stopped.supernet.exists()
     name, *words = shlex.split(line.split("To resume: ")[1])
     assert name == "nas"
-    again = start([*NAS, *words])
-    error = again.communicate(timeout=60)[1]
-    assert again.returncode == 0, error
+    assert words == _words(photos, stopped)
+    again = invoke(*words)
+    assert again.code == 0, again.err
     _assert_same(stopped, straight)
 
 
@@ -212,9 +215,8 @@ def test_kill_9(photos: Path, tmp_path: Path, whole_group: bool) -> None:
         process.kill()
     process.wait()
     assert not killed.supernet.exists()
-    again = start([*NAS, *_words(photos, killed)])  # at once: workers of the killed one may still be there
-    error = again.communicate(timeout=90)[1]
-    assert again.returncode == 0, error
+    again = invoke(*_words(photos, killed))  # at once: workers of the killed one may still be there
+    assert again.code == 0, again.err
     _assert_same(killed, straight)
     assert not list(killed.path.glob(".*.tmp"))
 
