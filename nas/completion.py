@@ -21,11 +21,11 @@ _PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "
 
 def targets(incomplete: str) -> Completions:
     """Devices by name, also after a comma."""
-    from predictors.target import available_targets, load_target
+    from predictors.target_card import available_targets, shipped_card
 
     done, comma, begun = incomplete.rpartition(",")
     names = [name for name in available_targets() if name.startswith(begun)]
-    return [(f"{done}{comma}{name}", load_target(name).description) for name in names]
+    return [(f"{done}{comma}{name}", shipped_card(name).description) for name in names]
 
 
 def spaces(incomplete: str) -> Completions:

@@ -59,7 +59,7 @@ def open_dataset(source: str = "embedded", seed: int = 0, root: str | None = Non
         found = open_timm(source, root, thorough)
     elif Path(source).is_file() and Path(source).suffix == ".tar":
         found = open_tar(Path(source), thorough)
-    elif Path(source).exists():
+    elif source and Path(source).exists():
         found = open_folder(Path(source), thorough)
     else:
         names = ", ".join(f"{prefix}/..." for prefix in PACKAGES)
@@ -121,5 +121,5 @@ def _fingerprint(images: Images, labels: Ints, splits: dict[str, Ints]) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         for number in np.sort(splits[split]):
-            digest.update(f"{split}\t{labels[number]}\t{images.name(int(number))}\n".encode())
+            digest.update(f"{split}\t{labels[number]}\t{images.name(int(number))}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]

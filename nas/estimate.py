@@ -17,6 +17,7 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
 from .files import check_format, read_json
+from .forms import EXPORTED, check_form
 from .objectives import misfits
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subjec
         raise unknown_name("model", name, [*timm.list_models(), *MEMBERS])
     tagged = timm.list_models(f"{base}.*", pretrained=True) if tag else []
     if tag and name not in tagged:
-        raise unknown_name(f"pretrained tag of {base}", tag, [t.partition(".")[2] for t in tagged])
+        raise unknown_name("pretrained tag", tag, [t.partition(".")[2] for t in tagged], f"of {base}")
     options = {k: v for k, v in (("num_classes", num_classes), ("in_chans", in_chans)) if v is not None}
 
     def create(**more: int) -> nn.Module:
@@ -228,7 +229,7 @@ def _of_candidate(name: str, run: Callable[[], Run] | None, num_classes: int | N
     opened = run()
     result = find_search(opened, None)
     member = pick_member(result, name)
-    data = opened.read()["data"]
+    data = opened.read_data()
     found = _of_architecture(
         Architecture.from_dict(member["architecture"]),
         num_classes or len(data["classes"]),
@@ -239,7 +240,7 @@ def _of_candidate(name: str, run: Callable[[], Run] | None, num_classes: int | N
 
 def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:
     """An exported folder or a file in it, or a file with an architecture alone."""
-    from search_spaces.timm_spec import build_spec
+    from search_spaces.timm_spec import build_foreign
 
     folder = path if path.is_dir() else path.parent
     file = path if path.suffix == ".json" else folder / "architecture.json"
@@ -249,19 +250,18 @@ def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subj
         from .workflow import parse_architecture
 
         return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
-    try:
-        spec = dict(content["timm"])
-        spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
-        _, height, width = content["input"]["input_size"]
-        facts = (str(content["candidate"]), str(content["target"]["name"]), str(content["precision"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file} is damaged or was not written by nas: {error!r}") from None
+    check_form(content, EXPORTED, file)
+    spec = dict(content["timm"])
+    spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
+    if len(size := content["input"]["input_size"]) != 3:
+        raise UserError(f"{file} is damaged: input_size is not channels, height and width; export it again")
+    facts = (content["candidate"], content["target"]["name"], content["precision"])
 
     def build(resolution: int | None) -> nn.Module:
         changed = dict(spec)
         for part in ("options", "arguments"):
             if resolution is not None and "img_size" in changed.get(part, {}):
                 changed[part] = changed[part] | {"img_size": resolution}
-        return build_spec(changed, "meta")
+        return build_foreign(changed, str(file), "meta")
 
-    return Subject(facts[0], build, (spec["in_chans"], int(height), int(width)), *facts[1:])
+    return Subject(facts[0], build, (spec["in_chans"], *size[1:]), *facts[1:])

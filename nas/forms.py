@@ -169,8 +169,10 @@ SPEC = {
 TEACHER = {"timm": SPEC, "input": INPUT, "classes": [str]}
 """``architecture.json`` as far as a teacher needs it."""
 
-EXPORTED = TEACHER | {"candidate": str, "precision": str, "target": {"name": str}, "files?": {str: str}}
-"""``architecture.json`` of an exported folder."""
+EXPORTED = {
+    "timm": SPEC, "input": {"input_size": [_SIDE]}, "candidate": str, "precision": str, "target": {"name": str},
+}  # fmt: skip
+"""``architecture.json`` as far as an estimate needs it."""
 
 
 def _plain_name(value: Any) -> str:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from search_spaces.errors import UsageError, UserError
 from search_spaces.timm_compat import timm
-from search_spaces.timm_spec import build_spec
+from search_spaces.timm_spec import build_foreign
 
 from . import data
 from .calibrate import CALIBRATION_IMAGES, calibrate
 from .data_set import PixelCache, listed
 from .files import load_tensors, read_json
+from .forms import TEACHER
 from .pretrained import fetched
 from .run import Run, file_hash
 
@@ -125,18 +126,15 @@ def _from_run(run: Run, dataset: data.Dataset) -> Teacher:
 
 
 def _from_folder(folder: Path, dataset: data.Dataset) -> Teacher:
-    facts = read_json(folder / _FACTS)
-    try:
-        channels, height, width = facts["input"]["input_size"]
-        seen, classes, spec = facts["input"], tuple(facts["classes"]), facts["timm"]
-        _check(str(folder), channels, len(classes), classes, dataset)
-        model = build_spec(spec)
-        teacher = Teacher(
-            model, "", (channels, height, width), tuple(seen["mean"]), tuple(seen["std"]), seen["interpolation"],
-            seen["crop_pct"],
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / _FACTS} was not written by nas export, or is damaged: {error!r:.80}") from None
+    facts = read_json(folder / _FACTS, TEACHER)
+    seen, classes, spec = facts["input"], tuple(facts["classes"]), facts["timm"]
+    size, mean, std = (tuple(seen[key]) for key in ("input_size", "mean", "std"))
+    sizes = {len(mean), len(std), spec["in_chans"], *size[:1]}
+    if len(size) != 3 or len(sizes) > 1 or spec["num_classes"] != len(classes):
+        raise UserError(f"{folder / _FACTS} is damaged: its sizes contradict each other; export it again")
+    _check(str(folder), size[0], len(classes), classes, dataset)
+    model = build_foreign(spec, str(folder / _FACTS))
+    teacher = Teacher(model, "", (size[0], size[1], size[2]), mean, std, seen["interpolation"], seen["crop_pct"])
     tensors, _ = load_tensors(folder / _WEIGHTS)
     try:
         model.load_state_dict(tensors)

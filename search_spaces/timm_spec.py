@@ -163,7 +163,8 @@ def constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
     return model, found
 
 
-_OPTIONS = ("act_layer", "img_size", "drop_rate", "drop_path_rate", "norm_eps", "bn_eps", "bn_momentum")
+_OPTIONS = ("act_layer", "bn_eps", "head_bias", "img_size")
+"""Those of ``timm.create_model`` that a file may give."""
 _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
 
 

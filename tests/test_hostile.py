@@ -20,6 +20,8 @@ import torch
 from cli_runs import content, edit_json, invoke, train_words, unfinish, write_photos
 
 from nas.files import save_tensors
+from search_spaces import PRESETS, get_space
+from search_spaces.timm_spec import build_foreign
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Damage = Callable[[bytes, Path], bytes]
@@ -179,6 +181,16 @@ def test_a_description_that_makes_timm_load_a_file(here: Path, finished: Path, t
             assert result.code == 1
             assert "shapes no network" in result.message
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("space", [*PRESETS, "timm:convnext_atto", "timm:deit_tiny_patch16_224"])
+def test_descriptions_of_our_own_are_no_foreign_ones(space: str) -> None:
+    """What a family writes into an exported folder, it must be allowed to read."""
+    known = get_space(space)
+    spec = json.loads(json.dumps(known.family.timm_spec(known.smallest, 10, 3)))
+    assert sum(p.numel() for p in build_foreign(spec, "x", "meta").parameters()) == sum(
+        p.numel() for p in known.build(known.smallest, 10, 3, "meta").parameters()
+    )
 
 
 def test_exported_files_that_were_altered(here: Path) -> None:
