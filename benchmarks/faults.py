@@ -120,7 +120,7 @@ class Bench:
 
 
 def _comparable(path: Path) -> object:
-    """A file's content without what may differ: where the run lies, and how long it took, are in the heads of tensors."""
+    """A file's content without what may differ: heads of tensors tell where the run lies, and how long it took."""
     data = path.read_bytes()
     if path.suffix == ".safetensors" and not path.name.startswith("predictor"):
         length = int.from_bytes(data[:8], "little")
