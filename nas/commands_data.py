@@ -8,7 +8,7 @@ import typer
 
 from .options import Config, Json, Seed, print_json
 
-data_app = typer.Typer(name="data", help="Look at data sets.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="Look at data sets.")
 
 
 @data_app.command()

@@ -31,11 +31,14 @@ LATENCY_ON = "latency:"
 
 @dataclass(frozen=True)
 class Bounds:
-    """Upper limits of a search; None: none.
+    """Upper limits of a search, each above 0; None: none.
 
     Attributes:
         latency_ms, size_bytes, macs, memory_bytes: of the columns of :meth:`CandidateCosts.of`.
         elsewhere: latency in ms on other devices, by name.
+
+    Raises:
+        UsageError: a limit that nothing is within.
     """
 
     latency_ms: float | None = None
@@ -43,6 +46,12 @@ class Bounds:
     macs: float | None = None
     memory_bytes: float | None = None
     elsewhere: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("latency_ms", "size_bytes", "macs", "memory_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise UsageError(f"--max-{name.partition('_')[0]} {limit:g}: a limit is above 0; give more, or none")
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     if "accuracy" not in names:
         raise UsageError(f"--objectives {text} leaves out accuracy, which is what a search measures; add it")
     if not 2 <= len(names) <= 4:
-        raise UsageError(f"--objectives {text} are {len(names)}; give two to four, accuracy among them")
+        raise UsageError(f"--objectives {text} is a list of {len(names)}; give two to four, accuracy among them")
     return tuple(name for name in names if name != "accuracy")
 
 
@@ -248,7 +257,7 @@ class CandidateCosts:
             others = self.space.canonical(others)
             values = value(others)
             best = int(values.argmin())
-            if values[best] >= least - 1e-9 * abs(least):  # equal but for rounding is no progress
+            if not values[best] < least - 1e-9 * abs(least):  # equal but for rounding is no progress
                 return here
             here, least = others[best], float(values[best])
 

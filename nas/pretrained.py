@@ -142,17 +142,13 @@ def read_file(file: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
             state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"--init {file} cannot be read as named tensors: it is damaged, or holds Python objects, which can run "
-            "anything and are never loaded; "
-            "save the network's state_dict() alone"
-        ) from None
-    except Exception as error:  # a foreign file: torch, pickle and safetensors each fail in ways of their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"--init {file} cannot be read as named tensors: {reason[0][:200]}; give safetensors or a .pth"
-        ) from None
+    except Exception as error:  # a foreign file: torch, timm, pickle and safetensors each fail in ways of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        advice = "give safetensors or a .pth"
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
+            reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
+            advice = "save the network's state_dict() alone"
+        raise UserError(f"--init {file} cannot be read as named tensors: {reason}; {advice}") from None
     if not isinstance(state, dict):
         raise UserError(f"--init {file} holds no named tensors; save the network's state_dict()")
     strange = [str(name)[:50] for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]

@@ -52,11 +52,24 @@ class SearchConfig:
     prior: int = 0
 
 
+def parse_targets(text: str) -> list[str]:
+    """Names or files of targets, separated by commas; a later one that is wrong shall not wait for a search to end.
+
+    Raises:
+        UsageError: an unknown target, or one twice.
+        UserError: a target file that is none.
+    """
+    found = [load_target(name.strip()).name for name in text.split(",")]
+    if len(set(found)) < len(found):
+        raise UsageError(f"--target {text} names one of them twice; give each once")
+    return [name.strip() for name in text.split(",")]
+
+
 def check_config(config: SearchConfig) -> None:
     """Refuse what no search can do. Raises UsageError."""
     if config.measurements < 4:
         raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
-    if config.seconds is not None and config.seconds <= 0:
+    if config.seconds is not None and not config.seconds > 0:  # not a number neither
         raise UsageError(f"--time {config.seconds:g} leaves no time to measure; give seconds above 0")
     if config.batch < 1:
         raise UsageError(f"--batch {config.batch} measures nothing; give at least 1")
@@ -78,7 +91,10 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
     others = {name: load_target(name) for name in given}
     for target in others.values():
         if target.name == config.target:
-            raise UsageError(f"{target.name} is what this search is for; its latency is the objective 'latency'")
+            raise UsageError(
+                f"{target.name} is this search's own target: its latency is the objective 'latency', its limit "
+                "--max-latency"
+            )
         target.menu(config.precision)
     objectives = ["accuracy", *(_renamed(n, others) for n in parse_objectives(config.objectives))]
     bounds = replace(config.bounds, elsewhere={others[n].name: ms for n, ms in config.bounds.elsewhere.items()})

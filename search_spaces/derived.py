@@ -136,7 +136,7 @@ def _parse(name: str) -> tuple[str, Options]:
     for part in rest:
         key, _, text = part.partition("=")
         if key not in known:
-            raise unknown_name(f"choice in '{name}'", key, known)
+            raise unknown_name("choice", key, known, f"in '{name}'")
         whole = key in ("kernel", "resolution")
         try:
             values = tuple((int if whole else float)(v) for v in text.split(","))

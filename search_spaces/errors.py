@@ -6,12 +6,21 @@ import difflib
 from collections.abc import Iterable
 
 _SHOWN = 40  # names in one message
+_WIDEST = 600  # characters of a line of a message
+_LONGEST = 2000
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used; the message is one or two lines for a person."""
+    """Something the user gave cannot be used; the message is one or two lines for a person.
+
+    It may quote what a file holds: of that, only so much is shown, and nothing that a terminal would obey.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in super().__str__())
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 class UsageError(UserError):
@@ -26,10 +35,29 @@ class InfeasibleError(UserError):
     exit_code = 3
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """A :class:`UsageError` that names the nearest known name."""
+def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
+    """A :class:`UsageError` that names the nearest known name; ``where`` says of what, or in what, it is unknown."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     several = ", ".join(known) if len(known) <= _SHOWN else f"{', '.join(known[:3])} and {len(known) - 3:,} more"
     hint = f"did you mean '{near[0]}'?" if near else f"known: {several}"
-    return UsageError(f"unknown {kind} '{name}'; {hint}")
+    place = f" {where}" if where else ""
+    return UsageError(f"unknown {kind} '{name}'{place}; {hint}")
+
+
+def presentable(text: str) -> str:
+    """A message as a terminal may show it, whatever the names in it are.
+
+    Two lines at most, without control characters (they are shown as escapes), and no line so long that it hides the
+    rest: of such a line the middle is left out.
+    """
+    lines = text.split("\n")
+    if len(lines) > 2:
+        lines = ["\\n".join(lines)]
+    return "\n".join(map(_presentable_line, lines))
+
+
+def _presentable_line(line: str) -> str:
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    half = (_WIDEST - 5) // 2
+    return shown if len(shown) <= _WIDEST else f"{shown[:half]} ... {shown[-half:]}"
