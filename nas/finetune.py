@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from predictors.target import Target, load_target
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, Policy
 
 from .candidates import Candidate
 from .estimate import DEFAULT_TARGET
 from .evaluate import Accuracy
 from .export.subnet import export_candidate
+from .files import check_folder
 from .lr_finder import scaled
 from .measure import measure
 from .netaug import Fixed
@@ -32,7 +33,7 @@ from .search import accuracy_dict
 from .task import Task
 from .train import Report, train
 from .train_config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
-from .trained import load_supernet
+from .trained import config_of, load_supernet
 from .workflow import (
     Trained,
     calibrated_on,
@@ -93,6 +94,7 @@ def finetune(
         UserError: the run is not trained, or the architecture is not of its space.
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
+    check_folder(out)
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
         settings = train_config(trained, config, candidate.policy)
@@ -145,7 +147,6 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         UsageError: the candidate is not on the front, or the target is unknown.
         UserError: there is no such search, or the architecture is not of the run's space.
     """
-    space = trained.space
     if not (name.endswith(".json") or name.lstrip().startswith("{")):
         result = find_search(trained.run, target)
         same_weights(trained, result)
@@ -153,12 +154,9 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         found = Candidate.from_dict(member)
         device = load_target(result["config"]["target"])
         return replace(trained, calibration_images=calibrated_on(result)), found, device
-    architecture = parse_architecture(name)
-    if architecture.space != space.name:
-        raise UserError(f"the architecture is of space '{architecture.space}', {trained.run.path} is a supernet of "
-                        f"'{space.name}'; give a candidate of this run, or the run of that space (--run)")  # fmt: skip
+    architecture = trained.own(parse_architecture(name))
     device = load_target(target or DEFAULT_TARGET)
-    return trained, Candidate(space.decode(space.encode(architecture)), device.precision(None)), device
+    return trained, Candidate(architecture, device.precision(None)), device
 
 
 def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
@@ -173,7 +171,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
         UsageError: nothing would be trained, or nothing quantized.
     """
     content = trained.run.read()
-    own = TrainConfig(**content["config"])
+    own = config_of(trained.run)
     peak = content["lr"] if own.lr_auto else scaled(own).lr
     lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)

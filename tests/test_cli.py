@@ -35,13 +35,6 @@ def test_json_is_one_document_on_stdout(here: Path, words: tuple[object, ...], k
     assert result.err == ""
 
 
-def test_json_of_a_finished_training_and_of_an_export(here: Path, finished: Path) -> None:
-    assert invoke(*train_words(finished), "--json").json["complete"] is True
-    (exported,) = invoke("export", "--run", "run", "--json").json
-    assert (Path(exported["path"]) / "architecture.json").exists()
-    assert [r["split"] for r in exported["results"]] == ["search", "test", "test"]
-
-
 @pytest.mark.parametrize("command", ["spaces", "targets"])
 def test_json_of_lists(command: str) -> None:
     result = invoke(command, "--json")
@@ -75,6 +68,8 @@ def test_every_command_ends_with_the_next_one(here: Path, words: tuple[object, .
     assert last.startswith("next: nas ")
     assert last.split()[2] in ("train-supernet", "search", "export", "evaluate")
     assert "next:" not in result.out
+    if "--dry-run" in words:  # what was typed, in earnest
+        assert last == f"next: nas {' '.join(str(word) for word in words if word != '--dry-run')}"
 
 
 def test_flags_win_over_environment_over_config(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +102,13 @@ def test_no_flags_are_needed(here: Path) -> None:
 
 
 def test_a_finished_command_can_be_run_again(here: Path, finished: Path) -> None:
+    """And says as JSON what it would have said."""
     before = content(here)
-    for words in (train_words(finished), (*SEARCH, "--run", "run"), ("export", "--run", "run")):
-        assert invoke(*words).code == 0
+    assert invoke(*train_words(finished), "--json").json["complete"] is True
+    assert invoke(*SEARCH, "--run", "run").code == 0
+    (exported,) = invoke("export", "--run", "run", "--json").json
+    assert (Path(exported["path"]) / "architecture.json").exists()
+    assert [r["split"] for r in exported["results"]] == ["search", "test", "test"]
     after = content(here)
     assert after.keys() == before.keys()
     changed = {name for name in before if after[name] != before[name]}
@@ -132,72 +131,6 @@ def test_debug_shows_where(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # bad input
-
-
-BAD_FLAGS: list[tuple[tuple[object, ...], int, str]] = [
-    (("train-supernet", "--data", "nowhere"), 1, "no data folder 'nowhere'"),
-    (("train-supernet", "--data", "embeded"), 1, "did you mean 'embedded'"),
-    (("train-supernet", "--data", "nothing"), 1, "holds no images"),
-    (("train-supernet", "--data", "single"), 1, "one class only, 'apple'"),
-    (("train-supernet", "--data", "torch/cifar10"), 1, "needs"),
-    (("train-supernet", "--space", "mbv3-tini"), 2, "did you mean 'mbv3-tiny'"),
-    (("train-supernet", "--strategy", "sandwhich"), 2, "did you mean 'sandwich'"),
-    (("train-supernet", "--optimizer", "adamwe"), 2, "did you mean 'adamw'"),
-    (("train-supernet", "--augment", "stron"), 2, "did you mean 'strong'"),
-    (("train-supernet", "--device", "cdua"), 2, "auto, cpu or cuda"),
-    (("train-supernet", "--seed", "-1"), 2, "--seed"),
-    (("train-supernet", "--epochs", "many"), 2, "--epochs"),
-    (("train-supernet", "--epochs", "nan"), 2, "epochs"),
-    (("train-supernet", "--epochs", "inf"), 2, "epochs is inf"),
-    (("train-supernet", "--lr", "nan"), 2, "lr"),
-    (("train-supernet", "--lr", "0"), 2, "lr is 0"),
-    (("train-supernet", "--clip-norm", "0"), 2, "clip-norm is 0"),
-    (("train-supernet", "--batch-size", "0"), 2, "--batch-size"),
-    (("train-supernet", "--epoch", "3"), 2, "--epochs"),
-    (("train-supernet", "--config", "nowhere.toml"), 2, "nowhere.toml does not exist"),
-    (("train-supernet", "--config", "key.toml"), 2, "did you mean 'epochs'"),
-    (("train-supernet", "--config", "broken.toml"), 2, "is no TOML file"),
-    (("train-supernet", "--config", "type.toml"), 2, "--epochs"),
-    (("train-supernet", "--config", "nothing"), 1, "nothing"),
-    (("search", "--target", "cortx-a72"), 2, "did you mean 'cortex-a72'"),
-    (("search", "--target", "mine.toml"), 2, "no target file 'mine.toml'"),
-    (("search", "--precision", "int9"), 2, "did you mean 'int8'"),
-    (("search", "--measurements", "0"), 2, "--measurements"),
-    (("search", "--measurements", "3"), 2, "--measurements"),
-    (("search", "--max-latency", "0.0001"), 3, "not reachable: the smallest is"),
-    (("search", "--max-latency", "nan"), 2, "--max-latency"),
-    (("search", "--run", "nowhere"), 1, "no run directory"),
-    (("export", "deadbeef", "--run", "run"), 2, "unexpected extra argument"),
-    (("export", "--candidate", "deadbeef"), 2, "not on the front; there are: "),
-    (("export", "--target", "host"), 1, "no finished search"),
-    (("evaluate", "deadbeef"), 2, "not on the front"),
-    (("evaluate", "missing.onnx"), 1, "missing.onnx"),
-    (("evaluate", "garbage.onnx"), 1, "'garbage.onnx' is not a readable ONNX file"),
-    (("evaluate", "missing.json"), 1, "missing.json does not exist"),
-    (("evaluate", "{broken"), 1, "is no architecture"),
-    (("evaluate", '{"space": "mbv3-tiny", "genes": {}}'), 1, "gene"),
-    (("evaluate", "--split", "tset"), 2, "did you mean 'test'"),
-    (("evaluate", "--precision", "int9"), 2, "did you mean 'int8'"),
-    (("spaces", "mbv3-tini"), 2, "did you mean 'mbv3-tiny'"),
-    (("serach",), 2, "'search'"),
-]
-
-
-@pytest.mark.parametrize(("words", "code", "says"), BAD_FLAGS, ids=lambda v: " ".join(v) if type(v) is tuple else None)
-def test_bad_flags(here: Path, words: tuple[str, ...], code: int, says: str) -> None:
-    (here / "nothing").mkdir()
-    write_photos(here / "single", ("apple",), 3)
-    (here / "key.toml").write_text("epoch = 3")
-    (here / "broken.toml").write_text("epochs = ")
-    (here / "type.toml").write_text("epochs = 'many'")
-    (here / "garbage.onnx").write_bytes(b"no network")
-    before = content(here)
-    if words[0] in ("search", "export", "evaluate") and "--run" not in words:
-        words = (*words, "--run", "run")
-    result = invoke(*words)
-    assert result.code == code, result.err
-    assert says in result.message
-    assert content(here) == before
 
 
 def test_cuda_without_cuda(empty: Path) -> None:
@@ -292,7 +225,7 @@ def test_bounds_on_another_device_are_checked(here: Path) -> None:
         ("cortex-a53", 2, "TARGET=ms"),
         ("cortex-a53=fast", 2, "TARGET=ms"),
         ("cortex-a35=3", 2, "cortex-a53"),
-        ("cortex-a72=3", 2, "is what this search is for"),
+        ("cortex-a72=3", 2, "this search's own target"),
         ("cortex-a53=0.000001", 3, "latency on cortex-a53"),
     ):
         result = invoke("search", "--run", "run", "--max-latency-on", given)
