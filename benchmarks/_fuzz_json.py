@@ -292,6 +292,29 @@ def _config(seeds: Seeds, folder: Path) -> Case:
     return case
 
 
+@parser("configuration of an earlier run", typer.BadParameter.mro()[1])
+def _earlier(seeds: Seeds, folder: Path) -> Case:
+    import cli
+
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    path = folder / "x.json"
+    sources = {"train-supernet": seeds.run / "run.json", "search": next(seeds.run.glob("search-*.json"))}
+    kept = {command: json.loads(source.read_text()) for command, source in sources.items()}
+
+    def case(rng: random.Random) -> None:
+        command = rng.choice(list(kept))
+        if rng.random() < 0.5:
+            content = json_file(kept[command], rng, folder)
+        else:  # where most is not read
+            content = json_text(kept[command] | {"config": tree(kept[command]["config"], rng)}).encode(
+                "utf-8", "replace"
+            )
+        path.write_bytes(content)
+        commands[command].make_context(command, ["--config", str(path)])
+
+    return case
+
+
 def bundle_manifest() -> dict[str, Any]:
     """Of a bundle that was never written: its networks have no files."""
     from nas.profile_bundle import CHECK, FIT, Member, Part, Plan, _id

@@ -159,6 +159,9 @@ def _named(name: str) -> Named:
 
     if not timm.is_model(name):
         raise unknown_name("timm model", name, timm.list_models())
+    base, _, tag = name.partition(".")
+    if tag and name not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):
+        raise unknown_name("pretrained tag", tag, [each.partition(".")[2] for each in tagged], f"of {base}")
     with NoInit():
         model, arguments = constructor_arguments(name)
     facts: Any = model.pretrained_cfg
