@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 _SHOWN = 40  # names in one message
 _WIDEST = 600  # characters of a line of a message
-_LONGEST = 2000
 
 
 class UserError(Exception):
@@ -19,8 +18,7 @@ class UserError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in super().__str__())
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        return presentable(super().__str__())
 
 
 class UsageError(UserError):
