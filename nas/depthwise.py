@@ -103,7 +103,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any
     if has_torch_function((x, weight)):
         out: Tensor = handle_torch_function(depthwise_conv2d, (x, weight), x, weight, bias, stride, padding)
         return out
-    return _Depthwise.apply(x, weight, bias, stride, padding)  # type: ignore[no-any-return]
+    return _Depthwise.apply(x, weight, bias, stride, padding)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _gains(x: Tensor, weight: Tensor) -> bool:

@@ -167,7 +167,7 @@ def quantized_weights(
         top = WEIGHT_MAX[WEIGHT_BITS[precision]]
         known = ((clips.get(path), weights[path]) for path in paths)
         ratios = [usual_clip(weight, top) if clip is None else clip[: len(weight)] for clip, weight in known]
-        results = LearnedSteps.apply(top, len(layers), *layers, *ratios)
+        results = LearnedSteps.apply(top, len(layers), *layers, *ratios)  # type: ignore[no-untyped-call]
         if noise:
             results = [torch.where(torch.rand_like(w) < noise, q, w) for q, w in zip(results, layers, strict=True)]
         found |= zip(paths, results, strict=True)
@@ -220,7 +220,7 @@ class _OnGrids(TorchFunctionMode):
         step = getattr(x, _STEP, None)
         if step is None:  # values beyond the grid's ends need no clipping: the function is flat there
             step = activation_step(x, *FLAT_BEYOND.get(name, EVERYTHING))
-        snapped = Snap.apply(x, step)
+        snapped = Snap.apply(x, step)  # type: ignore[no-untyped-call]
         setattr(x, _SNAPPED, (x._version, snapped))
         return snapped
 

@@ -81,7 +81,7 @@ def joined(device: str) -> Iterator[World]:
         yield World(device=device)
         return
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=_SILENCE))
+        store, rank, size = next(dist.rendezvous("env://", timeout=_SILENCE))  # type: ignore[attr-defined]
     except RuntimeError as error:
         raise UserError(
             f"the {os.environ['WORLD_SIZE']} processes of this run did not find each other: {error}"
@@ -138,7 +138,7 @@ def launch(count: int, main: Callable[[], object]) -> int:
     Raises:
         UserError: a process was killed.
     """
-    store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
+    store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)  # type: ignore[attr-defined]
     store.set("launcher", "1")
     context = multiprocessing.get_context("spawn")
     workers: list[BaseProcess] = [

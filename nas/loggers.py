@@ -78,7 +78,7 @@ class TensorBoard:
 
     def write(self, entry: Entry) -> None:
         if self._writer is None:
-            self._writer = self._open(entry["step"])
+            self._writer = self._open(entry["step"])  # type: ignore[no-untyped-call]
         for name, value in scalars(entry).items():
             self._writer.add_scalar(name, value, entry["step"])
         self._writer.flush()

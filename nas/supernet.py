@@ -169,7 +169,7 @@ class Supernet(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
         self.__dict__.pop("_found", None)  # moving to a device replaces buffers
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def extract(self, architecture: Architecture) -> nn.Module:

@@ -72,7 +72,7 @@ class Tracer(TorchDispatchMode):
     """
 
     def __init__(self, image: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.path: list[str] = []
         self.notes: list[Note] = []
         self.elements: list[int] = []
