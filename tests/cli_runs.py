@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 import cli
@@ -73,17 +74,24 @@ def write_photos(folder: Path, classes: tuple[str, ...] = CLASSES, count: int = 
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``photos`` and a ``run`` that was trained, searched and exported."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_photos(folder / "photos")
-    for words in (
-        (*TRAIN, "--data", folder / "photos", "--out", folder / "run"),
-        (*SEARCH, "--run", folder / "run"),
-        ("export", "--run", folder / "run"),
-    ):
-        result = invoke(*words)
-        assert result.code == 0, result.err
+def finished(own_cache: Path) -> Path:
+    """A folder with ``photos`` and a ``run`` that was trained, searched and exported; tests change nothing in it.
+
+    Made by one of the processes that share the tests, for all.
+    """
+    folder, made = own_cache.parent / "finished", own_cache.parent / "finished.made"
+    with FileLock(own_cache.parent / "finished.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            write_photos(folder / "photos")
+            for words in (
+                (*TRAIN, "--data", folder / "photos", "--out", folder / "run"),
+                (*SEARCH, "--run", folder / "run"),
+                ("export", "--run", folder / "run"),
+            ):
+                result = invoke(*words)
+                assert result.code == 0, result.err
+            made.touch()
     return folder
 
 
