@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -93,7 +92,7 @@ def _start(work: Callable[..., None], *arguments: Any) -> Any:
 
 def _ended(processes: Sequence[Any]) -> None:
     for process in processes:
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
 
 
@@ -199,20 +198,19 @@ def test_workers_share_a_search(tmp_path: Path, workers: int) -> None:
     assert set(begun) == set(Slow(tmp_path / "alone.txt").begun())
 
 
+def _command(words: Sequence[str]) -> None:
+    result = invoke(*words)
+    assert result.code == 0, result.err
+
+
 def test_two_commands_share_a_search(here: Path) -> None:
     """Started at once on one run; they end alike, with what one command finds, and measure nothing twice."""
     words = ("search", "--run", "run", "--measurements", "5", "--seed", "3", "--quiet")
     shutil.copytree(here / "run", here / "alone")
     assert invoke(*words[:2], "alone", *words[3:]).code == 0
     out = here / "run" / "search-cortex-a72.json"
-    code = "import sys, cli; sys.argv[0] = 'nas'; cli.main()"
-    both = [
-        subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True, cwd=here)
-        for _ in range(2)
-    ]
-    for process in both:
-        error = process.communicate(timeout=120)[1]
-        assert process.returncode == 0, error
+    both = [_start(_command, words) for _ in range(2)]
+    _ended(both)
     assert out.read_bytes() == (here / "alone" / out.name).read_bytes()
     recorded = [t.user_attrs["architecture"] for t in _trials(here / "run" / "journal.log", "accuracy")]
     assert len(set(recorded)) == len(recorded)
