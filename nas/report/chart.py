@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from xml.etree.ElementTree import Element
 
 from .marks import Key, words
@@ -119,17 +120,16 @@ def drawing(
     title: str, width: float, height: float, content: Sequence[Element], file: str | None = None, font: int = FONT
 ) -> Element:  # fmt: skip
     """An SVG on paper, in the font of the page. Its marks are reached by the keyboard: the first by the tab key, the
-    others from there by arrows."""
+    others from there by arrows, as the page's script sees to."""
     paper = tag("rect", width=float(width), height=float(height), fill=PAPER)
     picture = tag(
         "svg", paper, *content,
         xmlns=SVG, viewBox=f"0 0 {width:g} {height:g}", width=float(width), height=float(height), role="group",
         aria_label=title, font_size=font, font_family="system-ui, sans-serif", data_file=file,
     )  # fmt: skip
-    told = [mark for mark in picture.iter() if "data-tip" in mark.attrib or "data-id" in mark.attrib]
-    for i, mark in enumerate(told):
-        mark.set("tabindex", "-1" if i else "0")
-        mark.set("role", "img")
+    told = (mark for mark in picture.iter() if "data-tip" in mark.attrib or "data-id" in mark.attrib)
+    for first in islice(told, 1):
+        first.set("tabindex", "0")
     return picture
 
 

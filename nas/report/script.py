@@ -5,7 +5,8 @@ from __future__ import annotations
 SCRIPT = """
 const tip = document.getElementById("tip");
 const MARKS = "svg [data-tip], svg [data-id]";
-const NEAR = 24;
+const NEAR = 24, places = new WeakMap();
+let lit = null;
 
 function rowOf(mark) {
   const id = mark.dataset.id, section = mark.closest("section");
@@ -16,6 +17,8 @@ function told(mark) {
   return mark.dataset.tip || (row ? row.dataset.tip : "");
 }
 function light(mark) {
+  if (mark === lit) return;
+  lit = mark;
   for (const each of document.querySelectorAll(".on")) each.classList.remove("on");
   if (!mark) return;
   const section = mark.closest("section"), id = mark.dataset.id;
@@ -37,13 +40,19 @@ function show(mark) {
   tip.style.left = Math.max(8, left) + "px";
   tip.style.top = (below + tip.offsetHeight > root.clientHeight && above > 0 ? above : below) + "px";
 }
+function placesIn(svg) {
+  if (!places.has(svg)) places.set(svg, [...svg.querySelectorAll("circle, polygon")].flatMap((mark) => {
+    const owner = mark.closest("[data-tip], [data-id]"), box = mark.getBBox();
+    return owner ? [[box.x + box.width / 2, box.y + box.height / 2, owner]] : [];
+  }));
+  return places.get(svg);
+}
 function nearest(svg, x, y) {
-  let best = null, least = NEAR;
-  for (const mark of svg.querySelectorAll("circle, polygon")) {
-    const owner = mark.closest("[data-tip], [data-id]");
-    if (!owner) continue;
-    const box = mark.getBoundingClientRect();
-    const away = Math.hypot(box.left + box.width / 2 - x, box.top + box.height / 2 - y);
+  const frame = svg.getBoundingClientRect(), scale = frame.width / svg.viewBox.baseVal.width;
+  const [a, b] = [(x - frame.left) / scale, (y - frame.top) / scale];
+  let best = null, least = NEAR / scale;
+  for (const [px, py, owner] of placesIn(svg)) {
+    const away = Math.hypot(px - a, py - b);
     if (away < least) [best, least] = [owner, away];
   }
   return best;
@@ -73,6 +82,7 @@ function moved(event) {
 function focused(event) {
   const mark = event.target.closest(MARKS);
   if (!mark) return;
+  mark.setAttribute("role", "img");
   mark.setAttribute("aria-label", told(mark));
   show(mark);
 }

@@ -21,7 +21,7 @@ ROLES = {"best": "most accurate", "fastest": "fastest", "smallest": "smallest"}
 
 _DRAWN = 24
 _SLOWEST = 8
-_OPERATORS = 2500
+_OPERATORS = 1500
 """Of all networks together, above which only some get a plot of their operators, so that the page stays small."""
 
 
