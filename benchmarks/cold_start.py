@@ -89,13 +89,11 @@ def memory(console: Console) -> None:
         "nas search": ["search", "--run", out, "--measurements", "8", "--quiet"],
         "nas export": ["export", "--run", out, "--quiet"],
         "nas export --format executorch": ["export", "--run", out, "--format", "executorch", "--quiet"],
-        "nas report": ["report", out, "--quiet"],
+        "nas report": ["report", out],
     }
-    table = Table("command", "peak MB", "processor s", title="the demo's commands")
     for name, words in commands.items():
         spent = run(["-c", _NAS, *words])
-        table.add_row(name, f"{spent.peak / 1e6:.0f}", f"{spent.cpu:.1f}")
-    console.print(table)
+        console.print(f"{name}: {spent.peak / 1e6:.0f} MB, {spent.cpu:.0f} s of processor time", highlight=False)
     shutil.rmtree(folder)
 
 
