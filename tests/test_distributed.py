@@ -290,7 +290,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def _words(photos: Path, run: Run) -> list[str]:
     return [
-        "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "6", "--batch-size", "4",
+        "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "3", "--batch-size", "4",
         "--workers", "0", "--save-seconds", "0", "--quiet",
     ]  # fmt: skip
 
