@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from search_spaces.errors import UsageError, UserError, presentable
 app = typer.Typer(
     name="nas",
     help="Train one supernet, search it for every device, ship quantized subnets.",
+    epilog="Flags can also stand in a file (--config) or in the environment: NAS_SEARCH_TARGET is search --target.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # with it, help would load parsers of Markdown and of source code: half of its time
@@ -407,7 +409,7 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         _refuse_empty(arguments)
-        code = app(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
+        code = _command()(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except _BadUsage as error:
         _fail(error, debug, _usage(error), 2)
     except UserError as error:
@@ -421,6 +423,16 @@ def main() -> None:
     if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
         typer.echo(f"stopped; what was done is saved. To resume: {command_line(['nas', *arguments])}", err=True)
     _exit(int(code or 0))
+
+
+def _command() -> Any:
+    """The commands; help leaves out the names of environment variables, which 80 columns cut off in the middle."""
+    found: list[Any] = [typer.main.get_command(app)]
+    for command in found:
+        found += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            parameter.show_envvar = False
+    return found[0]
 
 
 def _refuse_empty(arguments: list[str]) -> None:
@@ -451,7 +463,8 @@ def _origin(error: Any) -> str:
 def _fail(error: Exception, debug: bool, text: str, code: int) -> None:
     if debug:
         raise error
-    typer.secho("error: ", fg="red", err=True, nl=False)
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    typer.echo("error: " if plain else typer.style("error: ", fg="red"), err=True, nl=False)
     typer.echo(presentable(text), err=True)
     _exit(code)
 

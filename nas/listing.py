@@ -6,12 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from .display import OUT
+from .display import new_table, say, show
 
 if TYPE_CHECKING:
     from predictors.target import Target
@@ -45,29 +40,27 @@ def describe_space(space: SearchSpace, num_classes: int = 1000, in_chans: int = 
 
 
 def print_spaces(rows: list[dict[str, Any]]) -> None:
-    table = Table()
+    table = new_table()
     for name in ("space", "genes", "subnets", "source"):
         table.add_column(name, justify="right" if name in ("genes", "subnets") else "left")
     for row in rows:
         table.add_row(row["name"], str(row["genes"]), f"{row['subnets']:.3g}", row["source"])
-    OUT.print(table)
+    show(table)
 
 
 def print_space(facts: dict[str, Any]) -> None:
-    OUT.print(f"{facts['name']}: {facts['source']}", soft_wrap=True, highlight=False)
-    OUT.print(f"{facts['subnets']:,} subnets", soft_wrap=True)
-    table = Table("gene", "choices")
+    say(f"{facts['name']}: {facts['source']}\n{facts['subnets']:,} subnets")
+    table = new_table("gene", "choices")
     for name, choices in facts["choices"].items():
         table.add_row(name, ", ".join(map(str, choices)))
-    OUT.print(table)
+    show(table)
     for name, costs in facts["costs"].items():
         fp32, int8 = costs["fp32"], costs["int8"]
-        OUT.print(
+        say(
             f"{name}: {fp32['macs'] / 1e6:.2f} MMACs, {fp32['params']:,} parameters, "
             f"{fp32['size_bytes'] / 1e6:.2f} MB fp32, {int8['size_bytes'] / 1e6:.2f} MB int8, "
             f"{int8['peak_activation_bytes'] / 1e3:.0f} kB int8 activations "
-            f"({facts['classes']} classes, {facts['in_chans']} channels)",
-            soft_wrap=True,
+            f"({facts['classes']} classes, {facts['in_chans']} channels)"
         )
 
 
@@ -100,15 +93,12 @@ def describe_target(target: Target) -> dict[str, Any]:
 def print_targets(rows: list[dict[str, Any]]) -> None:
     """A paragraph a target: labels and devices are long, and a table of them is mostly broken lines."""
     for row in rows:
-        OUT.print(
-            Text.assemble((row["name"], "bold"), f"  {row['description']}; {row['runtime']}"),
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        say(f"{row['name']}  {row['description']}; {row['runtime']}", bold=len(row["name"]))
         for precision, label in row["latency"].items():
             default = "default" if precision == row["default_precision"] else ""
-            OUT.print(f"  {precision:<5}{default:<8} {label}", highlight=False, soft_wrap=True)
+            say(f"  {precision:<5}{default:<8} {label}")
         if row["memory"]:
-            OUT.print(f"  {'memory':<13} {memory_line(row['memory'])}", highlight=False, soft_wrap=True)
+            say(f"  {'memory':<13} {memory_line(row['memory'])}")
 
 
 def print_target(facts: dict[str, Any]) -> None:
@@ -121,13 +111,13 @@ def print_target(facts: dict[str, Any]) -> None:
         default = " (default)" if precision == facts["default_precision"] else ""
         lines += ["", f"{precision}{default}: {label}", f"source: {facts['sources'][precision]}"]
         lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in facts["constants"][precision]]
-    OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    say("\n".join(lines))
 
 
 def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
     """A paragraph a run: paths and targets are long."""
     if not rows:
-        OUT.print(f"no run in {folder}", highlight=False, markup=False, soft_wrap=True)
+        say(f"no run in {folder}")
     for row in rows:
         lines = [f"{row['run']}  {row['space'] or '?'} on {row['source'] or '?'}"]
         steps = f"step {row['step']} of {row['steps'] or '?'}"
@@ -138,7 +128,7 @@ def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
         for key in ("searched", "exported", "finetuned"):
             if row[key]:
                 lines.append(f"  {key}: {', '.join(row[key])}")
-        OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+        say("\n".join(lines), bold=len(row["run"]))
 
 
 def memory_line(limits: dict[str, Any]) -> str:
@@ -152,25 +142,25 @@ def print_estimate(facts: dict[str, Any]) -> None:
     """Costs of a network, and where its time goes if that was asked for."""
     side = facts["resolution"]
     image = f"{side} px" if isinstance(side, int) else f"{side[0]} x {side[1]} px"
-    OUT.print(f"{facts['model']}, {image}, {facts['precision']}, on {facts['target']}", soft_wrap=True, highlight=False)
+    say(f"{facts['model']}, {image}, {facts['precision']}, on {facts['target']}")
     if "layers" in facts:
         _print_layers(facts)
-    table = Table("latency ms", "MMACs", "parameters", "size MB", "peak activations MB")
+    table = new_table("latency ms", "MMACs", "parameters", "size MB", "peak activations MB")
     table.add_row(
         f"{facts['latency_ms']:.2f}", f"{facts['macs'] / 1e6:.1f}", f"{facts['params']:,}",
         f"{facts['size_bytes'] / 1e6:.2f}", f"{facts['peak_activation_bytes'] / 1e6:.2f}",
     )  # fmt: skip
-    OUT.print(table)
-    OUT.print(f"latency: {facts['latency_source']}; {facts['latency_basis']}", highlight=False, markup=False)
+    show(table)
+    say(f"latency: {facts['latency_source']}; {facts['latency_basis']}")
     limits = facts["memory"]
     if facts["misfits"]:
-        OUT.print(f"memory: does not fit: {'; '.join(facts['misfits'])}", highlight=False, soft_wrap=True)
+        say(f"memory: does not fit: {'; '.join(facts['misfits'])}")
     elif limits:
-        OUT.print(f"memory: fits: {memory_line(limits)}", highlight=False, soft_wrap=True)
+        say(f"memory: fits: {memory_line(limits)}")
 
 
 def _print_layers(facts: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = new_table()
     table.add_column("path", no_wrap=True)
     for name in ("kind", "output", "MMACs", "weights", "kB moved", "ms", "% of ms"):
         table.add_column(name, justify="left" if name in ("kind", "output") else "right", no_wrap=True)
@@ -182,4 +172,4 @@ def _print_layers(facts: dict[str, Any]) -> None:
         )  # fmt: skip
     fixed = facts["fixed_ms"]
     table.add_row("(any network)", "", "", "", "", "", f"{fixed:.3f}", f"{100 * fixed / total:.1f}")
-    Console(width=max(OUT.width, 120)).print(table)  # one line a row, also where that is wider than the screen
+    show(table)

@@ -29,7 +29,13 @@ def _config(ctx: typer.Context, path: Path | None) -> Path | None:
 
 
 Config = Annotated[
-    Path | None, typer.Option(help="TOML file with flags as keys.", callback=_config, is_eager=True, show_default=False)
+    Path | None,
+    typer.Option(
+        help="TOML file with flags as keys; or an earlier run's run.json or search-*.json, to repeat it.",
+        callback=_config,
+        is_eager=True,
+        show_default=False,
+    ),
 ]
 PrintConfig = Annotated[
     bool, typer.Option("--print-config", help="Print all options as such a file, and stop.", show_default=False)
