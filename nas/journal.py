@@ -263,14 +263,14 @@ class _Split:
             if trial.state != TrialState.COMPLETE:
                 continue
             facts = trial.user_attrs
-            precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
             try:
+                precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
                 candidate = Candidate(Architecture.from_json(facts["architecture"]), str(precision))
                 found = Accuracy(facts["correct"], facts["images"])
                 made = float(facts["seconds"]), str(facts["origin"])
                 if candidate.policy.precisions and not 0 <= found.correct <= found.images:
                     raise ValueError("more correct answers than images")
-            except (ValueError, KeyError, TypeError, RecursionError, UserError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
                 raise UserError(
                     f"{self._storage.shown} is damaged: measurement {trial.number} cannot be read ({error}); "
                     "move it away to measure anew"
