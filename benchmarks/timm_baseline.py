@@ -26,8 +26,10 @@ from nas.export.subnet import run_file
 from nas.files import write_json
 from nas.measure import ship
 from nas.quantize import QuantizedModel, quantize
-from nas.report.chart import COLOURS, chart, x_scale, y_scale
+from nas.report.chart import chart, x_scale, y_scale
+from nas.report.marks import Key, point
 from nas.report.markup import svg_file, tag
+from nas.report.palette import COLOURS
 from nas.run import Run
 from nas.train_config import TrainConfig, total_steps
 from nas.workflow import Trained, find_search, open_trained
@@ -101,15 +103,15 @@ def main() -> None:
 def plot(rows: list[dict[str, Any]]) -> bytes:
     """Accuracy against latency as an SVG."""
     x, y = x_scale([row["ms"] for row in rows]), y_scale([100 * v for row in rows for v in row["interval"]])
-    marks = []
+    keys, marks = [Key("subnets", COLOURS[0], "circle"), Key("timm", COLOURS[1], "square")], []
     for row in rows:
         a, b = x(row["ms"]), y(100 * row["accuracy"])
         low, high = (y(100 * v) for v in row["interval"])
-        colour = COLOURS[int(row["timm"])]
-        marks.append(tag("line", x1=a, x2=a, y1=low, y2=high, stroke=colour, stroke_opacity="0.4", stroke_width=2))
-        marks.append(tag("circle", cx=a, cy=b, r=5, fill=colour, data_tip=row["name"], tabindex="0"))
+        key = keys[int(row["timm"])]
+        marks.append(tag("line", x1=a, x2=a, y1=low, y2=high, stroke=key.colour, stroke_opacity="0.4", stroke_width=2))
+        marks.append(point(key.shape, a, b, key.colour, tip=row["name"]))
     names = ("latency of the int8 file, ms", "accuracy, %")
-    return svg_file(chart("Subnets and timm's networks on this machine", x, y, names, marks, ["subnets", "timm"]))
+    return svg_file(chart("Subnets and timm's networks on this machine", "baseline.svg", x, y, names, marks, keys))
 
 
 if __name__ == "__main__":
