@@ -27,8 +27,8 @@ def training(material: Material) -> list[Element]:
     plots = []
     if keys:
         caption = (
-            f"Accuracy of the subnets that were watched ({', '.join(keys)}), in fp32, on part of the search split. "
-            "Random: one that the seed drew."
+            f"Accuracy of the subnets that were watched ({', '.join(keys)}), in fp32, on part of the search split."
+            f"{' Random: one that the seed drew.' if 'random' in keys else ''}"
         )
         plots.append(figure(accuracy_curves(watched, keys), caption))
     if losses:

@@ -34,7 +34,7 @@ th a, th span { white-space: nowrap; }
 @media (max-width: 600px) {
   th:first-child { white-space: normal; min-width: 8em; }
 }
-.words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.words td { text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; }
 .words th { white-space: normal; vertical-align: top; min-width: 9em; max-width: 14em; }
 details { margin: 4px 0; }
 summary { cursor: pointer; padding: 4px 0; font-size: .875rem; font-weight: 600; }
