@@ -208,8 +208,7 @@ def _teacher_folder(seeds: Seeds, folder: Path) -> Case:
 def _runtime_file(seeds: Seeds, folder: Path, suffix: str) -> Case:
     from nas.export.formats import input_size, open_model
 
-    if suffix == ".pte":
-        importlib.import_module("executorch.runtime")  # takes seconds
+    importlib.import_module("executorch.runtime")  # takes seconds
     path = folder / f"x{suffix}"
     valid = next(seeds.exported.glob(f"*{suffix}")).read_bytes()
 
@@ -235,6 +234,7 @@ def _pte(seeds: Seeds, folder: Path) -> Case:
 def _hashed(seeds: Seeds, folder: Path) -> Case:
     from nas.export.formats import open_model
 
+    importlib.import_module("executorch.runtime")
     place = folder / "x"
     shutil.copytree(seeds.exported, place)
     files = {path: path.read_bytes() for path in place.iterdir() if path.suffix in (".onnx", ".pte")}
