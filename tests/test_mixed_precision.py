@@ -43,7 +43,7 @@ def test_the_number_in_the_table_is_the_files(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (("search", "--run", "run", "--precision", "w2a8"), 2, "'w2a8'; did you mean 'w4a8'"),
+        (("search", "--run", "run", "--precision", "w2a8"), 2, "'w2a8' of target 'cortex-a72'; did you mean 'w4a8'"),
         (("search", "--run", "run", "--precision", "int8,int8"), 2, "names one of them twice"),
         (("search", "--run", "run", "--precision", "int8,blocks.1=w4a8"), 2, "'blocks.1=w4a8'"),
         (("search", "--run", "run", "--precision", "mixed", "--target", "cortex-m7", "--max-size", "0.001"), 3, "size"),
