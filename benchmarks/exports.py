@@ -130,12 +130,12 @@ def share(logits: Floats, labels: Tensor) -> float:
 
 def on_model(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
-    model = timm.create_model(arguments.name, pretrained=False).eval()
+    model = timm.create_model(arguments.name, num_classes=arguments.classes).eval()
     images = torch.randn(8, 3, arguments.side, arguments.side)
     quantized = quantize(model, images)
     with tempfile.TemporaryDirectory() as folder:
         files = write(quantized, model, Path(folder))
-    print(f"{arguments.name} at {arguments.side} px")
+    print(f"{arguments.name} at {arguments.side} px, {arguments.classes} classes")
     show_latencies(files, quantized.image_shape, arguments.runs)
 
 
@@ -152,6 +152,7 @@ def main() -> None:
     of_model = commands.add_parser("model")
     of_model.add_argument("name")
     of_model.add_argument("--side", type=int, default=_SIDE)
+    of_model.add_argument("--classes", type=int, default=1000)
     of_model.set_defaults(call=on_model)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
