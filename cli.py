@@ -46,10 +46,10 @@ app = typer.Typer(
 _BadUsage: type[Exception] = typer.BadParameter.mro()[1]  # click's UsageError, which newer typer carries inside
 
 
-app.command("train-supernet")(train_supernet)
+app.command("train-supernet", short_help="Train a once-for-all supernet; the same command resumes it.")(train_supernet)
 
 
-@app.command()
+@app.command(short_help="Find the measured Pareto front for one target or several.")
 def search(
     ctx: typer.Context,
     target: Annotated[
@@ -155,7 +155,7 @@ def search(
         following(in_earnest() if dry_run else f"nas export --run {directory.path} --target {target}")
 
 
-@app.command()
+@app.command(short_help="Write a subnet as a timm model and as files that run.")
 def export(
     ctx: typer.Context,
     candidate: Annotated[
@@ -199,10 +199,10 @@ def export(
         following(f"nas evaluate {path / list(facts['files'])[-1]}")
 
 
-app.command()(finetune)
+app.command(short_help="Train one subnet further; kept if that made it better.")(finetune)
 
 
-@app.command()
+@app.command(short_help="Accuracy of an exported file, a candidate, an architecture.")
 def evaluate(
     model: Annotated[
         str,
@@ -236,7 +236,7 @@ def evaluate(
         following("nas search --target host")
 
 
-@app.command()
+@app.command(short_help="Latency, size, MACs and memory, without running anything.")
 def estimate(
     model: Annotated[
         str,
@@ -273,7 +273,7 @@ def estimate(
         following(f"nas search --target {target or facts['target']}")
 
 
-@app.command()
+@app.command(short_help="Measure latencies, here or on a board: a target file.")
 def profile(
     ctx: typer.Context,
     device: Annotated[str, typer.Argument(help="host: this machine. Others: --bundle, then --import.")] = "host",

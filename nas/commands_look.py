@@ -80,5 +80,6 @@ def doctor(as_json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (report, runs, doctor):
-        app.command()(command)
+    app.command(short_help="Write what a run found as one HTML page that works offline.")(report)
+    app.command(short_help="List the runs and where they stand, newest first.")(runs)
+    app.command(short_help="Look at this machine: each problem with its fix.")(doctor)

@@ -32,10 +32,12 @@ def front(target: str, precision: str, n: int = 3) -> list[dict[str, Any]]:
     for i, vector in enumerate(SPACE.sample(np.random.default_rng(5), n)):
         architecture = SPACE.decode(vector)
         exact = costs.exact(vector)
+        right = 50 + 10 * i
+        accuracy = {"value": right / 100, "low": 0.0, "high": 1.0, "correct": right, "images": 100}
         members.append(
             {
                 "id": f"{architecture.id}-{precision}", "architecture": architecture.to_dict(), "precision": precision,
-                "accuracy": {"value": 0.5 + 0.1 * i}, "latency_ms": float(costs.of(vector[None])[0, 0]),
+                "accuracy": accuracy, "test": accuracy, "latency_ms": float(costs.of(vector[None])[0, 0]),
                 **{key: getattr(exact, key) for key in COSTS},
             }
         )  # fmt: skip
@@ -47,9 +49,13 @@ def run(empty: Path) -> Path:
     """A run with a search for ``host`` in fp32, which is the default of neither."""
     path = empty / "run"
     path.mkdir()
-    data = {"classes": [str(i) for i in range(7)], "in_chans": 1}
+    data = {
+        "source": "embedded", "classes": [str(i) for i in range(7)], "in_chans": 1, "mean": [0.5], "std": [0.5],
+        "native_size": 28, "counts": {"train": 100, "search": 100, "test": 100}, "crop_pct": 1.0,
+        "interpolation": "bilinear", "fingerprint": "0" * 8,
+    }  # fmt: skip
     Run(path).write({"config": {}, "data": data, "complete": True})
-    result = {"front": front("host", "fp32"), "config": {"target": "host"}}
+    result = {"front": front("host", "fp32"), "config": {"target": "host"}, "weights": "0" * 8}
     Run(path).search("host").write_text(json.dumps(result))
     return path
 
