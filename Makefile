@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/nas export --run $(DEMO)
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -35,6 +35,8 @@ from nas.workflow import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 
+pytestmark = pytest.mark.xdist_group("distributed")  # their fixtures take long: made once, by one process
+
 TINY = get_space("mbv3-tiny")
 ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=1)
 

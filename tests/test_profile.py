@@ -23,6 +23,8 @@ from nas.profile_runner import DRIFTED, SETTLED, UNSETTLED  # noqa: E402
 from predictors.latency import AdditiveLatency, Coefficients  # noqa: E402
 from predictors.target import load_target  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("profile")  # their fixtures take long: made once, by one process
+
 PLAN = Plan((Part("mbv3-tiny", 10, 3),), fit=9, check=5, uint8=platform.machine() == "x86_64")
 TRUTH = {
     "fp32": Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.05, 0.05, 0.001, 0.01),
