@@ -192,11 +192,14 @@ def _ahead(run: Path, saved: int) -> bool:
 
 
 def measured(run: Path) -> list[tuple[str, int]]:
-    """(architecture, correct answers) of all whole lines of a journal, read without the code that is tested."""
+    """(what was measured, correct answers) of all whole lines of a journal, read without the code that is tested.
+
+    What was measured: an architecture, on the search split or, as a member of the front, on the test split.
+    """
     path = run / "journal.log"
     whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     attributes = [json.loads(line).get("user_attrs") or {} for line in whole]
-    return [(a["architecture"], a["correct"]) for a in attributes if "architecture" in a]
+    return [(f"{a['architecture']} {a['origin'] == 'front'}", a["correct"]) for a in attributes if "architecture" in a]
 
 
 def stress_search(root: Path, trained: Path, measurements: int, kills: int, rng: random.Random) -> Tally:
@@ -212,7 +215,7 @@ def stress_search(root: Path, trained: Path, measurements: int, kills: int, rng:
         def check(run: Path = run, seen: list[tuple[str, int]] = seen) -> bool:
             now = measured(run)
             tally.expect(now[: len(seen)] == seen, f"{run}: a measurement was lost")
-            tally.expect(len({a for a, _ in now}) == len(now), f"{run}: an architecture was measured twice")
+            tally.expect(len({a for a, _ in now}) == len(now), f"{run}: measured twice on one split")
             tally.found["before any measurement"] += not now
             progress = len(now) > len(seen)
             tally.found["no progress since the last kill"] += not progress
