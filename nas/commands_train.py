@@ -43,8 +43,8 @@ def train_supernet(
     strategy: Annotated[
         str,
         typer.Option(
-            help="Which subnets a step trains: auto, random, sandwich, alternating, progressive, delayed, sorted, "
-            "attentive-best, attentive-worst, preferred or cost-uniform.",
+            help="Which subnets a step trains: "
+            f"{', '.join(completion.STRATEGIES[:-1])} or {completion.STRATEGIES[-1]}.",
             autocompletion=completion.strategies,
         ),
     ] = "auto",

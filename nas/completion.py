@@ -58,10 +58,12 @@ def _members(run: Path | str | None, target: str | None) -> Completions:
     from .run import opened
 
     words: dict[str, str] = {}
-    for path in sorted(opened(None if run is None else Path(run)).path.glob(f"search-{target or '*'}.json")):
+    for name, path in opened(None if run is None else Path(run)).searches().items():
+        if target not in (None, name):
+            continue
         for member in json.loads(path.read_text())["front"]:
             accuracy, latency = 100 * member["accuracy"]["value"], member["latency_ms"]
-            words.setdefault(member["id"], f"{path.stem.removeprefix('search-')}: {accuracy:.2f} %, {latency:.3f} ms")
+            words.setdefault(member["id"], f"{name}: {accuracy:.2f} %, {latency:.3f} ms")
     return list(words.items())
 
 

@@ -74,6 +74,11 @@ class Run:
         """Result of the last search for a target."""
         return self.path / f"search-{target}.json"
 
+    def searches(self) -> dict[str, Path]:
+        """Results of searches by target, without the plans that earlier versions of nas left beside them."""
+        paths = sorted(p for p in self.path.glob("search-*.json") if not p.name.endswith(".plan.json"))
+        return {path.stem.removeprefix("search-"): path for path in paths}
+
     def predictor(self, target: str) -> Path:
         """Accuracy predictor of the last search for a target; see ``predictors.accuracy_files``."""
         return self.path / f"predictor-{target}.safetensors"

@@ -37,11 +37,7 @@ def standing(run: Run) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {"run": str(run.path), "state": "damaged", "problem": ""}
     facts |= {"space": None, "source": None, "step": None, "steps": None, "busy": run.busy}
-    facts["searched"] = sorted(
-        path.stem.removeprefix("search-")
-        for path in run.path.glob("search-*.json")
-        if not path.name.endswith(".plan.json")
-    )
+    facts["searched"] = sorted(run.searches())
     facts["exported"] = sorted(path.parent.name for path in run.path.glob("export/*/architecture.json"))
     facts["finetuned"] = sorted(path.parent.name for path in run.path.glob("finetune/*/run.json"))
     try:

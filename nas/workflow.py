@@ -352,9 +352,7 @@ def find_search(run: Run, target: str | None = None) -> dict[str, Any]:
     if target is not None:
         paths = [run.search(load_target(target).name)]
     else:
-        results = run.path.glob("search-*.json")
-        earlier = ".plan.json"  # beside the results, where earlier versions began the search
-        paths = sorted((p for p in results if not p.name.endswith(earlier)), key=lambda p: p.stat().st_mtime)
+        paths = sorted(run.searches().values(), key=lambda p: p.stat().st_mtime)
     if not paths or not paths[-1].exists():
         of, flag = ("", "") if target is None else (f" for {target}", f" --target {target}")
         raise UserError(f"{run.path} has no finished search{of}; start one: nas search --run {run.path}{flag}")
@@ -428,7 +426,7 @@ def run_export(
             folder = run.export(f"{device.name}-{member['id']}")
             if out is not None:
                 folder = out / member["id"] if name == "all" else out
-            written.append((folder, export_candidate(trained, member, device, folder, None, forms, license)))
+            written.append((folder, export_candidate(trained, member, device, folder, formats=forms, license=license)))
     return written
 
 

@@ -29,6 +29,7 @@ def found(empty: Path) -> Path:
     (run / "run.json").write_text(json.dumps({"config": {}, "data": {}, "complete": False}))
     (run / "search-cortex-a72.json").write_text(json.dumps({"front": FRONT}))
     (run / "search-x86-64.json").write_text(json.dumps({"front": [FRONT[0], FRONT[1] | {"id": "b1-int8"}]}))
+    (run / "search-host.plan.json").write_text("{}")  # of an earlier version, and no result
     (empty / "runs" / "two").mkdir()
     (empty / "runs" / "two" / "run.json").write_text("{")
     os.utime(run / "run.json", (2e9, 2e9))

@@ -48,12 +48,10 @@ def gather(run: Run) -> Material:
     content = run.read()
     notes: list[str] = []
     searches = {}
-    for path in sorted(run.path.glob("search-*.json")):
-        if path.name.endswith(".plan.json"):
-            continue
+    for target, path in run.searches().items():
         found = _read(path, notes, SEARCH)
         if found:
-            searches[path.stem.removeprefix("search-")] = found
+            searches[target] = found
     exports = []
     for path in sorted(run.path.glob("export/*/architecture.json")):
         found = _read(path, notes, {"results": [object]})
