@@ -79,26 +79,56 @@ def _metrics(seeds: Seeds, folder: Path) -> Case:
 
 @parser("journal")
 def _journal(seeds: Seeds, folder: Path) -> Case:
+    from optuna.storages.journal._storage import JournalOperation
+
+    from nas.candidates import Candidate
+    from nas.evaluate import Accuracy
     from nas.journal import Journal
+    from nas.objectives import CandidateCosts
+    from nas.search_config import SearchConfig
+    from nas.session import Session
+    from predictors.costs import CostTables
+    from predictors.target import load_target
     from search_spaces import get_space
 
     space, path = get_space("mbv3-tiny"), folder / "journal.log"
     weights = Run(seeds.run).read()["weights"]
-    lines = (seeds.run / "journal.log").read_bytes().splitlines()[:40]
+    measured = (seeds.run / "journal.log").read_bytes().splitlines()[:40]
+    costs = CandidateCosts(space, CostTables(space, 10, 1), load_target("cortex-a72"), "int8")
+    batch = space.sample(np.random.default_rng(0), 3)
+    claimed, free, _ = (Candidate(space.decode(vector), "int8") for vector in batch)
+
+    def agree(claim: Candidate) -> None:
+        """What a worker of a search does with a journal."""
+        journal = Journal(path, space, weights, patience=0)
+        journal.items()
+        Session(costs, SearchConfig("cortex-a72", "int8"), journal, unmeasured, ignore).agree("", batch)
+        journal.recall(claim, lambda _: Accuracy(1, 2), "fuzz")
+
+    def unmeasured(candidate: Candidate, split: str) -> Accuracy:
+        raise AssertionError("nothing is measured")
+
+    path.write_bytes(b"\n".join(measured) + b"\n")
+    agree(claimed)
+    lines = path.read_bytes().splitlines()
+    ended = max(
+        i for i, line in enumerate(lines) if json.loads(line)["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES
+    )
+    del lines[ended]  # the claim goes on
 
     def case(rng: random.Random) -> None:
         found = list(lines)
         for _ in range(rng.choice((1, 1, 2))):
-            at = rng.randrange(len(found))
+            at = rng.randrange(*rng.choice(((0, len(found)), (len(measured) - 1, len(found)))))
             way = rng.randrange(5)
             if way == 0:
                 del found[at]
             elif way == 1:
                 found.insert(rng.randrange(len(found)), found[at])
             else:
-                found[at] = json_file(json.loads(lines[at]), rng, folder)
+                found[at] = json_file(json.loads(lines[at % len(lines)]), rng, folder)
         path.write_bytes(b"\n".join(found) + rng.choice((b"\n", b"")))
-        Journal(path, space, weights, patience=0).items()
+        agree(free)
 
     return case
 

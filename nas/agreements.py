@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from .forms import AGREEMENT, problem
 from .storage import Storage
 
 
@@ -25,19 +26,30 @@ class Agreements:
         self._known: dict[str, Any] = {}
         self._read = 0
 
-    def on(self, topic: str, proposal: Any) -> Any:
-        """The first proposal on a topic, of this worker or another: JSON-able data."""
+    def on(self, topic: str, proposal: Any, form: Any) -> Any:
+        """The first proposal on a topic, of this worker or another: JSON-able data.
+
+        Args:
+            form: of all proposals on it, see ``nas.forms``.
+
+        Raises:
+            UserError: what lies in the storage is damaged.
+        """
         if self._look(topic) is None:
             facts = {"topic": topic, "agreed": [proposal]}
             self._storage.create(self._study, optuna.trial.create_trial(value=0.0, user_attrs=facts))
         agreed = self._look(topic)
         assert agreed is not None
+        if found := problem(agreed, [form], "what workers agreed on"):
+            raise self._storage.damaged(found)
         return agreed[0]
 
     def _look(self, topic: str) -> Any:
         if topic not in self._known:
             trials = self._storage.trials(self._study)
             for trial in trials[self._read :]:
+                if found := problem(trial.user_attrs, AGREEMENT, f"agreement {trial.number}"):
+                    raise self._storage.damaged(found)
                 self._known.setdefault(trial.user_attrs["topic"], trial.user_attrs["agreed"])
             self._read = len(trials)
         return self._known.get(topic)

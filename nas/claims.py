@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import UserError
 
+from .forms import CLAIM, problem
 from .host import alive, here
 from .storage import Storage
 
@@ -62,7 +63,11 @@ class Claims:
         self._lock = threading.Lock()
 
     def live(self) -> dict[str, str]:
-        """Worker of every candidate that is being worked on; stale claims are ended, and left out."""
+        """Worker of every candidate that is being worked on; stale claims are ended, and left out.
+
+        Raises:
+            UserError: a claim is damaged.
+        """
         with self._lock:
             now = self._clock()
             if now - self._looked > self._timing.stale / 2:
@@ -72,8 +77,10 @@ class Claims:
             seen: dict[int, _Seen] = {}
             for trial in self._storage.trials(self._study, (TrialState.RUNNING,)):
                 facts = trial.user_attrs
+                if found := problem(facts, CLAIM, f"claim {trial.number}"):
+                    raise self._storage.damaged(found)
                 last = self._seen.get(trial.number)
-                beat = facts.get("beat", 0)
+                beat = facts["beat"]
                 seen[trial.number] = last if last is not None and last.beat == beat else _Seen(beat, now)
                 if self._lost(trial, now - seen[trial.number].since):
                     self._storage.finish(trial._trial_id, TrialState.FAIL)

@@ -159,6 +159,20 @@ CHECKPOINT = {
 }  # fmt: skip
 """Metadata of a checkpoint."""
 
+CLAIM = {"candidate": str, "worker": str, "host": str, "process": between(1, 2**31 - 1, int), "beat": _COUNT}
+"""What a journal says of a claim, see ``nas.claims``."""
+
+
+def _only_one(value: Any) -> str:
+    return "" if isinstance(value, list) and len(value) == 1 else f"{_shown(value)} is not a list of one"
+
+
+AGREEMENT = {"topic": str, "agreed": _only_one}
+"""What a journal says of an agreement, see ``nas.agreements``; what was agreed has a form of its own."""
+
+BEGUN = {"prior": _COUNT}
+"""What the workers of a search agree on when it begins."""
+
 INPUT = {
     "input_size": [_SIDE], "mean": [float], "std": [_POSITIVE], "interpolation": str, "crop_pct": between(1e-3, 1),
 }  # fmt: skip

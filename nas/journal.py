@@ -31,6 +31,7 @@ from .agreements import Agreements
 from .candidates import OUTER, Candidate
 from .claims import Claims, Timing
 from .evaluate import Accuracy
+from .forms import BEGUN
 from .storage import PATIENCE_SECONDS, Storage
 
 Measure = Callable[[Candidate], Accuracy]
@@ -216,20 +217,21 @@ class Journal:
     def begin(self, settings: Mapping[str, Any]) -> int:
         """How many measurements there were when a search of these settings first began, here or elsewhere."""
         self.refresh()
-        begun = self.agree(settings, "begin", {"prior": len(self), "settings": dict(settings)})
+        begun = self.agree(settings, "begin", {"prior": len(self), "settings": dict(settings)}, BEGUN)
         self.refresh()  # the first worker may have known more than we did
         return int(begun["prior"])
 
-    def agree(self, settings: Mapping[str, Any], step: str, proposal: Any) -> Any:
+    def agree(self, settings: Mapping[str, Any], step: str, proposal: Any, form: Any) -> Any:
         """What the workers of a search of these settings do at a step of it: as whoever came first proposed.
 
         Args:
             settings: JSON-able, as those of :meth:`begin`.
             step: unique within the search.
             proposal: this worker's, JSON-able.
+            form: of all proposals, see ``nas.forms``.
         """
         search = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        return self._agreements.on(f"{search} {step}", proposal)
+        return self._agreements.on(f"{search} {step}", proposal, form)
 
     @cached_property
     def _claims(self) -> Claims:
@@ -271,10 +273,7 @@ class _Split:
                 if candidate.policy.precisions and not 0 <= found.correct <= found.images:
                     raise ValueError("more correct answers than images")
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
-                raise UserError(
-                    f"{self._storage.shown} is damaged: measurement {trial.number} cannot be read ({error}); "
-                    "move it away to measure anew"
-                ) from None
+                raise self._storage.damaged(f"measurement {trial.number} cannot be read ({error})") from None
             # Two records are possible where a worker that was given up came back: the first one counts.
             if candidate not in self.found:
                 self.found[candidate], self.made[candidate] = found, made

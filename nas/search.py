@@ -93,7 +93,7 @@ def search(
         step, left = len(session.new), budget - len(session.new)
         stopped = _stopped(config, loop, left, time.monotonic() - began)
         with session.stage("predictor and engine"):
-            batch = smallest[:0, None] if stopped else loop.ask(min(config.batch, left))
+            batch = smallest[None][:0] if stopped else loop.ask(min(config.batch, left))
             stopped = stopped or ("" if len(batch) else "every candidate is measured")
         stopped, batch = session.agree(stopped, batch)
         if stopped:

@@ -17,6 +17,7 @@ from search_spaces.space import Vectors
 
 from .candidates import Candidate
 from .evaluate import Accuracy
+from .forms import between, problem
 from .journal import SEARCH, Journal
 from .loop import Loop
 from .objectives import CandidateCosts
@@ -69,8 +70,24 @@ class Session:
         """Why the search ends here (empty: it goes on) and the next batch, the same for all workers of this search,
         though their clocks and their arithmetic may differ a little."""
         proposal = {"stopped": stopped, "batch": batch.tolist()}
-        agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal)
-        return agreed["stopped"], np.array(agreed["batch"], dtype=batch.dtype).reshape(-1, batch.shape[1])
+        agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal, self._next)
+        return agreed["stopped"], self._vectors(agreed["batch"])
+
+    def _next(self, value: Any) -> str:
+        """What is wrong with a proposal of :meth:`agree`; one without anything new would be proposed for ever."""
+        places = len(self.space.genes)
+        if found := problem(value, {"stopped": str, "batch": [[between(0, max(self.space.cardinality) - 1, int)]]}):
+            return found
+        if any(len(row) != places for row in value["batch"]):
+            return f"a candidate of a batch has not the {places} genes of {self.space.name}"
+        vectors = self._vectors(value["batch"])
+        if (vectors >= self.space.cardinality).any():
+            return f"a candidate of a batch is not of {self.space.name}"
+        fresh = set(self.candidates(vectors)) - self.known.keys()
+        return "" if value["stopped"] or fresh else "a batch holds nothing that is not measured yet"
+
+    def _vectors(self, rows: list[list[int]]) -> Vectors:
+        return np.array(rows, dtype=np.int64).reshape(-1, len(self.space.genes))
 
     def measure(
         self, vectors: Vectors, origin: str, total: int, spare: Vectors | None = None, done: int = 0

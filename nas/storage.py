@@ -79,6 +79,10 @@ class Storage:
         self._password = "" if isinstance(where, Path) else _parse(where).password or ""
         self._backend: BaseStorage = self._patiently(lambda: _open(where))
 
+    def damaged(self, what: str) -> UserError:
+        """The error to raise where what lies here cannot be read."""
+        return UserError(f"{self.shown} is damaged: {what}; move it away to measure anew")
+
     def study(self, name: str, direction: StudyDirection = StudyDirection.MAXIMIZE) -> int:
         """Id of a study, which is begun where there is none."""
 
@@ -143,7 +147,7 @@ class Storage:
             try:
                 result = operation()
             except _DAMAGE as error:
-                raise UserError(f"{self.shown} is damaged: {error}; move it away to measure anew") from None
+                raise self.damaged(str(error)) from None
             except Exception as error:
                 reason = _outage(error)
                 if reason is None:

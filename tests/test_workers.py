@@ -28,11 +28,13 @@ import nas.storage
 from nas.candidates import Candidate
 from nas.claims import Claims, Timing
 from nas.evaluate import Accuracy
+from nas.host import here
 from nas.journal import SEARCH, TEST, Journal, study_name
 from nas.objectives import CandidateCosts
 from nas.run import Run
 from nas.search import search
 from nas.search_config import SearchConfig
+from nas.session import Session
 from nas.storage import Storage, check_url, shown, without_password
 from predictors.costs import CostTables
 from predictors.target import load_target
@@ -43,6 +45,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SPACE = get_space("mbv3-tiny")
 VECTORS = np.unique(SPACE.sample(np.random.default_rng(0), 400), axis=0)
 POOL = list(dict.fromkeys(Candidate(SPACE.decode(v), "int8") for v in VECTORS))
+SETTINGS = SearchConfig("cortex-a72", "int8", 18, seed=1)
 FORK = multiprocessing.get_context("fork")
 
 
@@ -169,12 +172,11 @@ def test_postgresql_down_and_up_again(postgres: Any, capsys: pytest.CaptureFixtu
 def _search(where: Path, log: Path, out: Path, seconds: float) -> None:
     costs = CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
     slow = Slow(log, seconds)
-    config = SearchConfig("cortex-a72", "int8", 18, seed=1)
 
     def measure(candidate: Candidate, split: str) -> Accuracy:
         return slow(candidate) if split == SEARCH else accuracy_of(candidate)
 
-    result = search(costs, config, Journal(where, SPACE, "weights"), measure, lambda entry: None)
+    result = search(costs, SETTINGS, Journal(where, SPACE, "weights"), measure, lambda entry: None)
     del result["seconds"]  # of this process
     out.write_text(json.dumps(result))
 
@@ -273,7 +275,7 @@ def test_no_candidate_is_measured_twice(tmp_path: Path) -> None:
 
 def _propose(where: Path, out: Path, number: int) -> None:
     journal = Journal(where, SPACE, "weights")
-    out.write_text(json.dumps([journal.agree({"seed": 0}, f"step {i}", [number, i]) for i in range(20)]))
+    out.write_text(json.dumps([journal.agree({"seed": 0}, f"step {i}", [number, i], [int]) for i in range(20)]))
 
 
 def test_workers_agree_on_one_proposal(tmp_path: Path) -> None:
@@ -292,6 +294,79 @@ def test_a_search_begins_with_what_was_known_when_it_first_began(tmp_path: Path)
     again = Journal(tmp_path / "journal.log", SPACE, "weights")
     assert again.begin({"seed": 0}) == 0
     assert again.begin({"seed": 1}) == 5
+
+
+@pytest.fixture(scope="module")
+def costs() -> CandidateCosts:
+    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+
+
+def _session(where: Path, costs: CandidateCosts) -> Session:
+    return Session(costs, SETTINGS, Journal(where, SPACE, "weights"), lambda c, split: accuracy_of(c), print)
+
+
+def test_a_worker_whose_time_is_over_measures_the_batch_that_others_agreed_on(
+    tmp_path: Path, costs: CandidateCosts
+) -> None:
+    first, second = (_session(tmp_path / "journal.log", costs) for _ in range(2))
+    stopped, batch = first.agree("", VECTORS[:3])
+    assert (stopped, batch.tolist()) == ("", VECTORS[:3].tolist())
+    stopped, batch = second.agree("the time is over", VECTORS[:0])
+    assert (stopped, batch.tolist()) == ("", VECTORS[:3].tolist())
+
+
+# Journals from anywhere
+
+AGREED = {"stopped": "", "batch": VECTORS[:3].tolist()}
+
+
+@pytest.mark.parametrize(
+    ("agreed", "said"),
+    [
+        (AGREED, ""),
+        (3, "is 3, not a table"),
+        ({"batch": []}, "stopped is missing"),
+        ({"stopped": "", "batch": [["x"]]}, r'batch\[0\]\[0\]: "x" is not a whole number'),
+        ({"stopped": "", "batch": [[10**6] * len(SPACE.genes)]}, "1000000 is not"),
+        ({"stopped": "", "batch": [[0] * len(SPACE.genes), [0]]}, "has not the"),
+        ({"stopped": "", "batch": []}, "holds nothing that is not measured"),
+        ({"stopped": "enough", "batch": []}, ""),
+    ],
+)
+def test_what_workers_agreed_on_is_checked(tmp_path: Path, costs: CandidateCosts, agreed: Any, said: str) -> None:
+    where = tmp_path / "journal.log"
+    session = _session(where, costs)
+    session.journal.agree(session.settings, "batch 0", agreed, object)
+    if not said:
+        assert _session(where, costs).agree("", VECTORS[3:6])[0] == agreed["stopped"]
+        return
+    with pytest.raises(UserError, match=rf"journal\.log is damaged: .*{said}.*; move it away"):
+        _session(where, costs).agree("", VECTORS[3:6])
+
+
+CLAIM = {"candidate": "a", "worker": "other", "host": "elsewhere", "process": 1, "beat": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "candidate is missing"),
+        (CLAIM | {"worker": [1]}, r"worker is \[1\], not a text"),
+        (CLAIM | {"host": here(), "process": 2**64}, "process: 18446744073709551616 is not"),
+        (CLAIM | {"beat": None}, "beat: null is not"),
+    ],
+)
+def test_damaged_claims_and_agreements_are_refused(tmp_path: Path, facts: dict[str, Any], said: str) -> None:
+    where = tmp_path / "journal.log"
+    storage = Storage(where)
+    claim = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=facts)
+    storage.create(storage.study("accuracy claims"), claim)
+    with pytest.raises(UserError, match=rf"journal\.log is damaged: claim 0\.?.*{said}.*; move it away"):
+        Journal(where, SPACE, "weights").recall(POOL[0], accuracy_of, "x")
+    agreement = optuna.trial.create_trial(value=0.0, user_attrs={"topic": ["x"], **facts})
+    storage.create(storage.study("accuracy agreements"), agreement)
+    with pytest.raises(UserError, match=r"journal\.log is damaged: agreement 0\.topic is"):
+        Journal(where, SPACE, "weights").begin({"seed": 0})
 
 
 # Workers that die
