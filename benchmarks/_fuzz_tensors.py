@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from _fuzz_mutate import (
-    tensor_file,
-    torch_file,
-)
+from _fuzz_mutate import other_tensors, tensor_file, torch_file
 from _fuzz_registry import Case, Seeds, ignore, parser
+from safetensors.torch import load
 from safetensors.torch import save as tensors_of
 
 from nas import checkpoint, data
@@ -81,10 +80,32 @@ def _checkpoint(seeds: Seeds, folder: Path) -> Case:
 
 @parser("predictor")
 def _predictor(seeds: Seeds, folder: Path) -> Case:
-    from predictors.accuracy_files import from_bytes
+    from predictors.accuracy import space_features
+    from predictors.accuracy_choice import fit_kind
+    from predictors.accuracy_files import read_predictor, to_bytes
+    from predictors.costs import CostTables
+    from search_spaces import get_space
 
-    valid = next(seeds.run.glob("predictor-*.safetensors")).read_bytes()
-    return lambda rng: ignore(from_bytes(tensor_file(valid, rng, folder), "mbv3-tiny"))
+    space, path = get_space("mbv3-tiny"), folder / "predictor-x.safetensors"
+    seen = space_features(space, CostTables(space, 10, 1), space.sample(np.random.default_rng(0), 12))
+    files = [to_bytes(fit_kind(kind, seen, np.linspace(0.5, 0.9, 12)), space.name) for kind in ("boosting", "mlp")]
+    files.append(next(seeds.run.glob("predictor-*.safetensors")).read_bytes())
+
+    def case(rng: random.Random) -> None:
+        valid = rng.choice(files)
+        if rng.random() < 0.5:
+            length = int.from_bytes(valid[:8], "little")
+            metadata = json.loads(valid[8 : 8 + length])["__metadata__"]
+            path.write_bytes(tensors_of(other_tensors(load(valid), rng), metadata))
+        else:
+            path.write_bytes(tensor_file(valid, rng, folder))
+        found = read_predictor(path, space.name, seen)
+        found.predict(seen)
+        found.mean_of(seen)
+        found.covariance(seen, 3)
+        found.leave_one_out()
+
+    return case
 
 
 @parser("teacher answers")

@@ -6,6 +6,7 @@ the depth of its stages. These are exact and free, so they are given and never p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
@@ -19,6 +20,7 @@ from search_spaces.space import SearchSpace, Vectors
 from .costs import COLUMN, FEATURES, CostTables, total_macs
 
 Floats = NDArray[np.float64]
+Shape = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ class AccuracyPredictor(Protocol):
 
     Attributes:
         kind: its name in ``accuracy_choice.KINDS``, messages and files.
+        shapes: of :meth:`arrays`, in numbers and in names of numbers: ``genes`` and ``physics`` of :class:`Features`,
+            ``features`` for both together; what else has one name is one number.
     """
 
     kind: ClassVar[str]
+    shapes: ClassVar[Mapping[str, Shape]]
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""

@@ -10,7 +10,7 @@ Fitted members are plain arrays and predict with numpy: a saved one needs neithe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from search_spaces.errors import UsageError
 
-from .accuracy import Features, Floats, unwarp, warp
+from .accuracy import Features, Floats, Shape, unwarp, warp
 
 FOLDS = 5
 _DEPTH, _TREES = 3, 40
+_INNER = 2**_DEPTH - 1
 _HIDDEN = 48
 _CHUNK = 4096
 
@@ -44,6 +45,11 @@ class _Ensemble:
         error: the deviation that covers 68 % of the errors of ``held_out``.
         disagreement: root mean square of the members' disagreement on the measured candidates.
     """
+
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        "x_mean": ("features",), "x_std": ("features",), "slope": ("members", "features"), "offset": ("members",),
+        "unit": (), "held_out": ("n",), "error": (), "disagreement": (),
+    }  # fmt: skip
 
     x_mean: Floats
     x_std: Floats
@@ -108,6 +114,10 @@ class BoostedTrees(_Ensemble):
     """
 
     kind: ClassVar[str] = "boosting"
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        **_Ensemble.shapes, "split": ("members", "trees", _INNER), "threshold": ("members", "trees", _INNER),
+        "leaf": ("members", "trees", _INNER + 1), "start": ("members",),
+    }  # fmt: skip
 
     split: NDArray[np.int64]
     threshold: Floats
@@ -141,6 +151,10 @@ class MLPEnsemble(_Ensemble):
     """
 
     kind: ClassVar[str] = "mlp"
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        **_Ensemble.shapes, "inner": ("members", "features", "hidden"), "inner_bias": ("members", "hidden"),
+        "outer": ("members", "hidden"), "outer_bias": ("members",),
+    }  # fmt: skip
 
     inner: Floats
     inner_bias: Floats
@@ -245,14 +259,13 @@ def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:
 
 def _heap(tree: Any, rate: float) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Split features, thresholds and leaf values of a fitted tree, as a complete tree of depth 3."""
-    inner = 2**_DEPTH - 1
-    split, threshold, leaf = np.zeros(inner, dtype=np.int64), np.full(inner, np.inf), np.zeros(inner + 1)
+    split, threshold, leaf = np.zeros(_INNER, dtype=np.int64), np.full(_INNER, np.inf), np.zeros(_INNER + 1)
     places = [(0, 0)]
     while places:
         place, node = places.pop()
         left, right = tree.children_left[node], tree.children_right[node]
-        if place >= inner:
-            leaf[place - inner] = rate * tree.value[node, 0, 0]
+        if place >= _INNER:
+            leaf[place - _INNER] = rate * tree.value[node, 0, 0]
         elif left < 0:  # a leaf higher up: everything goes left of a threshold that nothing is above
             places.append((2 * place + 1, node))
         else:

@@ -12,6 +12,7 @@ they count as one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
-from .accuracy import Features, Floats, unwarp, warp
+from .accuracy import Features, Floats, Shape, unwarp, warp
 
 # log of: s1, s2, s3, l1, l2, noise
 _PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
@@ -50,6 +51,11 @@ class GroupGP:
     """
 
     kind: ClassVar[str] = "gp"
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        "theta": (6,), "genes": ("n", "genes"), "physics": ("n", "physics"), "physics_mean": ("physics",),
+        "physics_std": ("physics",), "mean": (), "std": (), "factor": ("n", "n"), "weights": ("n",), "misfit": (),
+        "scale": (),
+    }  # fmt: skip
 
     theta: Floats
     genes: Floats

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 from scipy.optimize import check_grad
 from scipy.stats import kendalltau, multivariate_normal
 
@@ -21,7 +25,7 @@ from predictors.accuracy import (
 )
 from predictors.accuracy_choice import WORTH_ASKING, check_kind, choose, fit_kind
 from predictors.accuracy_ensemble import fit_boosting, fit_mlp, folds
-from predictors.accuracy_files import from_bytes, to_bytes
+from predictors.accuracy_files import read_predictor, to_bytes
 from predictors.accuracy_gp import fit_gp
 from predictors.costs import COLUMN, CostTables, total_macs
 from search_spaces import get_space
@@ -191,20 +195,54 @@ def test_held_out_predictions_are_by_members_that_have_not_seen_them(tables: Cos
 
 
 @pytest.mark.parametrize("kind", ["gp", "boosting", "mlp"])
-def test_saved_and_read_again(tables: CostTables, kind: str) -> None:
+def test_saved_and_read_again(tables: CostTables, kind: str, tmp_path: Path) -> None:
     known, accuracy, _ = _problem(tables, 30, 11)
     predictor = fit_kind(kind, known, accuracy)
-    content = to_bytes(predictor, SPACE.name)
-    again = from_bytes(content, SPACE.name)
+    content, path = to_bytes(predictor, SPACE.name), tmp_path / "predictor-x.safetensors"
+    with pytest.raises(UserError, match=r"predictor-x.safetensors does not exist"):
+        read_predictor(path, SPACE.name, known)
+    path.write_bytes(content)
+    again = read_predictor(path, SPACE.name, known)
     assert again.kind == kind
     for one, other in zip(predictor.predict(known), again.predict(known), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(again.leave_one_out(), predictor.leave_one_out(), rtol=1e-14)
-    with pytest.raises(UserError, match=r"of space 'mbv3-tiny', not 'other'"):
-        from_bytes(content, "other")
+    with pytest.raises(UserError, match=r"of space 'mbv3-tiny', not of 'other'"):
+        read_predictor(path, "other", known)
     for damaged in (b"", content[:40], content[:-9], b"x" * 200):
-        with pytest.raises(UserError, match="damaged"):
-            from_bytes(damaged, SPACE.name)
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"predictor-x.safetensors is damaged"):
+            read_predictor(path, SPACE.name, known)
+
+
+@pytest.mark.parametrize("kind", ["gp", "boosting", "mlp"])
+def test_arrays_of_another_shape_are_refused(tables: CostTables, kind: str, tmp_path: Path) -> None:
+    known, accuracy, _ = _problem(tables, 30, 11)
+    predictor, path = fit_kind(kind, known, accuracy), tmp_path / "predictor-x.safetensors"
+    assert {name: len(shape) for name, shape in predictor.shapes.items()} == {
+        name: array.ndim for name, array in predictor.arrays().items()
+    }
+    note = {"predictor": json.dumps({"kind": kind, "space": SPACE.name})}
+
+    def refused(arrays: dict[str, np.ndarray], seen: Features, said: str) -> None:
+        path.write_bytes(save(arrays, note))
+        with pytest.raises(UserError, match=rf"predictor-x.safetensors is damaged.*{said}.*; search again"):
+            read_predictor(path, SPACE.name, seen)
+
+    whole = {name: np.asarray(array, order="C") for name, array in predictor.arrays().items()}
+    for name, array in whole.items():
+        refused(whole | {name: array[None, None]}, known, f"{name} is of shape")
+        refused(whole | {name: array.reshape(-1)[:0]}, known, f"{name} is of shape")
+        refused(whole | {name: array.astype(bool)}, known, f"{name} does not hold")
+        refused({k: v for k, v in whole.items() if k != name}, known, "its arrays are")
+    earlier = {name: np.atleast_1d(array) for name, array in whole.items()}
+    path.write_bytes(save(earlier, note))
+    again = read_predictor(path, SPACE.name, known)
+    np.testing.assert_array_equal(again.predict(known), predictor.predict(known))
+    narrow = Features(known.genes[:, 1:], known.physics)
+    refused(whole, narrow, "is of shape")
+    if kind == "boosting":
+        refused(whole | {"split": whole["split"] + known.joined().shape[1]}, known, "features that there are not")
 
 
 def test_the_process_stays_unless_clearly_beaten(tables: CostTables) -> None:
