@@ -76,12 +76,12 @@ def load_target(name_or_path: str | Path) -> Target:
     path = Path(text) if is_path else FOLDER / f"{text}.toml"
     try:
         content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except UnicodeDecodeError:
+        raise UserError(f"target file '{path}' is not TOML: it is no text") from None
+    except (FileNotFoundError, ValueError):  # no path may hold a null character
         raise UsageError(f"no target file '{path}'; give a path to one, or a name: {_known()}") from None
     except OSError as error:
         raise UserError(f"cannot read target file '{path}': {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"target file '{path}' is not TOML: it is no text") from None
     return parse_target(content, str(path))
 
 

@@ -97,6 +97,8 @@ def test_a_path_is_a_target(tmp_path: Path) -> None:
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no target file"):
         load_target(tmp_path / "absent.toml")
+    with pytest.raises(UsageError, match="no target file"):
+        load_target("mine\0.toml")
     with pytest.raises(UserError, match="cannot read"):
         load_target(tmp_path)
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
