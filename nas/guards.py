@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces.errors import UsageError, UserError
@@ -42,6 +42,7 @@ SLOWER = 0.5
 
 _LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 _SHOWN = 160  # characters of genes in a message
+_KEPT = "the last good state is kept. Train anew with another --out and a lower --lr"
 
 
 @dataclass(frozen=True)
@@ -218,12 +219,42 @@ def check_finite(passes: Sequence[Pass], losses: Sequence[float], step: int) -> 
     """
     for one, loss in zip(passes, losses, strict=True):
         if not math.isfinite(loss):
-            genes = json.dumps(dict(one.architecture.genes), separators=(",", ":"))
-            genes = genes if len(genes) <= _SHOWN else genes[:_SHOWN] + "..."
-            raise UserError(
-                f"the loss is {loss} at step {step}, of subnet {one.architecture.id} {genes}; "
-                "the last good state is kept. Try a lower --lr"
-            )
+            raise UserError(f"the loss is {loss} at step {step}, of {_named([one])}; {_KEPT}")
+
+
+def check_norm(passes: Sequence[Pass], norm: float, step: int) -> None:
+    """Stop before weights that were moved by gradients that are no numbers are written anywhere.
+
+    Args:
+        passes: of the step, whose gradients were added up.
+        norm: of the sum.
+
+    Raises:
+        UserError: names the step and the subnets.
+    """
+    if not math.isfinite(norm):
+        raise UserError(f"the norm of the gradients is {norm} at step {step}, of {_named(passes)}; {_KEPT}")
+
+
+def check_weights(tensors: Iterable[Tensor], done: int) -> None:
+    """Stop before a state that no training goes on from takes the place of a good one.
+
+    Args:
+        tensors: of the state.
+        done: steps that led to it.
+
+    Raises:
+        UserError: a number in it is none; names the step.
+    """
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise UserError(f"weights or running statistics are not finite after step {done}; {_KEPT}")
+
+
+def _named(passes: Sequence[Pass]) -> str:
+    if len(passes) > 1:
+        return f"subnets {', '.join(one.architecture.id for one in passes)}"
+    genes = json.dumps(dict(passes[0].architecture.genes), separators=(",", ":"))
+    return f"subnet {passes[0].architecture.id} {genes if len(genes) <= _SHOWN else genes[:_SHOWN] + '...'}"
 
 
 @torch.no_grad()

@@ -47,6 +47,11 @@ class Precision:
         self.device = torch.device(device).type
         self._scaler = torch.amp.GradScaler(self.device) if amp == "fp16" else None
 
+    @property
+    def skips(self) -> bool:
+        """Whether steps whose gradients are not finite are left out."""
+        return self._scaler is not None
+
     def autocast(self) -> torch.autocast:
         """Around a forward pass, neither its loss nor its backward pass. One context a pass: a longer one would hand
         weights that were cast without gradient to a pass that needs it."""

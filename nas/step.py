@@ -161,14 +161,15 @@ def check_accumulate(count: int, batch_size: int) -> None:
 
 def update(
     net: Supernet, optimizer: torch.optim.Optimizer, clip_value: float, clip_norm: float, precision: Precision = FULL
-) -> None:
-    """Clip the gradients, each entry (0: not) and then their norm, and move the weights."""
+) -> float:
+    """Clip the gradients, each entry (0: not) and then their norm, and move the weights. Returns the norm before."""
     precision.unscale(optimizer)
     trained = [p for p in net.model.parameters() if p.grad is not None]
     if clip_value:
         nn.utils.clip_grad_value_(trained, clip_value)
-    nn.utils.clip_grad_norm_(trained, clip_norm)
+    norm = nn.utils.clip_grad_norm_(trained, clip_norm).item()
     precision.step(optimizer)
+    return norm
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -21,7 +21,7 @@ from search_spaces import get_space
 
 from . import checkpoint, data
 from .distributed import ALONE, World
-from .guards import Guard, check_finite, constant_loss, zero_gamma
+from .guards import Guard, check_finite, check_norm, check_weights, constant_loss, zero_gamma
 from .loggers import Metrics
 from .precision import Precision
 from .pretrained import start_from
@@ -66,7 +66,8 @@ def train(
 
     Raises:
         Interrupted: SIGINT or SIGTERM; the state is saved.
-        UserError: the loss is not finite, training collapsed too often, or a checkpoint cannot be read.
+        UserError: losses, gradients or weights are not finite, training collapsed too often, or a checkpoint cannot
+            be read.
     """
     while not _until_collapse(run, config, dataset, engine, report, task, world):
         pass  # its last good state is its checkpoint now: it goes on as a run that was stopped there
@@ -116,6 +117,7 @@ def _until_collapse(
 
     def save(step: int, to: Callable[[Run, checkpoint.State], None] = checkpoint.save) -> None:
         if world.main:
+            check_weights([*net.model.state_dict().values(), *average.values()], step)
             seconds = spent + time.monotonic() - began
             numbers = precision.state(), guard.state()
             to(run, checkpoint.capture(step, net.model, optimizer, average, seconds, *numbers))
@@ -146,7 +148,9 @@ def _until_collapse(
             losses = world.reduce(net.model, own)
             loss = sum(losses) / len(losses)
             check_finite(passes, losses, step)
-            update(net, optimizer, config.clip_value, config.clip_norm, precision)
+            norm = update(net, optimizer, config.clip_value, config.clip_norm, precision)
+            if not precision.skips:
+                check_norm(passes, norm, step)
             _update_average(average, net.model, config.ema)
             done = step + 1
             guard.see(passes, losses)
