@@ -60,7 +60,7 @@ class Cost:
 
     Attributes:
         name: as an objective.
-        title, unit, scale: for a person; a value divided by ``scale`` is in ``unit``.
+        title, unit, scale: for a person; a value divided by ``scale`` is in ``unit``, which bounds are given in.
     """
 
     name: str
@@ -73,7 +73,7 @@ _OWN = (
     Cost("latency", "latency", "ms"),
     Cost("size", "size", "MB", 1e6),
     Cost("macs", "MACs", "M", 1e6),
-    Cost("memory", "peak activations", "MB", 1e6),
+    Cost("memory", "peak activations", "kB", 1e3),
 )
 _MEMORIES = {1: "flash", 3: "RAM"}
 """Memory of a device that limits a column."""
@@ -234,7 +234,7 @@ class CandidateCosts:
                 verdict = "not reachable" if least > bound else "reachable alone"
                 whose = f" ({_MEMORIES[column]})" if bound < self.asked(bounds)[column] else ""
                 missed.append(
-                    f"{cost.title} <= {bound / scale:.4g} {unit}{whose} is {verdict}: "
+                    f"{cost.title} <= {bound / scale:.12g} {unit}{whose} is {verdict}: "
                     f"the smallest is {least / scale:.4g} {unit}"
                 )
         raise InfeasibleError(
