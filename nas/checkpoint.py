@@ -5,7 +5,7 @@ There is no random state in it: every random choice of step k is drawn from a ge
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import UserError
 
-from .files import load_tensors, save_tensors
+from .files import NewerFormat, load_tensors, save_tensors
 from .forms import CHECKPOINT, check_form
 from .run import Run
 
@@ -108,13 +108,15 @@ def load(run: Run) -> tuple[State | None, str]:
     """The newest readable checkpoint (None: there is none) and a warning, empty if all is well.
 
     Raises:
-        UserError: checkpoints are there but none can be read.
+        UserError: checkpoints are there but none can be read, or the newest is of a later version.
     """
     problems = []
     for path in (_new(run), run.checkpoint, run.previous):
         if path.exists():
             try:
                 state = _read(path)
+            except NewerFormat:  # an older one is no way out: it would take the place of what was done since
+                raise
             except UserError as error:
                 problems.append(str(error))
             else:
@@ -144,7 +146,8 @@ def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Opt
         and (not state.average or _alike(state.average, here))
         and all(map(_same_kinds, groups, known))
         and [group["params"] for group in groups] == [group["params"] for group in known]
-        and all(i < len(sizes) and _slots_fit(own, sizes[i]) for i, own in slots.items())
+        and all(i < len(sizes) for i in slots)
+        and _slots_fit(slots, sizes)
     )
     try:
         if not fits:
@@ -174,11 +177,15 @@ def _kind(value: Any) -> type:
     return {int: float, tuple: list}.get(type(value), type(value))
 
 
-def _slots_fit(slots: Mapping[str, Any], shape: torch.Size) -> bool:
-    """Whether an optimizer's numbers for one parameter are of its shape, or single ones."""
+def _slots_fit(slots: Mapping[int, Mapping[str, Any]], sizes: Sequence[torch.Size]) -> bool:
+    """Whether an optimizer's numbers for its parameters are of their shapes, or single ones for every parameter."""
+    known = [(name, v, sizes[i]) for i, own in slots.items() for name, v in own.items()]
+    shaped = {name for name, v, size in known if isinstance(v, Tensor) and v.shape == size and v.numel() > 1}
     return all(
-        v.is_floating_point() and (v.shape == shape or v.numel() == 1) if isinstance(v, Tensor) else _is_number(v)
-        for v in slots.values()
+        v.is_floating_point() and (v.shape == size or (v.numel() == 1 and name not in shaped))
+        if isinstance(v, Tensor)
+        else _is_number(v)
+        for name, v, size in known
     )
 
 

@@ -92,7 +92,8 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and metadata of a file of :func:`save_tensors`.
 
     Raises:
-        UserError: missing, truncated, damaged or not a safetensors file, or of a newer version.
+        UserError: missing, truncated, damaged or not a safetensors file.
+        NewerFormat: of a later version.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -111,11 +112,15 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
+class NewerFormat(UserError):
+    """A file is whole, but a later version of nas wrote it in a form that this one cannot read."""
+
+
 def check_format(content: Any, path: Path) -> None:
-    """Refuse what a later version wrote in another form. Raises UserError."""
+    """Refuse what a later version wrote in another form. Raises NewerFormat."""
     there = content.get("format", 1) if isinstance(content, dict) else 1
     if isinstance(there, int) and there > FORMAT:
-        raise UserError(
+        raise NewerFormat(
             f"{path} was written by a newer nas (format {there}; this one reads up to {FORMAT}); "
             "upgrade: pip install --upgrade nas-supernet"
         )

@@ -13,7 +13,7 @@ from search_spaces.errors import UserError
 from . import data
 from .calibrate import calibrate
 from .evaluate import accuracy
-from .files import load_tensors, save_tensors
+from .files import NewerFormat, load_tensors, save_tensors
 from .forms import check_form, form_of
 from .quantization_aware import learned
 from .run import Run
@@ -37,15 +37,17 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     """The trained supernet of a run.
 
     Raises:
-        UserError: not trained to the end yet, or damaged.
+        UserError: not trained to the end yet, damaged, or of a later version.
     """
     content = run.read()
     if not run.supernet.exists():
-        raise UserError(f"{run.path} is not trained to the end; go on: nas train-supernet --out {run.path}")
+        raise UserError(f"{run.path} is not trained to the end; go on: {run.going_on}")
     try:
         tensors, _ = load_tensors(run.supernet)
+    except NewerFormat:
+        raise
     except UserError as error:
-        raise UserError(f"{error}; the nas train-supernet command of this run writes it again") from None
+        raise UserError(f"{error}; write it again: {run.going_on}") from None
     info = data.DataInfo.from_dict(content["data"])
     config = config_of(run)
     steps = learned(config.quantization_aware, config.quantization_noise)

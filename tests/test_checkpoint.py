@@ -130,8 +130,18 @@ def test_what_a_newer_version_wrote_is_named_as_such(run: Run, monkeypatch: pyte
         later.setattr("nas.run.FORMAT", files.FORMAT)
         run.write({"config": {}, "data": {}, "complete": False})
         _save(run, 3)
-    with pytest.raises(UserError, match=rf"{name} was written by a newer nas .*upgrade: pip install"):
+    fix = "upgrade: pip install --upgrade nas-supernet$"
+    with pytest.raises(UserError, match=rf"{name} was written by a newer nas .*{fix}"):
         run.read() if name == "run.json" else checkpoint.load(run)
+
+
+def test_a_newer_checkpoint_is_not_given_up_for_an_older_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(run, 2)
+    with monkeypatch.context() as later:
+        later.setattr(files, "FORMAT", files.FORMAT + 1)
+        _save(run, 3)
+    with pytest.raises(UserError, match=r"was written by a newer nas .*nas-supernet$"):
+        checkpoint.load(run)
 
 
 def test_any_flipped_bit_is_harmless_or_seen(run: Run) -> None:
