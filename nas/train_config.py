@@ -27,6 +27,8 @@ from .supernet import Supernet
 
 SCHEDULES = ("cosine", "poly")
 _SHORT_RUN = 50  # epochs
+MOST_STEPS = 10**9
+"""Of a run: published ones take a million."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +211,14 @@ def objective_of(config: TrainConfig) -> Objective:
 
 
 def total_steps(config: TrainConfig, images: int) -> int:
-    """Optimizer steps of a whole run; at least one."""
-    return max(1, round(config.epochs * max(1, images // config.batch_size)))
+    """Optimizer steps of a whole run; at least one. Raises UsageError: more than :data:`MOST_STEPS`."""
+    steps = config.epochs * max(1, images // config.batch_size)
+    if steps > MOST_STEPS:
+        raise UsageError(
+            f"--epochs {config.epochs:g} are {steps:.3g} steps; at a millisecond each, {MOST_STEPS:.0e} take eleven "
+            "days: give fewer"
+        )
+    return max(1, round(steps))
 
 
 def resolve_augment(config: TrainConfig, info: data.DataInfo) -> str:

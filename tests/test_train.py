@@ -15,6 +15,7 @@ from nas.strategies import Setting, Strategy, get_strategy
 from nas.supernet import Supernet
 from nas.train_config import TrainConfig, schedule_of, total_steps
 from search_spaces import Architecture, get_space
+from search_spaces.errors import UsageError
 from search_spaces.timm_compat import timm
 
 TINY = get_space("mbv3-tiny")
@@ -96,3 +97,7 @@ def test_gradients_of_a_sandwich_step_add_up() -> None:
 def test_steps_of_a_run() -> None:
     assert total_steps(TrainConfig(epochs=2, batch_size=10), 105) == 20
     assert total_steps(TrainConfig(epochs=0.01, batch_size=10), 15) == 1
+    assert total_steps(TrainConfig(epochs=10**8, batch_size=10), 105) == 10**9
+    for epochs in (10**8 + 1, 1e18, 1e308):
+        with pytest.raises(UsageError, match=r"--epochs \S+ are \S+ steps; .*give fewer"):
+            total_steps(TrainConfig(epochs=epochs, batch_size=10), 105)
