@@ -20,6 +20,7 @@ from nas.options import (
     Config,
     DryRun,
     Json,
+    License,
     PrintConfig,
     Quiet,
     RunDir,
@@ -170,9 +171,7 @@ def export(
     formats: Annotated[
         str | None, typer.Option("--format", help="onnx,executorch or one. Default: the target's.", show_default=False)
     ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
-    ] = None,
+    license: License = None,
     quiet: Quiet = False,
     as_json: Json = False,
     config: Config = None,

@@ -13,6 +13,7 @@ from .options import (
     Config,
     DryRun,
     Json,
+    License,
     PrintConfig,
     Quiet,
     RunDir,
@@ -197,6 +198,7 @@ def finetune(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
     ] = None,
+    license: License = None,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")] = -1,
@@ -222,7 +224,7 @@ def finetune(
     engine = Engine(chosen, workers, save_seconds)
     with TrainingProgress(quiet or as_json) as progress:
         try:
-            result = work(directory, candidate, target, settings, engine, progress, out, dry_run)
+            result = work(directory, candidate, target, settings, engine, progress, out, dry_run, license)
         except Interrupted:
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:

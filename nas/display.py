@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from .units import with_unit
+
 OUT = Console(markup=False)  # names of files and classes may hold what rich takes for markup
 ERR = Console(stderr=True, markup=False)
 _UNBOUNDED = 10_000  # columns
@@ -239,7 +241,7 @@ def _say_hypervolume(result: dict[str, Any]) -> None:
         f"hypervolume {result['hypervolume']:.4f} after {counts['new']} measurements{prior}"
         + (f"; {others}" if others else "")
     )
-    corner = ", ".join(_with_unit(name, value) for name, value in result["reference"].items())
+    corner = ", ".join(with_unit(name, value) for name, value in result["reference"].items())
     growth = ", ".join(f"{n}: {v:.4f}" for n, v in result["hypervolumes"].items())
     say(f"  reference: {corner}; growth: {growth}; {result['stopped']}")
     if result["gain_over_random"] is not None:
@@ -248,11 +250,6 @@ def _say_hypervolume(result: dict[str, Any]) -> None:
     ends = "; ".join(f"{name} {100 * e['accuracy']['value']:.2f} %" for name, e in result["extremes"].items())
     spent = ", ".join(f"{stage} {s:.0f} s" for stage, s in result["seconds"].items() if s >= 0.5)
     say("  " + "; ".join(part for part in (ends, f"time: {spent}" if spent else "") if part))
-
-
-def _with_unit(objective: str, value: float) -> str:
-    scale, unit = _UNITS[objective.split(":")[0]]
-    return f"{objective} {value / scale:.4g}{unit}"
 
 
 def _say_predictor(found: dict[str, Any]) -> None:
@@ -284,8 +281,3 @@ def print_profile(facts: dict[str, Any]) -> None:
     show(table)
     for precision, fit in facts["precisions"].items():
         say(f"{precision} latency: {fit['label']}")
-
-
-_UNITS = {
-    "error": (1.0, ""), "latency": (1.0, " ms"), "size": (1e3, " kB"), "macs": (1e6, " M"), "memory": (1e3, " kB"),
-}  # fmt: skip

@@ -21,6 +21,7 @@ from search_spaces.policy import FLOAT, Policy
 from .candidates import Candidate
 from .estimate import DEFAULT_TARGET
 from .evaluate import Accuracy
+from .export.hub import check_license
 from .export.subnet import export_candidate
 from .files import check_folder
 from .lr_finder import scaled
@@ -34,6 +35,7 @@ from .task import Task
 from .train import Report, train
 from .train_config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
 from .trained import config_of, load_supernet
+from .versions import versions
 from .workflow import (
     Trained,
     calibrated_on,
@@ -77,6 +79,7 @@ def finetune(
     report: Report,
     out: Path | None = None,
     dry_run: bool = False,
+    license: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a candidate, or go on with it, and export it with the better of its old and its new weights.
 
@@ -84,6 +87,7 @@ def finetune(
         run: a trained run.
         name, target: as in :func:`pick_candidate`.
         out: folder of the export; None: beside the run's other exports.
+        license: of the weights, as in :func:`nas.workflow.run_export`.
 
     Returns:
         Accuracy ``before`` and ``after`` on the search split; ``kept``: ``finetuned``, or ``supernet`` where that is
@@ -94,6 +98,7 @@ def finetune(
         UserError: the run is not trained, or the architecture is not of its space.
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
+    check_license(license)
     check_folder(out)
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
@@ -129,9 +134,8 @@ def finetune(
         }
         folder = out or run.export(f"{device.name}-{candidate.id}-finetuned-{settings_id}")
         member = _member(kept, candidate, device, after if better else before, test)
-        facts = export_candidate(
-            kept, member, device, folder, {**origin, "before": found["before"]} if better else None
-        )
+        told = {**origin, "before": found["before"]} if better else None
+        facts = export_candidate(kept, member, device, folder, told, license=license)
         return found | {"path": str(folder), "results": facts["results"]}
 
 
@@ -205,9 +209,8 @@ def _trained_further(
     info = trained.dataset.info
     if not sub.exists:
         sub.path.mkdir(parents=True, exist_ok=True)
-        sub.write(
-            {"config": asdict(settings), "data": info.to_dict(), "complete": False, "finetuned_from": trained.weights}
-        )
+        started = {"config": asdict(settings), "data": info.to_dict(), "versions": versions()}
+        sub.write(started | {"complete": False, "finetuned_from": trained.weights})
     content = sub.read()
     done = content["complete"] and sub.supernet.exists() and file_hash(sub.supernet) == content["weights"]
     if not done:
@@ -216,7 +219,8 @@ def _trained_further(
         steps = total_steps(settings, info.counts["train"])
         report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
         train(sub, settings, trained.dataset, engine, report, task)
-        sub.write(sub.read() | {"complete": True, "weights": file_hash(sub.supernet), "steps": steps})
+        ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
+        sub.write(sub.read() | ended)
     return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
 
 

@@ -128,6 +128,7 @@ _CHANNELS = between(1, 4096, int)
 _SIDE = between(1, 65536, int)
 _ACCURACY = {"value": between(0, 1), "low": between(0, 1), "high": between(0, 1), "correct": _COUNT, "images": _COUNT}
 _COSTS = {"macs": _COUNT, "params": _COUNT, "size_bytes": between(0, 1e300), "peak_activation_bytes": between(0, 1e300)}
+_VERSIONS = {str: str}
 
 DATA = {
     "source": str, "classes": [str], "in_chans": between(1, 3, int), "mean": [float], "std": [_POSITIVE],
@@ -138,7 +139,7 @@ DATA = {
 
 RUN = {
     "config": {"space?": str, "source?": str}, "data": {str: object}, "complete": bool, "weights?": str,
-    "steps?": (_COUNT, None), "lr?": _POSITIVE, "finetuned_from?": str,
+    "steps?": (_COUNT, None), "lr?": _POSITIVE, "finetuned_from?": str, "versions?": _VERSIONS,
 }  # fmt: skip
 """``run.json``; its settings and its data are checked by who needs them."""
 
@@ -150,6 +151,7 @@ MEMBER = {
 
 SEARCH = {
     "config": {"target": str, "calibration_images?": between(1, 2**31, int)}, "front": [MEMBER], "weights": str,
+    "versions?": _VERSIONS,
 }  # fmt: skip
 """``search-<target>.json``: what is exported and estimated of it."""
 

@@ -38,6 +38,7 @@ Measure = Callable[[Candidate], Accuracy]
 Tell = Callable[[Candidate, Accuracy], None]
 
 SEARCH, TEST = "search", "test"
+_NAME = "accuracy"
 
 _WHOLE = ("fp32", "int8")
 
@@ -62,7 +63,7 @@ class Journal:
     """
 
     def __init__(
-        self, where: Path | str, space: SearchSpace, weights: str, name: str = "accuracy",
+        self, where: Path | str, space: SearchSpace, weights: str, name: str = _NAME,
         patience: float = PATIENCE_SECONDS, timing: Timing | None = None,
     ) -> None:  # fmt: skip
         self.space, self.name = space, name
@@ -244,8 +245,7 @@ class Journal:
 
     def _split(self, split: str) -> _Split:
         if split not in self._splits:
-            name = self.name if split == SEARCH else f"{self.name} {split}"
-            self._splits[split] = _Split(self._storage, self._own(name, self._weights))
+            self._splits[split] = _Split(self._storage, self._own(_study(self.name, split), self._weights))
         return self._splits[split]
 
 
@@ -278,6 +278,26 @@ class _Split:
             if candidate not in self.found:
                 self.found[candidate], self.made[candidate] = found, made
         self._read = len(trials)
+
+
+def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
+    """What asked for the measurements in a journal file, and their seconds; the file stays as it is.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    storage = Storage(file, patience=0, change=False)
+    study = storage.find(_study(_NAME, split))
+    if study is None:
+        return []
+    known = _Split(storage, study)
+    known.refresh()
+    return [(origin, seconds) for seconds, origin in known.made.values()]
+
+
+def _study(name: str, split: str) -> str:
+    """Name of the study of a split."""
+    return name if split == SEARCH else f"{name} {split}"
 
 
 def study_name(space: SearchSpace, weights: str) -> str:

@@ -47,6 +47,9 @@ RunDir = Annotated[
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+License = Annotated[
+    str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from .files import atomic_write, write_json
 from .forms import BUNDLE, check_form
 from .profile_choose import choose
 from .profile_runner import MANIFEST
+from .versions import libraries
 
 FIT, CHECK = "fit", "check"
 LEAST_FIT, LEAST_CHECK = 8, 4
@@ -144,7 +144,7 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
         UserError: the folder holds something else, or a package is missing.
     """
     check_plan(plan)
-    wanted = {"format": profile_runner.FORMAT, "plan": asdict(plan), "versions": _versions()}
+    wanted = {"format": profile_runner.FORMAT, "plan": asdict(plan), "versions": libraries()}
     wanted = json.loads(json.dumps(wanted))
     if (folder / MANIFEST).exists():
         there = read_manifest(folder)
@@ -189,10 +189,6 @@ def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]
             "architecture": member.architecture.to_dict(), "files": files,
         }  # fmt: skip
         report(k + 1, len(chosen), member.name)
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("torch", "timm")}
 
 
 def _id(content: dict[str, Any]) -> str:

@@ -67,17 +67,18 @@ class Storage:
     Args:
         where: journal file, or URL of a database.
         patience: seconds that an operation is tried again for.
+        change: whether the file may be changed; otherwise studies are only looked for.
 
     Raises:
         UsageError: no URL of a database that is known, or its driver is missing.
         UserError: from this and every method: the storage did not answer for so long, refuses us, or is damaged.
     """
 
-    def __init__(self, where: Path | str, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, where: Path | str, patience: float = PATIENCE_SECONDS, change: bool = True) -> None:
         self.shown = shown(where)
         self.patience = patience
         self._password = "" if isinstance(where, Path) else _parse(where).password or ""
-        self._backend: BaseStorage = self._patiently(lambda: _open(where))
+        self._backend: BaseStorage = self._patiently(lambda: _open(where, change))
 
     def damaged(self, what: str) -> UserError:
         """The error to raise where what lies here cannot be read."""
@@ -86,16 +87,21 @@ class Storage:
     def study(self, name: str, direction: StudyDirection = StudyDirection.MAXIMIZE) -> int:
         """Id of a study, which is begun where there is none."""
 
-        def find() -> int:
-            for study in self._backend.get_all_studies():
-                if study.study_name == name:
-                    return int(study._study_id)
+        def begin() -> int:
+            found = self.find(name)
+            if found is not None:
+                return found
             try:
                 return int(self._backend.create_new_study([direction], name))
             except optuna.exceptions.DuplicatedStudyError:  # begun by somebody else at this moment
                 return int(self._backend.get_study_id_from_name(name))
 
-        return self._patiently(find)
+        return self._patiently(begin)
+
+    def find(self, name: str) -> int | None:
+        """Id of a study; None where there is none."""
+        studies = self._patiently(self._backend.get_all_studies)
+        return next((int(study._study_id) for study in studies if study.study_name == name), None)
 
     def facts(self, study: int) -> dict[str, Any]:
         """User attributes of a study."""
@@ -217,8 +223,10 @@ def _parse(text: str) -> Any:
     return url
 
 
-def _open(where: Path | str) -> BaseStorage:
+def _open(where: Path | str, change: bool) -> BaseStorage:
     if isinstance(where, Path):
+        if not change:
+            return JournalStorage(JournalFileBackend(str(where)))
         where.parent.resolve(strict=True)
         mend_tail(where)
         return JournalStorage(JournalFileBackend(str(where), lock_obj=_Lock(where)))

@@ -45,6 +45,7 @@ from .teacher_open import open_teacher
 from .train import setting, train
 from .train_config import Engine, TrainConfig, check_settings, total_steps
 from .trained import config_of, load_supernet
+from .versions import versions
 
 Report = Callable[[dict[str, Any]], None]
 ENGINE = Engine()
@@ -117,7 +118,8 @@ def train_supernet(
         if run.exists:
             _same_data(run, dataset)
         else:
-            run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
+            started = {"config": asdict(config), "data": dataset.info.to_dict(), "versions": versions()}
+            run.write(started | {"complete": False})
         report(held)
         report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
         _explain_auto(config, known, report)
@@ -129,7 +131,8 @@ def train_supernet(
         world.from_main(settled)
         with logging_to(engine.log, run.path, asdict(settled)) as log:
             train(run, settled, dataset, engine, _both(report, log), world=world)
-        run.write(run.read() | {"complete": True, "weights": file_hash(run.supernet), "steps": steps})
+        done = {"complete": True, "weights": file_hash(run.supernet), "steps": steps, "versions": versions()}
+        run.write(run.read() | done)
     return run.read()
 
 
@@ -324,6 +327,7 @@ def run_search(
         result = search(costs, config, journal, measure_one, report, keep)
         result["weights"] = trained.weights
         result["memory"] = target.memory
+        result["versions"] = versions()
         if storage is not None:
             trained.journal().learn(journal)
         # seconds differ between two runs of the same search; its file does not

@@ -145,7 +145,7 @@ def supernet(here: Path) -> Iterator[Path]:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing the folder takes longer than training a few steps."""
-    monkeypatch.setattr(nas.finetune, "export_candidate", lambda *_: {"results": []})
+    monkeypatch.setattr(nas.finetune, "export_candidate", lambda *_, **__: {"results": []})
 
 
 def forget_the_classes(run: Run) -> None:
@@ -161,6 +161,8 @@ def test_what_fine_tuning_leaves_is_the_tuned_network(here: Path) -> None:
     forget_the_classes(run)
     weights = run.supernet.read_bytes()
     words = ("finetune", TINY.smallest.to_json(), *SHORT[2:], "--epochs", "12", "--lr", "0.05", "--netaug", "--json")
+    assert "--license 'Apache 2!'" in invoke(*words, "--license", "Apache 2!").message
+    words += ("--license", "apache-2.0")
     found = invoke(*words).json
     assert run.supernet.read_bytes() == weights
     assert found["after"]["correct"] > found["before"]["correct"]  # the classes have their own colours
@@ -180,6 +182,8 @@ def test_what_fine_tuning_leaves_is_the_tuned_network(here: Path) -> None:
     assert facts["provenance"]["finetuned_from"] == found["finetuned_from"] == origin
     card = (folder / "README.md").read_text()
     assert f"Finetuned from supernet weights {trained.weights} inside wider networks" in card
+    assert "Licence of the weights: apache-2.0." in card
+    assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["license"] == "apache-2.0"
 
     tuned = Supernet(trained.space, 3, 3)
     tuned.model.load_state_dict(load_tensors(here / found["folder"] / "supernet.safetensors")[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from cli_runs import edit_json, half, invoke, unfinish
 from PIL import Image, ImageColor
 from report_fronts import make_front
@@ -120,6 +123,13 @@ def test_the_protocol_says_what_a_search_rests_on(here: Path) -> None:
     assert facts["spread over seeds"].endswith("one seed, 0")
     assert "latency 0.9" in facts["the largest network"] or " ms" in facts["the largest network"]
     assert facts["its reference"].startswith("error 0.")
+    made_by = f"nas {metadata.version('nas-supernet')}, python {platform.python_version()}, torch {torch.__version__}"
+    for place in ("versions", "training", "search for cortex-a72"):  # torch's version may have a local part
+        assert facts[place].startswith(made_by.partition("+")[0])
+    for path in (run / "run.json", run / "search-cortex-a72.json"):  # as earlier versions wrote them
+        edit_json(path, lambda content: {key: value for key, value in content.items() if key != "versions"})
+    facts = dict(Page(Path(write_report(Run(run))["report"])).rows)
+    assert facts["versions"] == facts["training"] == facts["search for cortex-a72"] == "not recorded"
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing_else(here: Path) -> None:

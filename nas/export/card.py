@@ -132,7 +132,8 @@ def _weights(provenance: dict[str, Any]) -> str:
 def _licence(facts: dict[str, Any]) -> str:
     if facts["license"] is not None:
         return f"Licence of the weights: {facts['license']}."
-    return "Licence of the weights: not stated (`nas export --license NAME` states it)."
+    command = "finetune" if "finetuned_from" in facts["provenance"] else "export"
+    return f"Licence of the weights: not stated (`nas {command} --license NAME` states it)."
 
 
 def first_weights(config: dict[str, Any]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..objectives import misfits
 from ..quantize import QuantizedModel
 from ..run import Run, file_hash
 from ..search import accuracy_dict
+from ..versions import libraries
 from ..workflow import Trained
 from .card import WEIGHTS, first_weights, input_config, model_card
 from .device_script import device_script, script_name
@@ -93,7 +93,7 @@ def export_candidate(
             "weights": content["weights"],
             "seed": content["config"]["seed"],
             "calibration_images": trained.calibration_images,
-            "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
+            "versions": libraries(),
             **({"finetuned_from": origin} if origin else {}),
         },
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..units import with_unit
+from ..versions import in_words
 from .seconds import Seconds
 from .words import percent
 
@@ -12,8 +14,6 @@ Facts = dict[str, Any]
 
 _WANTED = {"random": "random", "uniform": "random,uniform"}
 """Baselines that a reader looks for, and what to compare with to have them."""
-
-_UNITS = {"latency": " ms", "size": " bytes", "macs": " MACs", "memory": " bytes"}
 
 
 def protocol(result: Facts, seconds: Seconds) -> dict[str, str]:
@@ -34,7 +34,7 @@ def protocol(result: Facts, seconds: Seconds) -> dict[str, str]:
         "measured": f"{counts['new']} different candidates for this search, {counts['prior']} known from before",
         "it ended because": result["stopped"],
         "hypervolume": f"{result['hypervolume']:.4f} of the box between zero and the reference",
-        "its reference": ", ".join(_with_unit(name, value) for name, value in result["reference"].items()),
+        "its reference": ", ".join(with_unit(name, value) for name, value in result["reference"].items()),
     }  # fmt: skip
     for name, other in result["baselines"].items():
         found[f"{name}, measured as often"] = (
@@ -54,6 +54,7 @@ def protocol(result: Facts, seconds: Seconds) -> dict[str, str]:
     found["test split against search split"] = _splits(result["front"])
     found["spread over seeds"] = f"not known: this is one seed, {config['seed']}"
     found |= {f"seconds of measuring, {split} split": _seconds(parts) for split, parts in seconds.items() if parts}
+    found["versions"] = in_words(result.get("versions"))
     found["accuracies"] = (
         "of the networks as they are shipped: extracted, calibrated on "
         f"{config.get('calibration_images', 'some')} training images, quantized. Candidates are chosen on the search "
@@ -63,13 +64,8 @@ def protocol(result: Facts, seconds: Seconds) -> dict[str, str]:
 
 
 def _extreme(end: Facts) -> str:
-    costs = ", ".join(_with_unit(name, value) for name, value in end.items() if name != "accuracy")
+    costs = ", ".join(with_unit(name, value) for name, value in end.items() if name != "accuracy")
     return f"{percent(end['accuracy'])}, {costs}"
-
-
-def _with_unit(name: str, value: float) -> str:
-    number = f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-    return f"{name} {number}{_UNITS.get(name.partition(':')[0], '')}"
 
 
 def _bounds(bounds: Facts) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from xml.etree.ElementTree import Element
 
+from ..versions import NAS, in_words, version
 from .curves import accuracy_curves, loss_curve
 from .gather import Material
 from .markup import figure, pairs, table, tag
 from .words import percent
 
-PACKAGES = ("nas-supernet", "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")
+PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")
 
 
 def training(material: Material) -> list[Element]:
@@ -61,8 +61,10 @@ def provenance(material: Material) -> list[Element]:
     hashes |= {
         f"export/{folder}/{file}": found for folder, _, files in material.exports for file, found in files.items()
     }
+    made = {"training": in_words(material.content.get("versions"))}
+    made |= {f"search for {name}": in_words(result.get("versions")) for name, result in material.searches.items()}
     found = [tag("h2", "Versions and hashes", id="versions"), tag("h3", "Versions that wrote this report")]
-    found += [pairs("Versions", versions)]
+    found += [pairs("Versions", versions), tag("h3", "Versions that made the run"), pairs("Versions of the run", made)]
     found += [tag("h3", "Hashes (SHA-256, first digits)"), pairs("Hashes", hashes)]
     if material.exports:
         rows: list[list[Element | str]] = [
@@ -75,11 +77,3 @@ def provenance(material: Material) -> list[Element]:
             table("Exported", ["folder", "what was run", "split", "accuracy", "images"], rows),
         ]
     return found
-
-
-def version(name: str) -> str:
-    """Of an installed distribution."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
