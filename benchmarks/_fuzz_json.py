@@ -32,6 +32,7 @@ from search_spaces.errors import UserError
 
 @parser("run.json")
 def _run(seeds: Seeds, folder: Path) -> Case:
+    from nas.metrics import Metrics
     from nas.report.gather import gather
     from nas.runs import standing
     from nas.trained import config_of, load_supernet
@@ -56,6 +57,7 @@ def _run(seeds: Seeds, folder: Path) -> Case:
 
 @parser("metrics")
 def _metrics(seeds: Seeds, folder: Path) -> Case:
+    from nas.metrics import Metrics
     from nas.report.gather import gather
     from nas.runs import standing
 
@@ -73,6 +75,7 @@ def _metrics(seeds: Seeds, folder: Path) -> Case:
         run.write(content)
         standing(run)
         gather(run)
+        Metrics(run.metrics, 20, lambda entry: None)
 
     return case
 

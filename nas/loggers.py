@@ -1,4 +1,4 @@
-"""Metrics: ``metrics.jsonl``, and TensorBoard or Weights & Biases besides. A new one is a class and a line here.
+"""Where metrics go besides ``metrics.jsonl``: TensorBoard, Weights & Biases. A new one is a class and a line here.
 
 Their packages are optional and imported when a run asks for them.
 """
@@ -7,48 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from search_spaces.errors import UserError, unknown_name
-
-from .files import atomic_write
+from search_spaces.errors import UserError, install_hint, unknown_name
 
 Entry = Mapping[str, Any]
 
 _NO_METRICS = ("step", "steps", "eta_s")
-
-
-class Metrics:
-    """``metrics.jsonl``, cut back to the step that training goes on from.
-
-    Args:
-        path: of the file.
-        start: steps done.
-        report: called with every new line.
-    """
-
-    def __init__(self, path: Path, start: int, report: Callable[[dict[str, Any]], None]) -> None:
-        self.path, self.report = path, report
-        lines = []
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # a line cut short by a crash
-                if entry.get("step", 0) <= start:
-                    lines.append(json.dumps(entry) + "\n")
-        atomic_write(path, "".join(lines).encode())
-
-    def write(self, entry: dict[str, Any]) -> None:
-        """Add a line."""
-        with open(self.path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
-        self.report(entry)
 
 
 class Logger(Protocol):
@@ -127,7 +95,7 @@ def parse_loggers(text: str) -> tuple[str, ...]:
         try:
             importlib.import_module(package)
         except ImportError:
-            raise UserError(f"--log {name} needs the package {package}: pip install 'nas-supernet[{name}]'") from None
+            raise UserError(f"--log {name} needs the package {package}; {install_hint(f'.[{name}]')}") from None
     return names
 
 

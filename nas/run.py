@@ -95,6 +95,11 @@ class Run:
         return self.config.exists()
 
     @property
+    def going_on(self) -> str:
+        """The command that trains it on from its last checkpoint, or once more where it is trained."""
+        return f"nas train-supernet --config {self.config} --out {self.path}"
+
+    @property
     def busy(self) -> bool:
         """Whether a command works on it now, as far as can be seen without waiting for its lock."""
         holders = [_pid(self.path / ".owner")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import UserError
 
+from .metrics import entry_of
 from .run import DEFAULT_ROOT, Run
 
 _TAIL = 65536
@@ -47,7 +47,7 @@ def standing(run: Run) -> dict[str, Any]:
     config = content["config"] if isinstance(content["config"], Mapping) else {}
     facts |= {"space": config.get("space"), "source": config.get("source")}
     if content["complete"]:
-        gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: nas train-supernet"
+        gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: {run.going_on}"
         steps = content.get("steps")
         return facts | {"state": "damaged" if gone else "trained", "problem": gone, "step": steps, "steps": steps}
     step, steps = _progress(run.metrics)
@@ -64,11 +64,9 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     except OSError:
         return 0, None
     for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-            return int(entry["step"]), int(entry["steps"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            continue
+        entry = entry_of(line) or {}
+        if type(entry.get("steps")) is int:
+            return entry["step"], entry["steps"]
     return 0, None
 
 
@@ -78,5 +76,5 @@ def next_command(found: list[dict[str, Any]]) -> str:
         return "nas train-supernet"
     newest = found[0]
     if newest["state"] == "training":
-        return f"nas train-supernet --out {newest['run']}, with the flags it began with: it goes on"
+        return Run(Path(newest["run"])).going_on
     return f"nas {'report' if newest['searched'] else 'search --run'} {newest['run']}"

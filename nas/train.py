@@ -22,7 +22,7 @@ from search_spaces import get_space
 from . import checkpoint, data
 from .distributed import ALONE, World
 from .guards import Guard, check_finite, check_norm, check_weights, constant_loss, zero_gamma
-from .loggers import Metrics
+from .metrics import Metrics
 from .precision import Precision
 from .pretrained import start_from
 from .quantization_aware import start_clips

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from conftest import PhotoFolder
 
-from nas.loggers import LOGGERS, Metrics, logging_to, parse_loggers, scalars
+from nas.loggers import LOGGERS, logging_to, parse_loggers, scalars
+from nas.metrics import Metrics, read_metrics
 from nas.run import Run
 from nas.train_config import Engine, TrainConfig
 from nas.workflow import train_supernet
@@ -106,7 +107,7 @@ def test_names_of_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_loggers("wanbd")
     for name in LOGGERS:
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(UserError, match=rf"pip install 'nas-supernet\[{name}\]'"):
+        with pytest.raises(UserError, match=rf"pip install .*'\.\[{name}\]'"):
             parse_loggers(name)
 
 
@@ -133,9 +134,14 @@ def test_wandb_itself_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
-def test_metrics_are_cut_back_to_where_training_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "strange",
+    [b'{"st', b"5", b"[]", b"null", b"\xff\xfe", b'{"step": "40"}', b'{"loss": 1}', b"[" * 10**5, b"9" * 5000],
+)
+def test_metrics_are_cut_back_to_where_training_goes_on(tmp_path: Path, strange: bytes) -> None:
     path, said = tmp_path / "metrics.jsonl", []
-    path.write_text('{"step": 20}\n{"step": 40}\n{"st')
+    path.write_bytes(b'{"step": 20}\n' + strange + b'\n{"step": 40}\n')
+    assert read_metrics(path) == ([{"step": 20}, {"step": 40}], 1)
     Metrics(path, 20, said.append).write({"step": 30})
     assert path.read_text() == '{"step": 20}\n{"step": 30}\n'
     assert said == [{"step": 30}]

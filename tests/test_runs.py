@@ -95,7 +95,7 @@ def test_the_next_command_follows_the_newest_run(tmp_path: Path) -> None:
     run.search("host").write_text("{}")
     assert next_command(runs(tmp_path)) == f"nas report {run.path}"
     newer = make(tmp_path, "b")
-    assert f"nas train-supernet --out {newer.path}" in next_command(runs(tmp_path))
+    assert next_command(runs(tmp_path)) == f"nas train-supernet --config {newer.config} --out {newer.path}"
 
 
 def test_the_command(empty: Path) -> None:

@@ -12,6 +12,7 @@ from search_spaces.errors import UserError
 from ..estimate import estimate
 from ..files import read_json
 from ..forms import SEARCH
+from ..metrics import read_metrics
 from ..run import Run, file_hash
 from .seconds import Seconds, seconds_of
 
@@ -94,18 +95,7 @@ def _read(path: Path, notes: list[str], form: Any) -> Facts | None:
 
 
 def _metrics(path: Path, notes: list[str]) -> list[Facts]:
-    if not path.exists():
-        return []
-    found, bad = [], 0
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-            found.append(entry)
-        else:
-            bad += 1
+    found, bad = read_metrics(path)
     if bad:
         notes.append(f"{path}: {bad} lines are damaged and left out")
     return found
