@@ -201,11 +201,8 @@ def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict
     # clips are optional on both sides: a run may learn steps of precisions that the file knows nothing of
     there, notes = {n: t for n, t in state.items() if n in here or not is_clip(n)}, []
     heads = tuple(f"{name}." for name in _declared(model, "classifier"))
-    left = (
-        [n for n in here if n.startswith(heads) and not is_clip(n) and (n not in there or there[n].shape != here[n])]
-        if heads
-        else []
-    )
+    head = [n for n in here if n.startswith(heads) and not is_clip(n)] if heads else []
+    left = [n for n in head if n not in there or (there[n].ndim == len(here[n]) and there[n].shape != here[n])]
     if left:
         classes = {there[n].shape[0] for n in left if n in there}
         reason = f"{classes.pop()} classes there, {here[left[0]][0]} here" if classes else "it is not there"

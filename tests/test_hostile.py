@@ -19,7 +19,7 @@ import pytest
 import torch
 from cli_runs import content, edit_json, invoke, train_words, unfinish, write_photos
 
-from nas.files import save_tensors
+from nas.files import load_tensors, save_tensors
 from search_spaces import PRESETS, get_space
 from search_spaces.timm_spec import build_foreign
 
@@ -97,13 +97,16 @@ def test_a_checkpoint_of_another_training_with_a_right_checksum(here: Path, fini
     path = here / "run" / "checkpoint.safetensors"
     state = {"model/x": torch.zeros(3)}
     facts = {"step": 1, "seconds": 0.0, "groups": [{"params": [0]}], "scalars": {}}
-    for metadata, said in (
-        (facts, "is not of this training"),
-        (facts | {"step": -1}, "damaged"),
-        (facts | {"groups": 3}, "groups is 3, not a list"),
-        ({}, "step is missing"),
+    real, known = load_tensors(path)
+    momentum = next(name for name, tensor in real.items() if name.startswith("optimizer/") and tensor.numel() > 1)
+    for tensors, metadata, said in (
+        (state, facts, "is not of this training"),
+        (state, facts | {"step": -1}, "damaged"),
+        (state, facts | {"groups": 3}, "groups is 3, not a list"),
+        (state, {}, "step is missing"),
+        (real | {momentum: torch.zeros(())}, known, "is not of this training"),
     ):
-        save_tensors(path, state, metadata)
+        save_tensors(path, tensors, metadata)
         (here / "run" / "checkpoint.previous.safetensors").unlink(missing_ok=True)
         result = invoke(*train_words(finished), "--quiet")
         assert result.code == 1

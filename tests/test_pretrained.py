@@ -157,13 +157,14 @@ class Strange:
         (lambda s: {n: t for n, t in s.items() if not n.startswith("conv_head")}, "conv_head.weight is missing"),
         (lambda s: {**s, "extra": torch.zeros(2, 3)}, r"extra (2, 3) is not in this network"),
         (lambda s: {**s, "bn1.weight": torch.zeros(5)}, "bn1.weight is (5,) there, (16,) here"),
+        (lambda s: {**s, "classifier.weight": torch.zeros(())}, "classifier.weight is () there, (3,"),
         (lambda s: {n: t for n, t in s.items() if ".bn1." not in n}, "and 65 more"),
         (lambda s: {**s, "epoch": 3}, "holds epoch beside tensors"),
         (lambda s: {}, "holds nothing beside tensors"),
         (lambda s: [torch.zeros(3)], "cannot be read as named tensors"),
         (lambda s: {"model": Strange()}, "cannot be read as named tensors"),
     ],
-    ids=["missing", "unknown", "shape", "many", "no tensor", "empty", "list", "pickle"],
+    ids=["missing", "unknown", "shape", "classifier", "many", "no tensor", "empty", "list", "pickle"],
 )
 def test_files_that_do_not_fit(save: Save, change: Callable[[Any], Any], message: str) -> None:
     net = Supernet(get_space(SPACE), 3, 3)
