@@ -27,9 +27,10 @@ from _training_speed import gradient_times, sandwich_times, step_ratio
 
 from nas import data
 from nas.losses import DISTILL
-from nas.strategies import AUTO, STRATEGIES, get_strategy
-from nas.train import generator, setting
+from nas.strategies import AUTO, STRATEGIES
+from nas.train import setting
 from nas.train_config import TrainConfig
+from nas.without_effect import has_students
 from search_spaces import get_space
 
 COLUMNS = ("smallest", "middle", "largest", "random")
@@ -88,7 +89,7 @@ def strategies(given: argparse.Namespace) -> dict[str, Any]:
     print(f"accuracy, %, on {given.data}\n{'':<44}" + "".join(f"{c:>10}" for c in COLUMNS) + f"{'steps':>10}")
     for seconds in given.budgets:
         for name in given.strategies:
-            for distill in given.losses if _has_students(replace(config, strategy=name), dataset) else DISTILL[:1]:
+            for distill in given.losses if has_students(name, setting(config, dataset.info)) else DISTILL[:1]:
                 # AlphaNet's loss needs its clip
                 recipe = replace(config, strategy=name, distill=distill, clip_value=float(distill == "alpha"))
                 results = []
@@ -108,14 +109,6 @@ def strategies(given: argparse.Namespace) -> dict[str, Any]:
                 found[title] = {"mean": mean, "deviation": spread, "steps": steps, "seeds": len(rows)}
                 print(f"{title:<44}" + _figures(mean) + f"{steps:>10,}", flush=True)
     return found
-
-
-def _has_students(config: TrainConfig, dataset: data.Dataset) -> bool:
-    """Whether the strategy has passes that learn from the step's own teacher, so that the loss for them matters."""
-    known = setting(config, dataset.info)
-    strategy = get_strategy(config.strategy, known)
-    steps = (known.steps * i // 8 for i in range(8))
-    return any(p.role == "student" for s in steps for p in strategy.passes(s, generator(0, s), lambda _: 0.0))
 
 
 def _figures(row: dict[str, float]) -> str:

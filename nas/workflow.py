@@ -46,6 +46,7 @@ from .train import setting, train
 from .train_config import Engine, TrainConfig, check_settings, total_steps
 from .trained import config_of, load_supernet
 from .versions import versions
+from .without_effect import without_effect
 
 Report = Callable[[dict[str, Any]], None]
 ENGINE = Engine()
@@ -111,7 +112,7 @@ def train_supernet(
     if dry_run:
         report(held)
         expected = _forecast(config, dataset, engine, report)
-        _explain_auto(config, known, report)
+        _explain(config, known, report)
         summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
         return {"summary": summary, **asdict(expected)}
     with run.locked():
@@ -122,7 +123,7 @@ def train_supernet(
             run.write(started | {"complete": False})
         report(held)
         report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
-        _explain_auto(config, known, report)
+        _explain(config, known, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
             share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
             report({"note": describe(_forecast(share, dataset, engine, report))})
@@ -146,10 +147,12 @@ def _follow(run: Run, config: TrainConfig, engine: Engine, world: World) -> dict
     return {}
 
 
-def _explain_auto(config: TrainConfig, known: Setting, report: Report) -> None:
-    """Say which strategy ``auto`` is for a run, and why."""
+def _explain(config: TrainConfig, known: Setting, report: Report) -> None:
+    """Say which strategy ``auto`` is for a run, and why, and which settings a strategy makes nothing of."""
     if config.strategy == AUTO:
         report({"note": choose(known)[1]})
+    for warning in without_effect(config, known):
+        report({"warning": warning})
 
 
 def _forecast(config: TrainConfig, dataset: data.Dataset, engine: Engine, report: Report) -> Forecast:

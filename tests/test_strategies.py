@@ -30,6 +30,7 @@ from nas.strategies.saliency import saliency, scores
 from nas.supernet import Supernet
 from nas.train import Interrupted
 from nas.train_config import Engine, TrainConfig
+from nas.without_effect import without_effect
 from nas.workflow import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UsageError
@@ -430,6 +431,24 @@ def test_auto_says_why_and_trains_as_the_chosen_one(photos: Path, tmp_path: Path
     assert TrainConfig().strategy == "auto"
     assert len([n for n in notes if n.startswith("strategy random: 4 steps")]) == 1
     assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
+
+
+@pytest.mark.parametrize(
+    ("warned", "names"),
+    [(2, ("auto", "random")), (1, ("cost-uniform", "alternating", "sorted")), (0, ("delayed", "sandwich"))],
+)
+def test_settings_that_a_strategy_makes_nothing_of(warned: int, names: tuple[str, ...]) -> None:
+    """Students are in a sandwich alone, and random sampling does not draw the largest on purpose."""
+    for name in names:
+        _assert_warned(name, warned)
+
+
+def _assert_warned(name: str, warned: int) -> None:
+    config = TrainConfig(strategy=name, distill="alpha", drop_path=0.1)
+    found = without_effect(config, setting())
+    assert len(found) == warned
+    assert all(line.startswith(flag) for line, flag in zip(found, ("--distill alpha", "--drop-path"), strict=False))
+    assert without_effect(TrainConfig(strategy=name), setting()) == []
 
 
 @pytest.mark.parametrize("name", ["progressive", "delayed"])
