@@ -11,13 +11,15 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from search_spaces.errors import install_hint
+
 USER = "postgres"  # the server refuses to run as root; Debian's package makes this user
 
 
 def missing() -> str | None:
     """Why no server can be started here; None: it can."""
     if find_spec("psycopg") is None:
-        return "no driver: pip install 'nas-supernet[storage]'"
+        return f"no driver; {install_hint('.[storage]')}"
     if _binaries() is None:
         return "no PostgreSQL: apt-get install postgresql"
     if os.geteuid() == 0 and (shutil.which("runuser") is None or USER not in {e.pw_name for e in pwd.getpwall()}):

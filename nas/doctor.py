@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_spaces.errors import install_hint
+
 REQUIRED = {
     "torch": "2.9", "timm": "1.0.20", "optuna": "4.5", "pymoo": "0.6.1.5", "moocore": "0.1.8", "numpy": "1.26",
     "scipy": "1.11", "safetensors": "0.4.5", "filelock": "3.15", "rich": "13.7", "typer": "0.15", "pillow": "10.1",
@@ -81,7 +83,7 @@ def examine() -> list[Finding]:
 
 def _trouble(name: str, error: BaseException) -> Finding:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    fix = "mend what the message names; or set up anew: pip install -c constraints.txt '.[onnx]'"
+    fix = f"mend what the message names; or set up anew, {install_hint('.[onnx]')}"
     return Finding(name, "problem", f"could not be looked at: {type(error).__name__}: {reason}", fix)
 
 
@@ -95,12 +97,12 @@ def _system() -> Iterator[Finding]:
 
 def _required() -> Iterator[Finding]:
     for name, lowest in REQUIRED.items():
-        yield _package(name, lowest, "problem", f"pip install -c constraints.txt '{name}>={lowest}'")
+        yield _package(name, lowest, "problem", install_hint(f"{name}>={lowest}"))
 
 
 def _extras() -> Iterator[Finding]:
     for extra, packages in EXTRAS.items():
-        fix = f"pip install -c constraints.txt '.[{extra}]'  # for: {_USES[extra]}"
+        fix = f"{install_hint(f'.[{extra}]')}  # for: {_USES[extra]}"
         for name, lowest in packages.items():
             yield _package(name, lowest, "absent", fix)
 

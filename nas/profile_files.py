@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
 if TYPE_CHECKING:
     from torch import nn
 
-_HINT = "pip install 'nas-supernet[onnx]'"
+_HINT = install_hint(".[onnx]")
 _OPSET = 20  # the highest of the tracing exporter, which takes a twentieth of the other's time
 _SMALL = 16  # tensors of fewer elements stay as they are: shapes, paddings, bounds
 _SCALE = 0.05
@@ -45,7 +45,7 @@ def float_file(model: nn.Module, image_shape: tuple[int, int, int]) -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise UserError(f"exporting to ONNX needs the package '{error.name}': {_HINT}") from None
+        raise UserError(f"exporting to ONNX needs the package '{error.name}'; {_HINT}") from None
     try:
         with TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the exporter announces its end; the other one takes minutes a profile

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import UsageError
+from search_spaces.errors import UsageError, install_hint
 
 from .accuracy import Features, Floats, Shape, unwarp, warp
 
@@ -282,6 +282,6 @@ def _sklearn() -> Any:
         import sklearn.neural_network
     except ImportError:
         raise UsageError(
-            "the accuracy predictors 'boosting' and 'mlp' need scikit-learn; pip install 'nas-supernet[predictors]'"
+            f"the accuracy predictors 'boosting' and 'mlp' need scikit-learn; {install_hint('.[predictors]')}"
         ) from None
     return sklearn

@@ -43,6 +43,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") ->
     return UsageError(f"unknown {kind} '{name}'{place}; {hint}")
 
 
+def install_hint(what: str) -> str:
+    """What to type for a package that is missing, as the README installs: ``nas`` is on no index.
+
+    Args:
+        what: for pip: an extra of this project as ``.[onnx]``, or a package as ``torch>=2.9``.
+    """
+    return f"in the clone: pip install -c constraints.txt '{what}'"
+
+
 def presentable(text: str) -> str:
     """A message as a terminal may show it, whatever the names in it are.
 

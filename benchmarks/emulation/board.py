@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nas.files import write_json
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
 HERE = Path(__file__).parent
 DEFAULT_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nas-emulation"
@@ -207,7 +207,7 @@ def versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
-            raise UserError(f"comparing needs '{name}' here too: pip install 'nas-supernet[onnx,executorch]'") from None
+            raise UserError(f"comparing needs '{name}' here too; {install_hint('.[onnx,executorch]')}") from None
     return found
 
 

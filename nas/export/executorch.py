@@ -19,12 +19,12 @@ from torch import Tensor, fx, nn
 from nas.files import atomic_write
 from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
 from .device_script import DeviceCode
 from .silence import silence
 
-_HINT = "pip install 'nas-supernet[executorch]'"
+_HINT = install_hint(".[executorch]")
 _METADATA = "metadata"
 DEVICE = DeviceCode(
     packages="numpy pillow torch executorch",
@@ -82,7 +82,7 @@ def lower(network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int]
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
         except ImportError as error:
-            raise UserError(f"exporting to ExecuTorch needs the package '{error.name}': {_HINT}") from None
+            raise UserError(f"exporting to ExecuTorch needs the package '{error.name}'; {_HINT}") from None
         module = decompose(network, executorch=True) if isinstance(network, QuantizedModel) else network
         with torch.no_grad():
             program = torch.export.export(module, (torch.zeros(1, *image_shape),), strict=False)
@@ -137,7 +137,7 @@ def load_executorch(path: Path | str, threads: int = 1) -> ExecutorchModel:
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
             from executorch.runtime import Runtime
         except ImportError as error:
-            raise UserError(f"running a .pte file needs the package '{error.name}': {_HINT}") from None
+            raise UserError(f"running a .pte file needs the package '{error.name}'; {_HINT}") from None
         if not Path(path).is_file():
             raise UserError(f"no file '{path}'")
         content = Path(path).read_bytes()

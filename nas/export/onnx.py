@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nas.files import atomic_write
 from nas.quantize import QuantizedModel
 from nas.quantize_decomposed import decompose
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
 from .device_script import DeviceCode
 from .onnx_packing import pack_weights
@@ -26,7 +26,7 @@ from .silence import silence
 
 OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
 _BATCH = 64
-_HINT = "pip install 'nas-supernet[onnx]'"
+_HINT = install_hint(".[onnx]")
 DEVICE = DeviceCode(
     packages="numpy pillow onnxruntime",
     imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
@@ -56,7 +56,7 @@ def export_onnx(
         import onnx
         import onnxscript  # noqa: F401  (torch.onnx needs it)
     except ImportError as error:
-        raise UserError(f"exporting to ONNX needs the package '{error.name}': {_HINT}") from None
+        raise UserError(f"exporting to ONNX needs the package '{error.name}'; {_HINT}") from None
     module: nn.Module
     if isinstance(network, QuantizedModel):
         module, image_shape = decompose(network, uint8), network.image_shape
@@ -118,7 +118,7 @@ def load_onnx(path: Path | str, threads: int = 1, optimized: Path | str | None =
     try:
         import onnxruntime
     except ImportError:
-        raise UserError(f"running an ONNX file needs the package 'onnxruntime': {_HINT}") from None
+        raise UserError(f"running an ONNX file needs the package 'onnxruntime'; {_HINT}") from None
     if not Path(path).is_file():
         raise UserError(f"no file '{path}'")
     options = onnxruntime.SessionOptions()
