@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from pathlib import Path
@@ -32,7 +31,8 @@ from nas.options import (
     resources,
     run_at,
 )
-from search_spaces.errors import UsageError, UserError, presentable
+from nas.wording import explain, refuse_empty, usage
+from search_spaces.errors import UserError, presentable
 
 app = typer.Typer(
     name="nas",
@@ -383,38 +383,19 @@ register(app)
 register_data(app)
 
 
-_FIXES = {
-    errno.EEXIST: "a folder is to lie there, so give another place",
-    errno.ENOTDIR: "a file is where a folder should be, so give another place",
-    errno.EISDIR: "it is a folder, so give a file",
-    errno.EACCES: "make it yours, or give another place",
-    errno.EPERM: "make it yours, or give another place",
-    errno.EROFS: "give another place",
-    errno.ENAMETOOLONG: "give a shorter one",
-}
-
-
-def _explain(error: OSError) -> str:
-    where = f" {error.filename}" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}; what was saved before is intact. Make room and run the same command again"
-    fix = f"; {_FIXES[error.errno]}" if error.errno in _FIXES else ""
-    return f"cannot use{where}: {error.strerror or error}{fix}"
-
-
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 error, 2 usage, 3 no feasible candidate, 130 interrupted."""
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        _refuse_empty(arguments)
+        refuse_empty(arguments)
         code = _command()(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except _BadUsage as error:
-        _fail(error, debug, _usage(error), 2)
+        _fail(error, debug, usage(error), 2)
     except UserError as error:
         _fail(error, debug, str(error), error.exit_code)
     except OSError as error:
-        _fail(error, debug, _explain(error), 1)
+        _fail(error, debug, explain(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:
@@ -432,31 +413,6 @@ def _command() -> Any:
         for parameter in command.params:
             parameter.show_envvar = False
     return found[0]
-
-
-def _refuse_empty(arguments: list[str]) -> None:
-    """An empty word is an unset variable of a script more often than a wish, and as a path it means this folder."""
-    if "" in arguments:
-        before = " ".join(["nas", *arguments][: arguments.index("") + 1][-2:])
-        raise UsageError(f"{before} '': an empty word, from an unset variable perhaps; give a value, or leave it out")
-
-
-def _usage(error: Any) -> str:
-    """What was given, the rule, and where to look: typer says of a value only what it should be."""
-    command = error.ctx.command_path if error.ctx else "nas"
-    said = error.format_message().rstrip(".")
-    if (details := getattr(error.__cause__, "errors", None)) is not None and error.param is not None:
-        found, flag = details()[0], error.param.opts[0]
-        rule = found["msg"].partition(", unable to")[0].replace("Input should", "it must")
-        said = f"{flag} {found['input']}{_origin(error)}: {rule}"
-    return f"{said}; see: {command} --help"
-
-
-def _origin(error: Any) -> str:
-    """Where a value comes from that was not typed."""
-    source = error.ctx.get_parameter_source(error.param.name)
-    name = "" if source is None else source.name
-    return {"DEFAULT_MAP": " (in the --config file)", "ENVIRONMENT": " (in the environment)"}.get(name, "")
 
 
 def _fail(error: Exception, debug: bool, text: str, code: int) -> None:

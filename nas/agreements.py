@@ -10,7 +10,8 @@ from typing import Any
 
 import optuna
 
-from .forms import AGREEMENT, problem
+from .form_check import problem
+from .forms import AGREEMENT
 from .storage import Storage
 
 
@@ -30,7 +31,7 @@ class Agreements:
         """The first proposal on a topic, of this worker or another: JSON-able data.
 
         Args:
-            form: of all proposals on it, see ``nas.forms``.
+            form: of all proposals on it, see ``nas.form_check``.
 
         Raises:
             UserError: what lies in the storage is damaged.

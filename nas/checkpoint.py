@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from search_spaces.errors import UserError
 
 from .files import NewerFormat, load_tensors, save_tensors
-from .forms import CHECKPOINT, check_form
+from .form_check import check_form
+from .forms import CHECKPOINT
 from .run import Run
 
 _LARGEST = 1e12  # of an optimizer's settings

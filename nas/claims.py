@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import UserError
 
-from .forms import CLAIM, problem
+from .form_check import problem
+from .forms import CLAIM
 from .host import alive, here
 from .storage import Storage
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from search_spaces.errors import UserError
 
-from .forms import DATA, problem
+from .form_check import problem
+from .forms import DATA
 
 SPLITS = ("train", "search", "test")
 SMALL_SIDE = 40

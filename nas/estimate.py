@@ -17,7 +17,8 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
 from .files import check_format, read_json
-from .forms import EXPORTED, check_form
+from .form_check import check_form
+from .forms import EXPORTED
 from .objectives import misfits
 
 if TYPE_CHECKING:

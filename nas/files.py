@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from search_spaces.errors import UserError
 
-from .forms import check_form
+from .form_check import check_form
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ def read_json(path: Path, form: Any = object) -> Any:
 
     Args:
         path: the file.
-        form: what it must hold, see ``nas.forms``.
+        form: what it must hold, see ``nas.form_check``.
 
     Raises:
         UserError: missing or damaged, or not of that form.

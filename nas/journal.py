@@ -229,7 +229,7 @@ class Journal:
             settings: JSON-able, as those of :meth:`begin`.
             step: unique within the search.
             proposal: this worker's, JSON-able.
-            form: of all proposals, see ``nas.forms``.
+            form: of all proposals, see ``nas.form_check``.
         """
         search = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         return self._agreements.on(f"{search} {step}", proposal, form)

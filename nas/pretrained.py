@@ -25,7 +25,8 @@ from search_spaces.timm_compat import timm
 from .borrow import is_clip
 from .convert import convert, is_efficientnet_pytorch
 from .files import load_tensors, written_by_nas
-from .forms import DATA, check_form
+from .form_check import check_form
+from .forms import DATA
 from .import_ofa import convert_ofa, is_ofa
 from .ordering import order_channels
 from .supernet import Supernet

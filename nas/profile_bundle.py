@@ -23,7 +23,8 @@ from search_spaces.errors import UsageError, UserError
 
 from . import profile_runner
 from .files import atomic_write, write_json
-from .forms import BUNDLE, check_form
+from .form_check import check_form
+from .forms import BUNDLE
 from .profile_choose import choose
 from .profile_runner import MANIFEST
 from .versions import libraries

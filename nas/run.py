@@ -16,7 +16,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 from search_spaces.errors import UserError
 
 from .files import FORMAT, check_format, read_json, write_json
-from .forms import DATA, RUN, check_form
+from .form_check import check_form
+from .forms import DATA, RUN
 from .host import alive
 
 DEFAULT_ROOT = Path("runs")

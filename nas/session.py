@@ -17,7 +17,7 @@ from search_spaces.space import Vectors
 
 from .candidates import Candidate
 from .evaluate import Accuracy
-from .forms import between, problem
+from .form_check import between, problem
 from .journal import SEARCH, Journal
 from .loop import Loop
 from .objectives import CandidateCosts

@@ -14,7 +14,7 @@ from . import data
 from .calibrate import calibrate
 from .evaluate import accuracy
 from .files import NewerFormat, load_tensors, save_tensors
-from .forms import check_form, form_of
+from .form_check import check_form, form_of
 from .quantization_aware import learned
 from .run import Run
 from .supernet import Supernet

@@ -19,7 +19,8 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
 from ..files import check_format, read_json
-from ..forms import INPUT, problem
+from ..form_check import problem
+from ..forms import INPUT
 from ..quantize import QuantizedModel
 from ..run import file_hash
 from . import executorch, onnx
