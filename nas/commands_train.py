@@ -125,6 +125,7 @@ def train_supernet(
     from .display import OUT, TrainingProgress, following
     from .distributed import check_processes
     from .files import absolute_path
+    from .guards import check_frozen
     from .launch import check_devices, inside, joined, launch, processes_here
     from .loggers import parse_loggers
     from .lr_finder import parse_lr
@@ -148,6 +149,7 @@ def train_supernet(
         quantization_aware=quantization_aware, quantization_phase=quantization_phase,
         quantization_noise=quantization_noise, init=str(init.resolve()) if init is not None else None,
     )  # fmt: skip
+    check_frozen(freeze_bn, pretrained or init is not None)
     run = Run(out) if out else default_run(settings)
     chosen, workers = resources(device, workers, processes_here(nproc))
     loggers = parse_loggers(log)

@@ -211,6 +211,20 @@ def check_guards(zero: bool, given: bool, rollbacks: int) -> None:
         raise UsageError(f"--rollbacks {rollbacks}: give how often a collapsed run goes back, or 0 for never")
 
 
+def check_frozen(frozen: bool, given: bool) -> None:
+    """Refuse to keep the running statistics of random weights, which are 0 and 1: nothing would be normalised.
+
+    Args:
+        frozen: batch norms shall keep their statistics.
+        given: the first weights are not random.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    if frozen and not given:
+        raise UsageError("--freeze-bn keeps statistics, and random weights have none; give --pretrained or --init")
+
+
 def check_finite(passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
     """Stop before a loss that is no number reaches the weights.
 

@@ -147,6 +147,8 @@ TRAINING = [
         before="warning: 1 corrupt image left out: pear/000.jpg",
     ),
     Bad(TRAIN + "--init nowhere.pth", 1, "does not exist, or is no file"),
+    Bad(TRAIN + "--freeze-bn", 2, "--freeze-bn keeps statistics, and random weights have none; give --pretrained or"),
+    Bad(TRAIN + "--epochs 1e18", 2, "steps; at a millisecond each"),
     Bad(TRAIN + "--init junk.pth", 1, "cannot be read as named tensors", bad.raw("junk.pth", b"junk")),
     Bad(TRAIN + "--init evil.pth", 1, "can run anything and are never loaded", bad.hostile_pickle("evil.pth")),
     Bad(TRAIN + "--init other.pth", 1, "does not hold weights of this space's", bad.tensors_of_another("other.pth")),
@@ -232,7 +234,7 @@ RUNS = [
     Bad("search", 1, "supernet.safetensors is damaged", bad.halved(WEIGHTS)),
     Bad("export", 1, "its checksum is not that of its content", bad.flipped(WEIGHTS)),
     Bad("evaluate", 1, "supernet.safetensors is damaged", bad.raw(WEIGHTS, b"")),
-    Bad("finetune", 1, "reads up to 1); upgrade: pip install --upgrade nas-supernet", bad.newer(WEIGHTS)),
+    Bad("finetune", 1, "reads up to 1); upgrade: git pull, then in the clone: pip install", bad.newer(WEIGHTS)),
     Bad("search", 1, "supernet.safetensors is damaged", bad.hostile_pickle(WEIGHTS)),
     Bad(
         "search",
