@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import http.client
+import re
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from nas.data_decode import Encoded
@@ -12,6 +19,9 @@ from nas.data_set import listed
 from nas.data_source import Source, checked
 from search_spaces.errors import UserError
 from search_spaces.timm_compat import timm
+
+_ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PATIENCE_SECONDS = 5.0
 
 
 def open_hfds(source: str, root: str | None, thorough: bool = False) -> Source:
@@ -33,20 +43,25 @@ def open_hfds(source: str, root: str | None, thorough: bool = False) -> Source:
     name, colon, column = source.partition("/")[2].rpartition(":")
     if not colon:
         name, column = column, ""
+    silent = _silent_hub() if _ON_HUB.fullmatch(name) and not Path(name).exists() else ""
     try:
-        found = datasets.load_dataset(name, cache_dir=root)
+        with _offline() if silent else nullcontext():
+            found = datasets.load_dataset(name, cache_dir=root)
         parts = {SPLIT_NAMES[split.lower()]: split for split in found if split.lower() in SPLIT_NAMES}
         if "train" not in parts:
             raise UserError(f"'{source}' has no training split, but {listed(sorted(found))}; give another data set")
         features = found[parts["train"]].features
         keys = {"input_key": _images(source, features), "target_key": _labels(source, features, column)}
-        readers = {
-            split: timm.data.create_dataset(f"hfds/{name}", root=root, split=own, **keys).reader
-            for split, own in parts.items()
-        }
+        with _offline() if silent else nullcontext():
+            readers = {
+                split: timm.data.create_dataset(f"hfds/{name}", root=root, split=own, **keys).reader
+                for split, own in parts.items()
+            }
     except UserError:
         raise
     except Exception as error:  # datasets raises its own kinds, and those of what it downloads and reads with
+        if silent:
+            raise UserError(f"cannot open '{source}': {silent}, and no earlier download can be read") from error
         text = " ".join((str(error) or type(error).__name__).split())
         raise UserError(f"cannot open '{source}': {text[:200]}") from error
     labels = {split: list(reader.iter_targets()) for split, reader in readers.items()}
@@ -63,6 +78,42 @@ def open_hfds(source: str, root: str | None, thorough: bool = False) -> Source:
     splits = [split for split, own in labels.items() for _ in own]
     images = HubImages(source, tuple(readers.values()), names)
     return checked(source, images, joined, splits, tuple(classes.values()), notes, thorough)
+
+
+def _silent_hub() -> str:
+    """Why nothing can be asked of the hub; empty: it answers, or is not to be asked. Its own client tries for long."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return ""
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE_SECONDS)
+    except (TimeoutError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError) or isinstance(reason, ssl.SSLError):
+            return ""  # somebody answers; the client may have other certificates
+        said = getattr(reason, "strerror", None) or reason
+        return f"{constants.ENDPOINT} does not answer ({said})"
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
+    return ""
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Use what was downloaded before, and ask for nothing more."""
+    import datasets
+    from huggingface_hub import constants
+
+    modules: tuple[Any, ...] = (constants, datasets.config)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 def _images(source: str, features: Mapping[str, Any]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+from cli_runs import write_photos
 from PIL import Image
 
 from nas import data, data_stream
@@ -23,6 +25,32 @@ def test_missing_packages_are_named(name: str, package: str, monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=f"pip install .*{package}"):
         data.open_dataset(name, 0, str(tmp_path))
+
+
+def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Said at once where nothing was downloaded; what was is used, and afterwards the hub is asked again."""
+    datasets = pytest.importorskip("datasets")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"cannot open 'hfds/some/photos': http\S+ does not answer \(.*refused\)"):
+        data.open_dataset("hfds/some/photos", 0, str(tmp_path / "cache"))
+    assert time.monotonic() - began < 10
+    write_photos(tmp_path / "photos", count=8)
+    datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "photos"), cache_dir=str(tmp_path / "cache"))
+    (made,) = (tmp_path / "cache").glob("imagefolder/*")
+    made.rename(tmp_path / "cache" / "made")
+    (tmp_path / "cache" / "some___photos").mkdir()
+    (tmp_path / "cache" / "made").rename(tmp_path / "cache" / "some___photos" / "default")
+    (images,) = (tmp_path / "cache" / "some___photos").rglob("*.arrow")
+    images.rename(images.with_name("photos-train.arrow"))
+    found = data.open_dataset("hfds/some/photos", 0, str(tmp_path / "cache"))
+    assert sum(found.info.counts.values()) == 24
+    assert not constants.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
 
 
 def test_timm_names_without_files(tmp_path: Path) -> None:
