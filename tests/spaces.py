@@ -26,4 +26,4 @@ DERIVED = (
 
 # These differ from a smaller one of their family in widths alone, and take as long as twenty other spaces together.
 _WIDER = ("autoformer-base", "autoformer-small", "ofa-mbv3-w1.2")
-NAMES = (*(name for name in PRESETS if name not in _WIDER), *DERIVED)
+NAMES = (*DERIVED, *(name for name in PRESETS if name not in _WIDER))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,10 +18,18 @@ from nas.borrow import borrow, named_shapes, plan
 from nas.supernet import Supernet
 from predictors.costs import architecture_features, costs_of
 from search_spaces import Architecture, get_space
+from search_spaces.no_init import NoInit
 from search_spaces.timm_compat import timm
 from search_spaces.timm_spec import timm_model
 
 CLASSES, SIDE = 7, 64
+
+
+def of_each(names: Sequence[str]) -> pytest.MarkDecorator:
+    """A test of every space, by the process that has this space's other tests, and beside them: its supernet is built
+    once. To lie beside each other they need the same numbers: names are a beginning of ``NAMES``."""
+    groups = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("name", groups, scope="module")
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +61,7 @@ def images(architecture: Architecture, number: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", NAMES)
+@of_each(NAMES)
 def test_borrowed_equals_extracted_equals_timm(name: str, training: bool) -> None:
     net = supernet(name)
     state = {key: tensor.clone() for key, tensor in net.model.state_dict().items()}
@@ -59,7 +69,8 @@ def test_borrowed_equals_extracted_equals_timm(name: str, training: bool) -> Non
         net.model.load_state_dict(state)
         net.zero_grad()
         extracted = net.extract(architecture)
-        reference = get_space(name).build(architecture, CLASSES, 3)
+        with NoInit():  # all is loaded
+            reference = get_space(name).build(architecture, CLASSES, 3)
         reference.load_state_dict(extracted.state_dict())
         x = images(architecture)
         ours = net.train(training)(x, architecture)
@@ -99,11 +110,12 @@ def _same_gradients(net: Supernet, reference: nn.Module) -> None:
         assert float((parameter.grad - wanted).abs().max()) <= 1e-5 * scale, name
 
 
-@pytest.mark.parametrize("name", DERIVED)
+@of_each(DERIVED)
 def test_largest_is_the_named_model(name: str) -> None:
     space = get_space(name)
     net = supernet(name).eval()
-    plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
+    with NoInit():
+        plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
     plain.load_state_dict(net.model.state_dict())
     side = plain.pretrained_cfg["input_size"][-1] if hasattr(plain, "pos_embed") else SIDE
     x = torch.randn(1, 3, side, side)
@@ -111,7 +123,7 @@ def test_largest_is_the_named_model(name: str) -> None:
         assert torch.equal(net(x, space.largest), plain(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@of_each(NAMES)
 def test_assembled_skeletons_equal_fresh_ones(name: str) -> None:
     net = supernet(name)
     space = get_space(name)
@@ -124,7 +136,7 @@ def test_assembled_skeletons_equal_fresh_ones(name: str) -> None:
         assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@of_each(NAMES)
 def test_costs_equal_the_built_model(name: str) -> None:
     space = get_space(name)
     for architecture in architectures(name):
@@ -136,7 +148,7 @@ def test_costs_equal_the_built_model(name: str) -> None:
         assert costs.params == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@of_each(NAMES)
 def test_a_description_survives_json(name: str) -> None:
     space = get_space(name)
     architecture = architectures(name)[1]
@@ -145,10 +157,10 @@ def test_a_description_survives_json(name: str) -> None:
     assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, CLASSES, 3, "meta")))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@of_each(NAMES)
 def test_reordering_channels_changes_nothing(name: str) -> None:
-    net = Supernet(get_space(name), CLASSES, 3)
-    model = net.model.double().eval()
+    net = supernet(name)
+    model = copy.deepcopy(net.model).double().eval()
     state = model.state_dict()
     x = images(get_space(name).largest, 1).double()
     groups = net.space.family.channel_groups(model)
