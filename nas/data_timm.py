@@ -16,11 +16,10 @@ from nas.data_set import Ints
 from nas.data_source import Source
 from nas.data_stream import class_names, create, numbered, read_streams
 from nas.data_wds import open_wds
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
-PACKAGES = {"torch": ("torchvision", "torchvision"), "hfds": ("datasets", "'nas-supernet[datasets]'"),
-            "tfds": ("tensorflow_datasets", "tensorflow-datasets"),
-            "wds": ("webdataset", "'nas-supernet[webdataset]'")}  # fmt: skip
+PACKAGES = {"torch": ("torchvision", "torchvision"), "hfds": ("datasets", ".[datasets]"),
+            "tfds": ("tensorflow_datasets", "tensorflow-datasets"), "wds": ("webdataset", ".[webdataset]")}  # fmt: skip
 """Prefix of timm's names: module it needs, and what to install."""
 
 
@@ -47,9 +46,9 @@ def open_timm(source: str, root: str | None, thorough: bool = False) -> Source:
     """
     prefix, _, name = source.partition("/")
     prefix = prefix.lower()
-    module, install = PACKAGES[prefix]
+    module, what = PACKAGES[prefix]
     if importlib.util.find_spec(module) is None:
-        raise UserError(f"'{source}' needs the package {module}, which is not installed: pip install {install}")
+        raise UserError(f"'{source}' needs the package {module}, which is not installed; {install_hint(what)}")
     if prefix == "hfds":
         return open_hfds(source, root, thorough)
     if prefix == "wds":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, install_hint
 
 from .form_check import check_form
 
@@ -57,6 +57,11 @@ def check_folder(path: Path | None) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def is_json(text: str) -> bool:
+    """Whether a word is JSON itself, rather than a name or a path."""
+    return text.lstrip().startswith("{")
 
 
 def read_json(path: Path, form: Any = object) -> Any:
@@ -122,7 +127,7 @@ def check_format(content: Any, path: Path) -> None:
     if isinstance(there, int) and there > FORMAT:
         raise NewerFormat(
             f"{path} was written by a newer nas (format {there}; this one reads up to {FORMAT}); "
-            "upgrade: pip install --upgrade nas-supernet"
+            f"upgrade: git pull, then {install_hint('.[onnx]')}"
         )
 
 

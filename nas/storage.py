@@ -22,7 +22,7 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError, UserError, install_hint
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -244,7 +244,7 @@ def _open(where: Path | str, change: bool) -> BaseStorage:
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or driver
         raise UsageError(
-            f"--storage {shown(where)} needs the package {missing}: pip install 'nas-supernet[storage]'"
+            f"--storage {shown(where)} needs the package {missing}; {install_hint('.[storage]')}"
         ) from None
     except RuntimeError as error:  # tables of an Optuna that is too old or too new
         raise UserError(f"storage {shown(where)} cannot be used: {str(error).partition('. ')[0]}") from None

@@ -130,7 +130,7 @@ def test_what_a_newer_version_wrote_is_named_as_such(run: Run, monkeypatch: pyte
         later.setattr("nas.run.FORMAT", files.FORMAT)
         run.write({"config": {}, "data": {}, "complete": False})
         _save(run, 3)
-    fix = "upgrade: pip install --upgrade nas-supernet$"
+    fix = "upgrade: git pull, then in the clone: pip install "
     with pytest.raises(UserError, match=rf"{name} was written by a newer nas .*{fix}"):
         run.read() if name == "run.json" else checkpoint.load(run)
 
@@ -140,7 +140,7 @@ def test_a_newer_checkpoint_is_not_given_up_for_an_older_one(run: Run, monkeypat
     with monkeypatch.context() as later:
         later.setattr(files, "FORMAT", files.FORMAT + 1)
         _save(run, 3)
-    with pytest.raises(UserError, match=r"was written by a newer nas .*nas-supernet$"):
+    with pytest.raises(UserError, match=r"was written by a newer nas .*upgrade: git pull, then "):
         checkpoint.load(run)
 
 

@@ -16,6 +16,7 @@ from cli_runs import invoke
 
 from nas import doctor
 from nas.doctor import EXTRAS, REQUIRED, Finding, as_text, examine
+from search_spaces.errors import install_hint
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +32,25 @@ def test_the_packages_are_those_of_the_project() -> None:
     assert lowest(project["dependencies"]) == REQUIRED
     assert {extra: extras[extra] for extra in extras.keys() - {"dev", "docs"}} == EXTRAS
     assert set(doctor._USES) == set(EXTRAS)
+
+
+def test_what_to_install_is_what_the_readme_installs() -> None:
+    """The project is on no index: whoever registered its name there would be installed."""
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    readme = (ROOT / "README.md").read_text()
+    assert install_hint(".[onnx]").removeprefix("in the clone: ") in readme
+    places = ["nas", "predictors", "search_spaces", "docs", "benchmarks", "tests"]
+    files = [ROOT / "README.md", ROOT / "cli.py", *(p for place in places for p in (ROOT / place).rglob("*.*"))]
+    named: set[str] = set()
+    for path in files:
+        if path.suffix in (".py", ".md"):
+            text = path.read_text()
+            assert not re.search(r"pip\s+install[^\n]*\n?['\"]?nas-supernet", text), path
+            named |= {extra for found in re.findall(r"\.\[([a-z,]+)\]'", text) for extra in found.split(",")}
+    assert {"onnx", "executorch"} <= named <= extras
+    assert {each.fix.partition("  #")[0] for each in doctor._extras() if each.state == "absent"} <= {
+        install_hint(f".[{extra}]") for extra in EXTRAS
+    }
 
 
 def test_every_trouble_has_its_fix() -> None:
@@ -70,7 +90,7 @@ def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["timm"].state, found["timm"].text) == ("problem", "not installed")
     assert (found["torch"].state, found["torch"].text) == ("problem", "2.8.1+cpu is below 2.9")
     assert found["onnx"].state == "absent"
-    assert ".[onnx]" in found["onnx"].fix
+    assert found["onnx"].fix.startswith(install_hint(".[onnx]"))
     assert found["onnxruntime"].state == "warning"
 
 

@@ -15,8 +15,9 @@ from report_fronts import make_front
 from nas.report import write_report
 from nas.report.palette import COLOURS, DARK
 from nas.run import Run
+from search_spaces.errors import install_hint
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here: pip install 'nas-supernet[dev]'")
+webdriver = pytest.importorskip("selenium.webdriver", reason=f"no selenium; {install_hint('.[dev]')}")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
 DRIVER = shutil.which("chromedriver")
