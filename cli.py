@@ -195,7 +195,8 @@ def export(
             OUT.print(f"  {result['what']:<20} {result['split']:<7} {percent(result)} %", highlight=False)
     if not quiet:
         path, facts = written[-1]
-        following(f"nas evaluate {path / list(facts['files'])[-1]}")
+        file = str(path / list(facts["files"])[-1])
+        following(command_line(["nas", "evaluate", file, "--run", str(directory.path)]))
 
 
 app.command(short_help="Train one subnet further; kept if that made it better.")(finetune)
@@ -225,14 +226,15 @@ def evaluate(
     from nas.workflow import run_evaluate
 
     resources("cpu", 0)
-    result = run_evaluate(run_at(run, model), model, split, precision, calibration_images)
+    directory = run_at(run, model)
+    result = run_evaluate(directory, model, split, precision, calibration_images)
     if as_json:
         print_json(result)
     else:
         OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
         if "latency_ms" in result:
             OUT.print(f"latency on this machine, one thread: {result['latency_ms']:.3f} ms", highlight=False)
-        following("nas search --target host")
+        following(command_line(["nas", "search", "--run", str(directory.path), "--target", "host"]))
 
 
 @app.command(short_help="Latency, size, MACs and memory, without running anything.")
@@ -269,7 +271,8 @@ def estimate(
         print_json(facts)
     else:
         print_estimate(facts)
-        following(f"nas search --target {target or facts['target']}")
+        own = [] if run is None else ["--run", str(run)]
+        following(command_line(["nas", "search", *own, "--target", target or facts["target"]]))
 
 
 @app.command(short_help="Measure latencies, here or on a board: a target file.")

@@ -32,7 +32,6 @@ from search_spaces.errors import UserError
 
 @parser("run.json")
 def _run(seeds: Seeds, folder: Path) -> Case:
-    from nas.metrics import Metrics
     from nas.report.gather import gather
     from nas.runs import standing
     from nas.trained import config_of, load_supernet
@@ -184,9 +183,8 @@ def _exported(seeds: Seeds, folder: Path) -> Case:
         else:
             content = json_text(spec_only | {"timm": tree(valid["timm"], rng)}).encode("utf-8", "surrogatepass")
         (place / "architecture.json").write_bytes(content)
-        file = exported_file(place)
         with suppress(UserError):
-            check_unaltered(file) if file else None
+            check_unaltered(file) if (file := exported_file(place)) else None
         gather(run)
         subject = read(place, None, None)
         if rng.random() < 0.3:

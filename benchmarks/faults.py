@@ -135,7 +135,7 @@ def prepare(root: Path, rng: random.Random) -> Bench:
         write_photos(photos)
     bench = Bench(root, photos, root / "whole", rng)
     last = {"train": "supernet.safetensors", "search": f"search-{TARGET}.json",
-            "finetune": "export/*-finetuned-*/README.md", "export": "export/*-int8/README.md"}  # fmt: skip
+            "finetune": "export/*-int8-*/README.md", "export": "export/*-int8/README.md"}  # fmt: skip
     for command, made in last.items():
         if not any(bench.whole.glob(made)):  # a folder that was kept may hold it
             code, said = execute(bench.words(command, bench.whole))

@@ -16,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
-from .files import check_format, read_json
+from .files import check_format, is_json, read_json
 from .form_check import check_form
 from .forms import EXPORTED
 from .objectives import misfits
@@ -168,7 +168,7 @@ def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int,
 def _subject(model: str, run: Callable[[], Run] | None, num_classes: int | None, in_chans: int | None) -> Subject:
     """What a user's words mean."""
     path = Path(model)
-    if model.lstrip().startswith("{"):
+    if is_json(model):
         from .workflow import parse_architecture
 
         return _of_architecture(parse_architecture(model), num_classes, in_chans)

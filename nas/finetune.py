@@ -23,7 +23,7 @@ from .estimate import DEFAULT_TARGET
 from .evaluate import Accuracy
 from .export.hub import check_license
 from .export.subnet import export_candidate
-from .files import check_folder
+from .files import check_folder, is_json
 from .lr_finder import scaled
 from .measure import measure
 from .netaug import Fixed
@@ -86,7 +86,7 @@ def finetune(
     Args:
         run: a trained run.
         name, target: as in :func:`pick_candidate`.
-        out: folder of the export; None: beside the run's other exports.
+        out: folder of the export; None: beside the run's other exports, named after the weights that were kept.
         license: of the weights, as in :func:`nas.workflow.run_export`.
 
     Returns:
@@ -132,7 +132,7 @@ def finetune(
             "test": accuracy_dict(test),
             "folder": str(sub.path),
         }
-        folder = out or run.export(f"{device.name}-{candidate.id}-finetuned-{settings_id}")
+        folder = out or run.export(f"{device.name}-{candidate.id}-{found['kept']}-{settings_id}")
         member = _member(kept, candidate, device, after if better else before, test)
         told = {**origin, "before": found["before"]} if better else None
         facts = export_candidate(kept, member, device, folder, told, license=license)
@@ -151,7 +151,7 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         UsageError: the candidate is not on the front, or the target is unknown.
         UserError: there is no such search, or the architecture is not of the run's space.
     """
-    if not (name.endswith(".json") or name.lstrip().startswith("{")):
+    if not (name.endswith(".json") or is_json(name)):
         result = find_search(trained.run, target)
         same_weights(trained, result)
         member = pick_member(result, name)

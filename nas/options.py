@@ -55,9 +55,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say w
 
 def run_at(path: Path | None, model: str | None = None) -> Any:
     """The run of a directory; None: the one that ``model``, an exported file, lies in, or the run touched last."""
+    from .files import is_json
     from .run import Run, opened
 
-    if path is None and model is not None:  # an exported file lies inside its run
+    if path is None and model is not None and not is_json(model):  # an exported file lies inside its run
         for parent in Path(model).resolve().parents:
             if (parent / "run.json").exists():
                 return Run(parent)

@@ -25,7 +25,7 @@ from .candidates import Candidate
 from .data_check import lines, summarise
 from .distributed import ALONE, World, check_processes
 from .evaluate import Accuracy
-from .files import atomic_write, check_folder, read_json, write_json
+from .files import atomic_write, check_folder, is_json, read_json, write_json
 from .forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from .forms import SEARCH as SEARCH_RESULT
 from .journal import SEARCH, TEST, Journal, study_name
@@ -461,6 +461,7 @@ def run_evaluate(
 
     Raises:
         UsageError: unknown split, precision or stage, or ``model`` is none of these.
+        UserError: the file was exported from another run, or is not what was exported.
     """
     if split not in data.SPLITS:
         raise unknown_name("split", split, data.SPLITS)
@@ -470,11 +471,11 @@ def run_evaluate(
     path = Path(model)
     with run.locked():
         trained = open_trained(run)
-        if (file := exported_file(path)) is not None:
+        if not is_json(model) and (file := exported_file(path)) is not None:
             if calibration_images is not None:
                 raise UsageError("--calibration-images: an exported file is calibrated already; leave it out")
             return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
-        if path.suffix == ".json" or model.lstrip().startswith("{"):
+        if path.suffix == ".json" or is_json(model):
             check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
             candidate = Candidate(trained.own(parse_architecture(model)), str(policy))
         elif path.exists():
@@ -494,12 +495,13 @@ def run_evaluate(
 
 def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
     from .export.formats import input_size, latency_ms, open_model
-    from .export.subnet import run_file
+    from .export.subnet import check_images_of, run_file
 
     if not file.exists():
         raise UserError(f"{file} does not exist")
     opened = open_model(file)
     shape = input_size(opened, file)
+    check_images_of(trained, opened, file)
     return {
         **accuracy_dict(run_file(opened, trained.dataset, split, shape[-1])),
         "latency_ms": latency_ms(opened, shape),
@@ -521,7 +523,7 @@ def parse_architecture(text: str) -> Architecture:
     """
     path = Path(text)
     try:
-        content = json.loads(text) if text.lstrip().startswith("{") else read_json(path, {})
+        content = json.loads(text) if is_json(text) else read_json(path, {})
         return Architecture.from_dict(content.get("architecture", content))
     except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"'{text[:200]}' is no architecture: {str(error)[:200]}") from None

@@ -48,9 +48,6 @@ def test_what_to_install_is_what_the_readme_installs() -> None:
             assert not re.search(r"pip\s+install[^\n]*\n?['\"]?nas-supernet", text), path
             named |= {extra for found in re.findall(r"\.\[([a-z,]+)\]'", text) for extra in found.split(",")}
     assert {"onnx", "executorch"} <= named <= extras
-    assert {each.fix.partition("  #")[0] for each in doctor._extras() if each.state == "absent"} <= {
-        install_hint(f".[{extra}]") for extra in EXTRAS
-    }
 
 
 def test_every_trouble_has_its_fix() -> None:

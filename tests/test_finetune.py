@@ -200,7 +200,8 @@ def test_weights_that_are_no_better_are_not_kept(here: Path, supernet: Path) -> 
     assert "no better" in result.err
     assert "(supernet weights)" in result.out
     assert len(set(re.findall(r"search +(\S+)", result.out))) == 1  # before and after
-    (folder,) = (here / "run" / "export").glob("*-finetuned-*")
+    assert not list((here / "run" / "export").glob("*finetuned*"))  # which it is not
+    (folder,) = (here / "run" / "export").glob("*-supernet-*")
     trained = open_trained(Run(here / "run"))
     _, candidate, _ = pick_candidate(trained, "smallest", None)
     exported = load_tensors(folder / "model.safetensors")[0]

@@ -142,11 +142,36 @@ def open_model(path: Path, digest: str | None = None) -> Exported:
     return form.load(path)
 
 
+FILE_NAMES = tuple(file_name(form, label) for label in _LABELS for form in FORMATS)
+"""Of all files that are written for runtimes, those first that stand for their folder."""
+
+
+def exported_hashes(folder: Path) -> dict[str, str] | None:
+    """Hashes of an exported folder's files by name, as its manifest tells them; None: it tells none, or is missing.
+
+    Raises:
+        UserError: the manifest is damaged, or of a later version.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return None
+    content = read_json(manifest, {"files?": {str: str}})
+    check_format(content, manifest)
+    found: dict[str, str] | None = content.get("files")
+    return found
+
+
 def exported_file(path: Path) -> Path | None:
-    """The file that a path means: itself, or the first quantized or float one of an exported folder; None: neither."""
+    """The file that a path means: itself, or of an exported folder the first one of :data:`FILE_NAMES` that is there
+    and that the manifest, if any, names; None: neither.
+
+    Raises:
+        UserError: the manifest is damaged, or of a later version.
+    """
     if path.suffix in {form.suffix for form in FORMATS.values()}:
         return path
-    names = [file_name(form, precision) for precision in _LABELS for form in FORMATS]
+    listed = exported_hashes(path)
+    names = FILE_NAMES if listed is None else [name for name in FILE_NAMES if name in listed]
     return next((path / name for name in names if (path / name).is_file()), None)
 
 
@@ -158,11 +183,8 @@ def check_unaltered(path: Path, digest: str | None = None) -> bool:
     """
     if not path.is_file():
         return False  # the runtimes say so
-    manifest = path.parent / MANIFEST
-    if digest is None and manifest.is_file():
-        content = read_json(manifest, {"files?": {str: str}})
-        check_format(content, manifest)
-        digest = content.get("files", {}).get(path.name)
+    if digest is None:
+        digest = (exported_hashes(path.parent) or {}).get(path.name)
     if digest is not None and digest != (found := file_hash(path)):
         raise UserError(
             f"{path} is not the file that was exported: its hash is {found}, {MANIFEST} says {digest}; "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from predictors.target import Target
-from search_spaces.errors import InfeasibleError
+from search_spaces.errors import InfeasibleError, UserError
 from search_spaces.timm_spec import loader_source, plain_arguments
 
 from .. import data
@@ -27,7 +27,18 @@ from ..versions import libraries
 from ..workflow import Trained
 from .card import WEIGHTS, first_weights, input_config, model_card
 from .device_script import device_script, script_name
-from .formats import FORMATS, MANIFEST, Exported, file_name, open_model, parse_formats, write_model
+from .formats import (
+    FILE_NAMES,
+    FORMATS,
+    MANIFEST,
+    Exported,
+    exported_hashes,
+    file_name,
+    input_size,
+    open_model,
+    parse_formats,
+    write_model,
+)
 from .hub import CONFIG, LOADER, data_name, timm_config
 
 
@@ -39,7 +50,7 @@ def export_candidate(
 
     Args:
         member: entry of ``front`` in a search result.
-        out: folder; files in it are replaced one by one.
+        out: folder; files in it are replaced one by one, and those that an earlier export left removed.
         finetuned: of a fine-tuned candidate: ``before``, its accuracy on the search split until then, and what is
             told as provenance: ``weights`` (the supernet's), ``epochs``, ``lr``, ``netaug``, ``seed``.
         formats: names of ``formats.FORMATS``; None: the target's.
@@ -111,18 +122,49 @@ def export_candidate(
         facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(own)})
         if (code := FORMATS[form].device) is not None:
             atomic_write(out / script_name(form), device_script(form, code).encode())
+    earlier = _earlier_files(out)
     write_json(out / MANIFEST, facts)
     write_json(out / CONFIG, timm_config(shipped.model, facts))
     if plain_arguments(spec) is None:
         atomic_write(out / LOADER, loader_source().encode())
     atomic_write(out / "README.md", model_card(facts).encode())
+    for name in earlier - facts["files"].keys():  # of another network, as nothing in this folder would say any more
+        (out / name).unlink(missing_ok=True)
     return facts
+
+
+def _earlier_files(out: Path) -> set[str]:
+    """Files for runtimes that an earlier export wrote into a folder, by its manifest."""
+    try:
+        listed = exported_hashes(out) or {}
+    except UserError:  # damaged, and about to be replaced
+        return set()
+    return listed.keys() & set(FILE_NAMES)  # no other name is taken on trust
 
 
 def _first_weights(run: Run) -> str | None:
     """What the supernet's training began with; a fine-tuned candidate's run lies in ``finetune/`` of the supernet's."""
     content = run.read()
     return first_weights((Run(run.path.parents[1]).read() if "finetuned_from" in content else content)["config"])
+
+
+def check_images_of(trained: Trained, model: Exported, file: Path) -> None:
+    """Refuse to run a file on a run's images where it was made for others: what it answers would mean nothing.
+
+    Raises:
+        UserError: its classes, or how it expects images to be prepared, are not the run's; or it does not say.
+    """
+    info = trained.dataset.info
+    here = {"classes": list(info.classes), **input_config(info, input_size(model, file)[-1])}
+    try:
+        there = {"classes": json.loads(model.metadata["classes"]), **json.loads(model.metadata["input"])}
+    except (KeyError, ValueError, TypeError, RecursionError):
+        there = {}
+    different = [key for key, value in json.loads(json.dumps(here)).items() if there.get(key) != value]
+    if different:
+        raise UserError(
+            f"{file} was not exported from {trained.run.path}: {', '.join(different)} differ; give its own run (--run)"
+        )
 
 
 def run_file(model: Exported, dataset: data.Dataset, split: str, resolution: int) -> Accuracy:
