@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -30,6 +31,7 @@ GRACE = 20.0
 """Seconds that processes have to end by themselves after one of them failed."""
 _SILENCE = timedelta(minutes=5)  # after which a process is given up that takes no part in a step
 _PATIENCE = timedelta(days=7)  # for what process 0 does alone; a process that dies is noticed at once
+_START: BaseContext = multiprocessing.get_context("spawn")  # afresh: a fork could not use a GPU that was looked at
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -140,10 +142,8 @@ def launch(count: int, main: Callable[[], object]) -> int:
     """
     store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)  # type: ignore[attr-defined]
     store.set("launcher", "1")
-    context = multiprocessing.get_context("spawn")
-    workers: list[BaseProcess] = [
-        context.Process(target=_work, args=(main, rank, count, store.port)) for rank in range(count)
-    ]
+    arguments = [(main, rank, count, store.port) for rank in range(count)]
+    workers: list[BaseProcess] = [_START.Process(target=_work, args=given) for given in arguments]  # type: ignore[attr-defined]
     with _passed_on(workers):
         for worker in workers:
             worker.start()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import cli
 from nas import data
 
 NAS = [sys.executable, "-c", "import cli; cli.main()"]
@@ -49,14 +52,64 @@ def at_steps(monkeypatch: pytest.MonkeyPatch) -> Acts:
 
 
 def start(words: list[str]) -> subprocess.Popen[str]:
-    """A command in a process group of its own."""
+    """Any command in a process group of its own."""
     return subprocess.Popen(
         words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )  # fmt: skip
 
 
-def wait_for(process: subprocess.Popen[str], path: Path) -> None:
+FORK = multiprocessing.get_context("fork")
+
+
+class Forked:
+    """A command of ``nas`` in a process group of its own, forked from this process: what it would take seconds to
+    import is there. Used as a ``Popen``."""
+
+    def __init__(self, *words: object) -> None:
+        self._said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115  (open until they are read)
+        self._process = FORK.Process(target=self._run, args=(["nas", *map(str, words)],))
+        self._process.start()
+
+    def _run(self, argv: list[str]) -> None:
+        os.setsid()
+        for number, file in enumerate(self._said, start=1):
+            os.dup2(file.fileno(), number)
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+        sys.argv = argv
+        cli.main()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.join()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it said on its standard output and on its standard error, once it has ended."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            self.kill()
+            pytest.fail(f"not ended in {timeout} s")
+        for file in self._said:
+            file.seek(0)
+        out, err = (file.read() for file in self._said)
+        return out, err
+
+
+def wait_for(process: subprocess.Popen[str] | Forked, path: Path) -> None:
     """Until the process has written a file."""
     end = time.monotonic() + 120
     while not path.exists() and process.poll() is None and time.monotonic() < end:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import invoke, write_photos
-from stopping import NAS, start, wait_for
+from stopping import FORK, NAS, Forked, start, wait_for
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas import data, train
@@ -173,7 +173,7 @@ def test_frozen_statistics_stay_and_normalise() -> None:
 
 GENTLE = TrainConfig(lr=0.005, clip_norm=1.0, batch_size=8, freeze_bn=True)  # rounding grows with the rate
 CONFIGS = {
-    "sandwich": replace(GENTLE, strategy="sandwich", epochs=12.5, ema=0.9),
+    "sandwich": replace(GENTLE, strategy="sandwich", epochs=6, ema=0.9),
     "attentive": replace(GENTLE, strategy="attentive-best", epochs=1, mixup=0.4),
     "sorted": replace(GENTLE, strategy="sorted", epochs=4, batch_size=32, augment="light"),
     "statistics": TrainConfig(strategy="random", epochs=2, batch_size=8, dropout=0.2, ema=0.9),
@@ -221,12 +221,20 @@ def _two(folder: Path) -> None:
             found[f"stopped at {step}"] = _train(Run(folder / "again"), config, world, step if second else None)
         found["went on"] = _train(Run(folder / "again"), config, world)
         config = _config(folder, "sandwich")
-        found["handed over"] = _train(Run(folder / "handed"), config, world, 24 if second else None)
+        found["handed over"] = _train(Run(folder / "handed"), config, world, 11 if second else None)
         (folder / f"rank{world.rank}.json").write_text(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def forking() -> Iterator[None]:
+    """Processes of a run are forked, and have no modules to import. Usual ones are in the fixture ``straight``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.launch._START", FORK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def two(forking: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that two processes trained."""
     folder = tmp_path_factory.mktemp("two")
     write_photos(folder / "photos", count=15)
@@ -255,7 +263,7 @@ def _assert_equal(run: Run, other: Run) -> None:
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.freeze_bn])
 def test_two_processes_train_as_one(two: Path, tmp_path: Path, name: str) -> None:
     losses = _train(Run(tmp_path / "one"), _config(two, name))
-    assert len(losses) == {"sandwich": 50, "attentive": 4, "sorted": 4}[name]
+    assert len(losses) == {"sandwich": 24, "attentive": 4, "sorted": 4}[name]
     assert losses[-1] != losses[0]
     _close(_found(two)[name], losses)
     ours, theirs = (load_tensors(Run(path).supernet)[0] for path in (two / f"two-{name}", tmp_path / "one"))
@@ -280,7 +288,7 @@ def test_a_signal_to_one_process_stops_both_and_resuming_is_exact(two: Path) -> 
 @pytest.mark.slow
 def test_one_process_goes_on_where_two_stopped(two: Path) -> None:
     losses = _found(two)["handed over"][:-1] + _train(Run(two / "handed"), _config(two, "sandwich"))
-    assert len(losses) == 50
+    assert len(losses) == 24
     _close(losses, _found(two)["sandwich"])
 
 
@@ -308,38 +316,36 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("straight")
     write_photos(folder / "photos", count=15)
     process = start([*NAS, *_words(folder / "photos", Run(folder / "run")), "--nproc", "2"])
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert out == f"trained: {folder / 'run'}\n"
     return folder
 
 
 @pytest.mark.slow
-def test_kill_9(straight: Path, tmp_path: Path) -> None:
+def test_kill_9(straight: Path, forking: None, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    words = [*NAS, *_words(straight / "photos", run), "--nproc", "2"]
-    process = start(words)
+    process = Forked(*_words(straight / "photos", run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.kill(_owner(run), signal.SIGKILL)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=600)[1]
     assert process.returncode == 1, error
     assert len(error.splitlines()) == 1, error
     assert error.startswith("error: process 0 of 2 was killed (SIGKILL); the last checkpoint is kept")
     assert not run.supernet.exists()
     again = start([*TORCHRUN, *_words(straight / "photos", run)])  # its processes are as good as ours
-    error = again.communicate(timeout=120)[1]
+    error = again.communicate(timeout=600)[1]
     assert again.returncode == 0, error
     _assert_equal(run, Run(straight / "run"))
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_all_and_says_so_once(straight: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_and_says_so_once(straight: Path, forking: None, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    words = _words(straight / "photos", run)
-    process = start([*NAS, *words, "--nproc", "2"])
+    process = Forked(*_words(straight / "photos", run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=600)[1]
     assert error.count("To resume: nas train-supernet") == 1, error
     assert process.returncode == 130
     assert len(error.splitlines()) == 1, error
@@ -347,9 +353,9 @@ def test_ctrl_c_stops_all_and_says_so_once(straight: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_an_error_of_all_processes_is_one_line(straight: Path) -> None:
-    process = start([*NAS, *_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5"])
-    error = process.communicate(timeout=120)[1]
+def test_an_error_of_all_processes_is_one_line(straight: Path, forking: None) -> None:
+    process = Forked(*_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5")
+    error = process.communicate(timeout=600)[1]
     assert process.returncode == 2
     assert len(error.splitlines()) == 1, error
     assert "holds a run with other settings" in error
