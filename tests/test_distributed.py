@@ -328,7 +328,7 @@ def test_kill_9(straight: Path, forking: None, tmp_path: Path) -> None:
     process = Forked(*_words(straight / "photos", run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.kill(_owner(run), signal.SIGKILL)
-    error = process.communicate(timeout=600)[1]
+    error = process.communicate(timeout=60)[1]
     assert process.returncode == 1, error
     assert len(error.splitlines()) == 1, error
     assert error.startswith("error: process 0 of 2 was killed (SIGKILL); the last checkpoint is kept")
@@ -345,7 +345,7 @@ def test_ctrl_c_stops_all_and_says_so_once(straight: Path, forking: None, tmp_pa
     process = Forked(*_words(straight / "photos", run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=600)[1]
+    error = process.communicate(timeout=60)[1]
     assert error.count("To resume: nas train-supernet") == 1, error
     assert process.returncode == 130
     assert len(error.splitlines()) == 1, error
@@ -355,7 +355,7 @@ def test_ctrl_c_stops_all_and_says_so_once(straight: Path, forking: None, tmp_pa
 @pytest.mark.slow
 def test_an_error_of_all_processes_is_one_line(straight: Path, forking: None) -> None:
     process = Forked(*_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5")
-    error = process.communicate(timeout=600)[1]
+    error = process.communicate(timeout=120)[1]
     assert process.returncode == 2
     assert len(error.splitlines()) == 1, error
     assert "holds a run with other settings" in error
