@@ -42,8 +42,3 @@ def check(
         words = f"train-supernet --data {shlex.quote(source)}" if found.usable else f"data check {shlex.quote(source)}"
         following(f"nas {words}{root}" if found.usable else f"mend or remove these, then: nas {words}{root}")
     raise typer.Exit(0 if found.usable else 1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(data_app)

@@ -1,15 +1,15 @@
-"""Commands that look at what there is and change nothing of it: a run's report, the runs, this machine."""
+"""Commands that look at what there is and change nothing of it: a run's report, the runs, this machine, the
+spaces."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import completion
-from .options import Config, Json
+from .options import Config, Json, print_json
 
 
 def report(
@@ -31,7 +31,7 @@ def report(
     directory = opened(run)
     result = write_report(directory, out)
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        print_json(result)
         return
     for note in result["notes"]:
         warn(note)
@@ -53,7 +53,7 @@ def runs(
 
     found = work(folder)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     from .listing import print_runs
 
@@ -71,15 +71,31 @@ def doctor(as_json: Json = False) -> None:
     found = examine()
     bad = sum(each.state == "problem" for each in found)
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        print_json([asdict(each) for each in found])
     else:
         typer.echo(as_text(found))
         following("mend the problems above, then: nas doctor" if bad else "nas train-supernet")
     raise typer.Exit(1 if bad else 0)
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command(short_help="Write what a run found as one HTML page that works offline.")(report)
-    app.command(short_help="List the runs and where they stand, newest first.")(runs)
-    app.command(short_help="Look at this machine: each problem with its fix.")(doctor)
+def spaces(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show one space with its genes.", show_default=False, autocompletion=completion.spaces),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the search spaces."""
+    from search_spaces import PRESETS, get_space
+
+    from .display import following
+    from .listing import describe_space, print_space, print_spaces, space_row
+
+    if name is not None:
+        facts = describe_space(get_space(name))
+        print_json(facts) if as_json else print_space(facts)
+    else:
+        rows = [space_row(space) for space in PRESETS.values()]
+        print_json(rows) if as_json else print_spaces(rows)
+    if not as_json:
+        following(f"nas train-supernet --space {name or 'mbv3-tiny'}")

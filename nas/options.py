@@ -46,6 +46,9 @@ RunDir = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")]
+SaveSeconds = Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 License = Annotated[
     str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
