@@ -315,7 +315,7 @@ TABLE = [*WORDS, *DATA, *NAMES, *TRAINING, *CONFIG, *TARGETS, *SEARCHING, *RUNS,
 def place(here: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with ``run`` and ``photos``; a storage that is down is not waited for."""
     (here / "photos").symlink_to(finished / "photos")
-    monkeypatch.setattr(nas.journal, "Storage", lambda where, patience: Storage(where, 0.0))
+    monkeypatch.setattr(nas.journal, "Storage", lambda where, patience, **more: Storage(where, 0.0, **more))
     return here
 
 
