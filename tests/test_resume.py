@@ -6,16 +6,17 @@ import json
 import os
 import shlex
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from cli_runs import invoke
-from conftest import PhotoFolder
-from stopping import NAS, Acts, Killed, interrupt, kill, start, wait_for
+from cli_runs import invoke, write_photos
+from stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
 
 from nas import train
 from nas.candidates import Candidate
@@ -33,14 +34,32 @@ from predictors.costs import CostTables
 from predictors.target import load_target
 from search_spaces import get_space
 
+pytestmark = pytest.mark.xdist_group("resume")  # what never stopped is trained once, by one process
+
 SPACE = get_space("mbv3-tiny")
 ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
 
 
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """32 training images: 8 steps of 4 an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
+    return write_photos(tmp_path_factory.mktemp("resume") / "photos", count=15)
+
+
+Straight = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """``straight(config, engine)``: a run of these settings that never stopped; tests change nothing in it."""
+
+    @cache
+    def trained(config: TrainConfig, engine: Engine = ENGINE) -> Run:
+        run = Run(tmp_path_factory.mktemp("straight") / "run")
+        _train(run, config, engine)
+        return run
+
+    return trained
 
 
 def _config(photos: Path, **more: Any) -> TrainConfig:
@@ -74,49 +93,49 @@ def _assert_same(run: Run, other: Run) -> None:
     [("random", 0.0, "nesterov"), ("random", 0.9, "adamw"), ("sandwich", 0.0, "adamw"), ("sandwich", 0.9, "nesterov")],
 )
 def test_stopped_three_times_or_never_is_the_same(
-    photos: Path, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
 ) -> None:
     lr = 0.1 if optimizer == "nesterov" else 0.003
     config = _config(photos, strategy=strategy, ema=ema, optimizer=optimizer, lr=lr)
-    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
-    _train(straight, config)
+    stopped = Run(tmp_path / "stopped")
     for step in (2, 3, 6):
         at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
             _train(stopped, config)
         assert not stopped.supernet.exists()
     _train(stopped, config)
-    _assert_same(stopped, straight)
+    _assert_same(stopped, straight(config))
 
 
-def test_augmentation_and_more_workers_change_nothing(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
+def test_augmentation_and_more_workers_change_nothing(
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts
+) -> None:
     config = _config(photos, augment="strong")
-    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
-    _train(straight, config)
+    stopped = Run(tmp_path / "stopped")
     at_steps.append((5, interrupt))
     with pytest.raises(Interrupted):
         _train(stopped, config)
     _train(stopped, config, replace(ENGINE, workers=1, save_seconds=0.0))
-    _assert_same(stopped, straight)
+    _assert_same(stopped, straight(config))
 
 
 @pytest.mark.parametrize("step", [0, 7], ids=["first", "last"])
-def test_stopped_at_the_ends(photos: Path, tmp_path: Path, at_steps: Acts, step: int) -> None:
+def test_stopped_at_the_ends(photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts, step: int) -> None:
     config = _config(photos)
-    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
-    _train(straight, config)
+    stopped = Run(tmp_path / "stopped")
     at_steps.append((step, interrupt))
     with pytest.raises(Interrupted):
         _train(stopped, config)
     _train(stopped, config)
-    _assert_same(stopped, straight)
+    _assert_same(stopped, straight(config))
 
 
-def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
+def test_killed_without_saving_goes_back_to_the_last_checkpoint(
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts
+) -> None:
     """Lines that ``metrics.jsonl`` is ahead of the checkpoint are not there twice; a half line is dropped."""
     config = replace(_config(photos), epochs=3.0)  # 24 steps: a loss at 20, an evaluation at 12
-    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
-    _train(straight, config)
+    killed = Run(tmp_path / "killed")
     at_steps.append((10, interrupt))
     with pytest.raises(Interrupted):
         _train(killed, config)
@@ -127,14 +146,13 @@ def test_killed_without_saving_goes_back_to_the_last_checkpoint(photos: Path, tm
     with open(killed.metrics, "a") as file:
         file.write('{"step": 9, "ste')
     _train(killed, config)
-    _assert_same(killed, straight)
+    _assert_same(killed, straight(config))
     assert len(_metrics(killed)) == 4
 
 
-def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
+def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts) -> None:
     config = _config(photos, ema=0.9)
-    straight, damaged = Run(tmp_path / "straight"), Run(tmp_path / "damaged")
-    _train(straight, config)
+    damaged = Run(tmp_path / "damaged")
     for step in (3, 5):
         at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
@@ -145,14 +163,15 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, tmp_path: Path, at_s
     assert len(warnings) == 1
     assert "is damaged" in warnings[0]
     assert "step 4" in warnings[0]
-    _assert_same(damaged, straight)
+    _assert_same(damaged, straight(config))
 
 
 @pytest.mark.parametrize("moment", ["before the weights", "before it is marked complete"])
-def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_killed_after_the_last_step(
+    photos: Path, straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     config = _config(photos)
-    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
-    _train(straight, config)
+    expected, killed = straight(config), Run(tmp_path / "killed")
     real = train.save_trained
 
     def finish(*arguments: Any) -> None:
@@ -166,13 +185,16 @@ def test_killed_after_the_last_step(photos: Path, tmp_path: Path, monkeypatch: p
             _train(killed, config)
     assert not killed.read()["complete"]
     _train(killed, config)
-    _assert_same(killed, straight)
+    _assert_same(killed, expected)
     before = killed.supernet.stat().st_mtime_ns
     assert _train(killed, config) == []  # a finished run is left alone
     assert killed.supernet.stat().st_mtime_ns == before
 
 
 # Whole processes
+
+USUAL = replace(ENGINE, evaluations=10)
+"""What a command evaluates."""
 
 
 def _words(photos: Path, run: Run) -> list[str]:
@@ -182,10 +204,9 @@ def _words(photos: Path, run: Run) -> list[str]:
     ]  # fmt: skip
 
 
-def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, straight: Straight, tmp_path: Path) -> None:
     """Of a process of its own, with processes that load images."""
-    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "with a space")
-    _train(straight, _config(photos), replace(ENGINE, evaluations=10))
+    stopped = Run(tmp_path / "with a space")
     process = start([*NAS, *_words(photos, stopped)])
     wait_for(process, stopped.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
@@ -199,15 +220,14 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, tmp_path: Path) ->
     assert words == _words(photos, stopped)
     again = invoke(*words)
     assert again.code == 0, again.err
-    _assert_same(stopped, straight)
+    _assert_same(stopped, straight(_config(photos), USUAL))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False], ids=["with its workers", "alone"])
-def test_kill_9(photos: Path, tmp_path: Path, whole_group: bool) -> None:
-    straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
-    _train(straight, _config(photos), replace(ENGINE, evaluations=10))
-    process = start([*NAS, *_words(photos, killed)])
+def test_kill_9(photos: Path, straight: Straight, tmp_path: Path, whole_group: bool) -> None:
+    killed = Run(tmp_path / "killed")
+    process = Forked(*_words(photos, killed))
     wait_for(process, killed.checkpoint)
     if whole_group:
         os.killpg(process.pid, signal.SIGKILL)
@@ -217,7 +237,7 @@ def test_kill_9(photos: Path, tmp_path: Path, whole_group: bool) -> None:
     assert not killed.supernet.exists()
     again = invoke(*_words(photos, killed))  # at once: workers of the killed one may still be there
     assert again.code == 0, again.err
-    _assert_same(killed, straight)
+    _assert_same(killed, straight(_config(photos), USUAL))
     assert not list(killed.path.glob(".*.tmp"))
 
 
