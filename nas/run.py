@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,7 +99,7 @@ class Run:
     @property
     def going_on(self) -> str:
         """The command that trains it on from its last checkpoint, or once more where it is trained."""
-        return f"nas train-supernet --config {self.config} --out {self.path}"
+        return shlex.join(["nas", "train-supernet", "--config", str(self.config), "--out", str(self.path)])
 
     @property
     def busy(self) -> bool:
