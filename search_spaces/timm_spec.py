@@ -143,6 +143,7 @@ def constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
     import sys
     from unittest.mock import patch
 
+    from .no_init import NoInit
     from .timm_compat import timm
 
     found: dict[str, Any] = {}
@@ -158,7 +159,7 @@ def constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
 
         return build(construct, *args, **kwargs)
 
-    with patch.object(module, "build_model_with_cfg", recording):
+    with NoInit(), patch.object(module, "build_model_with_cfg", recording):
         model = timm.create_model(name, device="meta")
     return model, found
 

@@ -25,7 +25,7 @@ from nas.export.onnx import export_onnx, load_onnx  # noqa: E402
 from nas.export.onnx_packing import pack  # noqa: E402
 from predictors.target import load_target  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("export_onnx")  # their fixtures take long: made once, by one process
+pytestmark = pytest.mark.xdist_group("quantize_nets")  # their network takes long: trained once, by one process
 
 STAGES = "int8,blocks.1=w4a8,blocks.2=fp32,blocks.3=w2a8"
 METADATA = {"classes": "shirt, dress", "empty": "", "unicode": "é"}

@@ -22,6 +22,8 @@ from nas.supernet import Supernet
 from search_spaces import Architecture, get_space
 from search_spaces.policy import WEIGHT_BITS, Policy, make_policy, parse_policy
 
+pytestmark = pytest.mark.xdist_group("quantize_nets")  # their network takes long: trained once, by one process
+
 TINY = get_space("mbv3-tiny")
 TOPS = {"int8": 127, "w4a8": 7, "w2a8": 1}
 SHAPES = [(5, 3, 3, 3), (4, 1, 5, 5), (6, 7)]

@@ -29,6 +29,8 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import Policy, parse_policy
 from search_spaces.timm_compat import timm
 
+pytestmark = pytest.mark.xdist_group("quantize_nets")  # their network takes long: trained once, by one process
+
 
 @pytest.fixture(scope="module")
 def quantized() -> QuantizedModel:

@@ -35,6 +35,8 @@ from nas.workflow import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UsageError
 
+pytestmark = pytest.mark.xdist_group("strategies")  # some take long to make: once, by one process
+
 TINY = get_space("mbv3-tiny")
 MIXNET = "timm:mixnet_s:resolution=64,96"  # depth and resolution alone: 64 subnets
 SPACES = ("mbv3-tiny", "timm:resnet18:resolution=32,64", MIXNET)
