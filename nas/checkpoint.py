@@ -154,7 +154,8 @@ def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Opt
         if not fits:
             raise ValueError
         model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
+        whole = [own | group for own, group in zip(known, groups, strict=True)]
+        optimizer.load_state_dict(state.optimizer | {"param_groups": whole})
     except (ValueError, RuntimeError, KeyError, TypeError):
         raise UserError(
             f"{run.checkpoint} is not of this training: other tensors, optimizer or steps; "

@@ -111,6 +111,9 @@ def test_a_checkpoint_of_another_training_with_a_right_checksum(here: Path, fini
         result = invoke(*train_words(finished), "--quiet")
         assert result.code == 1
         assert said in result.message
+    # settings of the optimizer that a file lacks are those of the run: another version of torch has others
+    save_tensors(path, real, known | {"groups": [{"params": group["params"]} for group in known["groups"]]})
+    assert invoke(*train_words(finished), "--quiet").code == 0
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,11 @@ def load_onnx(path: Path | str, threads: int = 1, optimized: Path | str | None =
         options.optimized_model_filepath = str(optimized)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        metadata = dict(session.get_modelmeta().custom_metadata_map)  # in a damaged file it may be no text
     except Exception as error:  # onnxruntime's own classes share no base below Exception
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"'{path}' is not a readable ONNX file: {reason}") from None
-    return OnnxModel(session, dict(session.get_modelmeta().custom_metadata_map))
+    return OnnxModel(session, metadata)
 
 
 def _strip(model: Any) -> None:
