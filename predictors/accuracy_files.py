@@ -78,7 +78,8 @@ def _check(arrays: Mapping[str, NDArray[Any]], kind: _Class, like: Features) -> 
         )
         if len(shape) != found.ndim or wanted != found.shape or not found.size:
             raise ValueError(f"{name} is of shape {list(found.shape)}, not {list(wanted) if wanted else list(shape)}")
-        if found.dtype.kind != ("i" if name == "split" else "f") or np.isnan(found).any():
+        endless = found == np.inf if name == "threshold" else False  # of nodes that split nothing
+        if found.dtype.kind != ("i" if name == "split" else "f") or not (np.isfinite(found) | endless).all():
             raise ValueError(f"{name} does not hold the numbers of a predictor")
     if "split" in arrays and (arrays["split"].min() < 0 or arrays["split"].max() >= sizes["features"]):
         raise ValueError("split names features that there are not")
