@@ -9,14 +9,14 @@ from typing import Any
 
 import typer
 
-from nas.commands_data import data_app
-from nas.commands_devices import profile, targets
-from nas.commands_export import evaluate, export
-from nas.commands_look import doctor, report, runs, spaces
-from nas.commands_search import estimate, search
-from nas.commands_train import finetune, train_supernet
-from nas.options import EXIT_INTERRUPTED, command_line
-from nas.wording import explain, refuse_empty, usage
+from nas.cli.commands.data import data_app
+from nas.cli.commands.devices import profile, targets
+from nas.cli.commands.export import evaluate, export
+from nas.cli.commands.look import doctor, report, runs, spaces
+from nas.cli.commands.search import estimate, search
+from nas.cli.commands.train import finetune, train_supernet
+from nas.cli.messages import explain, refuse_empty, usage
+from nas.cli.options import EXIT_INTERRUPTED, command_line
 from search_spaces.errors import UserError, presentable
 
 app = typer.Typer(

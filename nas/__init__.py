@@ -16,26 +16,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from predictors.target import Target, load_target
+    from nas.candidates.candidate import Candidate
+    from nas.data.opening import open_dataset
+    from nas.data.summary import summarise as summarise_data
+    from nas.search.config import SearchConfig
+    from nas.search.objectives import Bounds
+    from nas.store.run import Run
+    from nas.store.run import opened as open_run
+    from nas.store.status import runs as list_runs
+    from nas.training.config import Engine, TrainConfig
+    from nas.workflows.estimate import estimate as estimate_model
+    from nas.workflows.workflow import find_search as read_search
+    from nas.workflows.workflow import open_trained, pick_member, ship_member, train_supernet
+    from nas.workflows.workflow import run_evaluate as evaluate_model
+    from nas.workflows.workflow import run_export as export_model
+    from nas.workflows.workflow import run_search as search_run
+    from predictors.targets.target import Target, load_target
     from search_spaces import SearchSpace, get_space
     from search_spaces.architecture import Architecture
     from search_spaces.errors import UserError
-
-    from .candidates import Candidate
-    from .data import open_dataset
-    from .data_check import summarise as summarise_data
-    from .estimate import estimate as estimate_model
-    from .objectives import Bounds
-    from .run import Run
-    from .run import opened as open_run
-    from .runs import runs as list_runs
-    from .search_config import SearchConfig
-    from .train_config import Engine, TrainConfig
-    from .workflow import find_search as read_search
-    from .workflow import open_trained, pick_member, ship_member, train_supernet
-    from .workflow import run_evaluate as evaluate_model
-    from .workflow import run_export as export_model
-    from .workflow import run_search as search_run
 
 __all__ = [
     "Architecture",
@@ -69,17 +68,17 @@ _WHERE = {
     "search_spaces": {"SearchSpace": "SearchSpace", "get_space": "get_space"},
     "search_spaces.architecture": {"Architecture": "Architecture"},
     "search_spaces.errors": {"UserError": "UserError"},
-    "predictors.target": {"Target": "Target", "load_target": "load_target"},
-    "nas.candidates": {"Candidate": "Candidate"},
-    "nas.data": {"open_dataset": "open_dataset"},
-    "nas.data_check": {"summarise_data": "summarise"},
-    "nas.estimate": {"estimate_model": "estimate"},
-    "nas.objectives": {"Bounds": "Bounds"},
-    "nas.run": {"Run": "Run", "open_run": "opened"},
-    "nas.runs": {"list_runs": "runs"},
-    "nas.search_config": {"SearchConfig": "SearchConfig"},
-    "nas.train_config": {"Engine": "Engine", "TrainConfig": "TrainConfig"},
-    "nas.workflow": {
+    "predictors.targets.target": {"Target": "Target", "load_target": "load_target"},
+    "nas.candidates.candidate": {"Candidate": "Candidate"},
+    "nas.data.opening": {"open_dataset": "open_dataset"},
+    "nas.data.summary": {"summarise_data": "summarise"},
+    "nas.workflows.estimate": {"estimate_model": "estimate"},
+    "nas.search.objectives": {"Bounds": "Bounds"},
+    "nas.store.run": {"Run": "Run", "open_run": "opened"},
+    "nas.store.status": {"list_runs": "runs"},
+    "nas.search.config": {"SearchConfig": "SearchConfig"},
+    "nas.training.config": {"Engine": "Engine", "TrainConfig": "TrainConfig"},
+    "nas.workflows.workflow": {
         "evaluate_model": "run_evaluate", "export_model": "run_export", "open_trained": "open_trained",
         "pick_member": "pick_member", "read_search": "find_search", "search_run": "run_search",
         "ship_member": "ship_member", "train_supernet": "train_supernet",

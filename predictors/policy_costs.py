@@ -13,12 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from search_spaces.ops import Op
-from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
-from search_spaces.space import SearchSpace, Vectors
-
-from .boundary_tables import boundary_tables, conversion_row, entering
-from .costs import (
+from predictors.costs.boundaries import boundary_tables, conversion_row, entering
+from predictors.costs.network import (
     Costs,
     CostTables,
     Floats,
@@ -28,8 +24,11 @@ from .costs import (
     size_bytes,
     total_macs,
 )
-from .latency import LatencyModel
-from .target import Target
+from predictors.latency.additive import LatencyModel
+from predictors.targets.target import Target
+from search_spaces.operators.operator import Op
+from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
+from search_spaces.space import SearchSpace, Vectors
 
 
 def stage_numbers(space: SearchSpace) -> Vectors:

@@ -253,6 +253,6 @@ class SearchSpace:
 
     def build(self, architecture: Architecture, num_classes: int, in_chans: int, device: str = "cpu") -> nn.Module:
         """The ordinary timm model of an architecture, freshly initialised."""
-        from .timm_spec import build_spec
+        from search_spaces.builders.timm_model import build_spec
 
         return build_spec(self.family.timm_spec(architecture, num_classes, in_chans), device)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_runs import empty, finished, here  # noqa: F401  (fixtures)
 from PIL import Image
-from stopping import at_steps  # noqa: F401  (a fixture)
+
+from tests.support.cli_runs import empty, finished, here  # noqa: F401  (fixtures)
+from tests.support.stopping import at_steps  # noqa: F401  (a fixture)
 
 PhotoFolder = Callable[..., Path]
 

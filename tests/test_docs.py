@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from few_images import write_few
+
+from tests.support.few_images import write_few
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = ("Bus error", "RuntimeError: operator torchvision::nms does not exist")  # not our messages
@@ -95,14 +96,14 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.npz"))
     for name in ("cli.py", "pyproject.toml"):
         shutil.copy2(ROOT / name, copy)
-    write_few(copy / "nas" / "embedded" / "fashion_mnist.npz")
+    write_few(copy / "nas" / "data" / "embedded" / "fashion_mnist.npz")
     return copy
 
 
 def test_how_tos_work_when_followed(workshop: Path) -> None:
     """In one process, one after the other: a device, a strategy, a runtime for its subnets, a family."""
     pages = [f"docs/adding-a-{what}.md" for what in ("device", "strategy", "runtime", "family")]
-    words = [sys.executable, "tests/following.py", *pages]
+    words = [sys.executable, "-m", "tests.support.following", *pages]
     environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1"}
     done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

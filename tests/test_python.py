@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from few_images import write_few
 
 import nas
-from nas import data
+from tests.support.few_images import write_few
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +23,7 @@ def test_the_document_runs_as_it_stands(
 ) -> None:
     """On few images of the embedded data set."""
     write_few(tmp_path / "few.npz")
-    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "few.npz")
+    monkeypatch.setattr("nas.data.opening.EMBEDDED", tmp_path / "few.npz")
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "python.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)

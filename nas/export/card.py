@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_spaces.timm_spec import plain_arguments
+from search_spaces.builders.timm_model import plain_arguments
 
 from .device_script import script_name
 from .formats import FORMATS

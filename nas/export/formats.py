@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from predictors.target import Target
+from nas.quantization.quantize import QuantizedModel
+from nas.runtimes import executorch, onnx
+from nas.runtimes.executorch import export_executorch, load_executorch
+from nas.runtimes.onnx import export_onnx, load_onnx
+from nas.store.files import check_format, read_json
+from nas.store.records import INPUT
+from nas.store.run import file_hash
+from nas.store.schema import problem
+from predictors.targets.target import Target
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
-from ..files import check_format, read_json
-from ..form_check import problem
-from ..forms import INPUT
-from ..quantize import QuantizedModel
-from ..run import file_hash
-from . import executorch, onnx
 from .device_script import DeviceCode
-from .executorch import export_executorch, load_executorch
-from .onnx import export_onnx, load_onnx
 
 MANIFEST = "architecture.json"
 _WARM_UP, _RUNS = 5, 50
@@ -110,7 +110,7 @@ def write_model(
     form: str, network: Network, image_shape: tuple[int, int, int], path: Path,
     metadata: dict[str, str], target: Target,
 ) -> None:  # fmt: skip
-    """Write a network in one format; arguments as of :func:`nas.export.onnx.export_onnx`.
+    """Write a network in one format; arguments as of :func:`nas.runtimes.onnx.export_onnx`.
 
     The file's metadata, JSON texts all, also say its precision: ``policy``, as in ``search_spaces.policy``.
 

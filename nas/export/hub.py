@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from search_spaces.builders.timm_model import ENTRY, plain_arguments
 from search_spaces.errors import UsageError
-from search_spaces.timm_spec import ENTRY, plain_arguments
 
 CONFIG = "config.json"
 LOADER = "timm_subnet.py"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nas.store.files import read_json
+from nas.store.metrics import read_metrics
+from nas.store.records import SEARCH
+from nas.store.run import Run, file_hash
+from nas.workflows.estimate import estimate
 from search_spaces.errors import UserError
 
-from ..estimate import estimate
-from ..files import read_json
-from ..forms import SEARCH
-from ..metrics import read_metrics
-from ..run import Run, file_hash
 from .seconds import Seconds, seconds_of
 
 Facts = dict[str, Any]

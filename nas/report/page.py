@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from nas.report.draw.markup import html, note, svg_file, tag
+from nas.store.files import atomic_write
+from nas.store.run import Run
 from search_spaces.errors import UsageError, UserError
 
-from ..files import atomic_write
-from ..run import Run
 from .gather import Material, gather
-from .markup import html, note, svg_file, tag
 from .png import to_png
 from .script import SCRIPT
 from .searches import method, overview, search

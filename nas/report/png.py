@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from .palette import PAPER
+from nas.report.draw.palette import PAPER
 
 _SCALE = 2
 """Pixels by unit of the drawing."""

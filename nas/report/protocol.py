@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..units import with_unit
-from ..versions import in_words
+from nas.search.units import with_unit
+from nas.store.versions import in_words
+
 from .seconds import Seconds
 from .words import percent
 

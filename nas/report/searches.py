@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from nas.report.draw.markup import figure, note, pairs, table, tag
+from nas.report.draw.plots import costs_of, fidelity_plot, front_plot, growth_plot
+
 from .gather import Material
-from .markup import figure, note, pairs, table, tag
-from .plots import costs_of, fidelity_plot, front_plot, growth_plot
 from .protocol import protocol
 from .winners import anchor, drawn, roles_of
 from .words import describe_member, describe_precision, percent

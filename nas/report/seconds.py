@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..journal import SEARCH, TEST, seconds_spent
+from nas.journal.journal import SEARCH, TEST, seconds_spent
 
 Seconds = dict[str, dict[str, tuple[int, float]]]
 """By split, then by what asked for the measurements: how many there are, and their seconds."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 from xml.etree.ElementTree import Element
 
-from ..versions import NAS, in_words, version
-from .curves import accuracy_curves, loss_curve
+from nas.report.draw.curves import accuracy_curves, loss_curve
+from nas.report.draw.markup import figure, pairs, table, tag
+from nas.store.versions import NAS, in_words, version
+
 from .gather import Material
-from .markup import figure, pairs, table, tag
 from .words import percent
 
 PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .palette import DARK
+from nas.report.draw.palette import DARK
 
 _LOOK = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #4b5768; --paper: #fff; --line: #d8dee6; --link: #0b5cad;

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from nas.report.draw.blocks import blocks_of, draw
+from nas.report.draw.curves import layers_plot
+from nas.report.draw.markup import figure, note, table, tag, wide
+from nas.workflows.workflow import pick_member
 from search_spaces.errors import UserError
 
-from ..workflow import pick_member
-from .blocks import blocks_of, draw
-from .curves import layers_plot
 from .gather import Material, estimated
-from .markup import figure, note, table, tag, wide
 from .words import describe_genes, describe_precision, percent
 
 Facts = dict[str, Any]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..derived import PREFIX, derived_space
-from ..errors import unknown_name
-from ..space import SearchSpace
+from search_spaces.errors import unknown_name
+from search_spaces.families.named import PREFIX, derived_space
+from search_spaces.space import SearchSpace
+
 from . import autoformer, efficientnet, resnet
 
 PRESETS: dict[str, SearchSpace] = {

@@ -8,8 +8,8 @@ embeddings to the patches only (AutoFormer has these, too). So weights of AutoFo
 
 from __future__ import annotations
 
-from ..space import SearchSpace
-from ..vit import VitFamily
+from search_spaces.families.vit import VitFamily
+from search_spaces.space import SearchSpace
 
 
 def _space(

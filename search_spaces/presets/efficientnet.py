@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..efficientnet import Block, EfficientNetFamily, Stage
-from ..space import SearchSpace
+from search_spaces.families.efficientnet import Block, EfficientNetFamily, Stage
+from search_spaces.space import SearchSpace
 
 _MOBILENETV3 = "mobilenetv3_large_100"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..resnet import ResNetFamily, Stage
-from ..space import SearchSpace
+from search_spaces.families.resnet import ResNetFamily, Stage
+from search_spaces.space import SearchSpace
 
 _EXPANDS = (0.2, 0.25, 0.35)
 

@@ -1,1 +1,0 @@
-"""Exported files on a Cortex-A72's instruction set, emulated by QEMU: what ``benchmarks/emulate.py`` is made of."""

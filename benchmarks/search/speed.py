@@ -1,0 +1,60 @@
+"""Candidates a second through the vectorised costs, the latency model and the accuracy predictor, on one thread.
+
+One command: ``python -m benchmarks.search.speed``. Times of training steps: ``benchmarks/training/training.py``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from predictors.accuracy.gp import fit_gp
+from predictors.accuracy.predictor import space_features
+from predictors.costs.network import CostTables, size_bytes
+from predictors.targets.target import load_target
+from search_spaces import SearchSpace, get_space
+
+
+def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_000) -> dict[str, float]:
+    """Candidates a second on one thread, for each predictor and for all together."""
+    rng = np.random.default_rng(0)
+    tables, target = CostTables(space, 10, 3), load_target("cortex-a72")
+    known = space.sample(rng, measured)
+    accuracy = 0.8 + 0.02 * rng.standard_normal(measured)
+    gp = fit_gp(space_features(space, tables, known), accuracy)
+    vectors = space.sample(rng, population)
+
+    def costs() -> None:
+        size_bytes(tables.features(vectors), "int8")
+
+    features = tables.features(vectors)
+
+    def latency() -> None:
+        target.latency.predict(features, "int8")
+
+    def predictor() -> None:
+        gp.predict(space_features(space, tables, vectors))
+
+    rates = {}
+    for name, work in (("costs", costs), ("latency", latency), (f"accuracy ({measured} measured)", predictor)):
+        times = []
+        for _ in range(5):
+            began = time.thread_time()
+            work()
+            times.append(time.thread_time() - began)
+        rates[name] = population / float(np.median(times))
+    rates["all"] = 1 / sum(1 / rate for rate in rates.values())
+    return rates
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for name in ("mbv3-tiny", "mbv3-large"):
+        for part, rate in scoring_rate(get_space(name)).items():
+            print(f"score {name:<11} {part:<24} {rate:12,.0f} candidates/s")
+
+
+if __name__ == "__main__":
+    main()

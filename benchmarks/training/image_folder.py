@@ -1,0 +1,37 @@
+"""Write a packed set of JPEG images as a data folder: ``python -m benchmarks.training.image_folder NPZ OUT``.
+
+The file holds ``classes`` and, a split, ``<split>_bytes`` (all JPEG files end to end), ``<split>_offsets`` (n + 1) and
+``<split>_labels``; the folder is ``OUT/<split>/<class>/<number>.jpg``, the files byte for byte as they were.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def write_image_folder(npz: str | Path, out: str | Path) -> int:
+    """Write the images of ``npz`` below ``out``; returns how many."""
+    written = 0
+    with np.load(npz) as file:
+        arrays = {name: file[name] for name in file.files}
+    classes = [str(name).replace("/", "-") for name in arrays["classes"]]
+    for split in ("train", "val", "test"):
+        if f"{split}_bytes" not in arrays:
+            continue
+        packed, offsets = arrays[f"{split}_bytes"].tobytes(), arrays[f"{split}_offsets"]
+        for name in classes:
+            (Path(out) / split / name).mkdir(parents=True, exist_ok=True)
+        for i, label in enumerate(arrays[f"{split}_labels"]):
+            target = Path(out) / split / classes[int(label)] / f"{i:05d}.jpg"
+            target.write_bytes(packed[int(offsets[i]) : int(offsets[i + 1])])
+            written += 1
+    return written
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    print(f"{write_image_folder(sys.argv[1], sys.argv[2]):,} images written below {sys.argv[2]}")

@@ -1,0 +1,1 @@
+"""A candidate as it will be shipped: calibrated, quantized, measured."""

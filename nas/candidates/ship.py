@@ -1,0 +1,60 @@
+"""Accuracy of a candidate as it will be shipped: extracted, calibrated, quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from nas.data.batches import calibration_images, eval_batches
+from nas.data.dataset import Dataset
+from nas.quantization.quantize import quantize
+from nas.supernet.supernet import Supernet
+from nas.tasks.score import Accuracy, accuracy
+
+from .calibrate import Calibration
+from .candidate import Candidate
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A candidate as it leaves the supernet.
+
+    Attributes:
+        model: calibrated timm model, fp32.
+        run: the function that is evaluated: the model itself, or its integer simulation; images to logits.
+    """
+
+    model: nn.Module
+    run: Callable[[Tensor], Tensor]
+
+
+def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Calibration | None = None) -> Shipped:
+    """Extract, calibrate and, as the policy says, quantize. Deterministic: the same candidate gives the same network.
+
+    Args:
+        calibration: of this supernet on this data set, which remembers the subnets it has seen; None: a new one.
+    """
+    calibration = calibration or Calibration()
+
+    def images() -> Tensor:
+        return calibration_images(dataset, candidate.architecture.resolution, calibration.images)
+
+    net.space.encode(candidate.architecture)  # raises where it is of another space
+    model = net.extract(candidate.architecture).cpu()
+    calibration(model, candidate.architecture, images)
+    if not candidate.policy.quantized:
+        return Shipped(model, model)
+    policy = candidate.policy
+    return Shipped(model, quantize(model, images(), policy, net.clips(candidate.architecture, policy)))
+
+
+def measure(
+    net: Supernet, dataset: Dataset, candidate: Candidate, split: str, calibration: Calibration | None = None
+) -> Accuracy:
+    """Top-1 accuracy of the shipped candidate on a whole split; arguments as of :func:`ship`."""
+    batches = eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH)
+    return accuracy(ship(net, dataset, candidate, calibration).run, batches)

@@ -1,0 +1,1 @@
+"""The command line: flags, configuration, tables, progress and error messages."""

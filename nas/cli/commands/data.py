@@ -1,0 +1,44 @@
+"""Commands about data sets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import Config, Json, Seed, print_json
+
+data_app = typer.Typer(name="data", help="Look at data sets.")
+
+
+@data_app.command()
+def check(
+    source: Annotated[
+        str, typer.Argument(help="As --data of train-supernet: 'embedded', a folder, a .tar file or a timm name.")
+    ] = "embedded",
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder with the files of a timm name.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Decode every image and say what training would get; exit code 1 where images cannot be used."""
+    import shlex
+
+    from nas.cli.display import OUT, following, warn
+    from nas.data.opening import open_dataset
+    from nas.data.summary import corrupt_lines, lines, summarise
+
+    found = summarise(open_dataset(source, seed, data_root, thorough=True))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        for warning in found.warnings:
+            warn(warning)
+        for line in (*lines(found), *corrupt_lines(found)):
+            OUT.print(line, highlight=False, markup=False, soft_wrap=True)
+        root = "" if data_root is None else f" --data-root {shlex.quote(data_root)}"
+        words = f"train-supernet --data {shlex.quote(source)}" if found.usable else f"data check {shlex.quote(source)}"
+        following(f"nas {words}{root}" if found.usable else f"mend or remove these, then: nas {words}{root}")
+    raise typer.Exit(0 if found.usable else 1)

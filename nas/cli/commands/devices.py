@@ -1,0 +1,105 @@
+"""Commands about devices: measuring their latencies, and the targets that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli import completion
+from nas.cli.options import (
+    Config,
+    DryRun,
+    Json,
+    PrintConfig,
+    Quiet,
+    RunDir,
+    Seed,
+    print_json,
+    printed,
+    resources,
+    run_at,
+)
+
+
+def profile(
+    ctx: typer.Context,
+    device: Annotated[str, typer.Argument(help="host: this machine. Others: --bundle, then --import.")] = "host",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write a folder to run on another device.", show_default=False)
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--import", help="results.json that came back from it.", show_default=False)
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose subnets to measure. Default: the run's.", show_default=False, autocompletion=completion.spaces
+        ),
+    ] = None,
+    run: RunDir = None,
+    networks: Annotated[int, typer.Option(help="Subnets chosen to fit.")] = 24,
+    held_out: Annotated[int, typer.Option(help="Random subnets more that judge the fit.")] = 12,
+    precision: Annotated[str, typer.Option(help="fp32, int8 or both.")] = "both",
+    threads: Annotated[int, typer.Option(min=1, help="Of one inference.")] = 1,
+    uint8: Annotated[bool, typer.Option("--uint8", help="The bundle is for x86, not ARM.")] = False,
+    classes: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Of the target. Default: the file's.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Target file. Default: host.toml, or <name>.toml.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+    print_config: PrintConfig = False,
+) -> None:
+    """Measure latencies on this machine, or on your board, and write a target file from them."""
+    if printed(ctx, print_config):
+        return
+    from nas.cli.display import OUT, ProfileProgress, following, print_profile
+    from nas.workflows.profile import Request, profile_command
+
+    resources("cpu", 0)
+    request = Request(
+        device, bundle, results, space, None if run is None else run_at(run), networks, held_out, precision, threads,
+        uint8, classes, in_chans, name, out, seed,
+    )  # fmt: skip
+    with ProfileProgress(quiet or as_json or dry_run) as progress:
+        result = profile_command(request, progress, dry_run)
+    if as_json:
+        print_json(result)
+        return
+    if "summary" in result:
+        OUT.print(result["summary"], soft_wrap=True, highlight=False)
+    else:
+        print_profile(result)
+    following(result["next"])
+
+
+def targets(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show one target, or a target file, in full.", show_default=False, autocompletion=completion.targets
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the targets, and how far to trust their latencies."""
+    from nas.cli.display import following
+    from nas.cli.listing import describe_target, print_target, print_targets, target_row
+    from predictors.targets.card import available_targets, shipped_card
+    from predictors.targets.target import load_target
+
+    if name is not None:
+        facts = describe_target(load_target(name))
+        print_json(facts) if as_json else print_target(facts)
+    else:
+        rows = [target_row(shipped_card(each)) for each in available_targets()]
+        print_json(rows) if as_json else print_targets(rows)
+    if not as_json:
+        following(f"nas search --target {name or 'cortex-a72'}")

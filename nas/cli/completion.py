@@ -1,0 +1,86 @@
+"""What a shell completes: names from small files, without a framework. Nothing here raises: a shell shows no errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+Completions = list[tuple[str, str]]
+"""Words with a help text each; shells that show none show the words."""
+
+STRATEGIES = (
+    "auto", "random", "sandwich", "alternating", "progressive", "delayed", "sorted", "attentive-best",
+    "attentive-worst", "preferred", "cost-uniform",
+)  # fmt: skip
+"""Those of ``nas.training.strategies``, whose import takes seconds."""
+_PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
+
+
+def targets(incomplete: str) -> Completions:
+    """Devices by name, also after a comma."""
+    from predictors.targets.card import available_targets, shipped_card
+
+    done, comma, begun = incomplete.rpartition(",")
+    names = [name for name in available_targets() if name.startswith(begun)]
+    return [(f"{done}{comma}{name}", shipped_card(name).description) for name in names]
+
+
+def spaces(incomplete: str) -> Completions:
+    """Search spaces by name."""
+    from search_spaces import PRESETS
+
+    return _matching(incomplete, ((name, space.source) for name, space in PRESETS.items()))
+
+
+def runs(incomplete: str) -> Completions:
+    """Run directories below ``runs``, the last one first."""
+    return _quietly(lambda: _matching(incomplete, _runs()))
+
+
+def _runs() -> Iterable[tuple[str, str]]:
+    from nas.store.status import runs as list_runs
+
+    for row in list_runs():
+        yield row["run"], f"{row['state']}: {row['space'] or '?'} on {row['source'] or '?'}"
+
+
+def candidates(ctx: typer.Context, incomplete: str) -> Completions:
+    """Members of the fronts of ``--run``, or of the last run; of ``--target``'s alone where that is given."""
+    fixed = [*_PICKS.items()] + ([("all", "the whole front")] if ctx.info_name == "export" else [])
+    found = _quietly(lambda: _members(ctx.params.get("run"), ctx.params.get("target")))
+    return _matching(incomplete, [*fixed, *found])
+
+
+def _members(run: Path | str | None, target: str | None) -> Completions:
+    from nas.store.run import opened
+
+    words: dict[str, str] = {}
+    for name, path in opened(None if run is None else Path(run)).searches().items():
+        if target not in (None, name):
+            continue
+        for member in json.loads(path.read_text())["front"]:
+            accuracy, latency = 100 * member["accuracy"]["value"], member["latency_ms"]
+            words.setdefault(member["id"], f"{name}: {accuracy:.2f} %, {latency:.3f} ms")
+    return list(words.items())
+
+
+def strategies(incomplete: str) -> Completions:
+    """Sampling strategies by name."""
+    return _matching(incomplete, ((name, "") for name in STRATEGIES))
+
+
+def _matching(incomplete: str, words: Iterable[tuple[str, str]]) -> Completions:
+    return [(word, text) for word, text in words if word.startswith(incomplete)]
+
+
+def _quietly(look: Callable[[], Completions]) -> Completions:
+    """What ``look`` finds; nothing where files are missing or damaged."""
+    from search_spaces.errors import UserError
+
+    try:
+        return look()
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []

@@ -1,0 +1,144 @@
+"""Options from elsewhere than the command line, and what they are in the end.
+
+Flags win over the environment, that wins over a file, that over defaults. A file is TOML with flags as keys, or what an
+earlier run kept of itself: its ``run.json`` for ``train-supernet``, a ``search-<target>.json`` for ``search``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from search_spaces.errors import UsageError, unknown_name
+
+NOT_KEYS = frozenset({"config", "print-config", "help"})
+_SIGNIFICANT = 15
+"""Digits that a decimal number keeps on its way to binary, through a change of unit, and back."""
+
+
+def keys_of(ctx: typer.Context) -> dict[str, str]:
+    """Key of a file -> name of the command's parameter: options by their flags, arguments by their names."""
+    found = {}
+    for parameter in ctx.command.params:
+        flags = [o.lstrip("-") for o in parameter.opts if o.startswith("--")]
+        for key in flags or [str(parameter.name).replace("_", "-")]:
+            if key not in NOT_KEYS:
+                found[key] = str(parameter.name)
+    return found
+
+
+def defaults_from(ctx: typer.Context, path: Path) -> dict[str, Any]:
+    """Values by name of parameter, from a file.
+
+    Raises:
+        UsageError: there is no such file, it is of another form, or has an unknown key.
+    """
+    values = _earlier(ctx, path) if path.suffix == ".json" else _toml(path)
+    keys = keys_of(ctx)
+    for key in values:
+        if key not in keys:
+            raise unknown_name("key", key, keys, f"in {path}")
+    return {keys[key]: value for key, value in values.items()}
+
+
+def check_environment(ctx: typer.Context) -> None:
+    """Refuse a variable ``NAS_<COMMAND>_...`` that stands for no option. Raises UsageError: names the nearest."""
+    prefix = f"{ctx.auto_envvar_prefix}_"
+    known = {f"{prefix}{parameter.name}".upper() for parameter in ctx.command.params}
+    for name in os.environ:
+        if name.startswith(prefix) and name not in known:
+            raise unknown_name("environment variable", name, known)
+
+
+def as_toml(ctx: typer.Context) -> str:
+    """All options of a command as a file for ``--config``, one a line; what has no value is a comment."""
+    lines = [f"# {ctx.command_path}"]
+    for key, name in keys_of(ctx).items():
+        value = ctx.params.get(name)
+        given = value is not None and value != () and value != []
+        lines.append(f"{key} = {_text(value)}" if given else f"# {key}: not given")
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """A value in TOML, whose strings are JSON's but for one character."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise UsageError(f"--config {path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--config {path} is no text: {error}") from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(_read(path))
+    except (ValueError, RecursionError) as error:  # not TOML, or a number of thousands of digits
+        raise UsageError(f"--config {path} is no TOML file: {error}") from None
+
+
+def _earlier(ctx: typer.Context, path: Path) -> dict[str, Any]:
+    """Flags that say what an earlier run's own file says."""
+    needed, flags = _EARLIER.get(str(ctx.info_name), (None, _training))
+    try:
+        content = json.loads(_read(path))
+        if needed not in content["config"] or "finetuned_from" in content:
+            raise ValueError("of another command")
+        return {key: value for key, value in flags(content["config"]).items() if value is not None}
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise UsageError(
+            f"--config {path}: nas {ctx.info_name} cannot be repeated from it; "
+            "give a TOML file, for train-supernet a run.json, for search a search-<target>.json"
+        ) from None
+
+
+def _training(config: dict[str, Any]) -> dict[str, Any]:
+    """Flags of ``nas train-supernet`` from ``nas.training.config.TrainConfig``."""
+    other = {"source": "data", "root": "data-root"}
+    values = {other.get(name, name.replace("_", "-")): value for name, value in config.items()}
+    automatic = values.pop("lr-auto", False)
+    return values | {"lr": "auto" if automatic else str(config["lr"])}
+
+
+def _search(config: dict[str, Any]) -> dict[str, Any]:
+    """Flags of ``nas search`` from ``nas.search.config.SearchConfig``; ``prior`` is the journal's."""
+    apart = ("bounds", "seconds", "prior")
+    bounds = config["bounds"]
+    return {
+        **{name.replace("_", "-"): value for name, value in config.items() if name not in apart},
+        "precision": config["precision"] or None,
+        "time": config["seconds"],
+        "max-latency": bounds["latency_ms"],
+        "max-latency-on": [f"{target}={ms}" for target, ms in bounds["elsewhere"].items()] or None,
+        "max-size": _in_unit(bounds["size_bytes"], 1e6),
+        "max-macs": _in_unit(bounds["macs"], 1e6),
+        "max-memory": _in_unit(bounds["memory_bytes"], 1e3),
+    }
+
+
+def _in_unit(value: float | None, unit: float) -> float | None:
+    return None if value is None else float(f"{value / unit:.{_SIGNIFICANT}g}")
+
+
+_EARLIER: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "train-supernet": ("space", _training),
+    "search": ("target", _search),
+}
+"""Command -> a setting that its files have and others lack, and what they say in flags."""

@@ -1,0 +1,120 @@
+"""Options that the commands share, and what they make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from search_spaces.errors import UsageError
+
+from . import completion
+from .configuration import as_toml, check_environment, defaults_from
+
+EXIT_INTERRUPTED = 130
+
+
+def _config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Take defaults from a file; flags and environment win over it."""
+    if not ctx.resilient_parsing:
+        check_environment(ctx)
+        if path is not None:
+            ctx.default_map = {**(ctx.default_map or {}), **defaults_from(ctx, path)}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with flags as keys; or an earlier run's run.json or search-*.json, to repeat it.",
+        callback=_config,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", help="Print all options as such a file, and stop.", show_default=False)
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option(help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")]
+SaveSeconds = Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+License = Annotated[
+    str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
+
+
+def run_at(path: Path | None, model: str | None = None) -> Any:
+    """The run of a directory; None: the one that ``model``, an exported file, lies in, or the run touched last."""
+    from nas.store.files import is_json
+    from nas.store.run import Run, opened
+
+    if path is None and model is not None and not is_json(model):  # an exported file lies inside its run
+        for parent in Path(model).resolve().parents:
+            if (parent / "run.json").exists():
+                return Run(parent)
+    return opened(path)
+
+
+def resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
+    """Choose the device, and share the cores between the processes of a run, and in each between computing and loading.
+
+    Args:
+        workers: a process; -1: chosen.
+        processes: on this machine.
+    """
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this torch sees no CUDA device; use --device cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    if workers < 0:
+        workers = min(8, cores // 2)
+    # Half of the cores: small networks gain little from more, and threads that must wait for each other while another
+    # process has a core cost many times what they gain.
+    torch.set_num_threads(max(1, min(8, cores // 2)))
+    return device, workers
+
+
+def command_line(words: Sequence[str]) -> str:
+    """A command line for people: without passwords."""
+    import shlex
+
+    if any("://" in word for word in words):
+        from nas.journal.storage import without_password
+
+        words = [without_password(word) for word in words]
+    return shlex.join(words)
+
+
+def in_earnest() -> str:
+    """The command that was typed, without ``--dry-run``: what comes after it."""
+    return command_line(["nas", *(word for word in sys.argv[1:] if word != "--dry-run")])
+
+
+def printed(ctx: typer.Context, wanted: bool) -> bool:
+    """Print the options of this call as a file for ``--config``, where that is what is wanted."""
+    if wanted:
+        typer.echo(as_toml(ctx))
+    return wanted
+
+
+def print_json(value: Any) -> None:
+    """Data on stdout."""
+    typer.echo(json.dumps(value, indent=2))

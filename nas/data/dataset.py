@@ -1,0 +1,171 @@
+"""A data set: images, labels, three disjoint splits, and the description a checkpoint keeps of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from nas.store.records import DATA
+from nas.store.schema import problem
+from search_spaces.errors import UserError
+
+SPLITS = ("train", "search", "test")
+SMALL_SIDE = 40
+"""Images up to this native side (pixels) are treated as CIFAR is: padded crops, no zoom, nothing cropped away."""
+MEMORY_BYTES = 512 * 2**20
+"""Decoded images are held in memory where a whole set takes no more than this."""
+CACHE_BYTES = 2**30
+
+Ints = NDArray[np.int64]
+
+
+class Images(Protocol):
+    """Decoded images by number; a mode is always ``L`` or ``RGB``."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image: ...
+
+    def name(self, index: int) -> str: ...
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a run must remember of its data; goes into every checkpoint.
+
+    Attributes:
+        source: as given by the user: ``embedded``, a folder or one of timm's names.
+        classes: class names; the position is the label.
+        in_chans: 1 where all images looked at were grey, else 3.
+        mean, std: of training pixels scaled to [0, 1], a number a channel.
+        native_size: median shorter side of the training images looked at, in pixels.
+        counts: images of each split.
+        crop_pct: share of the side that evaluation keeps after resizing (timm's ``crop_pct``).
+        interpolation: of evaluation (timm's ``interpolation``).
+        fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    in_chans: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    native_size: int
+    counts: dict[str, int]
+    crop_pct: float
+    interpolation: str = "bicubic"
+    fingerprint: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> DataInfo:
+        """Inverse of :meth:`to_dict`. Raises UserError where the keys are not those of a data description."""
+        known = {f.name for f in fields(DataInfo)}
+        if set(data) != known:
+            raise UserError(f"not a description of a data set: keys {sorted(set(data) ^ known)} are missing or unknown")
+        if found := problem(data, DATA, "data"):
+            raise UserError(f"not a description of a data set: {found}")
+        if not len(data["mean"]) == len(data["std"]) == data["in_chans"] or set(data["counts"]) != set(SPLITS):
+            raise UserError("not a description of a data set: mean and std are a number a channel, counts one a split")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return DataInfo(**values)
+
+
+class PixelCache:
+    """Evaluation pixels (uint8) by key, oldest dropped first once they exceed :data:`CACHE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[Any, ...], torch.Tensor] = OrderedDict()
+
+    def first(self, key: tuple[Any, ...], n: int, make: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+        """The first ``n`` images under ``key``; ``make(start, stop)`` supplies those not held yet."""
+        held = self._held.pop(key, None)
+        if held is None:
+            held = make(0, n)
+        elif len(held) < n:
+            held = torch.cat([held, make(len(held), n)])
+        self._held[key] = held
+        while len(self._held) > 1 and sum(t.numel() for t in self._held.values()) > CACHE_BYTES:
+            self._held.popitem(last=False)
+        return held[:n]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels and splits.
+
+    Attributes:
+        info: description, kept with checkpoints.
+        images: decoded images by number.
+        labels: of every image, ``[len(images)]``.
+        splits: image numbers of each split, disjoint. The order is such that the classes of any prefix are mixed in
+            their overall proportions: ``limit=n`` is a stratified sample.
+        warnings: what was left out or looks odd, a line each, for the user to read.
+        drawn: splits that the source does not have, which were drawn from its training images.
+        corrupt: name of every image that was left out, and why.
+        sizes: (width, height) of the smallest, the median and the largest of the ``looked_at`` first training images.
+    """
+
+    info: DataInfo
+    images: Images
+    labels: Ints
+    splits: dict[str, Ints]
+    warnings: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
+    corrupt: tuple[tuple[str, str], ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    looked_at: int = 0
+    cache: PixelCache = field(default_factory=PixelCache, repr=False)
+
+    def image(self, index: int) -> Image.Image:
+        """Image number ``index`` in the mode of the data set: ``L`` or ``RGB``."""
+        image, mode = self.images.image(index), "L" if self.info.in_chans == 1 else "RGB"
+        return image if image.mode == mode else image.convert(mode)
+
+    def with_info(self, info: DataInfo) -> Dataset:
+        """The same images read as ``info`` says, e.g. with the mean and std that a checkpoint was trained with."""
+        return replace(self, info=info)
+
+
+def check_compatible(info: DataInfo, other: DataInfo) -> None:
+    """Check that a model trained on ``info`` can be used with ``other``: equal channels and equal classes.
+
+    Raises:
+        UserError: names both sources and what differs.
+    """
+    if info.in_chans != other.in_chans:
+        raise UserError(
+            f"the run was trained on '{info.source}' with {info.in_chans}-channel images, but '{other.source}' has "
+            f"{other.in_chans}-channel images; give the run's own data or train a new supernet on '{other.source}'"
+        )
+    if info.classes != other.classes:
+        raise UserError(
+            f"the run was trained on '{info.source}' with {info.num_classes} classes, '{other.source}' has "
+            f"{other.num_classes}: {_difference(info.classes, other.classes)}; "
+            f"give data with the run's classes or train a new supernet"
+        )
+
+
+def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    missing, extra = [c for c in ours if c not in theirs], [c for c in theirs if c not in ours]
+    parts = [f"{word} {listed(names)}" for word, names in (("missing", missing), ("unknown", extra)) if names]
+    return ", ".join(parts) or "the same names in another order"
+
+
+def listed(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

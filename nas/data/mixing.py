@@ -1,0 +1,72 @@
+"""Mixup and CutMix of a whole batch, from timm, as a function of (seed, step).
+
+Two images become one: their weighted mean (Zhang et al., arXiv:1710.09412), or one with a box of the other (Yun et al.,
+arXiv:1905.04899). What is known of an image (its label, a fixed teacher's probabilities) is mixed in the same shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_spaces.builders.timm_compat import timm
+from search_spaces.errors import UsageError
+
+
+def check_mixing(mixup: float, cutmix: float, erasing: float | None, batch_size: int) -> None:
+    """Refuse what cannot be mixed or erased.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    for name, alpha in (("mixup", mixup), ("cutmix", cutmix)):
+        if alpha < 0:
+            raise UsageError(f"--{name} {alpha}: a parameter of a Beta distribution is more than 0, or 0 for none")
+    if erasing is not None and not 0 <= erasing <= 1:
+        raise UsageError(f"--erasing {erasing}: a probability is from 0 to 1")
+    if (mixup or cutmix) and batch_size % 2:
+        raise UsageError(f"--mixup and --cutmix pair the images of a batch, and {batch_size} is odd; give an even one")
+
+
+def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed: int, step: int) -> list[Tensor]:
+    """Mix image i with image n - 1 - i, the same shares for the whole batch.
+
+    Args:
+        images: ``[n, C, H, W]``, n even; overwritten.
+        targets: of each image, ``[n, classes]`` each.
+        mixup, cutmix: parameters alpha of the shares' distribution Beta(alpha, alpha), 0: without. With both, a step
+            does either, half of the time each.
+        seed, step: the choice depends on these alone.
+
+    Returns:
+        The targets, mixed.
+    """
+    n = len(images)
+    # timm mixes labels only; two classes, one a half of the batch, make the label the share of the own image
+    half = torch.arange(n, device=images.device) * 2 // n
+    mixer = timm.data.Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0, num_classes=2)
+    with _numpy_seeded([seed, 4, step]):
+        _, shares = mixer(images, half)
+    own = shares[0, 0]
+    return [target * own + target.flip(0) * (1 - own) for target in targets]
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Class numbers ``[n]`` as distributions ``[n, classes]``."""
+    return F.one_hot(labels, classes).float()
+
+
+@contextmanager
+def _numpy_seeded(seed: list[int]) -> Iterator[None]:
+    """timm draws from numpy's global generator; it is put back afterwards."""
+    before = np.random.get_state()
+    np.random.seed(np.random.SeedSequence(seed).generate_state(4))
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

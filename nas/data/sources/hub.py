@@ -1,0 +1,175 @@
+"""Data sets of the Hugging Face hub, or local ones in its formats: ``hfds/NAME`` or ``hfds/NAME:LABELS``."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from nas.data.dataset import listed
+from nas.data.decode import Encoded
+from nas.data.layout import SPLIT_NAMES
+from search_spaces.builders.timm_compat import timm
+from search_spaces.errors import UserError
+
+from .source import Source, checked
+
+_ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PATIENCE_SECONDS = 5.0
+
+
+def open_hfds(source: str, root: str | None, thorough: bool = False) -> Source:
+    """Open a data set with the package ``datasets`` and timm's reader; what is not there yet is downloaded.
+
+    Its split ``train`` must be there; ``validation`` (or ``val``, ``valid``) becomes the search split, ``test`` the
+    test split. The images are its only column of images, the labels the column behind the colon; by default ``label``,
+    or its only column of classes. Text labels are sorted.
+
+    Args:
+        source: ``hfds/`` and a name on the hub or a local folder; with ``:LABELS``, the column of labels.
+        root: where the package keeps what it downloads; None: its own cache.
+
+    Raises:
+        UserError: it cannot be opened, or what its images and labels are is not clear.
+    """
+    import datasets
+
+    name, colon, column = source.partition("/")[2].rpartition(":")
+    if not colon:
+        name, column = column, ""
+    silent = _silent_hub() if _ON_HUB.fullmatch(name) and not Path(name).exists() else ""
+    try:
+        with _offline() if silent else nullcontext():
+            found = datasets.load_dataset(name, cache_dir=root)
+        parts = {SPLIT_NAMES[split.lower()]: split for split in found if split.lower() in SPLIT_NAMES}
+        if "train" not in parts:
+            raise UserError(f"'{source}' has no training split, but {listed(sorted(found))}; give another data set")
+        features = found[parts["train"]].features
+        keys = {"input_key": _images(source, features), "target_key": _labels(source, features, column)}
+        with _offline() if silent else nullcontext():
+            readers = {
+                split: timm.data.create_dataset(f"hfds/{name}", root=root, split=own, **keys).reader
+                for split, own in parts.items()
+            }
+    except UserError:
+        raise
+    except Exception as error:  # datasets raises its own kinds, and those of what it downloads and reads with
+        if silent:
+            raise UserError(f"cannot open '{source}': {silent}, and no earlier download can be read") from error
+        text = " ".join((str(error) or type(error).__name__).split())
+        raise UserError(f"cannot open '{source}': {text[:200]}") from error
+    labels = {split: list(reader.iter_targets()) for split, reader in readers.items()}
+    notes = []
+    for split in [s for s, own in labels.items() if s != "train" and set(own) <= {-1, None}]:
+        notes.append(f"the {parts[split]} split has no labels and is ignored")
+        del labels[split], readers[split]
+    classes = _classes(source, features[keys["target_key"]], labels["train"])
+    numbers = {value: i for i, value in enumerate(classes)}
+    joined = [numbers.get(value, -1) for own in labels.values() for value in own]
+    if min(joined) < 0:
+        raise UserError(f"'{source}' has images without a label, or of a class that its training split has not")
+    names = tuple(f"{parts[split]}/{i}" for split, own in labels.items() for i in range(len(own)))
+    splits = [split for split, own in labels.items() for _ in own]
+    images = HubImages(source, tuple(readers.values()), names)
+    return checked(source, images, joined, splits, tuple(classes.values()), notes, thorough)
+
+
+def _silent_hub() -> str:
+    """Why nothing can be asked of the hub; empty: it answers, or is not to be asked. Its own client tries for long."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return ""
+    try:
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE_SECONDS)
+    except (TimeoutError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError) or isinstance(reason, ssl.SSLError):
+            return ""  # somebody answers; the client may have other certificates
+        said = getattr(reason, "strerror", None) or reason
+        return f"{constants.ENDPOINT} does not answer ({said})"
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
+    return ""
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Use what was downloaded before, and ask for nothing more."""
+    import datasets
+    from huggingface_hub import constants
+
+    modules: tuple[Any, ...] = (constants, datasets.config)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
+
+
+def _images(source: str, features: Mapping[str, Any]) -> str:
+    """The column of images."""
+    found = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    if len(found) != 1:
+        raise UserError(f"'{source}' has {len(found)} columns of images ({listed([*features])}); the rule is one")
+    return found[0]
+
+
+def _labels(source: str, features: Mapping[str, Any], wanted: str) -> str:
+    """The column of labels."""
+    if wanted:
+        if wanted not in features:
+            raise UserError(f"'{source}' has no column '{wanted}', but {listed([*features], 10)}")
+        return wanted
+    found = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    if "label" in features:
+        return "label"
+    if len(found) != 1:
+        several = f"several columns of classes ({listed(found, 10)})" if found else f"no labels ({listed([*features])})"
+        raise UserError(f"'{source}' has {several}; say which column holds them: {source}:COLUMN")
+    return found[0]
+
+
+def _classes(source: str, feature: Any, train: list[Any]) -> dict[Any, str]:
+    """Names of the classes by how their labels are written."""
+    if hasattr(feature, "names"):
+        return dict(enumerate(feature.names))
+    if not all(isinstance(label, int | str) for label in train):
+        raise UserError(f"'{source}' has labels such as {train[0]!r}; the rule is one class an image")
+    return {value: str(value) for value in sorted(set(train))}
+
+
+@dataclass(frozen=True)
+class HubImages(Encoded):
+    """Images of timm's readers, end to end."""
+
+    source: str
+    readers: tuple[Any, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def file(self, index: int) -> IO[bytes]:
+        for reader in self.readers:
+            if index < len(reader):
+                found: IO[bytes] = reader[index][0]
+                return found
+            index -= len(reader)
+        raise IndexError(index)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def place(self, index: int) -> str:
+        return f"{self.source}, {self.names[index]}"

@@ -1,0 +1,113 @@
+"""WebDataset shards as a source: ``wds/FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from nas.data.dataset import listed
+from nas.data.layout import EXTENSIONS, SPLIT_NAMES
+from search_spaces.errors import UserError
+
+from .source import NAMED, Source
+from .stream import create, read_streams
+
+_READER = "timm.data.readers.reader_wds"
+_INFO = ("_info.json", "info.json")
+
+
+def open_wds(source: str, root: str | None) -> Source:
+    """Read the shards of a folder with timm's reader; samples are an image and ``.cls``, its class number.
+
+    Args:
+        source: ``wds/`` and the folder.
+        root: what the folder is relative to; None: where the process works.
+
+    Raises:
+        UserError: no shards, no usable samples, or more than fit in memory.
+    """
+    folder = Path(root or "") / source.partition("/")[2]
+    keys = ";".join(sorted(ending[1:] for ending in EXTENSIONS))
+    with _skipped() as lost:
+        parts = {}
+        for split, own in shards(folder).items():
+            parts[split] = create(f"wds/{folder.name}", str(folder), own, input_img_mode="", input_key=keys)
+            # every process of a run reads all: batches are shared out later
+            parts[split].reader.dist_rank, parts[split].reader.dist_num_replicas = 0, 1
+        try:
+            found = read_streams(source, parts)
+        except UserError as error:
+            if not lost:
+                raise
+            raise UserError(f"{error}; {len(lost)} could not be read, the first: {lost[0]}") from None
+    if not lost:
+        return found
+    what = "sample" if len(lost) == 1 else "samples or shards"
+    note = f"{len(lost)} corrupt {what} left out: {listed(lost, NAMED)}"
+    return replace(found, warnings=(note,), corrupt=tuple((f"number {i + 1}", text) for i, text in enumerate(lost)))
+
+
+def shards(folder: Path) -> dict[str, str]:
+    """timm's notation for the shards of each split.
+
+    They are those of timm's ``_info.json``, which names its splits; without that file those with a split's name in
+    theirs, as in ``train-000.tar`` or ``flowers-val-07.tar``; and where no name says a split, all are for training.
+
+    Raises:
+        UserError: there are none, or none for training.
+    """
+    if not folder.is_dir():
+        raise UserError(f"'{folder}' is no folder; give the one with the shards: wds/FOLDER")
+    named = next((_splits_of(folder / name) for name in _INFO if (folder / name).exists()), None)
+    if named is not None:
+        found = {SPLIT_NAMES[name.lower()]: name for name in named if name.lower() in SPLIT_NAMES}
+    else:
+        files: dict[str, list[str]] = {}
+        for path in sorted(folder.glob("*.tar")):
+            words = [SPLIT_NAMES[w] for w in re.split(r"[\W_\d]+", path.stem.lower()) if w in SPLIT_NAMES]
+            files.setdefault(words[-1] if words else "", []).append(path.name)
+        if set(files) == {""}:
+            files = {"train": files[""]}
+        # names, not patterns: "::" is what stands between them
+        found = {split: "::".join(own) for split, own in files.items() if split}
+        named = [*files]
+    if "train" not in found:
+        what = f"the splits {listed(sorted(named))}" if any(named) else "no .tar files"
+        raise UserError(f"'{folder}' has {what}; it needs shards for training, as train-000.tar")
+    return found
+
+
+def _splits_of(path: Path) -> list[str]:
+    try:
+        found = list(json.loads(path.read_text())["splits"])
+        if not all(isinstance(name, str) for name in found):
+            raise TypeError("names of splits are texts")
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"'{path}' does not say which splits there are ({error!r}); mend or remove it") from None
+
+
+@contextmanager
+def _skipped() -> Iterator[list[str]]:
+    """What timm's reader leaves out meanwhile: it goes on after a sample or a shard that it cannot read."""
+    heard: list[str] = []
+
+    class Listener(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            text = record.getMessage()
+            if (error := re.match(r"Handling webdataset error \((.*)\). Ignoring", text, re.DOTALL)) is not None:
+                heard.append(" ".join(error.group(1).split())[:120])
+            return False
+
+    logger = logging.getLogger(_READER)
+    listener = Listener()
+    logger.addFilter(listener)
+    try:
+        yield heard
+    finally:
+        logger.removeFilter(listener)

@@ -1,0 +1,91 @@
+"""Data sets that timm only streams: read into memory once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.data.dataset import MEMORY_BYTES, Images, Ints
+from nas.data.decode import ArrayImages, Pixels, to_grey_or_rgb
+from search_spaces.builders.timm_compat import timm
+from search_spaces.errors import UserError
+
+from .source import Source
+
+_LARGEST_LABEL = 10**6
+
+
+def create(source: str, root: str, split: str, **options: Any) -> Any:
+    """One split as timm opens it. What timm prints goes to stderr.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            return timm.data.create_dataset(source, root=root, split=split, download=False, **options)
+        except (Exception, SystemExit) as error:  # torchvision, webdataset, tensorflow: each raises its own kinds
+            text = " ".join((str(error) or said.getvalue() or type(error).__name__).split())
+            raise UserError(f"cannot open '{source}' ({split}) in '{root}': {text[:200]}") from error
+
+
+def read_streams(source: str, parts: Mapping[str, Any]) -> Source:
+    """Read streams of (image, class number) into memory.
+
+    Args:
+        parts: a stream for each split.
+
+    Raises:
+        UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, or are no two classes.
+    """
+    arrays: list[Pixels] = []
+    labels: dict[str, Ints] = {}
+    total = 0
+    for split, part in parts.items():
+        own = []
+        for image, label in part:
+            pixels = np.asarray(to_grey_or_rgb(image))
+            total += pixels.nbytes
+            if total > MEMORY_BYTES:
+                raise UserError(
+                    f"'{source}' only streams and takes more than {MEMORY_BYTES >> 20} MB decoded; "
+                    f"write it out as a folder with one sub-folder of images a class"
+                )
+            arrays.append(pixels)
+            if not 0 <= int(label) <= _LARGEST_LABEL:
+                raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
+            own.append(int(label))
+        labels[split] = np.array(own, dtype=np.int64)
+    return numbered(source, ArrayImages(arrays), labels, class_names(parts["train"]))
+
+
+def numbered(source: str, images: Images, labels: Mapping[str, Ints], classes: Sequence[str]) -> Source:
+    """A source of images with class numbers, split after split.
+
+    Args:
+        classes: names, where they are known.
+    """
+    joined = np.concatenate(list(labels.values()))
+    if not len(labels["train"]):
+        raise UserError(f"'{source}' holds no images for training")
+    if joined.min() < 0 or len(np.unique(joined)) < 2:
+        raise UserError(f"'{source}' has labels {joined.min()}..{joined.max()}; a classifier needs two classes or more")
+    if len(classes) <= joined.max():
+        classes = [str(i) for i in range(int(joined.max()) + 1)]
+    ends = np.cumsum([len(own) for own in labels.values()])
+    given = {s: np.arange(end - len(labels[s]), end) for s, end in zip(labels, ends, strict=True)}
+    return Source(images, joined, tuple(classes), given)
+
+
+def class_names(part: Any) -> tuple[str, ...]:
+    """Of a data set that timm or torchvision opened; empty where it has none."""
+    names: Sequence[Any] = getattr(part, "classes", ())
+    mapping = getattr(getattr(part, "reader", None), "class_to_idx", None)
+    if not names and mapping:
+        names = sorted(mapping, key=mapping.__getitem__)
+    return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names)

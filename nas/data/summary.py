@@ -1,0 +1,120 @@
+"""What a data set holds, for a person to look at before hours of training: classes, splits, sizes, corrupt images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.data.sources.source import NAMED
+
+from .dataset import SPLITS, Dataset
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """A class and how many images of it a split holds."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One split.
+
+    Attributes:
+        images: in all.
+        drawn: whether it was drawn from the training images; else it is the source's own.
+        smallest, largest: class with fewest and with most images.
+    """
+
+    images: int
+    drawn: bool
+    smallest: ClassCount
+    largest: ClassCount
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a data set holds.
+
+    Attributes:
+        source: as the user gave it.
+        classes: names, by label.
+        channels: 1 for grey, 3 for colour.
+        splits: by name.
+        sizes: (width, height) in pixels of the smallest, the median and the largest of ``looked_at`` training images.
+        corrupt: name of every image that was left out, and why.
+        warnings: a line each.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    channels: int
+    splits: dict[str, SplitSummary]
+    sizes: tuple[tuple[int, int], ...]
+    looked_at: int
+    corrupt: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether every image can be used."""
+        return not self.corrupt
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; of the corrupt images their number and the first ten."""
+        first = [{"image": name, "reason": reason} for name, reason in self.corrupt[:NAMED]]
+        return asdict(self) | {"usable": self.usable, "corrupt": {"images": len(self.corrupt), "first": first}}
+
+
+def summarise(dataset: Dataset) -> Summary:
+    """The summary of an open data set."""
+    info = dataset.info
+    splits = {}
+    for name in SPLITS:
+        counts = np.bincount(dataset.labels[dataset.splits[name]], minlength=info.num_classes)
+        ends = [ClassCount(info.classes[i], int(counts[i])) for i in (int(counts.argmin()), int(counts.argmax()))]
+        splits[name] = SplitSummary(int(counts.sum()), name in dataset.drawn, *ends)
+    return Summary(
+        info.source, info.classes, info.in_chans, splits, dataset.sizes, dataset.looked_at, dataset.corrupt,
+        dataset.warnings,
+    )  # fmt: skip
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary as text: what there is, but for warnings and corrupt images."""
+    colour = "grey" if summary.channels == 1 else "colour"
+    out = [f"{summary.source}: {len(summary.classes)} classes, {colour} images, {_sizes(summary)}"]
+    for name, split in summary.splits.items():
+        low, high = split.smallest, split.largest
+        classes = (
+            f"{low.images:,} a class"
+            if low.images == high.images
+            else f"{low.images:,} ({low.name}) to {high.images:,} ({high.name}) a class"
+        )
+        origin = "drawn from train, by class and seed" if split.drawn else "as the source has it"
+        if name == "train" and any(other.drawn for other in summary.splits.values()):
+            origin = "what the drawing leaves"
+        out.append(f"  {name:<7}{split.images:>9,} images, {classes}; {origin}")
+    return out
+
+
+def corrupt_lines(summary: Summary) -> list[str]:
+    """The first corrupt images with the reason, and how many there are."""
+    if summary.usable:
+        return []
+    out = [f"{len(summary.corrupt):,} cannot be read:"]
+    out += [f"  {name}: {reason}" for name, reason in summary.corrupt[:NAMED]]
+    if len(summary.corrupt) > NAMED:
+        out.append(f"  and {len(summary.corrupt) - NAMED:,} more")
+    return out
+
+
+def _sizes(summary: Summary) -> str:
+    small, middle, large = (f"{width} x {height}" for width, height in summary.sizes)
+    if small == large:
+        return f"{small} px"
+    return f"{small} to {large} px, half of {summary.looked_at:,} looked at up to {middle}"

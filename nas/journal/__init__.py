@@ -1,0 +1,1 @@
+"""Measurements, shared by the workers of a search."""

@@ -1,0 +1,130 @@
+"""Claims: who works on which candidate, so that no two workers measure the same one.
+
+A claim is a running trial in a study of its own. Numbers are given by the storage one after the other, so of two claims
+on one candidate the lower number wins, and whoever reads the claims after making his own knows whether he has it.
+While he works, a thread of the worker changes the claim every few seconds. Others do not compare clocks: a claim that
+was not seen to change for :data:`STALE_SECONDS` by their own clock is given out again; on the same machine a worker
+whose process has ended is known at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.store.host import alive, here
+from nas.store.records import CLAIM
+from nas.store.schema import problem
+from search_spaces.errors import UserError
+
+from .storage import Storage
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How lost workers are noticed: seconds between two signs of life, and without one until a claim is stale."""
+
+    beat: float = BEAT_SECONDS
+    stale: float = STALE_SECONDS
+
+
+@dataclass(frozen=True)
+class _Seen:
+    beat: int
+    since: float
+
+
+class Claims:
+    """The claims of all workers of a study, and this worker's own.
+
+    Args:
+        storage, study: where they lie; the study holds nothing else.
+        timing: how lost workers are noticed.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self, storage: Storage, study: int, timing: Timing | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.worker = uuid.uuid4().hex
+        self._storage, self._study, self._timing, self._clock = storage, study, timing or Timing(), clock
+        self._seen: dict[int, _Seen] = {}
+        self._looked = clock()
+        self._lock = threading.Lock()
+
+    def live(self) -> dict[str, str]:
+        """Worker of every candidate that is being worked on; stale claims are ended, and left out.
+
+        Raises:
+            UserError: a claim is damaged.
+        """
+        with self._lock:
+            now = self._clock()
+            if now - self._looked > self._timing.stale / 2:
+                self._seen = {}  # nobody could tell us anything for a while: the storage was down, or we were asleep
+            self._looked = now
+            holders: dict[str, str] = {}
+            seen: dict[int, _Seen] = {}
+            for trial in self._storage.trials(self._study, (TrialState.RUNNING,)):
+                facts = trial.user_attrs
+                if found := problem(facts, CLAIM, f"claim {trial.number}"):
+                    raise self._storage.damaged(found)
+                last = self._seen.get(trial.number)
+                beat = facts["beat"]
+                seen[trial.number] = last if last is not None and last.beat == beat else _Seen(beat, now)
+                if self._lost(trial, now - seen[trial.number].since):
+                    self._storage.finish(trial._trial_id, TrialState.FAIL)
+                else:
+                    holders.setdefault(facts["candidate"], facts["worker"])
+            self._seen = seen
+            return holders
+
+    def _lost(self, trial: FrozenTrial, silent: float) -> bool:
+        facts = trial.user_attrs
+        if facts["worker"] == self.worker:
+            return False
+        return silent >= self._timing.stale or (facts["host"] == here() and not alive(facts["process"]))
+
+    @contextmanager
+    def on(self, candidate: str) -> Iterator[bool]:
+        """Claim a candidate for as long as the block lasts; gives whether this worker has it.
+
+        What the block does must be recorded when it ends: the claim is then over, and others may look.
+        """
+        facts = {"candidate": candidate, "worker": self.worker, "host": here(), "process": os.getpid(), "beat": 0}
+        claim = self._storage.create(self._study, optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=facts))
+        if self.live().get(candidate) != self.worker:
+            self._storage.finish(claim, TrialState.PRUNED)
+            yield False
+            return
+        began, over = time.monotonic(), threading.Event()
+        beating = threading.Thread(target=self._beat, args=(claim, over), daemon=True)
+        beating.start()
+        try:
+            yield True
+        except BaseException:
+            self._storage.finish(claim, TrialState.FAIL, wait=False)  # who is stopped does not wait
+            raise
+        else:
+            self._storage.finish(claim, TrialState.COMPLETE, round(time.monotonic() - began, 3))
+        finally:
+            over.set()
+            beating.join()
+
+    def _beat(self, claim: int, over: threading.Event) -> None:
+        count = 0
+        while not over.wait(self._timing.beat):
+            count += 1
+            with suppress(OSError, UserError):  # the next one may get through; the worker itself says what is wrong
+                self._storage.attribute(claim, "beat", count)

@@ -1,0 +1,310 @@
+"""The journal: every accuracy measured on a supernet, in an Optuna study, by one worker or by many.
+
+Accuracies belong to the supernet and not to a target, so every later search starts from all of them. One completed
+trial is one measurement; its parameters are the active genes and the precision. Beside the study of the search split
+lie one of the test split, one of the claims (who measures what at the moment) and one of the agreements (what a
+search decided, so that its workers, here and elsewhere, walk the same path).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from nas.candidates.candidate import OUTER, Candidate
+from nas.store.records import BEGUN
+from nas.tasks.score import Accuracy
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from search_spaces.policy import PRECISIONS
+from search_spaces.space import SearchSpace
+
+from .agreements import Agreements
+from .claims import Claims, Timing
+from .storage import PATIENCE_SECONDS, Storage
+
+Measure = Callable[[Candidate], Accuracy]
+Tell = Callable[[Candidate, Accuracy], None]
+
+SEARCH, TEST = "search", "test"
+_NAME = "accuracy"
+
+_WHOLE = ("fp32", "int8")
+
+_ANY = random.SystemRandom()  # workers, even forked ones, shall not draw alike
+_SHORTEST_WAIT = 0.02
+_LONGEST_WAIT = 2.0
+
+
+class Journal:
+    """Measurements of one supernet, kept in a storage as they come.
+
+    Args:
+        where: journal file, or URL of a database.
+        space: of the supernet.
+        weights: hash of the supernet's weights.
+        name: of the studies; in a database, which may hold many supernets, see :func:`study_name`.
+        patience: seconds to wait for a storage that is down.
+        timing: how lost workers are noticed.
+
+    Raises:
+        UserError: the study belongs to another space or other weights, or cannot be read.
+    """
+
+    def __init__(
+        self, where: Path | str, space: SearchSpace, weights: str, name: str = _NAME,
+        patience: float = PATIENCE_SECONDS, timing: Timing | None = None,
+    ) -> None:  # fmt: skip
+        self.space, self.name = space, name
+        self._storage = Storage(where, patience)
+        self._weights, self._timing = weights, timing
+        self._splits: dict[str, _Split] = {}
+        self._pace = 1.0
+        self.refresh()
+
+    def _own(self, name: str, weights: str) -> int:
+        """Id of the study of that name, which is ours, or is made ours where it is new."""
+        study = self._storage.study(name)
+        known = self._storage.facts(study)
+        here = {"space": self.space.name, "weights": weights}
+        there = here | {fact: known[fact] for fact in here if fact in known}
+        if there != here:
+            raise UserError(
+                f"study '{name}' in {self._storage.shown} holds accuracies of other weights ({there['space']}, "
+                f"{there['weights']}), not of this supernet ({self.space.name}, {weights}); "
+                "move it away to search anew"
+            )
+        if not known and self._storage.trials(study):
+            raise UserError(f"study '{name}' in {self._storage.shown} was not written by nas; give another --storage")
+        for fact in here.keys() - known.keys():  # both at first, one after a crash between the two
+            self._storage.note(study, fact, here[fact])
+        return study
+
+    def __len__(self) -> int:
+        return len(self._split(SEARCH).found)
+
+    def get(self, candidate: Candidate) -> Accuracy | None:
+        """The measurement of a candidate on the search split, if one was there when the storage was last read."""
+        return self._split(SEARCH).found.get(candidate)
+
+    def items(self) -> list[tuple[Candidate, Accuracy]]:
+        """All measurements on the search split in the order they were made, which is the same for all workers."""
+        return list(self._split(SEARCH).found.items())
+
+    def refresh(self) -> None:
+        """Read what other workers measured since."""
+        self._split(SEARCH).refresh()
+
+    def recall(self, candidate: Candidate, measure: Measure, origin: str, split: str = SEARCH) -> Accuracy:
+        """The measurement of a candidate; made and recorded where there is none yet."""
+        return self.measure_all([candidate], measure, origin, split=split)[0]
+
+    def measure_all(
+        self, candidates: Sequence[Candidate], measure: Measure, origin: str, spare: Sequence[Candidate] = (),
+        split: str = SEARCH, tell: Tell | None = None,
+    ) -> list[Accuracy]:  # fmt: skip
+        """The measurements of candidates; those that nobody has made are made together with all other workers.
+
+        Returns when every one is there, whoever made it. None is made twice: a worker claims a candidate before
+        measuring it. Where the rest is being measured by others, this worker makes itself useful with ``spare``
+        candidates, or waits.
+
+        Args:
+            candidates: in the order they are to be measured in.
+            measure: makes one measurement.
+            origin: which search asked for it.
+            spare: candidates whose measurements will be wanted later.
+            split: where they are measured, :data:`SEARCH` or :data:`TEST`.
+            tell: called once for each of ``candidates`` as soon as its measurement is there.
+        """
+        known, claims = self._split(split), self._claims
+        untold = list(dict.fromkeys(candidates))
+        wait = _SHORTEST_WAIT
+        while True:
+            known.refresh()
+            if tell is not None:
+                for candidate in untold:
+                    if candidate in known.found:
+                        tell(candidate, known.found[candidate])
+            untold = [c for c in untold if c not in known.found]
+            if not untold:
+                return [known.found[c] for c in candidates]
+            taken = claims.live()
+            free = [c for c in untold if _key(c, split) not in taken]
+            if not free:
+                free = [c for c in spare if c not in known.found and _key(c, split) not in taken]
+            if not free:
+                time.sleep(wait)
+                wait = min(1.5 * wait, max(self._pace / 10, _SHORTEST_WAIT), _LONGEST_WAIT)
+                continue
+            # Workers that all began with the first would all but one be turned away.
+            chosen = _ANY.choice(free) if taken else free[0]
+            if self._measure(chosen, measure, origin, split):
+                wait = _SHORTEST_WAIT
+
+    def _measure(self, candidate: Candidate, measure: Measure, origin: str, split: str) -> bool:
+        """Measure one candidate, unless somebody else does or did."""
+        with self._claims.on(_key(candidate, split)) as ours:
+            if not ours:
+                return False
+            known = self._split(split)
+            known.refresh()  # a claim that ended before ours began left a record
+            if candidate in known.found:
+                return False
+            began = time.monotonic()
+            found = measure(candidate)
+            self._pace = time.monotonic() - began
+            self.add(candidate, found, self._pace, origin, split)
+        return True
+
+    def add(
+        self, candidate: Candidate, accuracy: Accuracy, seconds: float, origin: str, split: str = SEARCH
+    ) -> None:  # fmt: skip
+        """Record a measurement, unless there is one; in the storage when this returns."""
+        known = self._split(split)
+        known.refresh()
+        if candidate in known.found:
+            return
+        choices: dict[str, Sequence[Any]] = {gene.name: gene.choices for gene in self.space.genes}
+        params: dict[str, Any] = dict(candidate.architecture.genes)
+        if candidate.precision in _WHOLE:  # the one parameter that journals without mixed policies have
+            params["precision"], choices["precision"] = candidate.precision, _WHOLE
+        else:
+            policy = candidate.policy
+            params |= {f"{stage}.precision": name for stage, name in ((OUTER, policy.outer), *policy.stages)}
+        distributions = {name: CategoricalDistribution(choices.get(name, PRECISIONS)) for name in params}
+        trial = optuna.trial.create_trial(
+            params=params,
+            distributions=distributions,
+            value=accuracy.value,
+            user_attrs={
+                "architecture": candidate.architecture.to_json(),
+                "precision": candidate.precision,
+                "correct": accuracy.correct,
+                "images": accuracy.images,
+                "seconds": round(seconds, 3),
+                "origin": origin,
+            },
+        )
+        self._storage.create(known.study, trial)
+        known.refresh()
+
+    def seconds(self, candidates: Sequence[Candidate], split: str = SEARCH) -> float:
+        """What the measurements of candidates took, those of them that there are."""
+        made = self._split(split).made
+        return sum(made[c][0] for c in candidates if c in made)
+
+    def learn(self, other: Journal) -> None:
+        """Take over what another journal of this supernet holds and this one does not."""
+        for split in (SEARCH, TEST):
+            known, theirs = self._split(split), other._split(split)
+            known.refresh()
+            theirs.refresh()
+            for candidate, accuracy in theirs.found.items():
+                if candidate not in known.found:
+                    self.add(candidate, accuracy, *theirs.made[candidate], split)
+
+    def begin(self, settings: Mapping[str, Any]) -> int:
+        """How many measurements there were when a search of these settings first began, here or elsewhere."""
+        self.refresh()
+        begun = self.agree(settings, "begin", {"prior": len(self), "settings": dict(settings)}, BEGUN)
+        self.refresh()  # the first worker may have known more than we did
+        return int(begun["prior"])
+
+    def agree(self, settings: Mapping[str, Any], step: str, proposal: Any, form: Any) -> Any:
+        """What the workers of a search of these settings do at a step of it: as whoever came first proposed.
+
+        Args:
+            settings: JSON-able, as those of :meth:`begin`.
+            step: unique within the search.
+            proposal: this worker's, JSON-able.
+            form: of all proposals, see ``nas.store.schema``.
+        """
+        search = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        return self._agreements.on(f"{search} {step}", proposal, form)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        study = self._storage.study(f"{self.name} claims", StudyDirection.MINIMIZE)
+        return Claims(self._storage, study, self._timing)
+
+    @cached_property
+    def _agreements(self) -> Agreements:
+        return Agreements(self._storage, self._storage.study(f"{self.name} agreements"))
+
+    def _split(self, split: str) -> _Split:
+        if split not in self._splits:
+            self._splits[split] = _Split(self._storage, self._own(_study(self.name, split), self._weights))
+        return self._splits[split]
+
+
+class _Split:
+    """Measurements on one split of the data, each trial read once."""
+
+    def __init__(self, storage: Storage, study: int) -> None:
+        self.study = study
+        self.found: dict[Candidate, Accuracy] = {}
+        self.made: dict[Candidate, tuple[float, str]] = {}
+        self._storage = storage
+        self._read = 0
+
+    def refresh(self) -> None:
+        trials = self._storage.trials(self.study)
+        for trial in trials[self._read :]:
+            if trial.state != TrialState.COMPLETE:
+                continue
+            facts = trial.user_attrs
+            try:
+                precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
+                candidate = Candidate(Architecture.from_json(facts["architecture"]), str(precision))
+                found = Accuracy(facts["correct"], facts["images"])
+                made = float(facts["seconds"]), str(facts["origin"])
+                if candidate.policy.precisions and not 0 <= found.correct <= found.images:
+                    raise ValueError("more correct answers than images")
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
+                raise self._storage.damaged(f"measurement {trial.number} cannot be read ({error})") from None
+            # Two records are possible where a worker that was given up came back: the first one counts.
+            if candidate not in self.found:
+                self.found[candidate], self.made[candidate] = found, made
+        self._read = len(trials)
+
+
+def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
+    """What asked for the measurements in a journal file, and their seconds; the file stays as it is.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    storage = Storage(file, patience=0, change=False)
+    study = storage.find(_study(_NAME, split))
+    if study is None:
+        return []
+    known = _Split(storage, study)
+    known.refresh()
+    return [(origin, seconds) for seconds, origin in known.made.values()]
+
+
+def _study(name: str, split: str) -> str:
+    """Name of the study of a split."""
+    return name if split == SEARCH else f"{name} {split}"
+
+
+def study_name(space: SearchSpace, weights: str) -> str:
+    """Name of a supernet's study in a database."""
+    return f"{space.name}-{weights}"
+
+
+def _key(candidate: Candidate, split: str) -> str:
+    """A candidate in a claim. Should two ever share a key, one waits for the other and is measured after it."""
+    return f"{candidate.id} {split}"

@@ -1,0 +1,246 @@
+"""A bundle: the files of chosen networks, a runner that times them on any device, and what it needs to be understood.
+
+The folder needs nothing of this project where it is run; ``manifest.json`` says which network each file is, so that
+its results become a target here.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.store.files import atomic_write, write_json
+from nas.store.records import BUNDLE
+from nas.store.schema import check_form
+from nas.store.versions import libraries
+from predictors.costs.network import CostTables, Floats, operator_rows
+from search_spaces import SearchSpace, get_space
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UsageError, UserError
+
+from . import runner as profile_runner
+from .choose import choose
+from .runner import MANIFEST
+
+FIT, CHECK = "fit", "check"
+LEAST_FIT, LEAST_CHECK = 8, 4
+RUNNER, README = "run.py", "README.md"
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A space whose networks are measured, with the classes and input channels of its data."""
+
+    space: str
+    num_classes: int
+    in_chans: int
+
+
+MEASURED = ("fp32", "int8")
+"""Precisions that devices are measured in; those with fewer bits a weight run as int8."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        parts: networks are shared between them evenly.
+        fit: networks chosen to tell most about the others, see :mod:`nas.profiling.choose`.
+        check: random networks that say how good the fit is.
+        precisions: of :data:`MEASURED`.
+        uint8: int8 files with unsigned activations, which onnxruntime is faster with on x86.
+        threads: of one inference.
+        seed: of the random networks.
+    """
+
+    parts: tuple[Part, ...]
+    fit: int = 24
+    check: int = 12
+    precisions: tuple[str, ...] = MEASURED
+    uint8: bool = False
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a bundle.
+
+    Attributes:
+        name: of its files.
+        use: :data:`FIT` or :data:`CHECK`.
+        part: where it comes from.
+        architecture: what it is.
+    """
+
+    name: str
+    use: str
+    part: Part
+    architecture: Architecture
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of its input."""
+        side = self.architecture.resolution
+        return self.part.in_chans, side, side
+
+    def operators(self) -> Floats:
+        """Its operators, ``[ops, features]``."""
+        from search_spaces.operators.operator import trace
+
+        model = get_space(self.part.space).build(
+            self.architecture, self.part.num_classes, self.part.in_chans, device="meta"
+        )
+        return operator_rows(trace(model.eval(), self.part.in_chans, self.architecture.resolution))
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises UsageError for a plan that no target can come of."""
+    among = "" if len(plan.parts) == 1 else f" ({', '.join(part.space for part in plan.parts)})"
+    if plan.fit < LEAST_FIT * len(plan.parts):
+        raise UsageError(
+            f"--networks {plan.fit}: a fit needs {LEAST_FIT} or more of each space{among}; 20 to 40 are usual"
+        )
+    if plan.check < LEAST_CHECK * len(plan.parts):
+        raise UsageError(f"--held-out {plan.check}: {LEAST_CHECK} or more of each space{among} judge the fit")
+    if plan.threads < 1:
+        raise UsageError(f"--threads {plan.threads}: 1 or more")
+
+
+def members(plan: Plan) -> list[Member]:
+    """The networks of a plan; the same plan gives the same ones."""
+    found: list[Member] = []
+    for i, part in enumerate(plan.parts):
+        space = get_space(part.space)
+        tables = CostTables(space, part.num_classes, part.in_chans)
+        share = [total // len(plan.parts) + (i < total % len(plan.parts)) for total in (plan.fit, plan.check)]
+        chosen = [space.decode(v) for v in choose(tables, share[0], plan.precisions[-1], plan.seed)]
+        others = _random(space, plan.seed, set(chosen), share[1])
+        for use, architecture in [*((FIT, a) for a in chosen), *((CHECK, a) for a in others)]:
+            found.append(Member(f"n{len(found):03d}", use, part, architecture))
+    return found
+
+
+def _random(space: SearchSpace, seed: int, taken: set[Architecture], n: int) -> list[Architecture]:
+    """``n`` different random networks, none of them taken; fewer where there are no more."""
+    drawn = space.sample(np.random.default_rng((seed, 1)), 50 * n)
+    return [a for a in dict.fromkeys(map(space.decode, drawn)) if a not in taken][:n]
+
+
+def write_bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
+    """Write a bundle, or go on writing one; returns its manifest. The manifest is written last.
+
+    Raises:
+        UsageError: the plan cannot be fitted.
+        UserError: the folder holds something else, or a package is missing.
+    """
+    check_plan(plan)
+    wanted = {"format": profile_runner.FORMAT, "plan": asdict(plan), "versions": libraries()}
+    wanted = json.loads(json.dumps(wanted))
+    if (folder / MANIFEST).exists():
+        there = read_manifest(folder)
+        if {k: there.get(k) for k in wanted} != wanted:
+            raise UserError(f"{folder} holds a bundle of other settings or versions; remove it, or name another")
+        return there
+    if folder.exists() and not all(_ours(p.name) for p in folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no bundle; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = list(_files(folder, plan, report))
+    reference = min(networks, key=lambda n: sum(len((folder / f["file"]).read_bytes()) for f in n["files"].values()))
+    content = {**wanted, "threads": plan.threads, "networks": networks,
+               "reference": f"{reference['name']}.{min(reference['files'])}"}  # fmt: skip
+    atomic_write(folder / RUNNER, Path(profile_runner.__file__).read_bytes())
+    atomic_write(folder / README, _readme(plan, networks).encode())
+    manifest = {"bundle": _id(content), **content}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _ours(name: str) -> bool:
+    """May this be of a bundle that was not finished?"""
+    return name in (RUNNER, README) or name.endswith(".onnx") or name.startswith(".")
+
+
+def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]:
+    """Write the files of every network; entries of the manifest."""
+    from nas.runtimes._onnx_timing import float_file, quantized, shrunk
+
+    chosen = members(plan)
+    for k, member in enumerate(chosen):
+        model = get_space(member.part.space).build(member.architecture, member.part.num_classes, member.part.in_chans)
+        plain = float_file(model.eval(), member.image)
+        files = {}
+        for precision in plan.precisions:
+            data = shrunk(plain if precision == "fp32" else quantized(copy.deepcopy(plain), plan.uint8))
+            name = f"{member.name}.{precision}.onnx"
+            atomic_write(folder / name, data)
+            files[precision] = {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+        yield {
+            "name": member.name, "use": member.use, "part": asdict(member.part), "input": list(member.image),
+            "architecture": member.architecture.to_dict(), "files": files,
+        }  # fmt: skip
+        report(k + 1, len(chosen), member.name)
+
+
+def _id(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle.
+
+    Raises:
+        UserError: missing, damaged or changed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = {k: v for k, v in manifest.items() if k != "bundle"}
+        if manifest["bundle"] != _id(content):
+            raise ValueError("its id is not that of its content")
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no bundle (no {MANIFEST}); write one: nas profile --bundle {folder}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
+    check_form(manifest, BUNDLE, path)
+    return manifest
+
+
+def read_members(manifest: dict[str, Any]) -> dict[str, Member]:
+    """The networks of a manifest by name."""
+    return {
+        n["name"]: Member(n["name"], n["use"], _part(n["part"]), Architecture.from_dict(n["architecture"]))
+        for n in manifest["networks"]
+    }
+
+
+def _part(facts: dict[str, Any]) -> Part:
+    return Part(facts["space"], facts["num_classes"], facts["in_chans"])
+
+
+def _readme(plan: Plan, networks: list[dict[str, Any]]) -> str:
+    spaces = ", ".join(part.space for part in plan.parts)
+    return f"""# Latency bundle
+
+{len(networks)} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:
+
+    pip install numpy onnxruntime
+    python3 {RUNNER}
+
+Interrupted, the second command goes on where it stopped. Take `results.json` back to where the bundle was written:
+
+    nas profile --import results.json --bundle THIS_FOLDER --name my-board
+
+Leave the device alone while it runs, and cool it as it will be cooled in use. `--threads N` times inferences with that
+many threads (default {plan.threads}). Weights are constants: latency depends on shapes, not on values.
+"""

@@ -1,0 +1,1 @@
+"""Networks in integers: grids, ranges, correction, the simulator, and training with rounding."""

@@ -1,0 +1,117 @@
+"""A quantized network with explicit quantize and dequantize operators: the one form every export starts from.
+
+The operators are PyTorch's ``quantized_decomposed`` ones, which the ONNX exporter and ExecuTorch both understand. Every
+consumer of a tensor gets its own dequantize operator: runtimes fuse patterns "dequantize, compute, quantize", and a
+dequantize operator that is shared belongs to two of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+from .graph import aten, is_saturation, source_of
+from .grids import QMAX, QMIN, WEIGHT_MAX
+from .quantize import QuantizedModel
+
+_INT32 = torch.iinfo(torch.int32)
+
+
+def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool = False) -> fx.GraphModule:
+    """The network as a float module ``images [n, C, H, W] -> logits`` around quantize/dequantize operators.
+
+    ReLUs before a quantize operator are gone: it saturates exactly where they would. Layers that stay in float have
+    float weights; integers of fewer than 8 bits are stored as int8.
+
+    Args:
+        quantized: the network.
+        uint8: activations in 0..255 instead of -128..127 (the same values, zero points moved by 128).
+        executorch: in the words that ExecuTorch's XNNPACK partitioner knows, numbers unchanged: biases are float
+            constants on their integer grid (it turns them back into the same int32); a layer whose result stays real
+            sums whole numbers held in floats, which is exact in any order below 2^24, and its result is scaled, so
+            that every processor computes the same; hard sigmoids are sums, clamps and quotients.
+    """
+    import torch.ao.quantization.fx._decomposed
+
+    operators = torch.ops.quantized_decomposed
+    shift, dtype = (-QMIN, torch.uint8) if uint8 else (0, torch.int8)
+    new = fx.Graph()
+    tensors: dict[str, Tensor] = {}
+    env: dict[fx.Node, fx.Node] = {}
+    grids, source = quantized.activations, quantized.graph
+
+    def attribute(name: str, value: Tensor) -> fx.Node:
+        tensors[name] = value.detach()
+        return new.get_attr(name)
+
+    def grid_of(name: str) -> tuple[Any, ...]:
+        grid = grids[name]
+        return grid.scale, grid.zero_point + shift, QMIN + shift, QMAX + shift, dtype
+
+    def quantize(value: fx.Node, name: str) -> fx.Node:
+        return new.call_function(operators.quantize_per_tensor.default, (value, *grid_of(name)))
+
+    def real(node: fx.Node) -> fx.Node:
+        if node.name not in grids:
+            return env[node]
+        return new.call_function(operators.dequantize_per_tensor.default, (env[node], *grid_of(node.name)))
+
+    def whole(node: fx.Node) -> fx.Node:
+        """``q - zero_point`` of a tensor on a grid, in floats. Its real values are off by rounding, hence the floor."""
+        inverse = attribute(f"{node.name}_inverse", torch.full((1,), 1 / grids[node.name].scale))
+        half = attribute(f"{node.name}_half", torch.full((1,), 0.5))
+        steps = new.call_function(aten.mul.Tensor, (real(node), inverse))
+        return new.call_function(aten.floor.default, (new.call_function(aten.add.Tensor, (steps, half)),))
+
+    def whole_layer(node: fx.Node) -> fx.Node:
+        layer, target = quantized.layers[node.name], cast(Any, node.target)
+        weight = attribute(f"{node.name}_weight", layer.weight.float())
+        bias = attribute(f"{node.name}_bias", layer.bias.float())
+        total = new.call_function(target, (whole(source_of(node)), weight, bias, *node.args[3:]))
+        steps = layer.weight_scale.double() * grids[source_of(node).name].scale
+        scale = attribute(f"{node.name}_steps", steps.float().reshape(-1, *[1] * (layer.weight.ndim - 2)))
+        return new.call_function(aten.mul.Tensor, (total, scale))
+
+    def parameters(node: fx.Node) -> tuple[fx.Node, fx.Node]:
+        layer = quantized.layers[node.name]
+        bias_scale = layer.weight_scale * grids[source_of(node).name].scale
+        zero = attribute(f"{node.name}_zero", torch.zeros(len(layer.bias), dtype=torch.int64))
+        stored = (attribute(f"{node.name}_weight", layer.weight), attribute(f"{node.name}_scale", layer.weight_scale))
+        per_channel = operators.dequantize_per_channel.default
+        largest = WEIGHT_MAX[layer.bits]
+        weight = new.call_function(per_channel, (*stored, zero, 0, -largest, largest, torch.int8))
+        if executorch:
+            return weight, attribute(f"{node.name}_bias", (layer.bias.double() * bias_scale).float())
+        bias = (attribute(f"{node.name}_bias", layer.bias), attribute(f"{node.name}_bias_scale", bias_scale))
+        return weight, new.call_function(per_channel, (*bias, zero, 0, _INT32.min, _INT32.max, torch.int32))
+
+    for node in source.graph.nodes:
+        if node.op == "placeholder":
+            images = new.placeholder("images")
+            env[node] = quantize(images, node.name) if node.name in grids else images
+        elif node.op == "get_attr":
+            if not all(user.name in quantized.layers for user in node.users):
+                env[node] = attribute(node.name, getattr(source, node.target))
+        elif node.op == "output":
+            new.output(real(source_of(node)))
+        elif node.name in grids and is_saturation(node):
+            env[node] = env[source_of(node)]
+        else:
+            if executorch and node.name in quantized.layers and node.name not in grids:
+                result = whole_layer(node)
+            elif node.name in quantized.layers:
+                arguments: tuple[Any, ...] = (real(source_of(node)), *parameters(node), *node.args[3:])
+                result = new.call_function(node.target, arguments)
+            elif executorch and node.target is aten.hardsigmoid.default:
+                three, six = (attribute(f"{node.name}_{n}", torch.full((1,), float(n))) for n in (3, 6))
+                clamped = new.call_function(
+                    aten.hardtanh.default,
+                    (new.call_function(aten.add.Tensor, (real(source_of(node)), three)), 0.0, 6.0),
+                )
+                result = new.call_function(aten.div.Tensor, (clamped, six))
+            else:
+                result = new.call_function(node.target, fx.map_arg(node.args, real), fx.map_arg(node.kwargs, real))
+            env[node] = quantize(result, node.name) if node.name in grids else result
+    return fx.GraphModule(tensors, new)

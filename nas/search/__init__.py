@@ -1,0 +1,1 @@
+"""The search: problem, objectives, acquisition, the loop and its baselines."""

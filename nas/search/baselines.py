@@ -1,0 +1,134 @@
+"""What a search is compared with, at the same number of measurements: random search, uniformly scaled subnets, and
+evolution without a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.search.evolution.archive import Archive
+from search_spaces.errors import UsageError, unknown_name
+from search_spaces.space import SearchSpace, Vectors
+
+from .problem import Problem
+
+Floats = NDArray[np.float64]
+Answer = Callable[[Vectors], Floats]
+"""Vectors ``[n, genes]`` to measured accuracies ``[n]``."""
+
+NONE = "none"
+_POPULATION = 24
+_ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where a baseline plays.
+
+    Attributes:
+        problem: what is searched.
+        random: different random candidates within the bounds, as many as may be measured.
+        start: a candidate within the bounds.
+        count: how many candidates may be measured.
+        seed: of what is random.
+    """
+
+    problem: Problem
+    random: Vectors
+    start: Vectors
+    count: int
+    seed: int
+
+
+def random_search(field: Field, answer: Answer) -> Vectors:
+    """Random candidates within the bounds."""
+    answer(field.random[: field.count])
+    return field.random[: field.count]
+
+
+def uniform(field: Field, answer: Answer) -> Vectors:
+    """Subnets scaled as wholes: one level for all widths, one for all depths and so on; evenly spread over the cost."""
+    grid = scaled(field.problem.space)
+    grid = grid[field.problem.violation(grid) <= 0]
+    order = grid[np.argsort(field.problem.costs(grid)[:, 0], kind="stable")]
+    if len(order) > field.count:
+        order = order[np.unique(np.linspace(0, len(order) - 1, field.count).round().astype(int))]
+    if len(order):
+        answer(order)
+    return order
+
+
+def scaled(space: SearchSpace) -> Vectors:
+    """All subnets whose genes of a kind (the last part of their name) stand at the same level, ``[n, genes]``."""
+    kinds = list(dict.fromkeys(gene.name.split(".")[-1] for gene in space.genes))
+    members = [[i for i, gene in enumerate(space.genes) if gene.name.split(".")[-1] == kind] for kind in kinds]
+    levels = [np.linspace(0, 1, max(2, int(space.cardinality[own].max()))) for own in members]
+    rows = np.zeros((int(np.prod([len(level) for level in levels])), len(space.genes)))
+    for row, chosen in zip(rows, product(*levels), strict=True):
+        for own, level in zip(members, chosen, strict=True):
+            row[own] = level
+    vectors = space.canonical((rows * (space.cardinality - 1)).round().astype(np.int64))
+    return np.unique(vectors, axis=0)
+
+
+def nsga2(field: Field, answer: Answer) -> Vectors:
+    """NSGA-II (pymoo's) on measurements: population 24, uniform crossover, genes reset at random. Candidates out of
+    the bounds are known without a measurement."""
+    from nas.search.evolution.pymoo_algorithms import run_pymoo
+
+    problem, space = field.problem, field.problem.space
+    measured: dict[bytes, float] = {}
+    rows: list[Vectors] = []
+
+    def score(vectors: Vectors) -> tuple[Floats, Floats]:
+        violation = problem.violation(vectors)
+        new = {v.tobytes(): v for v in vectors[violation <= 0] if v.tobytes() not in measured}
+        asked = list(new.values())[: field.count - len(rows)]
+        if asked:
+            found = answer(np.stack(asked))
+            measured.update({v.tobytes(): float(a) for v, a in zip(asked, found, strict=True)})
+            rows.extend(asked)
+        if len(rows) >= field.count:
+            raise _Spent
+        error = np.array([1 - measured.get(v.tobytes(), 0.0) for v in vectors])
+        return np.column_stack([error, problem.costs(vectors)]), violation
+
+    seeds = np.concatenate([field.start[None], field.random[: _POPULATION - 1]])
+    try:
+        archive = Archive(score, len(space.genes))
+        run_pymoo("nsga2", space, archive, seeds, field.seed, _ROUNDS * field.count, _POPULATION)
+    except _Spent:
+        pass
+    return np.stack(rows)
+
+
+class _Spent(Exception):
+    """The measurements are used up."""
+
+
+BASELINES: dict[str, Callable[[Field, Answer], Vectors]] = {
+    "random": random_search,
+    "uniform": uniform,
+    "nsga2": nsga2,
+}
+
+
+def parse_baselines(text: str) -> tuple[str, ...]:
+    """Names in :data:`BASELINES` out of ``random,nsga2`` and the like; ``none``: no baseline.
+
+    Raises:
+        UsageError: an unknown or repeated name.
+    """
+    if text == NONE:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in BASELINES:
+            raise unknown_name("baseline", name, (*BASELINES, NONE))
+    if len(set(names)) < len(names):
+        raise UsageError(f"--compare {text} names a baseline twice; give each once")
+    return names

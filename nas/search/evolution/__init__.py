@@ -1,0 +1,1 @@
+"""Evolutionary search over predicted objectives."""

@@ -1,0 +1,142 @@
+"""Evolution on predictions: the best candidates by predicted objectives, over integer genes.
+
+Where a space is small, all of it is scored. Otherwise a vectorised loop works on the archive of everything that is not
+dominated: starts from an additive picture of the objectives and from what the caller knows, children by uniform
+crossover of neighbours on the front and by resets or single steps of few genes, and at the end a one-exchange local
+search. Polynomial mutation and rounding would change next to nothing on genes with a handful of choices, and a
+population without an archive loses good points.
+
+``nsga2``, ``agemoea``, ``agemoea2``, ``smsemoa`` and ``nsga3`` are pymoo's, for comparison (``evolve_pymoo``).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.errors import unknown_name
+from search_spaces.space import SearchSpace, Vectors
+
+from .archive import Archive, Score
+from .lagrange import additive_effects, sweep, weightings
+from .local_search import improve
+
+Floats = NDArray[np.float64]
+
+ALGORITHMS = ("archive", "nsga2", "agemoea", "agemoea2", "smsemoa", "nsga3")
+EVALUATIONS = 20_000
+
+_ENUMERATE = 1_000_000
+_CHUNK = 20_000
+_CHILDREN = 1000
+_PICTURE, _WEIGHTINGS = 1000, 200
+
+
+def check_algorithm(name: str) -> None:
+    """Raises UsageError where ``name`` is not one of :data:`ALGORITHMS`."""
+    if name not in ALGORITHMS:
+        raise unknown_name("algorithm", name, ALGORITHMS)
+
+
+def evolve(
+    space: SearchSpace,
+    score: Score,
+    seeds: Vectors,
+    seed: int,
+    evaluations: int = EVALUATIONS,
+    algorithm: str = "archive",
+    polish: bool = False,
+) -> tuple[Vectors, Floats]:
+    """Pareto-optimal vectors by predicted objectives among everything scored, and their objectives.
+
+    Args:
+        score: vectors ``[n, genes]`` to objectives ``[n, k]`` (minimised) and constraint violations ``[n]`` (0: fine).
+        seeds: vectors to start from, best first.
+        seed: of the evolution.
+        evaluations: how many vectors may be scored; spaces of at most that many are enumerated.
+        algorithm: one of :data:`ALGORITHMS`.
+        polish: go on with the one-exchange local search until nothing gains, however many vectors that takes, and
+            enumerate spaces of up to a million.
+
+    Raises:
+        UsageError: unknown algorithm.
+    """
+    check_algorithm(algorithm)
+    archive = Archive(score, len(space.genes))
+    if algorithm == "archive" and space.size <= (_ENUMERATE if polish else evaluations):
+        everything = all_vectors(space)
+        for i in range(0, len(everything), _CHUNK):
+            archive.add(everything[i : i + _CHUNK])
+    elif algorithm == "archive":
+        _evolve(space, archive, space.canonical(seeds), np.random.default_rng(seed), evaluations)
+        if polish:
+            improve(space, archive, 50 * evaluations)
+    else:
+        from .pymoo_algorithms import run_pymoo
+
+        run_pymoo(algorithm, space, archive, space.canonical(seeds), seed, evaluations)
+    if not archive.feasible:
+        return archive.vectors[:0], archive.objectives[:0]
+    return archive.vectors, archive.objectives
+
+
+def _evolve(space: SearchSpace, archive: Archive, seeds: Vectors, rng: np.random.Generator, evaluations: int) -> None:
+    archive.add(np.concatenate([seeds, space.extremes()]))
+    drawn = space.sample(rng, min(_PICTURE, evaluations // 5))
+    seen = [(drawn, *archive.score(drawn))]
+    for _ in range(2):  # the second picture is of where the first one led
+        vectors, objectives, violation = (np.concatenate(part) for part in zip(*seen, strict=True))
+        effects = additive_effects(space, vectors, np.column_stack([objectives, violation]))
+        archive.add(sweep(space, effects, weightings(objectives, violation, _WEIGHTINGS, rng)))
+        near = _children(space, archive, rng, len(drawn) // 2)
+        seen.append((near, *archive.score(near)))
+    reserve = evaluations // 4
+    while archive.scored < evaluations - reserve:
+        before = archive.scored
+        archive.add(_children(space, archive, rng, _CHILDREN), evaluations - reserve - before)
+        if archive.scored == before:
+            break
+    improve(space, archive, evaluations - archive.scored)
+
+
+def _children(space: SearchSpace, archive: Archive, rng: np.random.Generator, count: int) -> Vectors:
+    """Canonical children of members of the front."""
+    parents = archive.vectors
+    n = len(parents)
+    mothers = rng.integers(n, size=count)
+    fathers = np.clip(mothers + rng.integers(-8, 9, size=count), 0, n - 1)  # the front is sorted: these are near
+    mixed = rng.integers(0, 2, size=(count, parents.shape[1]), dtype=np.int8).astype(bool)
+    mixed[: count // 2] = False  # half are mutants alone
+    children = np.where(mixed, parents[fathers], parents[mothers])
+    _mutate(space, rng, children)
+    return space.canonical(children)
+
+
+def _mutate(space: SearchSpace, rng: np.random.Generator, vectors: Vectors) -> None:
+    """Change one to three genes of every row, in place: half by one step, half to any other choice."""
+    movable = np.flatnonzero(space.cardinality > 1)
+    rows = np.repeat(np.arange(len(vectors)), rng.integers(1, 4, size=len(vectors)))
+    genes = movable[rng.integers(len(movable), size=len(rows))]
+    top = space.cardinality[genes]
+    old = vectors[rows, genes]
+    jump = (old + rng.integers(1, top)) % top
+    step = old + np.where(rng.random(len(rows)) < 0.5, 1, -1)
+    step = np.where((step < 0) | (step >= top), jump, step)
+    vectors[rows, genes] = np.where(rng.random(len(rows)) < 0.5, step, jump)
+
+
+@lru_cache(maxsize=1)
+def all_vectors(space: SearchSpace) -> Vectors:
+    """Every canonical vector of a space once, ``[size, genes]``."""
+    free = [n if gene.gate is None else 1 for gene, n in zip(space.genes, space.cardinality, strict=True)]
+    vectors = np.stack(np.unravel_index(np.arange(int(np.prod(free))), free), axis=1)
+    for column, gene in enumerate(space.genes):
+        if gene.gate is not None:
+            gate, minimum = space.gate_index(gene.gate)
+            there = vectors[vectors[:, gate] >= minimum]
+            others = np.repeat(there, space.cardinality[column] - 1, axis=0)
+            others[:, column] = np.tile(np.arange(1, space.cardinality[column]), len(there))
+            vectors = np.concatenate([vectors, others])
+    return vectors

@@ -1,0 +1,282 @@
+"""The loop: first designs, fit, evolve, choose a batch, measure, refit.
+
+``Loop`` asks and is told; it measures nothing itself, so that one process, many workers or a table can answer.
+``optimise`` is the whole search where one callable answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.search.evolution.evolve import all_vectors, evolve
+from nas.search.evolution.local_search import one_exchange
+from predictors.accuracy.choice import AUTO, WORTH_ASKING, Choice, choose, fit_kind
+from predictors.accuracy.gp import GroupGP, fit_gp
+from predictors.accuracy.predictor import AccuracyPredictor
+from search_spaces.space import SearchSpace, Vectors
+
+from .acquisition import choose_batch
+from .pareto import front, hypervolume
+from .problem import Problem
+
+Floats = NDArray[np.float64]
+
+FIRST_DESIGNS = 12
+BATCH = 6
+
+_EVALUATIONS = 2500
+_SMALL = 20_000
+_SHORTLIST = 1000
+_SETTLED, _GROWTH = 40, 1.08
+_STALLED = 1e-3
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a loop works.
+
+    Attributes:
+        seed: of everything random.
+        algorithm: of ``evolve.ALGORITHMS``.
+        predictor: of ``accuracy_choice.KINDS``, or ``auto``.
+        evaluations: predictions an evolution may ask for.
+    """
+
+    seed: int = 0
+    algorithm: str = "archive"
+    predictor: str = AUTO
+    evaluations: int = _EVALUATIONS
+
+
+class Loop:
+    """Proposes candidates, learns from their accuracies.
+
+    Given the same answers in the same order it asks the same questions.
+
+    Args:
+        problem: what is searched.
+        settings: how.
+        reference: worst corner ``[1 + k]`` (error, costs) of the hypervolume that is to grow.
+    """
+
+    def __init__(self, problem: Problem, settings: LoopSettings, reference: Floats) -> None:
+        self.problem, self.settings, self.reference = problem, settings, reference
+        self.vectors: Vectors = np.zeros((0, len(problem.space.genes)), dtype=np.int64)
+        self.accuracy: Floats = np.zeros(0)
+        self.noise_std = 0.0
+        self.choice = Choice() if settings.predictor == AUTO else Choice(settings.predictor)
+        self.volumes: list[float] = []
+        self._gp: GroupGP | None = None
+        self._refined = 0
+        self._fitted: AccuracyPredictor | None = None
+        self._pool: Vectors = self.vectors
+
+    def tell(self, vectors: Vectors, accuracy: Floats, noise_std: float = 0.0) -> None:
+        """Learn the accuracies ``[n]`` of vectors ``[n, genes]``; ``noise_std``: known error of one measurement."""
+        self.vectors = np.concatenate([self.vectors, vectors])
+        self.accuracy = np.concatenate([self.accuracy, accuracy])
+        self.noise_std = noise_std
+        self._fitted = None
+        points = self.points() / self.reference
+        self.volumes += [hypervolume(points[front(points)], np.ones(points.shape[1]))] * len(vectors)
+
+    def points(self) -> Floats:
+        """Objectives (error, costs) ``[n, 1 + k]`` of what is measured and within the bounds."""
+        fine = self.problem.violation(self.vectors) <= 0
+        return np.column_stack([1 - self.accuracy[fine], self.problem.costs(self.vectors[fine])])
+
+    def stalled(self, patience: int) -> bool:
+        """Whether the last ``patience`` measurements let the hypervolume grow by less than a thousandth."""
+        if patience <= 0 or len(self.volumes) <= patience + FIRST_DESIGNS:
+            return False
+        return self.volumes[-1] < (1 + _STALLED) * self.volumes[-1 - patience]
+
+    def predictor(self) -> AccuracyPredictor:
+        """The accuracy predictor, fitted to everything told."""
+        if self._fitted is None:
+            self._fitted = self._fit()
+        return self._fitted
+
+    def _fit(self) -> AccuracyPredictor:
+        n, kind = len(self.accuracy), self.choice.kind
+        features = self.problem.features(self.vectors)
+        if kind in ("boosting", "mlp") and self.settings.predictor != AUTO:
+            return fit_kind(kind, features, self.accuracy, self.noise_std, self.settings.seed)
+        # Hyper-parameters settle: they are sought anew only where a twelfth more is known.
+        refine = n < _SETTLED or n >= _GROWTH * self._refined
+        start = self._gp.theta if self._gp is not None and n >= FIRST_DESIGNS else None
+        self._gp = fit_gp(features, self.accuracy, self.noise_std, start, steps=60 if refine else 0)
+        self._refined = n if refine else self._refined
+        if self.settings.predictor != AUTO:
+            return self._gp
+        if n >= max(WORTH_ASKING, 3 * self.choice.measurements):
+            self.choice = choose(self._gp, features, self.accuracy, self.settings.seed)
+        if self.choice.kind in ("boosting", "mlp"):
+            return fit_kind(self.choice.kind, features, self.accuracy, self.noise_std, self.settings.seed)
+        return self._gp
+
+    def ask(self, size: int, pending: Vectors | None = None) -> Vectors:
+        """Up to ``size`` candidates to measure next, the most promising first; none where everything is measured.
+
+        Args:
+            size: of the batch.
+            pending: candidates ``[m, genes]`` that are being measured elsewhere.
+        """
+        problem = self.problem
+        pending = self.vectors[:0] if pending is None else pending
+        predictor = self.predictor()
+        rng = np.random.default_rng([self.settings.seed, 4, len(self.accuracy) + len(pending)])
+        known = np.concatenate([self.vectors, pending])
+        pool = self._open(self._candidates(predictor, rng), known)
+        if not len(pool):  # few keep tight bounds: look beside all that do
+            pool = self._open(one_exchange(problem.space, self.vectors[problem.violation(self.vectors) <= 0]), known)
+        if not len(pool):
+            return pool
+        measured = self.points()
+        measured = measured[front(measured)]
+        both = np.concatenate([pending, self._shortlist(predictor, pool, measured)])
+        features, costs = problem.features(both), problem.costs(both)
+        return both[choose_batch(predictor, features, costs, measured, self.reference, size, len(pending))]
+
+    def _open(self, vectors: Vectors, known: Vectors) -> Vectors:
+        """Those within the bounds that are not known, each once."""
+        rows = {row.tobytes(): row for row in vectors}
+        for row in known:
+            rows.pop(row.tobytes(), None)
+        left = np.stack(list(rows.values())) if rows else vectors[:0]
+        return left[self.problem.violation(left) <= 0]
+
+    def _shortlist(self, predictor: AccuracyPredictor, pool: Vectors, measured: Floats) -> Vectors:
+        """Of many candidates those whose predicted error is lowest against what is measured at no higher cost."""
+        if len(pool) <= _SHORTLIST:
+            return pool
+        costs = self.problem.costs(pool)
+        best = np.full(len(pool), self.reference[0])
+        for point in measured:
+            best = np.where((point[1:] <= costs).all(axis=1), np.minimum(best, point[0]), best)
+        promise = best - (1 - predictor.mean_of(self.problem.features(pool)))
+        promise[(costs >= self.reference[1:]).any(axis=1)] = -np.inf
+        return pool[np.sort(np.argsort(-promise, kind="stable")[:_SHORTLIST])]
+
+    def _candidates(self, predictor: AccuracyPredictor, rng: np.random.Generator) -> Vectors:
+        """Where the batch is chosen from: the predicted front, its surroundings, and some anywhere."""
+        space = self.problem.space
+        if space.size <= _SMALL:
+            return all_vectors(space)
+        fine = self.problem.violation(self.vectors) <= 0
+        best = self.vectors[fine][front(self.points())]
+        seeds = np.concatenate([best, self._pool])
+        seed = int(rng.integers(2**31))
+        evaluations, algorithm = self.settings.evaluations, self.settings.algorithm
+        self._pool, _ = evolve(space, self._score(predictor), seeds, seed, evaluations, algorithm)
+        near = space.mutate(rng, np.concatenate([self._pool, best]), 1.0 / len(space.genes))
+        return np.concatenate([self._pool, near, space.sample(rng, 200)])
+
+    def predicted_front(self, evaluations: int) -> tuple[Vectors, Floats]:
+        """The front by predictions alone, and its objectives (error, costs), searched to the end."""
+        found, objectives = evolve(
+            self.problem.space, self._score(self.predictor()), self.vectors, self.settings.seed, evaluations,
+            self.settings.algorithm, polish=True,
+        )  # fmt: skip
+        return found, objectives * self.reference
+
+    def _score(self, predictor: AccuracyPredictor) -> Callable[[Vectors], tuple[Floats, Floats]]:
+        problem, reference = self.problem, self.reference
+
+        def score(vectors: Vectors) -> tuple[Floats, Floats]:
+            error = 1 - predictor.mean_of(problem.features(vectors))
+            return np.column_stack([error, problem.costs(vectors)]) / reference, problem.violation(vectors)
+
+        return score
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        vectors: everything measured, in order, ``[n, genes]``.
+        accuracy: of each, ``[n]``.
+        front: rows of the measured Pareto front (error and all costs minimised), cheapest first.
+        volumes: hypervolume after each measurement, as a share of the box below the reference.
+        choice: the accuracy predictor that was used last, and why.
+    """
+
+    vectors: Vectors
+    accuracy: Floats
+    front: list[int]
+    volumes: list[float]
+    choice: Choice
+
+
+def optimise(
+    problem: Problem,
+    measure: Callable[[Vectors], float],
+    reference: Floats,
+    measurements: int,
+    batch: int = BATCH,
+    seconds: float = np.inf,
+    patience: int = 0,
+    settings: LoopSettings | None = None,
+) -> Found:
+    """Search any problem with a callable.
+
+    Args:
+        measure: one vector ``[genes]`` to its accuracy on [0, 1]; called once for each candidate.
+        reference: worst corner (error, costs) of the hypervolume.
+        measurements: how many calls at most.
+        batch: how many candidates are chosen at once.
+        seconds: no new batch is begun after this long.
+        patience: stop once this many measurements let the hypervolume grow by less than a thousandth; 0: never.
+    """
+    settings = settings or LoopSettings()
+    loop = Loop(problem, settings, reference)
+    began = time.monotonic()
+    todo = first_designs(problem, settings.seed, min(FIRST_DESIGNS, measurements))
+    while len(todo):
+        loop.tell(todo, np.array([measure(vector) for vector in todo]))
+        left = measurements - len(loop.accuracy)
+        if left <= 0 or time.monotonic() - began > seconds or loop.stalled(patience):
+            break
+        todo = loop.ask(min(batch, left))
+    points = loop.points()
+    feasible = np.flatnonzero(problem.violation(loop.vectors) <= 0)
+    best = feasible[np.flatnonzero(front(points))]
+    order = best[np.argsort(problem.costs(loop.vectors[best])[:, 0], kind="stable")]
+    return Found(loop.vectors, loop.accuracy, order.tolist(), loop.volumes, loop.choice)
+
+
+def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None = None) -> Vectors:
+    """Up to ``count`` different candidates within the bounds: the smallest, the largest, and random ones at evenly
+    spaced levels of the first cost's logarithm.
+
+    Args:
+        more: candidates within the bounds that may be taken too, for bounds that random ones do not meet.
+    """
+    space = problem.space
+    pool = np.concatenate([space.extremes(), *([] if more is None else [more]), _biased(space, seed, 4000)])
+    pool = pool[problem.violation(pool) <= 0]
+    _, first = np.unique(pool, axis=0, return_index=True)
+    pool = pool[np.sort(first)]
+    if len(pool) <= count:
+        return pool
+    level = np.log(np.maximum(problem.costs(pool)[:, 0], 1e-12))
+    chosen = list(range((pool[:2, None] == space.extremes()).all(-1).any(1).sum()))
+    for want in np.linspace(level.min(), level.max(), count - len(chosen) + 2)[1:-1]:
+        distance = np.abs(level - want)
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+    return pool[chosen[:count]]
+
+
+def _biased(space: SearchSpace, seed: int, n: int) -> Vectors:
+    """Random vectors from the smallest to the largest: each row draws its genes around a level of its own."""
+    rng = np.random.default_rng([seed, 7])
+    level = rng.uniform(-0.5, 1.5, size=(n, 1))
+    share = np.clip(level + rng.uniform(-0.3, 0.3, size=(n, len(space.genes))), 0, 1 - 1e-9)
+    return space.canonical((share * space.cardinality).astype(np.int64))

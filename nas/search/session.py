@@ -1,0 +1,142 @@
+"""One search's own view of the journal: what it may use, what it measured, in its own order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.candidates.candidate import Candidate
+from nas.journal.journal import SEARCH, Journal
+from nas.store.schema import between, problem
+from nas.tasks.score import Accuracy
+from predictors.targets.target import to_toml
+from search_spaces.space import Vectors
+
+from .config import SearchConfig
+from .loop import Loop
+from .objectives import CandidateCosts
+
+Floats = NDArray[np.float64]
+Measure = Callable[[Candidate, str], Accuracy]
+Report = Callable[[dict[str, Any]], None]
+
+
+class Session:
+    """The measurements one search has made so far, in its own order."""
+
+    def __init__(
+        self, costs: CandidateCosts, config: SearchConfig, journal: Journal, measure: Measure, report: Report
+    ) -> None:  # fmt: skip
+        self.costs, self.journal, self.measure_one, self.report = costs, journal, measure, report
+        self.space = costs.space
+        # another target file of the same name: another search
+        files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
+        self.settings = asdict(replace(config, prior=0)) | {"target_files": files}
+        self.config = config = replace(config, prior=journal.begin(self.settings))
+        known = journal.items()[: config.prior]
+        self.known = {c: a for c, a in known if c in costs.candidates}
+        self.new: list[Candidate] = []
+        self.stages: dict[str, float] = {}
+
+    def measured(self, within_bounds: bool = False) -> tuple[Vectors, Floats]:
+        """Vectors and accuracies of all measurements this search may use, or of the feasible ones among them.
+
+        Measurements from before may lie outside the bounds: they teach the predictor, but none may stand on the front
+        or dominate one that does.
+        """
+        vectors = self.costs.candidates.vectors(list(self.known))
+        accuracy = np.array([a.value for a in self.known.values()])
+        if not within_bounds:
+            return vectors, accuracy
+        feasible = self.costs.violation(self.costs.of(vectors), self.config.bounds) <= 0
+        return vectors[feasible], accuracy[feasible]
+
+    def chosen(self, vectors: Vectors) -> Floats:
+        """The costs that are objectives, ``[n, k]``."""
+        return self.costs.of(vectors)[:, self.costs.indices(self.config.objectives)]
+
+    def points(self, vectors: Vectors, accuracy: Floats) -> Floats:
+        """Objectives to minimise: error, then costs, ``[n, 1 + k]``."""
+        return np.column_stack([1 - accuracy, self.chosen(vectors)])
+
+    def agree(self, stopped: str, batch: Vectors) -> tuple[str, Vectors]:
+        """Why the search ends here (empty: it goes on) and the next batch, the same for all workers of this search,
+        though their clocks and their arithmetic may differ a little."""
+        proposal = {"stopped": stopped, "batch": batch.tolist()}
+        agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal, self._next)
+        return agreed["stopped"], self._vectors(agreed["batch"])
+
+    def _next(self, value: Any) -> str:
+        """What is wrong with a proposal of :meth:`agree`; one without anything new would be proposed for ever."""
+        places = len(self.space.genes)
+        if found := problem(value, {"stopped": str, "batch": [[between(0, max(self.space.cardinality) - 1, int)]]}):
+            return found
+        if any(len(row) != places for row in value["batch"]):
+            return f"a candidate of a batch has not the {places} genes of {self.space.name}"
+        vectors = self._vectors(value["batch"])
+        if (vectors >= self.space.cardinality).any():
+            return f"a candidate of a batch is not of {self.space.name}"
+        fresh = set(self.candidates(vectors)) - self.known.keys()
+        return "" if value["stopped"] or fresh else "a batch holds nothing that is not measured yet"
+
+    def _vectors(self, rows: list[list[int]]) -> Vectors:
+        return np.array(rows, dtype=np.int64).reshape(-1, len(self.space.genes))
+
+    def measure(
+        self, vectors: Vectors, origin: str, total: int, spare: Vectors | None = None, done: int = 0
+    ) -> list[Candidate]:  # fmt: skip
+        """Measure candidates, together with all workers of this search; in the journal one by one.
+
+        Args:
+            spare: candidates to measure while others measure the last of ``vectors``.
+            done: measurements of this origin before these, for the report.
+        """
+        candidates, there = self.candidates(vectors), done
+
+        def tell(_: Candidate, found: Accuracy) -> None:
+            nonlocal there
+            there += 1
+            self.report({"origin": origin, "measured": there, "of": total, "accuracy": found.value})
+
+        with self.stage(origin, candidates):
+            more = [] if spare is None else self.candidates(spare)
+            self.journal.measure_all(candidates, lambda c: self.measure_one(c, SEARCH), origin, more, tell=tell)
+        return candidates
+
+    def candidates(self, vectors: Vectors) -> list[Candidate]:
+        return self.costs.candidates.candidates(vectors)
+
+    @contextmanager
+    def stage(self, name: str, measured: Sequence[Candidate] = (), split: str = SEARCH) -> Iterator[None]:
+        """Count the seconds of a stage: of its measurements, whoever made them, or else those that pass here."""
+        began = time.monotonic()
+        yield
+        spent = self.journal.seconds(measured, split) if measured else time.monotonic() - began
+        self.stages[name] = self.stages.get(name, 0.0) + spent
+
+    def adopt(self, candidates: Sequence[Candidate]) -> None:
+        self.new += [c for c in candidates if c not in self.known]
+        self.known |= {c: self.accuracy(c) for c in candidates}
+
+    def accuracy(self, candidate: Candidate) -> Accuracy:
+        found = self.journal.get(candidate)
+        assert found is not None
+        return found
+
+    def tell(self, loop: Loop) -> None:
+        """Let a loop know of all measurements that it does not know yet."""
+        known = list(self.known.items())[len(loop.accuracy) :]
+        if known:
+            vectors = self.costs.candidates.vectors([c for c, _ in known])
+            loop.tell(vectors, np.array([a.value for _, a in known]), self.noise())
+
+    def noise(self) -> float:
+        """Standard error of one measurement."""
+        return float(np.mean([a.standard_error for a in self.known.values()]))

@@ -1,0 +1,1 @@
+"""Files of a run: atomic writes, the run directory, typed records, random streams."""

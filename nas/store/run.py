@@ -1,0 +1,240 @@
+"""The run directory: what lies where, which run is the last one, and who may work on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from search_spaces.errors import UserError
+
+from .files import FORMAT, check_format, read_json, write_json
+from .host import alive
+from .records import DATA, RUN
+from .schema import check_form
+
+DEFAULT_ROOT = Path("runs")
+
+# Data loading processes of a killed run hold its lock until they notice that they are alone: torch looks every 5 s.
+_ORPHANS_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of one run. Every arrow between two commands is a file here."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved training configuration, data set facts and status."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Training state of the last save; :attr:`previous` is the one before."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        return self.path / "checkpoint.previous.safetensors"
+
+    @property
+    def good(self) -> Path:
+        """Training state to go back to where training collapses; gone when training ends."""
+        return self.path / "checkpoint.good.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, one line a log interval or evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def supernet(self) -> Path:
+        """The trained weights."""
+        return self.path / "supernet.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """What a fixed teacher says of every training image; see :mod:`nas.training.teacher.answers`."""
+        return self.path / "teacher.safetensors"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna journal of all accuracies measured on this supernet."""
+        return self.path / "journal.log"
+
+    def search(self, target: str) -> Path:
+        """Result of the last search for a target."""
+        return self.path / f"search-{target}.json"
+
+    def searches(self) -> dict[str, Path]:
+        """Results of searches by target, without the plans that earlier versions of nas left beside them."""
+        paths = sorted(p for p in self.path.glob("search-*.json") if not p.name.endswith(".plan.json"))
+        return {path.stem.removeprefix("search-"): path for path in paths}
+
+    def predictor(self, target: str) -> Path:
+        """Accuracy predictor of the last search for a target; see ``predictors.accuracy.files``."""
+        return self.path / f"predictor-{target}.safetensors"
+
+    def finetune(self, name: str) -> Run:
+        """Training of one candidate, a run of its own; see :mod:`nas.workflows.finetune`."""
+        return Run(self.path / "finetune" / name)
+
+    def export(self, name: str) -> Path:
+        return self.path / "export" / name
+
+    @property
+    def exists(self) -> bool:
+        return self.config.exists()
+
+    @property
+    def going_on(self) -> str:
+        """The command that trains it on from its last checkpoint, or once more where it is trained."""
+        return shlex.join(["nas", "train-supernet", "--config", str(self.config), "--out", str(self.path)])
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command works on it now, as far as can be seen without waiting for its lock."""
+        holders = [_pid(self.path / ".owner")]
+        holders += [int(n) for p in self.path.glob(".worker.*.lock") if (n := p.name.split(".")[2]).isdecimal()]
+        return any(holder is not None and alive(holder) for holder in holders)
+
+    def read(self) -> dict[str, Any]:
+        """Content of ``run.json``. Raises UserError where it is missing or damaged."""
+        if not self.exists:
+            raise UserError(f"{self.path} is no run directory (it has no run.json); start one: nas train-supernet")
+        content: dict[str, Any] = read_json(self.config)
+        check_format(content, self.config)
+        check_form(content, RUN, self.config)
+        return content
+
+    def read_data(self) -> dict[str, Any]:
+        """What ``run.json`` says of the data, checked: the content of a ``nas.data.dataset.DataInfo``."""
+        data: dict[str, Any] = self.read()["data"]
+        check_form({"data": data}, {"data": DATA}, self.config)
+        return data
+
+    def write(self, content: dict[str, Any]) -> None:
+        write_json(self.config, content | {"format": FORMAT})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process alone; released by the system when the process dies.
+
+        Raises:
+            UserError: another process holds it, or works in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        owner = self.path / ".owner"
+        self._acquire(lock, owner)
+        try:
+            workers = self._workers()
+            if workers:
+                raise UserError(
+                    f"{self.path} is in use by another nas process (process {workers[0]}, a search); wait for it, "
+                    "or give another --out"
+                )
+            owner.write_text(str(os.getpid()))
+            self._sweep()
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Hold the directory together with other workers of searches, which only add to it.
+
+        Raises:
+            UserError: another process holds it alone.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        gate, mine = FileLock(self.path / ".lock"), self.path / f".worker.{os.getpid()}.{uuid.uuid4().hex}.lock"
+        worker = FileLock(mine)
+        self._acquire(gate, self.path / ".owner")
+        try:
+            if not self._workers():
+                self._sweep()
+            worker.acquire()
+        finally:
+            gate.release()
+        try:
+            yield
+        finally:
+            worker.release()
+            mine.unlink(missing_ok=True)
+
+    def _workers(self) -> list[int]:
+        """Processes that have joined. Only for who holds the lock, so that none joins meanwhile."""
+        found = []
+        for path in self.path.glob(".worker.*.lock"):
+            try:
+                with FileLock(path).acquire(timeout=0):
+                    pass
+            except Timeout:
+                found.append(int(path.name.split(".")[2]))
+            else:
+                path.unlink(missing_ok=True)
+        return found
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        for left in self.path.rglob(".*.tmp"):
+            left.unlink(missing_ok=True)
+
+    def _acquire(self, lock: BaseFileLock, owner: Path) -> None:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            return
+        holder = _pid(owner)
+        if holder is None or not alive(holder):  # somebody who joins, or children of one who died
+            with suppress(Timeout):
+                lock.acquire(timeout=_ORPHANS_SECONDS)
+                return
+            holder = _pid(owner)
+        named = "" if holder is None else f" (process {holder})"
+        raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
+
+
+def opened(path: Path | None) -> Run:
+    """The run of a directory; None: the run touched last. Raises UserError where there is none."""
+    if path is None:
+        return latest()
+    run = Run(path)
+    run.read()
+    return run
+
+
+def latest(root: Path = DEFAULT_ROOT) -> Run:
+    """The run touched last.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(root.glob("*/run.json"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise UserError(f"no run under {root}/; start one: nas train-supernet")
+    return Run(found[-1].parent)
+
+
+def _pid(owner: Path) -> int | None:
+    try:
+        return int(owner.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def file_hash(path: Path) -> str:
+    """First 16 hexadecimal digits of a file's SHA-256."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

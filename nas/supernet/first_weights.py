@@ -1,0 +1,240 @@
+"""Starting a supernet from the weights of an ordinary network: timm's own, or a file of the user's.
+
+The largest network of a space is an ordinary timm model, so its weights fit name by name. What may differ is what the
+data set decides: the channels of the first convolution (adapted) and the classifier (set to 0). A random classifier
+on trained features makes large random mistakes, and correcting them spoils the features: six epochs on 3,068 photos
+ended 23 to 27 points lower with it. Kolesnikov et al., Big Transfer, arXiv:1912.11370, start it at 0 too.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas.store.files import load_tensors, written_by_nas
+from nas.store.records import DATA
+from nas.store.schema import check_form
+from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
+from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
+from search_spaces.builders.timm_compat import timm
+from search_spaces.errors import UsageError, UserError
+from search_spaces.space import SearchSpace
+
+from .borrow import is_clip
+from .ordering import order_channels
+from .supernet import Supernet
+
+# Absent from most files, and right as they are: a fresh count of batches, an identity kernel matrix.
+_OPTIONAL = ("num_batches_tracked", "_matrix")
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of pixels in [0, 1], a number a channel."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known of the weights that a supernet starts from.
+
+    Attributes:
+        notes: for the user, a line each.
+        supernet: they are a supernet's, whose narrow subnets were trained with every channel where it is.
+        normalisation: what they expect of images; None: not known.
+    """
+
+    notes: tuple[str, ...] = ()
+    supernet: bool = False
+    normalisation: Normalisation | None = None
+
+
+def check_start(space: SearchSpace, pretrained: bool, init: str | None) -> None:
+    """Refuse a start that cannot be meant, before anything is read.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    if pretrained and init is not None:
+        raise UsageError("--pretrained and --init both give the first weights; give one of them")
+    if pretrained and not space.timm_name:
+        raise UsageError(
+            f"--pretrained: the largest network of space '{space.name}' is no model of timm's; "
+            "give a space around one (--space timm:mobilenetv2_100), or weights of your own (--init FILE)"
+        )
+    if pretrained and not timm.is_model_pretrained(space.timm_name):
+        raise UsageError(f"--pretrained: timm has no weights for {space.timm_name}; give a file (--init FILE)")
+
+
+def start_from(net: Supernet, pretrained: bool, init: str | None) -> Start:
+    """Give a new supernet its first weights, the important channels first; nothing where neither is asked for.
+
+    Raises:
+        UserError: the weights cannot be had, or do not fit.
+    """
+    if not pretrained and init is None:
+        return Start()
+    start = load_weights(net, Path(init) if init is not None else None)
+    if not start.supernet:
+        order_channels(net.model, net.space.family.channel_groups(net.model))
+    return start
+
+
+def load_weights(net: Supernet, file: Path | None = None) -> Start:
+    """Copy weights and running statistics into the supernet.
+
+    Args:
+        net: of any space.
+        file: safetensors, or a state dictionary of torch's (``.pth``, ``.pt``, ``.bin``; bare or in a training
+            checkpoint of timm's form) in timm's names or a layout of ``convert`` or ``import_ofa``; None: timm's own
+            weights for the space's model, fetched or from the cache.
+
+    Raises:
+        UserError: the weights cannot be fetched or read, or a tensor is missing, unknown or of another shape.
+    """
+    what = str(file) if file is not None else f"timm's {net.space.timm_name}"
+    normalisation, notes = _expected_by(net.space), []
+    supernet = False
+    if file is None:
+        name, fix = net.space.timm_name, "fetch them elsewhere and give the file: --init FILE"
+        state = fetched(name, name, fix).state_dict()
+    elif written_by_nas(file):
+        state, metadata = load_tensors(file)
+        supernet = True
+        info = metadata.get("data")
+        check_form(info, (None, DATA), file)
+        normalisation = (tuple(info["mean"]), tuple(info["std"])) if info else None
+    else:
+        state = read_file(file)
+        if is_ofa(state):
+            state = convert_ofa(state, net.model)
+            supernet = True
+            normalisation = (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
+        elif is_efficientnet_pytorch(state) and type(getattr(net.model, "conv_stem", None)) is nn.Conv2d:
+            notes.append(f"{what} pads as TensorFlow does; timm's tf_ models do so too, this space does not")
+        state = convert(state, {n: t for n, t in net.model.state_dict().items() if not is_clip(n)})
+    fitting, more = _fit(_filtered(state, net.model, what), net.model, what)
+    with torch.no_grad():
+        for name, tensor in net.model.state_dict(keep_vars=True).items():
+            if name in fitting:
+                tensor.copy_(fitting[name])
+    return Start((*notes, *more), supernet, normalisation)
+
+
+def _expected_by(space: SearchSpace) -> Normalisation | None:
+    config = timm.get_pretrained_cfg(space.timm_name) if space.timm_name else None
+    return (tuple(config.mean), tuple(config.std)) if config else None
+
+
+def read_file(file: Path) -> dict[str, Tensor]:
+    """Tensors of a file by name; never runs code that is in it.
+
+    Raises:
+        UserError: missing, damaged, or something else than named tensors.
+    """
+    from timm.models import load_state_dict
+
+    if not file.is_file():
+        raise UserError(f"--init {file} does not exist, or is no file; give safetensors or a state dictionary (.pth)")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
+            state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+    except Exception as error:  # a foreign file: torch, timm, pickle and safetensors each fail in ways of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        advice = "give safetensors or a .pth"
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
+            reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
+            advice = "save the network's state_dict() alone"
+        raise UserError(f"--init {file} cannot be read as named tensors: {reason}; {advice}") from None
+    if not isinstance(state, dict):
+        raise UserError(f"--init {file} holds no named tensors; save the network's state_dict()")
+    strange = [str(name)[:50] for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
+    if strange or not state:
+        raise UserError(
+            f"--init {file} holds {_listed(strange) if strange else 'nothing'} beside tensors; "
+            "save the network's state_dict() alone"
+        )
+    return state
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor whose numbers are in memory."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def fetched(name: str, what: str, fix: str) -> nn.Module:
+    """A model of timm's with its weights.
+
+    Args:
+        name: timm's.
+        what: it is called in the message.
+        fix: end of the message: what helps.
+
+    Raises:
+        UserError: the weights cannot be fetched.
+    """
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=True)
+    except Exception as error:  # the network's libraries fail in ways of their own
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"the weights of {what} cannot be fetched ({reason[0][:120]}); {fix}") from None
+    return model
+
+
+def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str, Tensor]:
+    """What timm itself does to weights of this class: older names, position embeddings of another image size."""
+    keep = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if keep is None:
+        return state
+    try:
+        return dict(keep(state, model))
+    except Exception as error:  # written for checkpoints of that class only
+        raise UserError(f"{what} does not fit a {type(model).__name__}: {error}") from None
+
+
+def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors to copy, and notes on what was replaced or adapted."""
+    here = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    # clips are optional on both sides: a run may learn steps of precisions that the file knows nothing of
+    there, notes = {n: t for n, t in state.items() if n in here or not is_clip(n)}, []
+    heads = tuple(f"{name}." for name in _declared(model, "classifier"))
+    head = [n for n in here if n.startswith(heads) and not is_clip(n)] if heads else []
+    left = [n for n in head if n not in there or (there[n].ndim == len(here[n]) and there[n].shape != here[n])]
+    if left:
+        classes = {there[n].shape[0] for n in left if n in there}
+        reason = f"{classes.pop()} classes there, {here[left[0]][0]} here" if classes else "it is not there"
+        notes.append(f"the classifier of {what} is not taken over ({reason}); it starts at 0")
+        there = {n: t for n, t in there.items() if not n.startswith(heads)}
+        there |= {n: torch.zeros(here[n]) for n in here if n.startswith(heads)}
+    for stem in _declared(model, "first_conv"):
+        name = f"{stem}.weight"
+        if name in there and name in here and _only_channels_differ(there[name].shape, here[name]):
+            notes.append(f"{stem}: adapted from {there[name].shape[1]} to {here[name][1]} channels")
+            there[name] = timm.models.adapt_input_conv(here[name][1], there[name], base_chans=there[name].shape[1])
+    problems = [f"{n} is missing" for n in here if n not in there and not (n.endswith(_OPTIONAL) or is_clip(n))]
+    for name, tensor in there.items():
+        if name not in here:
+            problems.append(f"{name} {tuple(tensor.shape)} is not in this network")
+        elif tensor.shape != here[name]:
+            problems.append(f"{name} is {tuple(tensor.shape)} there, {tuple(here[name])} here")
+    if problems:
+        raise UserError(f"{what} does not hold weights of this space's largest network: {_listed(problems)}")
+    return there, notes
+
+
+def _declared(model: nn.Module, key: str) -> tuple[str, ...]:
+    """Names of modules that timm declares as ``first_conv`` or ``classifier`` of a model."""
+    names = getattr(model, "pretrained_cfg", {}).get(key) or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _only_channels_differ(there: torch.Size, here: torch.Size) -> bool:
+    return len(there) == len(here) == 4 and there[1] != here[1] and (there[0], *there[2:]) == (here[0], *here[2:])
+
+
+def _listed(problems: list[str]) -> str:
+    return "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")

@@ -1,0 +1,300 @@
+"""The supernet: the largest model of a space, which lends its weights to every other.
+
+``forward(x, architecture)`` runs the subnet timm would build for the architecture on views of the shared weights;
+``extract`` copies those views into an ordinary timm model that no longer knows of this project.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nas.quantization.fake import Fake, fake_quantized
+from search_spaces.architecture import Architecture, Choice
+from search_spaces.builders.timm_model import build_spec
+from search_spaces.policy import Policy
+from search_spaces.space import SearchSpace
+
+from .borrow import Cut, add_clips, add_kernel_transforms, borrow, clip_name, constant_shapes, named_shapes, plan
+from .depthwise import speed_up
+
+_SKELETONS = 256
+_PARTS = 8192
+
+
+PartKey = tuple[str, tuple[Choice, ...]]
+Drop = tuple[float, float]
+"""Probability of dropout before the classifier, and of stochastic depth in the last block (earlier ones: less)."""
+NO_DROP: Drop = (0.0, 0.0)
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A timm model without storage of its own.
+
+    Attributes:
+        model: the model.
+        cuts: how to get each tensor from the supernet.
+        slots: for each cut, the module's dictionary and the key in it where the view belongs.
+    """
+
+    model: nn.Module
+    cuts: tuple[Cut, ...]
+    slots: tuple[tuple[dict[str, Any], str], ...]
+
+    def bind(self, source: Mapping[str, Tensor]) -> nn.Module:
+        """The model with views of ``source`` in place of its tensors, until the next binding.
+
+        The same as ``torch.func.functional_call`` without looking every name up again: on small networks that look-up
+        costs a twentieth of a training step.
+        """
+        for (slot, key), cut in zip(self.slots, self.cuts, strict=True):
+            slot[key] = cut.take(source)
+        return self.model
+
+
+class _Recent(OrderedDict[Key, Value]):
+    """A mapping that forgets what was not used for longest."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def recall(self, key: Key) -> Value | None:
+        if key in self:
+            self.move_to_end(key)
+        return self.get(key)
+
+    def keep(self, key: Key, value: Value) -> None:
+        self[key] = value
+        if len(self) > self.limit:
+            self.popitem(last=False)
+
+
+class Supernet(nn.Module):
+    """Shared weights of all architectures of a space.
+
+    Args:
+        space: the search space.
+        num_classes, in_chans: of the data set.
+        seed: of the initial weights.
+        learned: precisions whose weight steps are learned (clips, see ``nas.quantization.fake``).
+
+    Attributes:
+        model: the largest timm model; its parameters are the supernet's.
+        frozen_statistics: batch norms normalise with their running statistics while training, too, and leave them as
+            they are. Set before the first forward pass.
+    """
+
+    frozen_statistics = False
+
+    def __init__(
+        self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0, learned: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = space.build(space.largest, num_classes, in_chans)
+        if space.kernel_transforms:
+            add_kernel_transforms(self.model, _smaller_kernels(space, num_classes, in_chans))
+        add_clips(self.model, learned)
+        self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
+        self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
+        self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
+
+    def forward(self, x: Tensor, architecture: Architecture, drop: Drop = NO_DROP, fake: Fake | None = None) -> Tensor:
+        """Logits ``[n, classes]`` of a subnet on images ``[n, channels, h, w]``.
+
+        In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be, and
+        the subnet is regularised by ``drop`` as timm does it, with torch's global generator. ``fake`` quantizes it.
+        """
+        found = self.skeleton(architecture) if drop == NO_DROP else self._drop_skeleton(architecture, drop)
+        model = found.bind(self._tensors())
+        if fake is None or not fake.policy.quantized:
+            return model(x)  # type: ignore[no-any-return]
+        with fake_quantized(model, fake, self._clips(found, fake.policy)):
+            return model(x)  # type: ignore[no-any-return]
+
+    def clips(self, architecture: Architecture, policy: Policy) -> dict[str, Tensor] | None:
+        """What a subnet learned of its weights' grids, for ``nas.quantization.quantize.quantize``.
+
+        Returns:
+            Path of a layer -> clips ``[out of the subnet]``, for the layers whose precision was learned; None where
+            none was.
+        """
+        found = self._clips(self.skeleton(architecture), policy)
+        return {path: clip.detach().cpu().clone() for path, clip in found.items()} or None
+
+    def _clips(self, skeleton: Skeleton, policy: Policy) -> dict[str, Tensor]:
+        tensors, found = self._tensors(), {}
+        for cut in skeleton.cuts:
+            path, _, key = cut.name.rpartition(".")
+            clip = tensors.get(clip_name(path, policy.of(path))) if key == "weight" else None
+            if clip is not None:
+                found[path] = clip[cut.parts[0][0]] if cut.parts else clip
+        return found
+
+    def train(self, mode: bool = True) -> Supernet:
+        """Switch the supernet and all skeletons between training and evaluation."""
+        if mode != self.training and "_parts" in self.__dict__:
+            for part in self._parts.values():
+                self._switch(part.model, mode)
+            self._skeletons.clear()
+            self._dropping.clear()
+        super().train(mode)
+        if self.frozen_statistics:
+            self._switch(self.model, mode)
+        return self
+
+    def _switch(self, module: nn.Module, training: bool) -> nn.Module:
+        """Between training and evaluation; norms of frozen statistics stay in evaluation."""
+        module.train(training)
+        if training and self.frozen_statistics:
+            for norm in module.modules():
+                if isinstance(norm, _BatchNorm):
+                    norm.eval()
+        return module
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
+        self.__dict__.pop("_found", None)  # moving to a device replaces buffers
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def extract(self, architecture: Architecture) -> nn.Module:
+        """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
+        tensors = self._tensors()
+        model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+        constants = constant_shapes(model)
+        shapes = [*named_shapes(model), *constants]
+        weights = borrow(tensors, plan(tensors, shapes, self.space.family.packed))
+        state = {name: view.detach().clone(memory_format=torch.contiguous_format) for name, view in weights.items()}
+        for name, _ in constants:
+            owner, _, key = name.rpartition(".")
+            model.get_submodule(owner)._buffers[key] = state.pop(name)
+        model.load_state_dict(state, assign=True)
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model.eval()
+
+    def skeleton(self, architecture: Architecture) -> Skeleton:
+        """The storage-less timm model of an architecture, cached whole and by parts."""
+        found = self._skeletons.recall(architecture)
+        if found is None:
+            found = self._build_skeleton(architecture)
+            self._skeletons.keep(architecture, found)
+        return found
+
+    def _tensors(self) -> dict[str, Tensor]:
+        if "_found" not in self.__dict__:
+            self._found = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        return self._found
+
+    def _build_skeleton(self, architecture: Architecture) -> Skeleton:
+        """Assemble from parts seen before; build the whole model only where a part is new.
+
+        Building a model costs about as much as a tenth of a small training step. A block depends on few genes, so
+        after a short while every block has been built once, and an unseen architecture is put together from known
+        blocks.
+        """
+        keys = self._part_keys(architecture)
+        if any(self._parts.recall(key) is None for key in keys.values()):
+            model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+            for path, key in keys.items():
+                if self._parts.recall(key) is None:
+                    self._parts.keep(key, self._part(model, path))
+        shell = self._parts[keys[""]]
+        children = {path: self._parts[key] for path, key in keys.items() if path}
+        parts = [shell, *children.values()]
+        cuts = tuple(cut for part in parts for cut in part.cuts)
+        slots = tuple(slot for part in parts for slot in part.slots)
+        return Skeleton(_assemble(shell.model, children), cuts, slots)
+
+    def _drop_skeleton(self, architecture: Architecture, drop: Drop) -> Skeleton:
+        """A skeleton that shares no part with others: how often a block is dropped depends on the whole network."""
+        if (known := self._dropping.recall((architecture, drop))) is not None:
+            return known
+        spec = self.space.family.timm_spec(architecture, self.num_classes, self.in_chans)
+        options = {**spec["options"], "drop_rate": drop[0], "drop_path_rate": drop[1]}
+        found = self._part(build_spec({**spec, "options": options}, "meta"), "", whole=True)
+        self._dropping.keep((architecture, drop), found)
+        return found
+
+    def _part_keys(self, architecture: Architecture) -> dict[str, PartKey]:
+        """Path -> what the part at that path depends on. The input resolution shapes no weights."""
+        values = dict(architecture.genes)
+        keys = {}
+        for segment in self.space.segments:
+            if segment.gate is None or values[segment.gate[0]] >= segment.gate[1]:
+                chosen = tuple(values[g] for g in segment.genes if g != "resolution")
+                keys[segment.path] = (segment.path, chosen)
+        return keys
+
+    def _part(self, model: nn.Module, path: str, whole: bool = False) -> Skeleton:
+        """One segment of a model with its own cuts; for the path "" the model with what lies outside all segments, or
+        with ``whole`` with everything."""
+        module = self._switch(model.get_submodule(path), self.training)
+        speed_up(module)
+        prefix = f"{path}." if path else ""
+        nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
+        every = [*named_shapes(module), *constant_shapes(module)]
+        names = [(n, s) for n, s in every if not (nested and n.startswith(nested))]
+        slots = []
+        for name, _ in names:
+            owner, _, key = name.rpartition(".")
+            holder = module.get_submodule(owner)
+            slots.append((holder._parameters if key in holder._parameters else holder._buffers, key))
+        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in names], self.space.family.packed)
+        return Skeleton(module, tuple(cuts), tuple(slots))
+
+
+def _smaller_kernels(space: SearchSpace, num_classes: int, in_chans: int) -> dict[str, range]:
+    """Convolutions whose kernel shrinks in some architecture -> the sides that it shrinks to."""
+    deepest = dict(space.largest.genes) | {g.name: g.choices[0] for g in space.genes if g.name.endswith("kernel")}
+    shapes = dict(
+        named_shapes(space.build(Architecture(space.name, tuple(deepest.items())), num_classes, in_chans, "meta"))
+    )
+    found = {}
+    for name, large in named_shapes(space.build(space.largest, num_classes, in_chans, "meta")):
+        if len(large) == 4 and shapes[name][3] < large[3]:
+            found[name.removesuffix(".weight")] = range(large[3] - 2, shapes[name][3] - 1, -2)
+    return found
+
+
+def _assemble(shell: nn.Module, children: dict[str, Skeleton]) -> nn.Module:
+    """A model like ``shell`` that has exactly ``children`` (by dotted path) in its containers of segments."""
+    root = _shallow(shell)
+    containers: dict[str, nn.Module] = {"": root}
+    for path, part in children.items():
+        *parents, leaf = path.split(".")
+        here = root
+        for depth, name in enumerate(parents):
+            key = ".".join(parents[: depth + 1])
+            if key not in containers:
+                known = here._modules.get(name)
+                fresh = _shallow(known) if known is not None else nn.Sequential()
+                if depth == len(parents) - 1:
+                    fresh._modules.clear()
+                here._modules[name] = fresh
+                containers[key] = fresh
+            here = containers[key]
+        here._modules[leaf] = part.model
+    return root
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """A module that shares its children but may lose or gain some."""
+    twin = copy.copy(module)
+    twin._modules = module._modules.copy()
+    return twin

@@ -1,0 +1,1 @@
+"""What a network is for: its loss, its score, its outputs."""

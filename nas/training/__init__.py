@@ -1,0 +1,1 @@
+"""Training a supernet: settings, one step, the loop, checkpoints, guards."""

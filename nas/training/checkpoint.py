@@ -1,0 +1,213 @@
+"""The state of a training run as one safetensors file: weights, running statistics, optimizer, average, step.
+
+There is no random state in it: every random choice of step k is drawn from a generator seeded with (seed, k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.store.files import NewerFormat, load_tensors, save_tensors
+from nas.store.records import CHECKPOINT
+from nas.store.run import Run
+from nas.store.schema import check_form
+from search_spaces.errors import UserError
+
+_LARGEST = 1e12  # of an optimizer's settings
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a training run stands.
+
+    Attributes:
+        step: optimizer steps done.
+        model: weights and running statistics of the largest model, by name.
+        optimizer: torch's own state dictionary.
+        average: exponential moving average of ``model``, empty where none is kept.
+        seconds: time spent training so far.
+        scaler: numbers of the loss scaling, :meth:`nas.training.amp.Precision.state`.
+        health: of the loss, :meth:`nas.training.guards.Guard.state`.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, Tensor]
+    seconds: float
+    scaler: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, Any] = field(default_factory=dict)
+
+
+def capture(
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+    seconds: float,
+    scaler: Mapping[str, Any] | None = None,
+    health: Mapping[str, Any] | None = None,
+) -> State:
+    """The current state; tensors are shared, not copied."""
+    return State(
+        step, dict(model.state_dict()), optimizer.state_dict(), dict(average), seconds, dict(scaler or {}),
+        dict(health or {}),
+    )  # fmt: skip
+
+
+def save(run: Run, state: State) -> None:
+    """Write the checkpoint; the one before stays beside it."""
+    _write(_new(run), state)
+    if run.checkpoint.exists():
+        run.checkpoint.replace(run.previous)
+    _new(run).replace(run.checkpoint)
+
+
+def save_good(run: Run, state: State) -> None:
+    """Write the state to go back to, in place of the last one."""
+    _write(run.good, state)
+
+
+def load_good(run: Run) -> State:
+    """The state to go back to. Raises UserError where it is missing or damaged."""
+    return _read(run.good)
+
+
+def _write(path: Path, state: State) -> None:
+    tensors = {f"model/{k}": v for k, v in state.model.items()} | {f"average/{k}": v for k, v in state.average.items()}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, slots in state.optimizer["state"].items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{name}"] = value
+            else:
+                scalars.setdefault(str(index), {})[name] = value
+    metadata = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "groups": state.optimizer["param_groups"],
+        "scalars": scalars,
+        "scaler": state.scaler,
+        "health": state.health,
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def _new(run: Run) -> Path:
+    """Where a finished checkpoint waits for its name; found here only after a crash between two renames."""
+    return run.path / "checkpoint.new.safetensors"
+
+
+def load(run: Run) -> tuple[State | None, str]:
+    """The newest readable checkpoint (None: there is none) and a warning, empty if all is well.
+
+    Raises:
+        UserError: checkpoints are there but none can be read, or the newest is of a later version.
+    """
+    problems = []
+    for path in (_new(run), run.checkpoint, run.previous):
+        if path.exists():
+            try:
+                state = _read(path)
+            except NewerFormat:  # an older one is no way out: it would take the place of what was done since
+                raise
+            except UserError as error:
+                problems.append(str(error))
+            else:
+                note = f"{problems[0]}; going on from {path.name}, step {state.step}" if problems else ""
+                return state, note
+    if problems:
+        raise UserError(f"{problems[0]}; no older checkpoint is readable. To train anew, remove {run.path}")
+    return None, ""
+
+
+def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Go on from a state.
+
+    Args:
+        run: for messages.
+        steps: of the whole training.
+
+    Raises:
+        UserError: the state is of another network, optimizer or length.
+    """
+    here, known = model.state_dict(), optimizer.state_dict()["param_groups"]
+    sizes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    groups, slots = state.optimizer["param_groups"], state.optimizer["state"]
+    fits = (
+        state.step <= steps
+        and _alike(state.model, here)
+        and (not state.average or _alike(state.average, here))
+        and all(map(_same_kinds, groups, known))
+        and [group["params"] for group in groups] == [group["params"] for group in known]
+        and all(i < len(sizes) for i in slots)
+        and _slots_fit(slots, sizes)
+    )
+    try:
+        if not fits:
+            raise ValueError
+        model.load_state_dict(state.model)
+        whole = [own | group for own, group in zip(known, groups, strict=True)]
+        optimizer.load_state_dict(state.optimizer | {"param_groups": whole})
+    except (ValueError, RuntimeError, KeyError, TypeError):
+        raise UserError(
+            f"{run.checkpoint} is not of this training: other tensors, optimizer or steps; "
+            f"to train anew, remove {run.path}"
+        ) from None
+
+
+def _alike(tensors: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> bool:
+    return {k: (t.shape, t.dtype) for k, t in tensors.items()} == {k: (t.shape, t.dtype) for k, t in here.items()}
+
+
+def _same_kinds(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Whether an optimizer's settings are of the types they have here; another version of torch may have more."""
+    return all(_kind(there[key]) is _kind(here[key]) for key in there.keys() & here.keys()) and not any(
+        abs(value) > _LARGEST for value in there.values() if isinstance(value, int | float)
+    )
+
+
+def _kind(value: Any) -> type:
+    """The type of a setting; whole and other numbers are alike, and JSON makes lists of tuples."""
+    return {int: float, tuple: list}.get(type(value), type(value))
+
+
+def _slots_fit(slots: Mapping[int, Mapping[str, Any]], sizes: Sequence[torch.Size]) -> bool:
+    """Whether an optimizer's numbers for its parameters are of their shapes, or single ones for every parameter."""
+    known = [(name, v, sizes[i]) for i, own in slots.items() for name, v in own.items()]
+    shaped = {name for name, v, size in known if isinstance(v, Tensor) and v.shape == size and v.numel() > 1}
+    return all(
+        v.is_floating_point() and (v.shape == size or (v.numel() == 1 and name not in shaped))
+        if isinstance(v, Tensor)
+        else _is_number(v)
+        for name, v, size in known
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _read(path: Path) -> State:
+    tensors, metadata = load_tensors(path)
+    check_form(metadata, CHECKPOINT, path)
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    try:
+        for key, tensor in tensors.items():
+            room, name = key.split("/", 1)
+            groups[room][name] = tensor
+        slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in metadata["scalars"].items()}
+        for key, tensor in groups["optimizer"].items():
+            index, name = key.split("/", 1)
+            slots.setdefault(int(index), {})[name] = tensor
+    except (KeyError, ValueError):
+        raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
+    optimizer = {"state": slots, "param_groups": metadata["groups"]}
+    more = {name: metadata.get(name, {}) for name in ("scaler", "health")}  # older checkpoints lack them
+    return State(metadata["step"], groups["model"], optimizer, groups["average"], metadata["seconds"], **more)

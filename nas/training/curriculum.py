@@ -1,0 +1,42 @@
+"""What a run trains: a whole space, or one network of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces.architecture import Architecture
+from search_spaces.policy import Policy
+from search_spaces.space import SearchSpace
+
+from .strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the training loop must know beside its settings.
+
+    Attributes:
+        strategy: chooses the passes of a step.
+        watched: subnets that are evaluated on the way, by their name in the metrics.
+        resolution: side of the images of a batch in pixels; passes at a smaller one shrink them.
+        policy: of quantized passes; None: drawn, see :mod:`nas.training.quantized`.
+    """
+
+    strategy: Strategy
+    watched: Mapping[str, Architecture]
+    resolution: int
+    policy: Policy | None = None
+
+
+def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Task:
+    """Training the supernet of a space."""
+    return Task(strategy, watched(space, seed), space.largest.resolution)
+
+
+def watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
+    """The ends of a space, and a random subnet of it that the seed draws."""
+    (random,) = space.sample(np.random.default_rng([seed, 7]), 1)
+    return {"smallest": space.smallest, "random": space.decode(random), "largest": space.largest}

@@ -1,0 +1,293 @@
+"""Guards of the training loop: blocks that start as the identity, losses that are no numbers, and collapse.
+
+A supernet collapses when its subnets come to answer every image alike, as published ones did at high learning rates.
+The loss is then that of the best constant answer, and no later step brings it down. The loop therefore keeps a good
+state aside, and goes back to it, at half the learning rate, when a loss that was well below the constant answer's has
+risen to it and stays there. What is watched is part of every checkpoint, and good states are kept at fixed steps, so a
+run that is stopped goes back to the same state as one that is not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nas.store.run import Run
+from nas.tasks.losses import Objective
+from search_spaces.errors import UsageError, UserError
+
+from . import checkpoint
+from .strategies import Pass
+
+KEEP = 0.95
+"""Of the smoothed loss, a step: a mean over about 20 steps."""
+PATIENCE = 50
+"""Steps that the loss must have been well below the constant answer's, and then in a row be no better than it."""
+LEARNT, LOST = 0.1, 0.02
+"""Shares of the constant answer's loss: below it by at least the first, or by no more than the second."""
+GOOD = 0.75
+"""A state is good whose smoothed loss keeps this share of what was gained at best on the constant answer's."""
+SNAPSHOTS = 20
+"""How often in a run, at most, a good state is kept."""
+SLOWER = 0.5
+
+_LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
+_SHOWN = 160  # characters of genes in a message
+_KEPT = "the last good state is kept. Train anew with another --out and a lower --lr"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of the loss after some steps.
+
+    Attributes:
+        weight: how much of ``smoothed`` is there yet, from 0 up to 1.
+        smoothed: exponential mean of the losses, too small by ``weight``.
+        gained: most that the mean was ever below the constant answer's loss, at least 0.
+        learnt: steps at which it was well below.
+        lost: steps in a row, up to now, at which it was no better, after it had been.
+        rollbacks: how often the run went back.
+    """
+
+    weight: float = 0.0
+    smoothed: float = 0.0
+    gained: float = 0.0
+    learnt: int = 0
+    lost: int = 0
+    rollbacks: int = 0
+
+    def after(self, loss: float, constant: float) -> Health:
+        """The health after one more step.
+
+        Args:
+            loss: of the step; counted as at most twice ``constant``, so that one bad batch is no collapse.
+            constant: loss of the best constant answer.
+        """
+        weight = KEEP * self.weight + 1 - KEEP
+        smoothed = KEEP * self.smoothed + (1 - KEEP) * min(loss, 2 * constant)
+        gain = constant - smoothed / weight
+        learnt = self.learnt + (gain >= LEARNT * constant)
+        lost = self.lost + 1 if learnt >= PATIENCE and gain <= LOST * constant else 0
+        return Health(weight, smoothed, max(self.gained, gain), learnt, lost, self.rollbacks)
+
+    @property
+    def collapsed(self) -> bool:
+        return self.lost >= PATIENCE
+
+    def good(self, constant: float) -> bool:
+        """Whether this is a state to go back to."""
+        return self.weight > 0 and constant - self.smoothed / self.weight >= GOOD * self.gained
+
+    @property
+    def lr_factor(self) -> float:
+        """On every learning rate."""
+        return SLOWER**self.rollbacks
+
+
+class Guard:
+    """Watches a run for collapse.
+
+    Args:
+        constant: loss of the best constant answer, :func:`constant_loss`.
+        rollbacks: how often the run may go back; 0: it is not watched.
+        steps: of the whole run.
+        health: where the run stands, as a checkpoint has it.
+    """
+
+    def __init__(self, constant: float, rollbacks: int, steps: int, health: dict[str, Any]) -> None:
+        self.constant, self.limit = constant, rollbacks
+        self.every = max(PATIENCE, -(-steps // SNAPSHOTS))
+        known = {field.name for field in fields(Health)}
+        self.health = Health(**{key: value for key, value in health.items() if key in known})
+
+    def see(self, passes: Sequence[Pass], losses: Sequence[float]) -> None:
+        """Take note of a step's losses, one a pass.
+
+        Only passes that learn from labels count, by their weight: students of a collapsed teacher agree with it, and
+        subnets that a strategy has only begun to train may be bad without anything being wrong.
+        """
+        known = [(p.weight, loss) for p, loss in zip(passes, losses, strict=True) if p.role != "student" and p.weight]
+        if self.limit and known:
+            loss = sum(weight * loss for weight, loss in known) / sum(weight for weight, _ in known)
+            self.health = self.health.after(loss, self.constant)
+
+    @property
+    def collapsed(self) -> bool:
+        return self.health.collapsed
+
+    def keeps(self, done: int) -> bool:
+        """Whether the state after ``done`` steps is to be kept as a good one. It depends on the steps alone."""
+        return bool(self.limit) and done % self.every == 0 and self.health.good(self.constant)
+
+    def slow(self, optimizer: torch.optim.Optimizer) -> None:
+        """Scale the learning rates that the schedule has just set."""
+        if self.health.rollbacks:
+            for group in optimizer.param_groups:
+                group["lr"] *= self.health.lr_factor
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint; empty where nothing was seen."""
+        return asdict(self.health) if self.health != Health() else {}
+
+    def metrics(self) -> dict[str, Any]:
+        """What a line of metrics tells of it; empty where the run never went back."""
+        again = self.health.rollbacks
+        return {"rollbacks": again, "lr_factor": self.health.lr_factor} if again else {}
+
+    def roll_back(self, run: Run, done: int, writes: bool = True) -> str:
+        """Make the last good state the run's checkpoint, at a lower learning rate from there.
+
+        Args:
+            done: steps done.
+            writes: whether this process writes the run's files.
+
+        Returns:
+            One line that says so.
+
+        Raises:
+            UserError: it went back too often already, or there is no good state.
+        """
+        went = self.health.rollbacks
+        what = (
+            f"training collapsed by step {done}: the loss is {self.health.smoothed / self.health.weight:.3g}, "
+            f"no better than that of a constant answer ({self.constant:.3g})"
+        )
+        if went >= self.limit:
+            raise UserError(
+                f"{what}, though it had gone back {went} times, to {self.health.lr_factor:g} of the learning rate; "
+                "train anew with another --out and a lower --lr, or more --warmup"
+            )
+        if not writes:
+            return what
+        state = checkpoint.load_good(run)
+        health = replace(Health(**state.health), rollbacks=went + 1)
+        state = replace(state, health=asdict(health))
+        for _ in range(2):  # the one before, too: it would train on from what collapsed
+            checkpoint.save(run, state)
+        return f"{what}; going on from step {state.step} with {health.lr_factor:g} of the learning rate"
+
+
+def constant_loss(labels: NDArray[np.int64], classes: int, objective: Objective, taught: bool) -> float:
+    """Loss of the best answer that is the same for every image: the entropy of the (smoothed) labels.
+
+    Args:
+        labels: of the training split, ``[n]``.
+        classes: number of them.
+        objective: smooths the labels, and mixes them with the answers of a fixed teacher where the run has one
+            (``taught``), which are taken to be as many for every class.
+    """
+    share = np.bincount(labels, minlength=classes) / len(labels)
+    share = (1 - objective.smoothing) * share + objective.smoothing / classes
+    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+    if not taught:
+        return entropy
+    weight = objective.teacher_weight
+    return (1 - weight) * entropy + weight * objective.temperature**2 * math.log(classes)
+
+
+def check_guards(zero: bool, given: bool, rollbacks: int) -> None:
+    """Refuse guards that cannot be meant.
+
+    Args:
+        zero: blocks shall start as the identity.
+        given: the first weights are not random.
+        rollbacks: how often the run may go back.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    if zero and given:
+        raise UsageError("--zero-gamma is a start of random weights; leave it out with --pretrained or --init")
+    if rollbacks < 0:
+        raise UsageError(f"--rollbacks {rollbacks}: give how often a collapsed run goes back, or 0 for never")
+
+
+def check_frozen(frozen: bool, given: bool) -> None:
+    """Refuse to keep the running statistics of random weights, which are 0 and 1: nothing would be normalised.
+
+    Args:
+        frozen: batch norms shall keep their statistics.
+        given: the first weights are not random.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    if frozen and not given:
+        raise UsageError("--freeze-bn keeps statistics, and random weights have none; give --pretrained or --init")
+
+
+def check_finite(passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
+    """Stop before a loss that is no number reaches the weights.
+
+    Raises:
+        UserError: names the step and the first such subnet.
+    """
+    for one, loss in zip(passes, losses, strict=True):
+        if not math.isfinite(loss):
+            raise UserError(f"the loss is {loss} at step {step}, of {_named([one])}; {_KEPT}")
+
+
+def check_norm(passes: Sequence[Pass], norm: float, step: int) -> None:
+    """Stop before weights that were moved by gradients that are no numbers are written anywhere.
+
+    Args:
+        passes: of the step, whose gradients were added up.
+        norm: of the sum.
+
+    Raises:
+        UserError: names the step and the subnets.
+    """
+    if not math.isfinite(norm):
+        raise UserError(f"the norm of the gradients is {norm} at step {step}, of {_named(passes)}; {_KEPT}")
+
+
+def check_weights(tensors: Iterable[Tensor], done: int) -> None:
+    """Stop before a state that no training goes on from takes the place of a good one.
+
+    Args:
+        tensors: of the state.
+        done: steps that led to it.
+
+    Raises:
+        UserError: a number in it is none; names the step.
+    """
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise UserError(f"weights or running statistics are not finite after step {done}; {_KEPT}")
+
+
+def _named(passes: Sequence[Pass]) -> str:
+    if len(passes) > 1:
+        return f"subnets {', '.join(one.architecture.id for one in passes)}"
+    genes = json.dumps(dict(passes[0].architecture.genes), separators=(",", ":"))
+    return f"subnet {passes[0].architecture.id} {genes if len(genes) <= _SHOWN else genes[:_SHOWN] + '...'}"
+
+
+@torch.no_grad()
+def zero_gamma(model: nn.Module) -> list[str]:
+    """Let every residual block start as the identity: its last batch norm's weight is 0 (Goyal et al.,
+    arXiv:1706.02677; BigNAS, arXiv:2003.11142).
+
+    The branch's last layer must be that norm. timm's ResNets and RegNets know it themselves (and start so anyway);
+    in blocks with ``has_skip`` it is the last layer of the block.
+
+    Returns:
+        Names of the weights that are 0 now; none where a network has no such norm.
+    """
+    for block in model.modules():
+        if callable(own := getattr(block, "zero_init_last", None)):
+            own()
+        elif getattr(block, "has_skip", False):
+            leaves = [m for m in block.modules() if isinstance(m, _LEAVES)]
+            if leaves and isinstance(leaves[-1], _BatchNorm) and leaves[-1].affine:
+                nn.init.zeros_(leaves[-1].weight)
+    norms = [(path, m) for path, m in model.named_modules() if isinstance(m, _BatchNorm) and m.affine]
+    return [f"{path}.weight" for path, norm in norms if not norm.weight.any()]

@@ -1,0 +1,239 @@
+"""The training loop: linear, visible, resumable.
+
+Every random choice of step k (images, augmentation, architectures, dropout) comes from generators seeded with
+(seed, k), so stopping and resuming gives the weights of not stopping, bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.data.batches import train_batches
+from nas.data.dataset import DataInfo, Dataset
+from nas.store.metrics import Metrics
+from nas.store.run import Run
+from nas.supernet.first_weights import start_from
+from nas.supernet.supernet import Supernet
+from nas.training.processes.world import ALONE, World
+from nas.training.teacher.answers import answers_of
+from search_spaces import get_space
+
+from . import checkpoint
+from .amp import Precision
+from .config import (
+    Engine,
+    TrainConfig,
+    objective_of,
+    optimizer_of,
+    phase_of,
+    resolve_augment,
+    schedule_of,
+    supernet_of,
+    total_steps,
+)
+from .curriculum import Task, whole_space
+from .guards import Guard, check_finite, check_norm, check_weights, constant_loss, zero_gamma
+from .quantized import start_clips
+from .step import Batch, loss_without_gradient, mixed, run_passes, update
+from .strategies import Setting, get_strategy
+from .weights import evaluate_watched, save_trained
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the state is saved."""
+
+
+def train(
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, task: Task | None = None,
+    world: World = ALONE,
+) -> None:  # fmt: skip
+    """Train, or go on training, the supernet of a run; writes ``supernet.safetensors`` at the end.
+
+    Args:
+        run: directory, locked by the caller.
+        report: called with every line that also goes to ``metrics.jsonl``.
+        task: what to train; None: the whole space by the strategy of ``config``.
+        world: the processes that train it together; process 0 alone writes and reports.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+        UserError: losses, gradients or weights are not finite, training collapsed too often, or a checkpoint cannot
+            be read.
+    """
+    while not _until_collapse(run, config, dataset, engine, report, task, world):
+        pass  # its last good state is its checkpoint now: it goes on as a run that was stopped there
+
+
+def _until_collapse(
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, task: Task | None,
+    world: World,
+) -> bool:  # fmt: skip
+    """Train to the end, which is True, or until the run collapses and goes back."""
+    space = get_space(config.space)
+    net = supernet_of(config, dataset.info)
+    net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = optimizer_of(config, net)
+    steps = total_steps(config, dataset.info.counts["train"])
+    scheduler = schedule_of(config, optimizer, steps)
+    average: dict[str, Tensor] = {}
+    state, warning = checkpoint.load(run)
+    if warning:
+        report({"warning": warning})
+    if state is not None:
+        checkpoint.restore(run, state, net.model, optimizer, steps)
+        report({"note": f"resumed at step {state.step}"})
+        average = {name: tensor.to(engine.device) for name, tensor in state.average.items()}
+    else:
+        start_from(net, config.pretrained, config.init)
+        if config.zero_gamma and not zero_gamma(net.model):
+            report({"warning": f"--zero-gamma: no residual block of {config.space} ends in a batch norm"})
+        if config.ema:
+            average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
+    objective = objective_of(config)
+    with world.main_first():
+        answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, engine.device, report)
+    precision = Precision(config.amp, engine.device)
+    precision.load(state.scaler if state else {})
+    start, spent = (state.step, state.seconds) if state else (0, 0.0)
+    world.start_alike(net.model, start)
+    write = Metrics(run.metrics, start, report).write if world.main else lambda entry: None
+    task = task or whole_space(space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed)
+    phase = phase_of(config, steps, task.policy)
+    constant = constant_loss(
+        dataset.labels[dataset.splits["train"]], len(dataset.info.classes), objective, config.teacher is not None
+    )
+    guard = Guard(constant, config.rollbacks, steps, state.health if state else {})
+    evaluate_at = {round(steps * (i + 1) / engine.evaluations) for i in range(engine.evaluations)} - {0}
+    began = saved = time.monotonic()
+
+    def save(step: int, to: Callable[[Run, checkpoint.State], None] = checkpoint.save) -> None:
+        if world.main:
+            check_weights([*net.model.state_dict().values(), *average.values()], step)
+            seconds = spent + time.monotonic() - began
+            numbers = precision.state(), guard.state()
+            to(run, checkpoint.capture(step, net.model, optimizer, average, seconds, *numbers))
+
+    if config.rollbacks and (state is None or not run.good.exists()):
+        save(start, checkpoint.save_good)
+    rows = world.rows(config.batch_size, bool(config.mixup or config.cutmix))
+    batches = train_batches(
+        dataset, config.batch_size, config.seed, start, steps - start, task.resolution,
+        resolve_augment(config, dataset.info), engine.workers, engine.device != "cpu", config.erasing,
+        rows,
+    )  # fmt: skip
+    with _stop_requested() as stop:
+        for step, (images, labels) in enumerate(batches, start=start):
+            taught = answers.batch(config.batch_size, config.seed, step)[rows].to(engine.device) if answers else None
+            batch = Batch(images.to(engine.device), labels.to(engine.device), taught)
+            batch = mixed(batch, config.mixup, config.cutmix, len(dataset.info.classes), config.seed, step)
+            batch = world.own(batch, config.batch_size)
+            torch.manual_seed(torch_seed(config.seed, step, world.rank))
+            if step == phase.begin:
+                start_clips(net.model, average)
+            scheduler.step_update(step)
+            guard.slow(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+            loss_of = partial(loss_without_gradient, net, batch, config.label_smoothing, precision=precision)
+            passes = task.strategy.passes(step, generator(config.seed, step), world.averaged(loss_of, batch.share))
+            own = run_passes(net, phase.of(passes, step), batch, objective, precision, config.accumulate)
+            losses = world.reduce(net.model, own)
+            loss = sum(losses) / len(losses)
+            check_finite(passes, losses, step)
+            norm = update(net, optimizer, config.clip_value, config.clip_norm, precision)
+            if not precision.skips:
+                check_norm(passes, norm, step)
+            _update_average(average, net.model, config.ema)
+            done = step + 1
+            guard.see(passes, losses)
+            if guard.collapsed:
+                report({"warning": guard.roll_back(run, done, world.main)})
+                if world.any(stop())[0]:
+                    raise Interrupted
+                return False
+            if guard.keeps(done):
+                save(done, checkpoint.save_good)
+            if done % 20 == 0 or done == steps:
+                speed = (done - start) / (time.monotonic() - began)
+                epoch = round(config.epochs * done / steps, 2)
+                eta = round((steps - done) / speed)
+                line = {"step": done, "steps": steps, "epoch": epoch, "loss": round(loss, 4), "eta_s": eta}
+                write(line | guard.metrics())
+            if done in evaluate_at:
+                if world.main:
+                    write({"step": done, "steps": steps} | evaluate_watched(net, average, dataset, task.watched))
+                world.wait()
+            stopping, due = world.any(stop(), time.monotonic() - saved > engine.save_seconds or done == steps)
+            if stopping:
+                save(done)
+                world.wait()  # who ends early may get the others killed
+                raise Interrupted
+            if due:
+                save(done)
+                saved = time.monotonic()
+    if world.main:
+        save_trained(run, net, average, config, dataset, steps)
+        run.good.unlink(missing_ok=True)
+    return True
+
+
+def setting(config: TrainConfig, info: DataInfo) -> Setting:
+    """What the strategy of a run may know."""
+    space, classes = get_space(config.space), len(info.classes)
+
+    def initial() -> Supernet:
+        net = supernet_of(config, info)
+        start_from(net, config.pretrained, config.init)
+        return net
+
+    steps = total_steps(config, info.counts["train"])
+    return Setting(space, steps, classes, info.in_chans, config.seed, initial, config.batch_size)
+
+
+def generator(seed: int, step: int) -> np.random.Generator:
+    """Of a step's choice of subnets."""
+    return np.random.default_rng([seed, 1, step])
+
+
+def torch_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Of what torch draws within a step on a process, such as dropout."""
+    return int(np.random.SeedSequence([seed, 2, step, *([rank] if rank else [])]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@torch.no_grad()
+def _update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+    if average:
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - decay)
+            else:
+                average[name].copy_(value)
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a question asked between steps; a second one stops at once."""
+    asked = []
+
+    def handler(number: int, _frame: Any) -> None:
+        asked.append(number)
+        signal.signal(number, previous[signal.Signals(number)])
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, handler)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

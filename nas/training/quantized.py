@@ -1,0 +1,136 @@
+"""Quantization-aware training: which steps are quantized, and with which policies.
+
+The last part of a training runs every pass as it would run quantized (``nas.quantization.fake``). Half of the passes of
+a supernet have one precision from the menu throughout, the others one for each stage, so that weights, and the steps of
+their grids, suit every policy over the menu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.quantization.fake import Fake
+from nas.quantization.graph import capture
+from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
+from nas.supernet.borrow import is_clip
+from search_spaces.errors import UsageError, UserError
+from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
+from search_spaces.space import SearchSpace
+
+from .strategies import Pass
+
+PHASE = 0.25
+"""Share of the steps that are quantized where nothing is said."""
+_FLAG = "--quantization-aware"
+_UNIFORM = 0.5  # share of passes with one precision throughout
+
+
+@dataclass(frozen=True)
+class QuantizedPhase:
+    """The quantized part of a run.
+
+    Attributes:
+        menu: precisions that policies are drawn from; empty: there is no such part.
+        stages: paths that may differ in precision.
+        begin: first step of the part.
+        noise: as in :class:`nas.quantization.fake.Fake`.
+        seed: of the run. A step's policies depend on it and on the step alone.
+        policy: of every pass, in place of those that are drawn.
+    """
+
+    menu: tuple[str, ...]
+    stages: tuple[str, ...]
+    begin: int
+    noise: float
+    seed: int
+    policy: Policy | None = None
+
+    def of(self, passes: Sequence[Pass], step: int) -> tuple[Pass, ...]:
+        """The passes of a step, each with a policy of its own if the step is in this part."""
+        if not self.menu or step < self.begin:
+            return tuple(passes)
+        rng = np.random.default_rng([self.seed, 3, step])
+        return tuple(replace(one, fake=Fake(self.policy or self.draw(rng), self.noise)) for one in passes)
+
+    def draw(self, rng: np.random.Generator) -> Policy:
+        """A policy over the menu."""
+        if len(self.menu) == 1 or rng.random() < _UNIFORM:
+            return make_policy(str(rng.choice(self.menu)))
+        outer, *rest = (str(name) for name in rng.choice(self.menu, 1 + len(self.stages)))
+        return make_policy(outer, zip(self.stages, rest, strict=True))
+
+
+@torch.no_grad()
+def start_clips(model: nn.Module, average: Mapping[str, Tensor]) -> None:
+    """Clips below 8 bits start where weights lose least; those that were learned before stay.
+
+    Args:
+        model: a supernet's, with clips of 0 where nothing was learned.
+        average: of its weights, by name, or empty; it starts there too.
+    """
+    for name, clip in model.named_parameters():
+        precision = name.rpartition("clip_")[2]
+        if is_clip(name) and WEIGHT_BITS[precision] < 8 and not clip.any():
+            weight = model.get_parameter(f"{name.rpartition('.')[0]}.weight")
+            clip.copy_(least_error_ratio(weight.flatten(1), WEIGHT_MAX[WEIGHT_BITS[precision]]).log())
+            if average:
+                average[name].copy_(clip)
+
+
+def quantized_phase(
+    space: SearchSpace, menu: str, share: float, noise: float, steps: int, seed: int, policy: Policy | None = None
+) -> QuantizedPhase:
+    """The quantized part of a run of so many steps; arguments as in :class:`nas.training.config.TrainConfig`."""
+    return QuantizedPhase(trained_menu(menu), stages_of(space), steps - round(steps * share), noise, seed, policy)
+
+
+def learned(menu: str, noise: float) -> tuple[str, ...]:
+    """Precisions whose weight steps such a run learns: those below 8 bits, where it matters; with noise none.
+
+    127 levels lose next to nothing when they cover all weights, and the paper's gradient of so small a step is so large
+    that learned 8-bit steps strayed by factors from 0.25 to 1.9, which cost a point of accuracy.
+    """
+    return () if noise else tuple(name for name in trained_menu(menu) if WEIGHT_BITS[name] < 8)
+
+
+def trained_menu(text: str) -> tuple[str, ...]:
+    """Precisions to train for; none of an empty text.
+
+    Raises:
+        UsageError: unknown, given twice, or fp32 alone.
+    """
+    names = parse_menu(text, _FLAG) if text else ()
+    if names == (FLOAT,):
+        raise UsageError(f"{_FLAG} {text}: nothing is quantized in fp32; give for example int8,w4a8")
+    return names
+
+
+def check_quantization(space: SearchSpace, menu: str, share: float, noise: float) -> None:
+    """Refuse quantization-aware training that means nothing, or that the space cannot have.
+
+    Raises:
+        UsageError: names the flag and the rule.
+        UserError: networks of the space cannot be quantized.
+    """
+    names = trained_menu(menu)
+    if not 0 < share <= 1:
+        raise UsageError(f"--quantization-phase {share}: give the share of the steps that are quantized, above 0 to 1")
+    if not 0 <= noise <= 1:
+        raise UsageError(f"--quantization-noise {noise}: give the share of the weights that are quantized, 0 to 1")
+    if not names:
+        if noise or share != PHASE:
+            raise UsageError(
+                "--quantization-phase and --quantization-noise say how to train for quantization; "
+                "give --quantization-aware with the precisions, for example int8,w4a8"
+            )
+        return
+    try:
+        smallest = space.smallest
+        capture(space.build(smallest, 2, 3).eval(), (3, smallest.resolution, smallest.resolution))
+    except UserError as error:
+        raise UserError(f"--quantization-aware: space '{space.name}' cannot be quantized: {error}") from None

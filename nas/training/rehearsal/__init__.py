@@ -1,0 +1,1 @@
+"""Short trials before a training: the learning rate, time and memory."""

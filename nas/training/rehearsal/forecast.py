@@ -1,0 +1,216 @@
+"""Whether a run fits: its steps, seconds and memory, from a few steps on a throw-away copy of the supernet.
+
+Memory is what tensors take: weights, gradients, the optimizer's slots, the weight average, the activations that the
+largest subnet keeps for its backward pass, and two gradients as large as the largest of them. torch itself, decoded
+images and the scratch space of single operators come on top.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.candidates.calibrate import CALIBRATION_IMAGES
+from nas.data.dataset import Dataset
+from nas.training.config import Engine, TrainConfig
+from nas.training.curriculum import watched
+from nas.training.step import Batch, resize, run_passes, update
+from nas.training.strategies import Pass
+from nas.training.weights import EVALUATED
+
+from .rehearsal import Rehearsal, aside
+
+WORTH_A_FORECAST = 200
+"""Steps of a run that is forecast before it begins: a shorter one is done almost as soon."""
+_FEWEST, _MOST, _SECONDS = 3, 12, 2.0
+"""Timed steps: at least, at most, and the time after which no further one is begun."""
+_PROBES = (2, 4)
+"""Images of the passes whose activations are counted; the growth between them tells those of a whole batch."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes:
+        steps: of the whole run.
+        seconds: of the whole run with its evaluations, on this machine as busy as it is now; None: not timed, since
+            it would not fit into memory.
+        bytes: of memory on the device.
+        free: bytes of it that are free now; None: not known.
+    """
+
+    steps: int
+    seconds: float | None
+    bytes: int
+    free: int | None
+
+    @property
+    def fits(self) -> bool:
+        return self.free is None or self.bytes <= self.free
+
+
+def forecast(config: TrainConfig, dataset: Dataset, engine: Engine) -> Forecast:
+    """Predict a run from its first step on; takes some seconds, and changes nothing."""
+    cuda = torch.device(engine.device).type == "cuda"
+    with aside():
+        few = dataset.splits["train"][: config.batch_size * (_MOST + 1)]  # small images are decoded all at once
+        rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), engine)
+        batches = rehearsal.batches(_MOST + 1)
+        first = next(batches)
+        needed = _bytes(rehearsal, first)
+        free = free_bytes(engine.device)
+        if free is not None and needed > free:
+            return Forecast(rehearsal.steps, None, needed, free)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        step = _step_seconds(rehearsal, batches, engine.workers)
+        seconds = rehearsal.steps * step + engine.evaluations * _evaluation_seconds(rehearsal, first)
+        if cuda:
+            needed = max(needed, torch.cuda.max_memory_allocated())
+        return Forecast(rehearsal.steps, seconds, needed, free)
+
+
+def describe(found: Forecast) -> str:
+    """The forecast in words."""
+    memory = (
+        f"{found.bytes / 1e6:,.0f} MB of tensors" if found.bytes < 1e9 else f"{found.bytes / 1e9:.1f} GB of tensors"
+    )
+    if found.seconds is None:
+        return memory
+    minutes, hours = found.seconds / 60, found.seconds / 3600
+    if found.seconds < 90:
+        return f"about {found.seconds:.0f} s, {memory}"
+    return f"about {minutes:.0f} min, {memory}" if minutes < 90 else f"about {hours:.1f} h, {memory}"
+
+
+def shortage(found: Forecast) -> str | None:
+    """What to do where the run needs more memory than is free; None: it fits."""
+    if found.fits or found.free is None:
+        return None
+    return (
+        f"training needs about {found.bytes / 1e9:.1f} GB of memory and {found.free / 1e9:.1f} GB are free; "
+        "give a smaller --batch-size, or --accumulate 2 or more"
+    )
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory of a device that a process may still take; None where the system does not say."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+@contextmanager
+def kept_bytes(besides: Iterable[Tensor]) -> Iterator[Callable[[], list[int]]]:
+    """Bytes of each tensor that forward passes inside keep for their backward passes, without those of ``besides``.
+
+    Saved tensors often share storage (a view, an activation that two operators need): each storage counts once.
+    """
+    ignored = {tensor.untyped_storage().data_ptr() for tensor in besides}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ignored:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield lambda: list(found.values())
+
+
+def _bytes(rehearsal: Rehearsal, batch: Batch) -> int:
+    """Of all tensors at the height of a step: the backward pass of the largest subnet on its micro-batch."""
+    net, config = rehearsal.net, rehearsal.config
+    tensors = [*net.model.parameters(), *net.model.buffers()]
+    weights = _size(tensors)
+    largest = rehearsal.phase.of([Pass(net.space.largest)], rehearsal.steps - 1)  # quantized if the run ends so
+    kept: list[list[int]] = []
+    for images in _PROBES:
+        piece = Batch(batch.images[:images], batch.labels[:images])
+        with kept_bytes([*tensors, piece.images]) as sizes:
+            run_passes(net, largest, piece, rehearsal.objective, rehearsal.precision)
+        kept.append(sizes())
+    gradients = _size(p.grad for p in net.model.parameters() if p.grad is not None)
+    update(net, rehearsal.optimizer, config.clip_value, config.clip_norm, rehearsal.precision)
+    slots = _size(v for slot in rehearsal.optimizer.state.values() for v in slot.values() if isinstance(v, Tensor))
+    # some do not grow with the images, such as weights cast to a smaller type
+    share = (-(-config.batch_size // config.accumulate) - _PROBES[0]) / (_PROBES[1] - _PROBES[0])
+    whole = [few + share * (more - few) for few, more in zip_longest(*kept, fillvalue=0)]
+    activations = sum(whole) + 2 * max(whole)
+    average = weights if config.ema else 0
+    return round(weights + gradients + slots + average + _size([batch.images]) + activations)
+
+
+def _step_seconds(rehearsal: Rehearsal, batches: Iterator[Batch], workers: int) -> float:
+    """Of a warm step, averaged over steps spread evenly over the run: a strategy's phases differ."""
+    computing: list[float] = []
+    loading: list[float] = []
+    end = time.perf_counter() + _SECONDS
+    while len(computing) < _FEWEST or (len(computing) < _MOST and time.perf_counter() < end):
+        began = time.perf_counter()
+        batch = next(batches)
+        loading.append(time.perf_counter() - began)
+        position = int(rehearsal.steps * _spread(len(computing)))
+        rehearsal.step(position, batch)  # builds skeletons that a run would have built before
+        _wait(rehearsal.engine.device)
+        began = time.perf_counter()
+        rehearsal.step(position, batch)
+        _wait(rehearsal.engine.device)
+        computing.append(time.perf_counter() - began)
+    step, load = sum(computing) / len(computing), sum(loading) / len(loading)
+    return max(step, load / workers) if workers else step + load
+
+
+def _evaluation_seconds(rehearsal: Rehearsal, batch: Batch) -> float:
+    """Of the watched subnets, calibrated and measured."""
+    images = CALIBRATION_IMAGES + min(EVALUATED, rehearsal.dataset.info.counts["search"])
+    net, total = rehearsal.net, 0.0
+    with torch.no_grad():
+        for architecture in watched(net.space, rehearsal.config.seed).values():
+            x = resize(batch.images, architecture.resolution)
+            net(x, architecture)
+            _wait(rehearsal.engine.device)
+            began = time.perf_counter()
+            net(x, architecture)
+            _wait(rehearsal.engine.device)
+            total += (time.perf_counter() - began) / len(x) * images
+    return total
+
+
+def _spread(index: int) -> float:
+    """The index-th of points that fill (0, 1) ever more densely: 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput)."""
+    value, scale = 0.0, 0.5
+    index += 1
+    while index:
+        value += scale * (index % 2)
+        index //= 2
+        scale /= 2
+    return value
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _wait(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()

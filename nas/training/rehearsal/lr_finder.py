@@ -1,0 +1,157 @@
+"""A learning rate from a short range test (Smith, arXiv:1506.01186), and scaling with the batch size.
+
+The test trains a throw-away copy of the supernet with the run's own strategy and batches while the rate grows
+exponentially. The loss falls, flattens, and rises where training becomes unstable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.data.dataset import Dataset
+from nas.store.run import Run
+from nas.training.config import Engine, TrainConfig
+from nas.training.loop import Report
+from search_spaces.builders.timm_compat import timm
+from search_spaces.errors import UsageError, UserError
+
+from .rehearsal import Rehearsal, aside
+
+LOWEST, HIGHEST = 1e-5, 10.0
+MOST_STEPS, LEAST_STEPS = 100, 60
+SHARE = 0.1
+"""Of a run's steps that the test may take."""
+SMOOTHING = 0.8
+DIVERGED = 1.5
+"""The test ends where the smoothed loss is this many times its lowest."""
+BELOW = 3.0
+"""The rate taken is the one of the lowest smoothed loss divided by this: what a few steps bear is too much for many."""
+FALLBACK = {False: 0.1, True: 2e-3}
+"""The rate of runs too short for a test: with SGD-like optimizers, and with those that have betas (Adam-like)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a range test found.
+
+    Attributes:
+        lr: to train with.
+        rates, losses: of each step of the test.
+    """
+
+    lr: float
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+def settle_lr(
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, steps: int, report: Report
+) -> TrainConfig:
+    """The configuration with the learning rate that a run of ``steps`` steps trains with, found once for a run.
+
+    ``run.json`` keeps a rate that was found as ``lr``, and a resumed run takes it from there.
+    """
+    if not config.lr_auto:
+        return scaled(config)
+    content = run.read()
+    if "lr" not in content:
+        count = range_steps(steps)
+        if count:
+            lr = find_lr(config, dataset, engine, count).lr
+            report({"note": f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"})
+        else:
+            lr = FALLBACK[_has_betas(config.optimizer)]
+            report({
+                "warning": f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
+                f"{SHARE:.0%} of a run at most); taking {lr:g}. More --epochs, or give --lr"
+            })  # fmt: skip
+        content["lr"] = lr
+        run.write(content)
+    return replace(config, lr=content["lr"], lr_auto=False)
+
+
+def range_steps(steps: int) -> int:
+    """Steps of the range test before a run of ``steps`` steps; 0: the run is too short for one."""
+    count = min(MOST_STEPS, int(SHARE * steps))
+    return count if count >= LEAST_STEPS else 0
+
+
+def check_lr(config: TrainConfig) -> None:
+    """Refuse settings of the learning rate that contradict each other.
+
+    Raises:
+        UsageError: says which.
+    """
+    if config.base_batch < 0:
+        raise UsageError(f"--base-batch {config.base_batch}: a number of images, or 0 for no scaling")
+    if config.lr_auto and config.base_batch:
+        raise UsageError("--lr auto finds the rate for the run's own batch size; leave --base-batch out")
+
+
+def find_lr(config: TrainConfig, dataset: Dataset, engine: Engine, count: int) -> Found:
+    """Range test of ``count`` steps; it is a function of the configuration and the data.
+
+    Raises:
+        UserError: the loss is not finite even at the lowest rate.
+    """
+    rates: list[float] = []
+    losses: list[float] = []
+    with aside():
+        rehearsal = Rehearsal(config, dataset, engine)
+        for step, batch in enumerate(rehearsal.batches(count)):
+            rate = LOWEST * (HIGHEST / LOWEST) ** (step / (count - 1))
+            for group in rehearsal.optimizer.param_groups:
+                group["lr"] = rate * group.get("lr_scale", 1.0)
+            rates.append(rate)
+            losses.append(rehearsal.step(step, batch))
+            if not math.isfinite(losses[0]):
+                raise UserError("the loss is not finite at any learning rate; look at the first weights and the data")
+            smooth = smoothed(losses)
+            if not smooth[-1] <= DIVERGED * min(smooth):  # not a number: diverged
+                break
+    return Found(pick(rates, losses), tuple(rates), tuple(losses))
+
+
+def pick(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate of the lowest smoothed loss, divided by :data:`BELOW` and rounded to two digits."""
+    values = np.array(smoothed(losses))
+    return float(f"{rates[int(np.nanargmin(values))] / BELOW:.1e}")
+
+
+def smoothed(losses: Sequence[float], decay: float = SMOOTHING) -> list[float]:
+    """Exponential moving average, corrected for its start: subnets differ from step to step, and so do their losses."""
+    mean, out = 0.0, []
+    for count, loss in enumerate(losses, start=1):
+        mean = decay * mean + (1 - decay) * (loss if math.isfinite(loss) else math.nan)
+        out.append(mean / (1 - decay**count))
+    return out
+
+
+def scaled(config: TrainConfig) -> TrainConfig:
+    """The configuration with ``lr`` scaled from ``base_batch`` images a step to ``batch_size`` (Goyal et al.,
+    arXiv:1706.02677), and nothing left to scale."""
+    if not config.base_batch:
+        return config
+    return replace(config, lr=config.lr * config.batch_size / config.base_batch, base_batch=0)
+
+
+def parse_lr(text: str) -> float | None:
+    """A learning rate as typed; None for ``auto``.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text.strip().lower() == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--lr {text}: a number, or auto for a short test that finds one") from None
+
+
+def _has_betas(optimizer: str) -> bool:
+    return bool(timm.optim.get_optimizer_info(optimizer).has_betas)

@@ -1,0 +1,179 @@
+"""Forward and backward of one training step: all passes of the strategy on one batch, gradients added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.data.mixing import mix, one_hot
+from nas.supernet.supernet import NO_DROP, Supernet
+from nas.tasks.losses import Objective, label_loss
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UsageError
+
+from .amp import FULL, Precision
+from .strategies import Pass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one step at the largest resolution, on the device.
+
+    Attributes:
+        images: ``[n, C, H, W]``.
+        labels: class numbers ``[n]``, or probabilities ``[n, classes]``.
+        teacher: probabilities of a fixed teacher, ``[n, classes]``; None: there is no such teacher.
+        first, total: these are the images from number ``first`` on of a batch of ``total`` images that several
+            processes share; 0: they are a whole batch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    teacher: Tensor | None = None
+    first: int = 0
+    total: int = 0
+
+    @property
+    def whole(self) -> int:
+        """Images of the batch on all processes."""
+        return self.total or len(self.labels)
+
+    @property
+    def share(self) -> float:
+        """Of those images that are here."""
+        return len(self.labels) / self.whole
+
+    def part(self, i: int, n: int) -> Batch:
+        """What is here of the i-th of ``n`` parts of (nearly) equal size.
+
+        Raises:
+            UsageError: it is a single one of several images, too few for batch norm.
+        """
+        if n == 1:
+            return self
+        begin, end = i * self.whole // n, (i + 1) * self.whole // n
+        low, high = max(begin - self.first, 0), min(end - self.first, len(self.labels))
+        if high - low == 1 < end - begin:
+            raise UsageError(
+                f"--batch-size {self.whole} in {n} parts leaves one of these processes a single image, and batch norm "
+                "needs two; give a batch size that parts and processes divide"
+            )
+        return self._slice(low, max(low, high), max(self.first - begin, 0), end - begin)
+
+    def micro(self, i: int, n: int) -> Batch:
+        """The i-th of ``n`` micro-batches of the images here."""
+        if n == 1:
+            return self
+        begin, end = (j * len(self.labels) // n for j in (i, i + 1))
+        return self._slice(begin, end, self.first + begin, self.whole)
+
+    def _slice(self, begin: int, end: int, first: int, total: int) -> Batch:
+        teacher = None if self.teacher is None else self.teacher[begin:end]
+        return Batch(self.images[begin:end], self.labels[begin:end], teacher, first, total)
+
+
+def run_passes(
+    net: Supernet,
+    passes: Sequence[Pass],
+    batch: Batch,
+    objective: Objective,
+    precision: Precision = FULL,
+    accumulate: int = 1,
+) -> list[float]:
+    """Forward and backward of all passes; gradients add up, weighted. Returns each pass's loss, unweighted.
+
+    Where processes share the batch, their gradients and losses are parts of a sum over the processes.
+
+    Args:
+        precision: of the forward and backward passes; losses are fp32. Where it scales, gradients are left scaled.
+        accumulate: micro-batches that the images of a pass are seen in, one in memory at a time. Gradients and losses
+            are their mean over images. Batch norm sees micro-batches: it normalises with their noisier statistics, and
+            its running ones move ``accumulate`` times.
+    """
+    net.train()
+    largest = net.space.largest
+    losses = [0.0] * len(passes)
+    for micro in range(accumulate):
+        teacher: Tensor | None = None
+        for index, one in enumerate(passes):
+            part = batch.part(*one.part)
+            count = min(accumulate, max(1, len(part.labels) // 2))  # batch norm needs two images
+            if micro >= count or not len(part.labels):
+                continue
+            piece = part.micro(micro, count)
+            drop = objective.drop if one.architecture == largest else NO_DROP
+            with precision.autocast():
+                images = resize(piece.images, one.architecture.resolution)
+                logits = net(images, one.architecture, drop, one.fake).float()
+            if one.role == "student":
+                assert teacher is not None
+                loss = objective.student(logits, teacher)
+            else:
+                loss = objective.label(logits, piece.labels, piece.teacher)
+                teacher = logits.detach() if one.role == "teacher" else teacher
+            share = len(piece.labels) / part.whole
+            factor = one.weight * share
+            precision.backward(loss if factor == 1 else loss * factor)
+            losses[index] += share * loss.item()
+    return losses
+
+
+@torch.no_grad()
+def loss_without_gradient(
+    net: Supernet, batch: Batch, smoothing: float, architecture: Architecture, precision: Precision = FULL
+) -> float:
+    """Loss of a subnet on the batch's labels in training mode, the running statistics left as they were."""
+    statistics = {name: tensor.clone() for name, tensor in net.model.named_buffers()}
+    net.train()
+    with precision.autocast():
+        logits = net(resize(batch.images, architecture.resolution), architecture).float()
+    loss = label_loss(logits, batch.labels, smoothing).item()
+    for name, tensor in net.model.named_buffers():
+        tensor.copy_(statistics[name])
+    return loss
+
+
+def mixed(batch: Batch, mixup: float, cutmix: float, classes: int, seed: int, step: int) -> Batch:
+    """The batch with its images, labels and teacher mixed by :func:`nas.data.mixing.mix`; itself where both are 0."""
+    if not (mixup or cutmix):
+        return batch
+    targets = [one_hot(batch.labels, classes), *([] if batch.teacher is None else [batch.teacher])]
+    labels, *teacher = mix(batch.images, targets, mixup, cutmix, seed, step)
+    return Batch(batch.images, labels, teacher[0] if teacher else None)
+
+
+def check_accumulate(count: int, batch_size: int) -> None:
+    """Refuse micro-batches that are too small.
+
+    Raises:
+        UsageError: names the flag and the rule.
+    """
+    if not 1 <= count <= max(1, batch_size // 2):
+        raise UsageError(
+            f"--accumulate {count}: batch norm needs two images, so {batch_size} of them are "
+            f"{max(1, batch_size // 2)} micro-batches at most; give 1 (the whole batch) or more"
+        )
+
+
+def update(
+    net: Supernet, optimizer: torch.optim.Optimizer, clip_value: float, clip_norm: float, precision: Precision = FULL
+) -> float:
+    """Clip the gradients, each entry (0: not) and then their norm, and move the weights. Returns the norm before."""
+    precision.unscale(optimizer)
+    trained = [p for p in net.model.parameters() if p.grad is not None]
+    if clip_value:
+        nn.utils.clip_grad_value_(trained, clip_value)
+    norm = nn.utils.clip_grad_norm_(trained, clip_norm).item()
+    precision.step(optimizer)
+    return norm
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square images of side ``size``, channels last in memory."""
+    if images.shape[-1] != size:
+        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,92 @@
+"""What a sampling strategy is: it chooses the subnets that a training step visits.
+
+A strategy maps (step, random generator) to passes. The generator is seeded from (seed, step), so a step's passes do
+not depend on the steps before it, which makes resuming exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictors.costs.network import CostTables, total_macs
+from search_spaces.architecture import Architecture
+from search_spaces.space import SearchSpace, Vectors
+
+if TYPE_CHECKING:
+    from nas.quantization.fake import Fake
+    from nas.supernet.supernet import Supernet
+
+Floats = NDArray[np.float64]
+LossOf = Callable[[Architecture], float]
+"""Loss of a subnet on the step's own batch, without gradient; the same number on every process of a run."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass of a step.
+
+    Attributes:
+        architecture: the subnet.
+        role: ``label``: learns from the labels; ``teacher``: likewise, and its logits teach the passes after it;
+            ``student``: learns from the teacher's logits.
+        weight: factor on its loss.
+        part: ``(i, n)``: it sees the i-th of n equal parts of the batch. A teacher's part is its students'.
+        fake: how it is quantized; strategies leave that open.
+    """
+
+    architecture: Architecture
+    role: str = "label"
+    weight: float = 1.0
+    part: tuple[int, int] = (0, 1)
+    fake: Fake | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy may know of a run. It is the same when the run resumes.
+
+    Attributes:
+        space: the search space.
+        steps: of the whole run.
+        num_classes, in_chans: of the data set.
+        seed: of the run.
+        initial: makes the supernet as it was before the first step.
+        batch_size: images a step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
+    """
+
+    space: SearchSpace
+    steps: int
+    num_classes: int
+    in_chans: int
+    seed: int
+    initial: Callable[[], Supernet]
+    batch_size: int = 64
+
+    @cached_property
+    def _tables(self) -> CostTables:
+        return CostTables(self.space, self.num_classes, self.in_chans)
+
+    def macs(self, vectors: Vectors) -> Floats:
+        """Multiply-accumulates of vectors ``[n, genes]``, shape ``[n]``."""
+        return total_macs(self._tables.features(vectors))
+
+
+def sample_from(space: SearchSpace, rng: np.random.Generator, lowest: Vectors, n: int) -> Vectors:
+    """``n`` canonical vectors ``[n, genes]``, every gene uniform from choice ``lowest[gene]`` up."""
+    return space.canonical(rng.integers(lowest, space.cardinality, size=(n, len(space.genes))))
+
+
+class Strategy(Protocol):
+    """Chooses a step's passes.
+
+    Making one must be cheap, since it is also made to learn whether it suits the space; what takes longer waits for
+    the first call of ``passes``.
+    """
+
+    def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]: ...

@@ -1,0 +1,137 @@
+"""A fixed teacher: another network's probabilities for the training images, asked for once and kept in the run.
+
+Only the largest probabilities of an image are kept (TinyViT, arXiv:2207.10666), so the teacher costs nothing a step. It
+sees each image as in an evaluation, once; TinyViT keeps one answer for every random augmentation of an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.batches import train_positions
+from nas.data.dataset import Dataset, Ints
+from nas.store.files import load_tensors, save_tensors
+from nas.store.run import Run
+from search_spaces.errors import UserError
+
+from .teacher import Teacher, open_teacher, weights_of
+
+TOP = 10
+_BATCH = 64
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The teacher's largest probabilities for every training image, ``k`` of them.
+
+    Attributes:
+        classes: class numbers ``[images, k]``, in the order of the training split.
+        values: their probabilities ``[images, k]``.
+        num_classes: of the data set.
+    """
+
+    classes: Tensor
+    values: Tensor
+    num_classes: int
+
+    def batch(self, batch_size: int, seed: int, step: int) -> Tensor:
+        """Probabilities ``[batch_size, num_classes]`` of the images of a step of
+        :func:`nas.data.opening.train_batches`."""
+        return self.of(train_positions(len(self.classes), batch_size, seed, step))
+
+    def of(self, positions: Ints) -> Tensor:
+        """Probabilities ``[n, num_classes]`` of the images at ``positions`` ``[n]`` of the training split.
+
+        What the kept classes leave of 1 is spread evenly over the others.
+        """
+        index = torch.from_numpy(np.asarray(positions))
+        classes, values = self.classes[index].long(), self.values[index]
+        others = self.num_classes - classes.shape[1]
+        rest = (1 - values.sum(dim=1, keepdim=True)).clamp(min=0) / max(1, others)
+        return rest.expand(-1, self.num_classes).scatter(1, classes, values)
+
+
+def answers_of(
+    run: Run, name: str | None, temperature: float, dataset: Dataset, device: str, report: Report
+) -> Answers | None:
+    """The answers of the teacher ``name``, from the run's file where that is whole and fits, else from the teacher.
+    None: there is no teacher.
+
+    Raises:
+        UserError: as :func:`nas.training.teacher.teacher.open_teacher`.
+    """
+    if name is None:
+        return None
+    classes = dataset.info.num_classes
+    top = min(TOP, classes)
+    asked = {
+        "teacher": name,
+        "temperature": temperature,
+        "k": top,
+        "data": dataset.info.fingerprint,
+        "order": hashlib.sha256(dataset.splits["train"].tobytes()).hexdigest()[:16],
+    }
+    images = dataset.info.counts["train"]
+    known = answers_in(run, asked, images, classes, report)
+    if known is not None:
+        return known
+    teacher = open_teacher(name, dataset)
+    report({"note": f"asking the teacher {name} about {images:,} training images, once"})
+    chosen, values = [], []
+    for probabilities in _probabilities(teacher, temperature, dataset, device):
+        found = probabilities.topk(top, dim=1)
+        chosen.append(found.indices.int().cpu())
+        values.append(found.values.cpu())
+    tensors = {"classes": torch.cat(chosen), "values": torch.cat(values)}
+    save_tensors(run.teacher, tensors, {**asked, "weights": teacher.weights})
+    return Answers(tensors["classes"], tensors["values"], classes)
+
+
+def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, report: Report) -> Answers | None:
+    """What the run's file holds, where that answers what is asked; None: it must be made.
+
+    Args:
+        asked: metadata that the file must have, ``k`` among them.
+        images: of the training split.
+    """
+    if not run.teacher.exists():
+        return None
+    try:
+        tensors, metadata = load_tensors(run.teacher)
+    except UserError as error:
+        report({"warning": f"{error}; the teacher is asked again"})
+        return None
+    weights = weights_of(asked["teacher"])
+    if weights is not None and metadata.get("weights") != weights:
+        report({"warning": f"the teacher {asked['teacher']} changed since {run.path} began; it is asked again"})
+        return None
+    if any(metadata.get(key) != value for key, value in asked.items()):
+        return None
+    shape = (images, asked["k"])
+    classes, values = (tensors.get(name, torch.empty(0)) for name in ("classes", "values"))
+    if (
+        {classes.shape, values.shape} != {shape}
+        or (classes.dtype, values.dtype) != (torch.int32, torch.float32)
+        or not ((classes >= 0) & (classes < num_classes)).all()
+        or not ((values >= 0) & (values <= 1)).all()
+    ):
+        report({"warning": f"{run.teacher} holds no probabilities of these images; the teacher is asked again"})
+        return None
+    return Answers(classes, values, num_classes)
+
+
+@torch.no_grad()
+def _probabilities(teacher: Teacher, temperature: float, dataset: Dataset, device: str) -> Iterator[Tensor]:
+    """Probabilities ``[<= 64, classes]`` of the training images in their order."""
+    model = teacher.model.to(device).eval()
+    for images in teacher.images(dataset, _BATCH):
+        yield (model(images.to(device)).float() / temperature).softmax(dim=1)

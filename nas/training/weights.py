@@ -1,0 +1,95 @@
+"""The weights of a trained supernet: written, read, and looked at while they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from torch import Tensor
+
+from nas.candidates.calibrate import calibrate
+from nas.data.batches import calibration_images, eval_batches
+from nas.data.dataset import DataInfo, Dataset
+from nas.store.files import NewerFormat, load_tensors, save_tensors
+from nas.store.run import Run
+from nas.store.schema import check_form, form_of
+from nas.supernet.supernet import Supernet
+from nas.tasks.score import accuracy
+from search_spaces import Architecture, get_space
+from search_spaces.errors import UserError
+
+from .config import TrainConfig
+from .quantized import learned
+
+EVALUATED = 1000
+"""Images of an evaluation during training."""
+
+
+def save_trained(
+    run: Run, net: Supernet, average: dict[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int
+) -> None:
+    """Write ``supernet.safetensors``, the last thing a training does."""
+    tensors = average or net.model.state_dict()
+    metadata = {"config": asdict(config), "data": dataset.info.to_dict(), "steps": steps}
+    save_tensors(run.supernet, tensors, metadata)
+
+
+def load_supernet(run: Run, device: str = "cpu") -> Supernet:
+    """The trained supernet of a run.
+
+    Raises:
+        UserError: not trained to the end yet, damaged, or of a later version.
+    """
+    content = run.read()
+    if not run.supernet.exists():
+        raise UserError(f"{run.path} is not trained to the end; go on: {run.going_on}")
+    try:
+        tensors, _ = load_tensors(run.supernet)
+    except NewerFormat:
+        raise
+    except UserError as error:
+        raise UserError(f"{error}; write it again: {run.going_on}") from None
+    info = DataInfo.from_dict(content["data"])
+    config = config_of(run)
+    steps = learned(config.quantization_aware, config.quantization_noise)
+    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, learned=steps)
+    try:
+        net.model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{run.supernet} does not hold the weights of {config.space}: {reason}") from None
+    return net.to(device).eval()
+
+
+def config_of(run: Run) -> TrainConfig:
+    """What a run was trained with; settings that it does not know have their defaults: older runs know fewer.
+
+    Raises:
+        UserError: ``run.json`` is damaged or of a later version.
+    """
+    config = run.read()["config"]
+    check_form(config, form_of(TrainConfig), run.config)
+    try:
+        return TrainConfig(**config)
+    except TypeError as error:
+        raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
+
+
+def evaluate_watched(
+    net: Supernet, average: dict[str, Tensor], dataset: Dataset, watched: Mapping[str, Architecture]
+) -> dict[str, float]:
+    """Accuracy of the calibrated ``watched`` subnets on part of the search split, in fp32."""
+    trained = net.model.state_dict()
+    kept = {name: tensor.clone() for name, tensor in trained.items()} if average else {}
+    if average:
+        net.model.load_state_dict(average)
+    found = {}
+    for name, architecture in watched.items():
+        device = next(net.parameters()).device
+        subnet = net.extract(architecture).to(device)
+        calibrate(subnet, calibration_images(dataset, architecture.resolution).to(device))
+        batches = eval_batches(dataset, "search", architecture.resolution, 256, EVALUATED)
+        found[name] = round(accuracy(subnet, batches, device).value, 4)
+    if kept:
+        net.model.load_state_dict(kept)
+    return found

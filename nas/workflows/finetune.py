@@ -1,0 +1,248 @@
+"""Fine-tuning: one candidate trained further from the supernet's weights, alone or inside wider networks.
+
+It is a training run of its own, in ``<run>/finetune/``, whose task is one network instead of a space; it starts from a
+copy of the supernet's weights, which stay as they are. Its folder is named after the candidate and the settings: the
+same command goes on with it, another one starts beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure
+from nas.export.folder import export_candidate
+from nas.export.hub import check_license
+from nas.search.search import accuracy_dict
+from nas.store.files import check_folder, is_json
+from nas.store.run import Run, file_hash
+from nas.store.versions import versions
+from nas.tasks.score import Accuracy
+from nas.training.amp import check_amp
+from nas.training.config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
+from nas.training.curriculum import Task
+from nas.training.loop import Report, train
+from nas.training.quantized import PHASE
+from nas.training.rehearsal.lr_finder import scaled
+from nas.training.strategies.fixed import Fixed
+from nas.training.weights import config_of, load_supernet
+from predictors.targets.target import Target, load_target
+from search_spaces.errors import UsageError
+from search_spaces.policy import FLOAT, Policy
+
+from .estimate import DEFAULT_TARGET
+from .workflow import (
+    Trained,
+    calibrated_on,
+    find_search,
+    open_trained,
+    parse_architecture,
+    pick_member,
+    same_weights,
+    test_accuracy,
+)
+
+LR_SHARE = 0.1
+"""Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
+
+    Attributes:
+        epochs: passes over the training split of the run.
+        lr: peak learning rate; None: :data:`LR_SHARE` of the supernet's.
+        netaug: train the candidate inside wider networks too; see :mod:`nas.training.strategies.fixed`.
+        quantization_aware: train it as its policy quantizes it; None: if its supernet was trained so.
+        seed: of everything random. The splits of the data set are the run's.
+    """
+
+    epochs: float = 5
+    lr: float | None = None
+    netaug: bool = False
+    quantization_aware: bool | None = None
+    seed: int = 0
+
+
+def finetune(
+    run: Run,
+    name: str,
+    target: str | None,
+    config: FinetuneConfig,
+    engine: Engine,
+    report: Report,
+    out: Path | None = None,
+    dry_run: bool = False,
+    license: str | None = None,
+) -> dict[str, Any]:
+    """Fine-tune a candidate, or go on with it, and export it with the better of its old and its new weights.
+
+    Args:
+        run: a trained run.
+        name, target: as in :func:`pick_candidate`.
+        out: folder of the export; None: beside the run's other exports, named after the weights that were kept.
+        license: of the weights, as in :func:`nas.workflows.workflow.run_export`.
+
+    Returns:
+        Accuracy ``before`` and ``after`` on the search split; ``kept``: ``finetuned``, or ``supernet`` where that is
+        not better; ``test``, of the kept weights; ``folder`` of the training, ``path`` of the export.
+
+    Raises:
+        UsageError: unknown candidate or target, or settings that cannot train.
+        UserError: the run is not trained, or the architecture is not of its space.
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+    """
+    check_license(license)
+    check_folder(out)
+    with run.locked():
+        trained, candidate, device = pick_candidate(open_trained(run), name, target)
+        settings = train_config(trained, config, candidate.policy)
+        check_amp(settings.amp, engine.device)
+        strategy = Fixed(trained.space, candidate.architecture, config.netaug)
+        watched = {"candidate": candidate.architecture}
+        task = Task(strategy, watched, candidate.architecture.resolution, candidate.policy)
+        settings_id = _settings_id(settings, trained.weights, candidate.precision)
+        sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
+        if dry_run:
+            steps = total_steps(settings, trained.dataset.info.counts["train"])
+            inside = " inside wider networks" if config.netaug else ""
+            summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
+            return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
+        before = _searched(trained, candidate)
+        tuned = _trained_further(trained, sub, settings, task, engine, report)
+        after = _searched(tuned, candidate)
+        better = after.correct > before.correct
+        kept = tuned if better else trained
+        test = test_accuracy(kept, candidate)
+        decided = replace(config, lr=settings.lr, quantization_aware=bool(settings.quantization_aware))
+        origin = {"weights": trained.weights, **asdict(decided)}
+        found = {
+            "candidate": candidate.id,
+            "target": device.name,
+            "finetuned_from": origin,
+            "before": accuracy_dict(before),
+            "after": accuracy_dict(after),
+            "kept": "finetuned" if better else "supernet",
+            "test": accuracy_dict(test),
+            "folder": str(sub.path),
+        }
+        folder = out or run.export(f"{device.name}-{candidate.id}-{found['kept']}-{settings_id}")
+        member = _member(kept, candidate, device, after if better else before, test)
+        told = {**origin, "before": found["before"]} if better else None
+        facts = export_candidate(kept, member, device, folder, told, license=license)
+        return found | {"path": str(folder), "results": facts["results"]}
+
+
+def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Trained, Candidate, Target]:
+    """A candidate of a run, and the target that it is for; with the run, set to calibrate as its search did.
+
+    Args:
+        name: id on a front (or its beginning), ``best``, ``fastest``, ``smallest``; or an architecture as JSON, or a
+            file of it, which takes its precision from the target.
+        target: None: the last search's, or for an architecture :data:`nas.workflows.estimate.DEFAULT_TARGET`.
+
+    Raises:
+        UsageError: the candidate is not on the front, or the target is unknown.
+        UserError: there is no such search, or the architecture is not of the run's space.
+    """
+    if not (name.endswith(".json") or is_json(name)):
+        result = find_search(trained.run, target)
+        same_weights(trained, result)
+        member = pick_member(result, name)
+        found = Candidate.from_dict(member)
+        device = load_target(result["config"]["target"])
+        return replace(trained, calibration_images=calibrated_on(result)), found, device
+    architecture = trained.own(parse_architecture(name))
+    device = load_target(target or DEFAULT_TARGET)
+    return trained, Candidate(architecture, device.precision(None)), device
+
+
+def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
+    """The supernet's training settings with those of a fine-tuning in their place.
+
+    There is no weight average: over a few epochs it would mostly be the weights of the start.
+
+    Args:
+        policy: the candidate's.
+
+    Raises:
+        UsageError: nothing would be trained, or nothing quantized.
+    """
+    content = trained.run.read()
+    own = config_of(trained.run)
+    peak = content["lr"] if own.lr_auto else scaled(own).lr
+    lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
+    augment = resolve_augment(own, trained.dataset.info)
+    aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
+    if config.quantization_aware and not policy.quantized:
+        raise UsageError(f"--quantization-aware: the candidate is {policy}, nothing of it is quantized; leave it out")
+    menu = ",".join(name for name in policy.precisions if name != FLOAT) if aware else ""
+    settings = replace(
+        own, seed=config.seed, epochs=config.epochs, lr=lr, lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
+        zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
+        quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
+        # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
+        augment="light" if augment == "auto" else augment,
+    )  # fmt: skip
+    check_settings(settings)
+    return replace(settings, strategy="netaug" if config.netaug else "fixed")
+
+
+def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
+    """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
+    defaults = asdict(TrainConfig())
+    told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
+    told |= {"policy": precision} if settings.quantization_aware else {}
+    return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _trained_further(
+    trained: Trained, sub: Run, settings: TrainConfig, task: Task, engine: Engine, report: Report
+) -> Trained:
+    """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
+    info = trained.dataset.info
+    if not sub.exists:
+        sub.path.mkdir(parents=True, exist_ok=True)
+        started = {"config": asdict(settings), "data": info.to_dict(), "versions": versions()}
+        sub.write(started | {"complete": False, "finetuned_from": trained.weights})
+    content = sub.read()
+    done = content["complete"] and sub.supernet.exists() and file_hash(sub.supernet) == content["weights"]
+    if not done:
+        if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
+            shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
+        steps = total_steps(settings, info.counts["train"])
+        report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
+        train(sub, settings, trained.dataset, engine, report, task)
+        ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
+        sub.write(sub.read() | ended)
+    return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
+
+
+def _searched(trained: Trained, candidate: Candidate) -> Accuracy:
+    """Accuracy on the search split, as shipped; measured once for these weights."""
+    return trained.journal().recall(
+        candidate, lambda one: measure(trained.net, trained.dataset, one, "search", trained.calibration), "evaluate"
+    )
+
+
+def _member(
+    trained: Trained, candidate: Candidate, target: Target, accuracy: Accuracy, test: Accuracy
+) -> dict[str, Any]:
+    """The candidate as a member of a front, which is what is exported."""
+    costs = trained.costs(target, ",".join(candidate.policy.precisions))
+    vector = costs.candidates.vectors([candidate])[0]
+    return {
+        "id": candidate.id,
+        "architecture": candidate.architecture.to_dict(),
+        "precision": candidate.precision,
+        "accuracy": accuracy_dict(accuracy),
+        "test": accuracy_dict(test),
+        "latency_ms": float(costs.of(vector[None])[0, 0]),
+        **asdict(costs.exact(vector)),
+    }

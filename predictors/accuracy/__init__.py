@@ -1,0 +1,1 @@
+"""Accuracy predictors: what they see, how they are fitted, and which one a search takes."""

@@ -1,0 +1,287 @@
+"""Alternatives to the Gaussian process: ensembles of scikit-learn's boosted trees or small neural networks.
+
+One member is fitted to all measurements but those of one fold. The ensemble's prediction is the members' mean, each
+fold's prediction by its own member is a cross-validation that costs nothing more, and the members' disagreement shapes
+the deviation (Barber et al., Predictive inference with the jackknife+, Annals of Statistics 2021, section 3). Members
+learn what a ridge regression leaves over, so that they need not spend measurements on the straight part.
+
+Fitted members are plain arrays and predict with numpy: a saved one needs neither scikit-learn nor its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.errors import UsageError, install_hint
+
+from .predictor import Features, Floats, Shape, unwarp, warp
+
+FOLDS = 5
+_DEPTH, _TREES = 3, 40
+_INNER = 2**_DEPTH - 1
+_HIDDEN = 48
+_CHUNK = 4096
+
+
+def folds(n: int, seed: int) -> list[NDArray[np.int64]]:
+    """Row numbers of :data:`FOLDS` random parts of ``n`` measurements."""
+    return np.array_split(np.random.default_rng([seed, 11]).permutation(n), FOLDS)
+
+
+@dataclass(frozen=True)
+class _Ensemble:
+    """What both kinds share; see :func:`fit_boosting` and :func:`fit_mlp`.
+
+    Attributes:
+        x_mean, x_std: what features were standardised by.
+        slope, offset: of the ridge regression, ``[members, features]`` and ``[members]``.
+        unit: what members' outputs are multiplied by.
+        held_out: what the member that has not seen a measured candidate says of it (see ``accuracy.warp``), ``[n]``.
+        error: the deviation that covers 68 % of the errors of ``held_out``.
+        disagreement: root mean square of the members' disagreement on the measured candidates.
+    """
+
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        "x_mean": ("features",), "x_std": ("features",), "slope": ("members", "features"), "offset": ("members",),
+        "unit": (), "held_out": ("n",), "error": (), "disagreement": (),
+    }  # fmt: skip
+
+    x_mean: Floats
+    x_std: Floats
+    slope: Floats
+    offset: Floats
+    unit: float
+    held_out: Floats
+    error: float
+    disagreement: float
+
+    def predict(self, features: Features) -> tuple[Floats, Floats]:
+        """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""
+        each = self._each(self._standardised(features))
+        spread = each.std(axis=0) / max(self.disagreement, 1e-12)
+        mean = unwarp(each.mean(axis=0))
+        return mean, (1 - mean) * self.error * np.sqrt(0.5 + 0.5 * np.minimum(spread, 3.0) ** 2)
+
+    def mean_of(self, features: Features) -> Floats:
+        """The mean alone, ``[n]``."""
+        return unwarp(self._each(self._standardised(features)).mean(axis=0))
+
+    def covariance(self, features: Features, pick: int) -> Floats:
+        """Covariance ``[n]`` of every candidate's accuracy with that of row ``pick``, by the members' disagreement."""
+        each = self._each(self._standardised(features))
+        mean = each.mean(axis=0)
+        apart = (each - mean) / max(self.disagreement, 1e-12)
+        slope = 1 - unwarp(mean)
+        shared: Floats = slope * slope[pick] * self.error**2 * 0.5 * np.mean(apart * apart[:, [pick]], axis=0)
+        return shared
+
+    def leave_one_out(self) -> Floats:
+        """Predictions ``[n]`` of each measured candidate by the member that has not seen it."""
+        return unwarp(self.held_out)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+
+    def _standardised(self, features: Features) -> Floats:
+        scaled: Floats = (features.joined() - self.x_mean) / self.x_std
+        return scaled
+
+    def _each(self, x: Floats) -> Floats:
+        """Every member's prediction, ``[members, n]``."""
+        return self.slope @ x.T + self.offset[:, None] + self.unit * self._members(x)
+
+    def _members(self, x: Floats) -> Floats:
+        raise NotImplementedError
+
+
+_E = TypeVar("_E", bound=_Ensemble)
+
+
+@dataclass(frozen=True)
+class BoostedTrees(_Ensemble):
+    """Gradient boosting; trees of depth 3 in heap order (children of node i are 2i + 1 and 2i + 2).
+
+    Attributes:
+        split: feature of each inner node, ``[members, trees, 7]``.
+        threshold: a row goes right where its feature is above, ``[members, trees, 7]``.
+        leaf: values, learning rate included, ``[members, trees, 8]``.
+        start: what the trees' sum starts from, ``[members]``.
+    """
+
+    kind: ClassVar[str] = "boosting"
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        **_Ensemble.shapes, "split": ("members", "trees", _INNER), "threshold": ("members", "trees", _INNER),
+        "leaf": ("members", "trees", _INNER + 1), "start": ("members",),
+    }  # fmt: skip
+
+    split: NDArray[np.int64]
+    threshold: Floats
+    leaf: Floats
+    start: Floats
+
+    def _members(self, x: Floats) -> Floats:
+        single = x.astype(np.float32)  # as scikit-learn compares
+        parts = [self._rows(single[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(self.start), 0))
+
+    def _rows(self, x: NDArray[np.float32]) -> Floats:
+        members, trees, nodes = self.split.shape
+        right = x[:, self.split.ravel()] > self.threshold.ravel()
+        base = np.arange(members * trees) * nodes
+        node = np.zeros((len(x), members * trees), dtype=np.int64)
+        for _ in range(_DEPTH):
+            node = 2 * node + 1 + np.take_along_axis(right, base + node, axis=1)
+        values = self.leaf.reshape(members * trees, -1)[np.arange(members * trees), node - nodes]
+        total: Floats = values.reshape(len(x), members, trees).sum(axis=2).T + self.start[:, None]
+        return total
+
+
+@dataclass(frozen=True)
+class MLPEnsemble(_Ensemble):
+    """Networks of one hidden layer (tanh).
+
+    Attributes:
+        inner, inner_bias: ``[members, features, hidden]`` and ``[members, hidden]``.
+        outer, outer_bias: ``[members, hidden]`` and ``[members]``.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    shapes: ClassVar[Mapping[str, Shape]] = {
+        **_Ensemble.shapes, "inner": ("members", "features", "hidden"), "inner_bias": ("members", "hidden"),
+        "outer": ("members", "hidden"), "outer_bias": ("members",),
+    }  # fmt: skip
+
+    inner: Floats
+    inner_bias: Floats
+    outer: Floats
+    outer_bias: Floats
+
+    def _members(self, x: Floats) -> Floats:
+        hidden = np.tanh(x @ self.inner + self.inner_bias[:, None])
+        out: Floats = np.einsum("mnh,mh->mn", hidden, self.outer) + self.outer_bias[:, None]
+        return out
+
+
+def fit_boosting(features: Features, accuracy: Floats, seed: int = 0) -> BoostedTrees:
+    """Gradient boosting (Friedman, 2001) by scikit-learn, fitted to at least ten measurements.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+        ValueError: fewer than ten measurements.
+    """
+    ensemble = _sklearn().ensemble
+
+    def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
+        model = ensemble.GradientBoostingRegressor(
+            n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
+            random_state=seed * FOLDS + fold,
+        ).fit(x, y)  # fmt: skip
+        trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
+        split, threshold, leaf = (np.stack(part) for part in zip(*trees, strict=True))
+        return {"split": split, "threshold": threshold, "leaf": leaf, "start": model.init_.constant_.ravel()[0]}
+
+    return _fit(BoostedTrees, member, features, accuracy, seed)
+
+
+def fit_mlp(features: Features, accuracy: Floats, seed: int = 0) -> MLPEnsemble:
+    """Small neural networks by scikit-learn, fitted to at least ten measurements; errors as of :func:`fit_boosting`."""
+    network = _sklearn().neural_network
+
+    def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
+        model = network.MLPRegressor(
+            hidden_layer_sizes=(_HIDDEN,), activation="tanh", alpha=3.0, solver="lbfgs", max_iter=40,
+            random_state=seed * FOLDS + fold,
+        )  # fmt: skip
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stopping early is meant
+            model.fit(x, y)
+        (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
+        return {"inner": inner, "inner_bias": inner_bias, "outer": outer[:, 0], "outer_bias": outer_bias[0]}
+
+    return _fit(MLPEnsemble, member, features, accuracy, seed)
+
+
+def _fit(
+    kind: type[_E],
+    member: Callable[[Floats, Floats, int], dict[str, NDArray[Any]]],
+    features: Features,
+    accuracy: Floats,
+    seed: int,
+) -> _E:
+    if len(accuracy) < 2 * FOLDS:
+        raise ValueError(f"an ensemble needs at least {2 * FOLDS} measurements, not {len(accuracy)}")
+    x, y = features.joined(), warp(accuracy)
+    mean, std = x.mean(0), x.std(0)
+    std = np.where(std < 1e-9, 1.0, std)
+    x = (x - mean) / std
+    unit = max(float(y.std()), 1e-9)
+    linear, members = [], []
+    parts = folds(len(x), seed)
+    for fold, rows in enumerate(parts):
+        rest = np.setdiff1d(np.arange(len(x)), rows)
+        slope, offset = _ridge(x[rest], y[rest])
+        linear.append((slope, offset))
+        members.append(member(x[rest], (y[rest] - x[rest] @ slope - offset) / unit, fold))
+    found = {
+        "x_mean": mean, "x_std": std, "unit": unit, "held_out": np.zeros(len(x)), "error": 0.0, "disagreement": 0.0,
+        "slope": np.stack([s for s, _ in linear]), "offset": np.array([o for _, o in linear]),
+        **{name: np.stack([np.asarray(m[name]) for m in members]) for name in members[0]},
+    }  # fmt: skip
+    each = kind(**found)._each(x)
+    for fold, rows in enumerate(parts):
+        found["held_out"][rows] = each[fold, rows]
+    found["error"] = float(np.quantile(np.abs(found["held_out"] - y), 0.683))
+    found["disagreement"] = float(np.sqrt(np.mean(each.var(axis=0))))
+    return kind(**found)
+
+
+def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:
+    """Slope and offset of the ridge regression whose penalty leaves the least leave-one-out error."""
+    centre, offset = x.mean(0), float(y.mean())
+    u, s, vt = np.linalg.svd(x - centre, full_matrices=False)
+    projected = u.T @ (y - offset)
+    best, slope = np.inf, np.zeros(x.shape[1])
+    for penalty in np.logspace(-1, 3, 9):
+        shrink = s**2 / (s**2 + penalty)
+        leverage = np.minimum((u**2) @ shrink + 1 / len(y), 0.999)
+        error = float(np.mean(((y - offset - u @ (shrink * projected)) / (1 - leverage)) ** 2))
+        if error < best:
+            best, slope = error, vt.T @ (shrink / np.maximum(s, 1e-12) * projected)
+    return slope, offset - float(centre @ slope)
+
+
+def _heap(tree: Any, rate: float) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Split features, thresholds and leaf values of a fitted tree, as a complete tree of depth 3."""
+    split, threshold, leaf = np.zeros(_INNER, dtype=np.int64), np.full(_INNER, np.inf), np.zeros(_INNER + 1)
+    places = [(0, 0)]
+    while places:
+        place, node = places.pop()
+        left, right = tree.children_left[node], tree.children_right[node]
+        if place >= _INNER:
+            leaf[place - _INNER] = rate * tree.value[node, 0, 0]
+        elif left < 0:  # a leaf higher up: everything goes left of a threshold that nothing is above
+            places.append((2 * place + 1, node))
+        else:
+            split[place], threshold[place] = tree.feature[node], tree.threshold[node]
+            places += [(2 * place + 1, left), (2 * place + 2, right)]
+    return split, threshold, leaf
+
+
+def _sklearn() -> Any:
+    """scikit-learn, imported when it is needed."""
+    try:
+        import sklearn
+        import sklearn.ensemble
+        import sklearn.neural_network
+    except ImportError:
+        raise UsageError(
+            f"the accuracy predictors 'boosting' and 'mlp' need scikit-learn; {install_hint('.[predictors]')}"
+        ) from None
+    return sklearn

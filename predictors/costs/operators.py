@@ -1,0 +1,69 @@
+"""The single operators behind the cost tables of a space, for latency models that look at one operator at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.space import SearchSpace
+
+from .cache import load_tables, save_tables, table_path
+from .network import FEATURES, CostTables, Floats, operator_rows, table_entries, traced_entries
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorTables:
+    """Which operators each entry of the cost tables holds.
+
+    Attributes:
+        rows: every distinct operator once, ``[operators, features]``.
+        numbers: for every segment ``[combinations + 1, most]``, the numbers of an entry's operators plus one; 0: none.
+    """
+
+    rows: Floats
+    numbers: Sequence[NDArray[np.int64]]
+
+    def totals(self, values: Floats) -> list[Floats]:
+        """Sums of one value an operator, ``[operators]``, over each entry; for :meth:`CostTables.lookup`."""
+        padded = np.append(0.0, values)
+        return [padded[numbers].sum(axis=1) for numbers in self.numbers]
+
+
+def operator_tables(tables: CostTables) -> OperatorTables:
+    """The operators behind ``tables``; traced once a space, then kept on disk."""
+    return _operator_tables(tables.space, tables.num_classes, tables.in_chans)
+
+
+@lru_cache(maxsize=4)
+def _operator_tables(space: SearchSpace, num_classes: int, in_chans: int) -> OperatorTables:
+    path = table_path(space, num_classes, in_chans, (*FEATURES, "operators"))
+    entries = table_entries(space)
+    found = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
+    if found is None:
+        found = _fill(space, num_classes, in_chans, entries)
+        save_tables(path, found)
+    return OperatorTables(found[0], [numbers.astype(np.int64) for numbers in found[1:]])
+
+
+def _fill(space: SearchSpace, num_classes: int, in_chans: int, entries: Sequence[int]) -> list[Floats]:
+    """The distinct rows, then a padded table of numbers a segment."""
+    number: dict[bytes, int] = {}
+    rows: list[Floats] = []
+    held: list[dict[int, list[int]]] = [{} for _ in entries]
+    for entry in traced_entries(space, num_classes, in_chans):
+        numbers = []
+        for row in operator_rows(entry.ops):
+            if (key := row.tobytes()) not in number:
+                number[key] = len(number) + 1
+                rows.append(row)
+            numbers.append(number[key])
+        held[entry.segment][entry.row] = numbers
+    padded = [np.zeros((n, max(map(len, lists.values()), default=0))) for n, lists in zip(entries, held, strict=True)]
+    for table, lists in zip(padded, held, strict=True):
+        for row_number, numbers in lists.items():
+            table[row_number, : len(numbers)] = numbers
+    return [np.stack(rows), *padded]

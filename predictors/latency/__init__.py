@@ -1,0 +1,1 @@
+"""Latency models: fitted to measured networks, judged on networks left out."""

@@ -1,0 +1,214 @@
+"""Latency of a network as a sum over its operators, and what every latency model can do.
+
+.. math:: t = t_0 + n\\,t_{op} + \\sum_k c_k\\,\\mathrm{MMAC}_k + \\sum_j a_j\\,\\mathrm{MB}_j + w\\,\\mathrm{MB}_w
+
+Ten non-negative constants a precision describe a device and its runtime. The model is additive, so that populations
+are scored through the cost tables with one number a table entry, and it extrapolates to resolutions and widths that
+nobody measured. The terms are a roofline's, operations and bytes, summed rather than maximised to stay linear.
+
+Two other models stand on it: ``latency_table`` corrects operators that were measured one by one, ``latency_residual``
+whole networks like those it saw. ``latency_fit`` finds the constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, fields
+from typing import Protocol
+
+import numpy as np
+
+from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES, CostTables, Floats
+from search_spaces.errors import unknown_name
+from search_spaces.operators.operator import KINDS
+from search_spaces.space import Vectors
+
+MILLION = 1e6
+UNFOLD = 2.0
+"""MACs that a byte of the unfolded image costs. Too few networks differ in it for a constant of its own."""
+
+# Matrix products run in the kernels of 1x1 convolutions. Elementwise operators and pools have no MACs that count.
+_SHARED = {"linear": "pointwise", "matmul": "pointwise"}
+_OWN_BYTES = {"elementwise": "elementwise_ms_per_mb", "pool": "pool_ms_per_mb"}
+
+
+class LatencyModel(Protocol):
+    """The latencies of one target. Its methods describe the same model: of single operators, of a network given as
+    operators, and of populations, whole or as parts (``entries``, ``correction``) for networks of several precisions.
+    """
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it has constants for."""
+        ...
+
+    def fixed(self, precision: str) -> float:
+        """Milliseconds that every network costs."""
+        ...
+
+    def operators(self, rows: Floats, precision: str) -> Floats:
+        """Milliseconds ``[ops]`` of single operators ``[ops, features]``, see ``costs.operator_rows``."""
+        ...
+
+    def network(self, rows: Floats, precision: str) -> float:
+        """Milliseconds of a network, batch 1, from its operators ``[ops, features]``."""
+        ...
+
+    def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """Milliseconds ``[n]`` of gene vectors ``[n, genes]``, by table look-up."""
+        ...
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """Milliseconds of every entry of the tables, for :meth:`CostTables.lookup`, without what is fixed."""
+        ...
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """What to multiply the sum of entries and the fixed part by, ``[n]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a model that corrects another one takes from it.
+
+    Attributes:
+        base: the other one.
+    """
+
+    base: LatencyModel
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """As in ``LatencyModel``."""
+        return self.base.precisions
+
+    def fixed(self, precision: str) -> float:
+        """As in ``LatencyModel``, before corrections of whole networks."""
+        return self.base.fixed(precision)
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Constants of one precision on one target, in the order of the columns of :func:`design`.
+
+    Attributes:
+        stem_ms_per_mmac: k x k convolutions of the image itself, ms per million multiply-accumulates: few channels in,
+            so short sums over an input that is first unfolded, which counts as :data:`UNFOLD` MACs a byte.
+        conv_ms_per_mmac: other dense and grouped k x k convolutions.
+        pointwise_ms_per_mmac: 1x1 convolutions, linear layers and matrix products.
+        depthwise_ms_per_mmac: depthwise convolutions.
+        activation_ms_per_mb: ms per 1e6 bytes of activations read or written, by all but the next two.
+        pool_ms_per_mb: the same for pooling and other reductions.
+        elementwise_ms_per_mb: the same for elementwise operators: residual sums, hard-swish and gates, which an int8
+            runtime computes in more steps than it moves bytes.
+        weight_ms_per_mb: ms per 1e6 bytes of weights.
+        operator_ms: ms an operator.
+        fixed_ms: ms a network.
+    """
+
+    stem_ms_per_mmac: float
+    conv_ms_per_mmac: float
+    pointwise_ms_per_mmac: float
+    depthwise_ms_per_mmac: float
+    activation_ms_per_mb: float
+    pool_ms_per_mb: float
+    elementwise_ms_per_mb: float
+    weight_ms_per_mb: float
+    operator_ms: float
+    fixed_ms: float
+
+
+COEFFICIENTS = tuple(f.name for f in fields(Coefficients))
+
+
+def _mixing(precision: str) -> Floats:
+    """Matrix ``[features, 9]`` that turns feature rows into MMAC, MB and operators; :data:`COEFFICIENTS` less fixed."""
+    if precision not in ACTIVATION_BYTES:
+        raise unknown_name("precision", precision, ACTIVATION_BYTES)
+    matrix = np.zeros((len(FEATURES), len(COEFFICIENTS) - 1))
+    column = {name: i for i, name in enumerate(COEFFICIENTS)}
+    for kind in KINDS:
+        macs = f"{_SHARED.get(kind, kind)}_ms_per_mmac"
+        if macs in column:
+            matrix[COLUMN[f"macs_{kind}"], column[macs]] = 1 / MILLION
+        moved = _OWN_BYTES.get(kind, "activation_ms_per_mb")
+        matrix[COLUMN[f"moved_{kind}"], column[moved]] = ACTIVATION_BYTES[precision] / MILLION
+        matrix[COLUMN[f"ops_{kind}"], column["operator_ms"]] = 1
+    matrix[COLUMN["stem"], column["stem_ms_per_mmac"]] = 1 / MILLION
+    matrix[COLUMN["unfolded"], column["stem_ms_per_mmac"]] = UNFOLD * ACTIVATION_BYTES[precision] / MILLION
+    matrix[COLUMN["stem"], column["conv_ms_per_mmac"]] = -1 / MILLION  # they are among macs_conv
+    matrix[COLUMN["weights"], column["weight_ms_per_mb"]] = WEIGHT_BYTES[precision] / MILLION
+    return matrix
+
+
+def design(features: Floats, precision: str) -> Floats:
+    """Rows ``[n, 10]`` whose product with the coefficients is milliseconds, of feature rows ``[n, features]``.
+
+    Raises:
+        UsageError: unknown precision.
+    """
+    return np.concatenate([features @ _mixing(precision), np.ones((len(features), 1))], axis=1)
+
+
+@dataclass(frozen=True)
+class AdditiveLatency:
+    """The additive model of a target.
+
+    Attributes:
+        coefficients: by precision.
+    """
+
+    coefficients: Mapping[str, Coefficients] = field(hash=False)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it has constants for."""
+        return tuple(self.coefficients)
+
+    def of(self, precision: str) -> Coefficients:
+        """The constants of a precision.
+
+        Raises:
+            UsageError: there are none.
+        """
+        if precision not in self.coefficients:
+            raise unknown_name("precision", precision, self.coefficients)
+        return self.coefficients[precision]
+
+    def weights(self, precision: str) -> Floats:
+        """One ms-per-unit weight a feature, ``[features]``, for :meth:`CostTables.additive`; add :meth:`fixed`.
+
+        Raises:
+            UsageError: the target has no constants for that precision.
+        """
+        weights: Floats = _mixing(precision) @ np.array(astuple(self.of(precision))[:-1])
+        return weights
+
+    def fixed(self, precision: str) -> float:
+        """Milliseconds that every network costs."""
+        return self.of(precision).fixed_ms
+
+    def predict(self, features: Floats, precision: str) -> Floats:
+        """Milliseconds ``[n]`` of the feature rows ``[n, features]`` of whole networks, batch 1."""
+        return features @ self.weights(precision) + self.fixed(precision)
+
+    def operators(self, rows: Floats, precision: str) -> Floats:
+        """As in :class:`LatencyModel`."""
+        return rows @ self.weights(precision)
+
+    def network(self, rows: Floats, precision: str) -> float:
+        """As in :class:`LatencyModel`."""
+        return float(self.operators(rows, precision).sum()) + self.fixed(precision)
+
+    def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in :class:`LatencyModel`."""
+        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
+
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """As in :class:`LatencyModel`."""
+        weights = self.weights(precision)
+        return [table @ weights for table in tables.tables]
+
+    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
+        """As in :class:`LatencyModel`: none."""
+        return np.ones(len(vectors))

@@ -1,0 +1,1 @@
+"""Devices: a TOML file each, and what reads and checks it."""

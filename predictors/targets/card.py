@@ -1,0 +1,146 @@
+"""What a target's file says of a device beside its latencies, with the standard library alone, to be listed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
+
+FOLDER = Path(__file__).parent
+TEXTS = ("name", "description", "runtime", "default_precision")
+MEMORY = ("ram_bytes", "flash_bytes")
+
+
+@dataclass(frozen=True)
+class TargetCard:
+    """A device and the runtime on it: all that a target's file says but for how long anything takes.
+
+    Attributes:
+        name: for example ``cortex-a72``.
+        description: of the device, one line.
+        runtime: with version and threads; the latencies hold for this one.
+        default_precision: what is searched where the user does not say.
+        labels: by precision, how far to trust its latencies: ``measured``, ``calibrated (MAPE x %, tau y, n networks)``
+            or ``uncalibrated``.
+        sources: by precision, where its constants come from.
+        threads: that the runtime uses; None: not known.
+        ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
+        memory_rules: what the runtime does with memory, one of ``memory.RULES``.
+        memory_source: where the limits come from.
+        model: form to export, one of :data:`MODELS`; None: ``onnx``.
+        weight_bits: of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target has
+            constants for them: a gain in storage alone.
+    """
+
+    name: str
+    description: str
+    runtime: str
+    default_precision: str
+    labels: Mapping[str, str] = field(hash=False)
+    sources: Mapping[str, str] = field(hash=False)
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    model: str | None = None
+    threads: int | None = None
+    memory_rules: str = "in-place"
+    memory_source: str | None = None
+    weight_bits: tuple[int, ...] = (8,)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What the target runs."""
+        known = self.labels
+        stored = {p for p, bits in WEIGHT_BITS.items() if bits in self.weight_bits and INT8 in known}
+        return tuple(p for p in PRECISIONS if p in stored or p in known)
+
+    def runs_as(self, precision: str) -> str:
+        """The precision whose latencies hold for another: int8's for those that only store weights in fewer bits."""
+        return precision if precision in self.labels else INT8
+
+    @property
+    def memory(self) -> dict[str, int | str]:
+        """The limits and ``memory_rules``, for results; empty where there are no limits."""
+        known = {key: value for key in MEMORY if (value := getattr(self, key)) is not None}
+        return known | {"memory_rules": self.memory_rules} if known else {}
+
+    def precision(self, name: str | None = None) -> str:
+        """``name`` checked, or the default where it is None.
+
+        Raises:
+            UsageError: the target does not run that precision.
+        """
+        if name is not None and name not in self.precisions:
+            from search_spaces.errors import unknown_name
+
+            raise unknown_name("precision", name, self.precisions, f"of target '{self.name}'")
+        return name or self.default_precision
+
+    def menu(self, text: str | None = None) -> tuple[str, ...]:
+        """Precisions that a search may mix, of ``int8,w4a8``; ``mixed`` is all there are, None the default alone.
+
+        Raises:
+            UsageError: not such a list, or the target does not run one of them.
+        """
+        if text == MIXED:
+            return self.precisions
+        found = parse_menu(text or self.default_precision)
+        for name in found:
+            self.precision(name)
+        return found
+
+    def policy(self, text: str) -> Policy:
+        """A precision policy, checked.
+
+        Raises:
+            UsageError: not a policy, or the target does not run one of its precisions.
+        """
+        found = parse_policy(text)
+        for name in found.precisions:
+            self.precision(name)
+        return found
+
+    def label(self, precision: str | None = None) -> str:
+        """How far to trust latencies at a precision (default: the target's)."""
+        return self.labels[self.runs_as(self.precision(precision))]
+
+    def labels_of(self, precisions: Sequence[str]) -> str:
+        """How far to trust latencies of networks with several precisions; each with its name where they differ."""
+        return self._told(precisions, self.label)
+
+    def sources_of(self, precisions: Sequence[str]) -> str:
+        """Where the constants of several precisions come from, likewise."""
+        return self._told(precisions, self.source)
+
+    def _told(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
+        found = {self.runs_as(name): what(name) for name in precisions}
+        texts = list(dict.fromkeys(found.values()))
+        return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in found.items())
+
+    def source(self, precision: str | None = None) -> str:
+        """Where the constants of a precision come from (default: the target's)."""
+        return self.sources[self.runs_as(self.precision(precision))]
+
+
+def available_targets() -> list[str]:
+    """Names of the shipped targets, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def shipped_card(name: str) -> TargetCard:
+    """The card of a shipped target, whose file is known to be valid."""
+    return TargetCard(**fields_of(tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))))
+
+
+def fields_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a :class:`TargetCard` in the checked content of a file."""
+    memory, tables = data.get("memory", {}), data["latency"]
+    found = {key: data[key] for key in (*TEXTS, "model", "threads") if key in data}
+    found |= {key: memory[key] for key in MEMORY if key in memory}
+    found |= {f"memory_{key}": memory[key] for key in ("rules", "source") if key in memory}
+    if "weight_bits" in data:
+        found["weight_bits"] = tuple(data["weight_bits"])
+    return found | {f"{key}s": {p: table[key] for p, table in tables.items()} for key in ("label", "source")}

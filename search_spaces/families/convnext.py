@@ -1,0 +1,162 @@
+"""timm's ``ConvNeXt``, V1 and V2: elastic resolution, and per stage width, depth and kernel.
+
+Liu et al., A ConvNet for the 2020s, arXiv:2201.03545; Woo et al., ConvNeXt V2, arXiv:2301.00808. The hidden width of a
+block's MLP is four times the stage's in all of timm's networks, so it follows the width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Architecture, Choice
+from search_spaces.builders.timm_model import make_spec
+from search_spaces.channels import Axis, Group
+from search_spaces.errors import UsageError
+from search_spaces.space import Family, Gene, Segment
+
+from .resnet import has, reads, writes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .named import Named, Options
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the four stages.
+
+    Attributes:
+        widths: choices of the channels, ascending.
+        depths: choices of the number of blocks, ascending.
+        kernels: choices of the side of the depthwise kernels, ascending and odd.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConvNeXtFamily(Family):
+    """Stem, four stages, head.
+
+    Attributes:
+        model: name of the timm model that everything not said here is taken from.
+        resolutions: choices of the input side in pixels.
+        stages: the elastic part; the stem has the width of stage 1.
+    """
+
+    model: str
+    resolutions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+
+    def genes(self) -> tuple[Gene, ...]:
+        genes: list[Gene] = []
+        for s, stage in enumerate(self.stages, start=1):
+            genes += [Gene(f"s{s}.width", stage.widths), Gene(f"s{s}.depth", stage.depths)]
+            genes += [Gene(f"s{s}.kernel", stage.kernels)]
+        return (Gene("resolution", self.resolutions), *(g for g in genes if len(g.choices) > 1))
+
+    def segments(self) -> tuple[Segment, ...]:
+        known = {gene.name for gene in self.genes()}
+
+        def segment(path: str, genes: tuple[str, ...], gate: tuple[str, Choice] | None = None) -> Segment:
+            return Segment(path, ("resolution", *(g for g in genes if g in known)), gate)
+
+        segments = []
+        for s, stage in enumerate(self.stages, start=1):
+            path, width = f"stages.{s - 1}", f"s{s}.width"
+            if s > 1:
+                segments.append(segment(f"{path}.downsample", (f"s{s - 1}.width", width)))
+            for b in range(stage.depths[-1]):
+                gate = (f"s{s}.depth", b + 1) if b >= stage.depths[0] else None
+                segments.append(segment(f"{path}.blocks.{b}", (width, f"s{s}.kernel"), gate))
+        return (*segments, segment("", ("s1.width", f"s{len(self.stages)}.width")))
+
+    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+        chosen = dict(architecture.genes)
+        stages = list(enumerate(self.stages, start=1))
+        arguments = {
+            "dims": [int(chosen.get(f"s{s}.width", stage.widths[-1])) for s, stage in stages],
+            "depths": [int(chosen.get(f"s{s}.depth", stage.depths[-1])) for s, stage in stages],
+            "kernel_sizes": [int(chosen.get(f"s{s}.kernel", stage.kernels[-1])) for s, stage in stages],
+        }
+        return make_spec(self.model, num_classes, in_chans, arguments=arguments)
+
+    def channel_groups(self, model: nn.Module) -> list[Group]:
+        """The residual stream of every stage of elastic width, the channels inside its MLPs, and those inside the stem.
+
+        Layer norm and global response norm treat all channels alike, so their order does not matter.
+        """
+        net: Any = model
+        *inside, stream = _stem(model)
+        groups = inside if len(self.stages[0].widths) > 1 else []
+        for s, stage in enumerate(self.stages):
+            elastic = len(stage.widths) > 1
+            down = f"stages.{s}.downsample"
+            if has(model, f"{down}.1"):
+                if len(self.stages[max(0, s - 1)].widths) > 1:
+                    groups.append((*stream, *writes(model, f"{down}.0"), *reads(f"{down}.1")))
+                stream = writes(model, f"{down}.1")
+            for b in range(len(net.stages[s].blocks)):
+                path = f"stages.{s}.blocks.{b}"
+                stream += _block_stream(model, path)
+                if elastic:
+                    norm = (f"{path}.mlp.grn",) if has(model, f"{path}.mlp.grn") else ()
+                    groups.append((*writes(model, f"{path}.mlp.fc1", *norm), *reads(f"{path}.mlp.fc2")))
+        if len(self.stages[-1].widths) > 1:
+            groups.append((*stream, *_head(model)))
+        return groups
+
+
+def _stem(model: nn.Module) -> list[Group]:
+    """Groups of the stem; the last one is not complete: it is the stream that the stages go on with."""
+    net: Any = model
+    groups: list[Group] = []
+    stream: Group = ()
+    for name, module in net.stem.named_children():
+        path = f"stem.{name}"
+        if hasattr(module, "out_channels"):
+            if stream:
+                groups.append((*stream, *reads(path)))
+            stream = ()
+        stream += writes(model, path)
+    return [*groups, stream]
+
+
+def _block_stream(model: nn.Module, path: str) -> Group:
+    """What of a block is on the residual stream: all but the inner channels of its MLP."""
+    outside = writes(model, f"{path}.conv_dw", f"{path}.norm", f"{path}.mlp.fc2")
+    scale = (Axis(f"{path}.gamma", 0),) if getattr(model.get_submodule(path), "gamma", None) is not None else ()
+    return (*outside, *scale, *reads(f"{path}.mlp.fc1"))
+
+
+def _head(model: nn.Module) -> Group:
+    """What reads the last stage."""
+    first = "head.pre_logits.fc" if has(model, "head.pre_logits.fc") else "head.fc"
+    norms = [path for path in ("norm_pre", "head.norm") if has(model, path)]
+    readers = reads(first) if hasattr(model.get_submodule(first), "weight") else ()
+    return (*writes(model, *norms), *readers)
+
+
+def derive(named: Named, options: Options) -> Family:
+    """The family around a named model, for :func:`search_spaces.families.named.derived_space`.
+
+    Raises:
+        UsageError: a kernel of even side: its output would not fit the shortcut.
+    """
+    from .named import depths, multiples, resolutions
+
+    if even := [k for k in options.kernel if k % 2 == 0]:
+        raise UsageError(f"kernel={even[0]} in a space around {named.name}: kernels have odd sides, like kernel=3,5,7")
+    net: Any = named.model
+    stages = []
+    for stage in net.stages:
+        convolution = stage.blocks[0].conv_dw
+        side = convolution.kernel_size[0]
+        kernels = {k for k in (options.kernel or (3, 5)) if k < side} | {side}
+        widths = multiples(convolution.out_channels, options.width)
+        stages.append(Stage(widths, depths(len(stage.blocks), options), tuple(sorted(kernels))))
+    return ConvNeXtFamily(named.name, resolutions(named, options), tuple(stages))

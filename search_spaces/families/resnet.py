@@ -1,0 +1,282 @@
+"""timm's ``ResNet``: elastic resolution, depth and width per stage, and the inner width of every bottleneck.
+
+He et al., Deep Residual Learning, arXiv:1512.03385; the -D stem of He et al., Bag of Tricks, arXiv:1812.01187;
+elastic as in Once-for-All's ResNet50D, Cai et al., arXiv:1908.09791.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Architecture, Choice
+from search_spaces.builders.timm_model import make_spec
+from search_spaces.channels import Axis, Group
+from search_spaces.space import Family, Gene, Segment
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .named import Named, Options
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the four stages; its first block has the stride.
+
+    Attributes:
+        widths: choices of timm's ``channels`` of the stage, ascending. The stage's output has ``expansion`` times as
+            many.
+        depths: choices of the number of blocks, ascending.
+        expands: choices of a bottleneck's inner width as a fraction of its output, ascending (rounded to multiples of
+            8, see :func:`inner_width`); empty: as timm works it out.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    expands: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResNetFamily(Family):
+    """Stem, four stages, linear classifier.
+
+    Attributes:
+        model: name of the timm model that everything not said here is taken from.
+        resolutions: choices of the input side in pixels.
+        stages: the elastic part.
+        expansion: output channels of a block over ``channels`` of its stage: 4 for bottlenecks, 1 for basic blocks.
+        stems: choices of ``stem_width`` of a deep stem (three 3x3 convolutions, the last with twice the channels)
+            before max pooling; empty: the model's own stem.
+    """
+
+    model: str
+    resolutions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    expansion: int = 4
+    stems: tuple[int, ...] = ()
+
+    def genes(self) -> tuple[Gene, ...]:
+        genes = [Gene("stem.width", self.stems)]
+        for s, stage in enumerate(self.stages, start=1):
+            genes += [Gene(f"s{s}.width", stage.widths), Gene(f"s{s}.depth", stage.depths)]
+            genes += [Gene(f"s{s}.b{b}.expand", stage.expands, _gate(s, b, stage)) for b in range(stage.depths[-1])]
+        return (Gene("resolution", self.resolutions), *(g for g in genes if len(g.choices) > 1))
+
+    def segments(self) -> tuple[Segment, ...]:
+        known = {gene.name for gene in self.genes()}
+        segments = []
+        before = "stem.width"
+        for s, stage in enumerate(self.stages, start=1):
+            for b in range(stage.depths[-1]):
+                own = (before if b == 0 else "", f"s{s}.width", f"s{s}.b{b}.expand")
+                genes = ("resolution", *(g for g in own if g in known))
+                segments.append(Segment(f"layer{s}.{b}", genes, _gate(s, b, stage)))
+            before = f"s{s}.width"
+        shell = ("resolution", *(g for g in ("stem.width", before) if g in known))
+        return (*segments, Segment("", shell))
+
+    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+        chosen = dict(architecture.genes)
+        layers = [int(chosen.get(f"s{s}.depth", stage.depths[-1])) for s, stage in enumerate(self.stages, start=1)]
+        channels = [int(chosen.get(f"s{s}.width", stage.widths[-1])) for s, stage in enumerate(self.stages, start=1)]
+        arguments: dict[str, Any] = {"layers": layers, "channels": channels}
+        if self.stems:
+            arguments["stem_width"] = int(chosen.get("stem.width", self.stems[-1]))
+        elastic = any(stage.expands for stage in self.stages)
+        blocks = {"block": list(self._inner_widths(chosen, layers, channels))} if elastic else {}
+        return make_spec(self.model, num_classes, in_chans, arguments=arguments, blocks=blocks)
+
+    def _inner_widths(
+        self, chosen: Mapping[str, Choice], layers: Sequence[int], channels: Sequence[int]
+    ) -> Iterator[dict[str, Any]]:
+        """Constructor arguments of every block that are its own, in order."""
+        for s, (stage, depth, planes) in enumerate(zip(self.stages, layers, channels, strict=True), start=1):
+            for b in range(depth):
+                if not stage.expands:
+                    yield {}
+                    continue
+                expand = chosen.get(f"s{s}.b{b}.expand", stage.expands[-1])
+                # timm: floor(planes * base_width / 64); half a channel more keeps rounding errors from losing one
+                yield {"base_width": 64 * (inner_width(planes * self.expansion, expand) + 0.5) / planes}
+
+    def channel_groups(self, model: nn.Module) -> list[Group]:
+        """Inner channels of every block, and the residual stream of every stage of elastic width.
+
+        A stream that an ECA module (Wang et al., arXiv:1910.03151) looks at is left out: that is a convolution over
+        the channels, so their order matters.
+        """
+        groups = _stem_groups(model) if len(self.stems) > 1 else []
+        for s, stage in enumerate(self.stages, start=1):
+            blocks: Any = model.get_submodule(f"layer{s}")
+            wide = len(stage.widths) > 1
+            if wide or len(stage.expands) > 1:
+                groups += [group for b in range(len(blocks)) for group in _inner_groups(model, f"layer{s}.{b}")]
+            if wide:
+                groups += [group for b in range(len(blocks)) for group in _squeeze_groups(model, f"layer{s}.{b}.se")]
+                if not any(_has_eca(block) for block in blocks):
+                    groups.append(_stream(model, s))
+        return groups
+
+
+def inner_width(width: int, expand: float) -> int:
+    """``width * expand`` rounded to the nearest multiple of 8, or to the next one where that loses more than 10 %.
+
+    Once-for-All rounds so, and every MobileNet.
+    """
+    wanted = width * expand
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
+
+
+def _gate(s: int, b: int, stage: Stage) -> tuple[str, Choice] | None:
+    """When block ``b`` of a stage exists."""
+    return (f"s{s}.depth", b + 1) if b >= stage.depths[0] else None
+
+
+def writes(model: nn.Module, *paths: str) -> tuple[Axis, ...]:
+    """Output channels of modules (convolutions, linear layers, norms): the first dimension of all their tensors."""
+    return tuple(
+        Axis(f"{path}.{name}", 0)
+        for path in paths
+        for name, tensor in model.get_submodule(path).state_dict(keep_vars=True).items()
+        if tensor.ndim
+    )
+
+
+def reads(*paths: str) -> tuple[Axis, ...]:
+    """Input channels of dense convolutions and linear layers."""
+    return tuple(Axis(f"{path}.weight", 1, score=True) for path in paths)
+
+
+def _inner_groups(model: nn.Module, path: str) -> list[Group]:
+    """Channels between the convolutions of a block."""
+    last = 3 if hasattr(model.get_submodule(path), "conv3") else 2
+    return [(*writes(model, f"{path}.conv{i}", f"{path}.bn{i}"), *reads(f"{path}.conv{i + 1}")) for i in range(1, last)]
+
+
+def _squeeze_groups(model: nn.Module, path: str) -> list[Group]:
+    """Channels inside a squeeze-and-excitation module."""
+    if not has(model, f"{path}.fc1"):
+        return []
+    return [(*writes(model, f"{path}.fc1", f"{path}.bn"), *reads(f"{path}.fc2"))]
+
+
+def _stream(model: nn.Module, s: int) -> Group:
+    """The residual stream of stage ``s``: all that adds to it, and all that reads it."""
+    axes: list[Axis] = []
+    blocks: Any = model.get_submodule(f"layer{s}")
+    for b, block in enumerate(blocks):
+        path = f"layer{s}.{b}"
+        last = 3 if hasattr(block, "conv3") else 2
+        axes += writes(model, f"{path}.conv{last}", f"{path}.bn{last}")
+        if has(model, f"{path}.se.fc1"):
+            axes += [Axis(f"{path}.se.fc1.weight", 1), *writes(model, f"{path}.se.fc2")]
+        if b == 0:
+            conv, norm = _downsample(model, s)
+            axes += writes(model, conv, norm)
+        else:
+            axes += reads(f"{path}.conv1")
+    return (*axes, *_entrance(model, s + 1))
+
+
+def _entrance(model: nn.Module, s: int) -> tuple[Axis, ...]:
+    """What reads the stream before stage ``s``; after the last stage, the classifier."""
+    if not has(model, f"layer{s}"):
+        return reads("fc") if has(model, "fc") and hasattr(model.get_submodule("fc"), "weight") else ()
+    return reads(f"layer{s}.0.conv1", _downsample(model, s)[0])
+
+
+def _downsample(model: nn.Module, s: int) -> tuple[str, str]:
+    """Convolution and norm of a stage's first shortcut; average pooling may stand before them."""
+    path = f"layer{s}.0.downsample"
+    conv, norm = [name for name, _ in model.get_submodule(path).named_children()][-2:]
+    return f"{path}.{conv}", f"{path}.{norm}"
+
+
+def _stem_groups(model: nn.Module) -> list[Group]:
+    """Channels between the convolutions of a deep stem, and those that the first stage reads."""
+    return [
+        (*writes(model, "conv1.0", "conv1.1"), *reads("conv1.3")),
+        (*writes(model, "conv1.3", "conv1.4"), *reads("conv1.6")),
+        (*writes(model, "conv1.6", "bn1"), *_entrance(model, 1)),
+    ]
+
+
+def has(model: nn.Module, path: str) -> bool:
+    """Whether the model has a module at that path."""
+    return any(name == path for name, _ in model.named_modules())
+
+
+def _has_eca(block: Any) -> bool:
+    return type(getattr(block, "se", None)).__name__ == "EcaModule"
+
+
+def derive(named: Named, options: Options) -> Family:
+    """The family around a named model, for :func:`search_spaces.families.named.derived_space`.
+
+    Some networks vary depth and resolution only, because a slice of their channels would be another function: grouped
+    convolutions (ResNeXt), group norm, blocks of other kinds (Res2Net, ResNeSt, SKNet) and pruned networks.
+    """
+    from .named import depths, resolutions
+
+    net: Any = named.model
+    channels = named.arguments.get("channels", (64, 128, 256, 512))  # timm's default
+    layers = [getattr(net, f"layer{s}") for s in range(1, len(channels) + 1)]
+    expansion = layers[0][0].expansion
+    outputs = [planes * expansion for planes in channels]
+    rigid = outputs != [info["num_chs"] for info in net.feature_info[1:]] or not _sliceable(layers)
+    stages = []
+    stem = net.feature_info[0]["num_chs"]
+    for s, (planes, blocks) in enumerate(zip(channels, layers, strict=True)):
+        widths: tuple[int, ...] = (planes,)
+        if not rigid:
+            widths = _widths(planes, blocks[0], stem if s == 0 else 0, options)
+        expands = () if rigid or expansion == 1 else _expands(planes * expansion, blocks[0], options)
+        stages.append(Stage(widths, depths(len(blocks), options), expands))
+    return ResNetFamily(named.name, resolutions(named, options), tuple(stages), expansion)
+
+
+def _sliceable(layers: Sequence[Any]) -> bool:
+    """Whether leading slices of the channels are the same network, only narrower."""
+    from torch import nn
+
+    blocks = [block for blocks in layers for block in blocks]
+    return (
+        all(type(block).__name__ in ("BasicBlock", "Bottleneck") for block in blocks)
+        and all(type(block.bn1) is nn.BatchNorm2d and block.conv2.groups == 1 for block in blocks)
+        and all(type(block.se).__name__ in ("NoneType", "SEModule", "EcaModule") for block in blocks)
+        and all(blocks[0].stride > 1 for blocks in layers[1:])  # else equal widths would need no downsampling shortcut
+    )
+
+
+def _widths(planes: int, first: Any, stem: int, options: Options) -> tuple[int, ...]:
+    """Choices of a stage's channels that leave the modules of its ``first`` block as they are.
+
+    Stage 1 keeps the resolution of the ``stem``, so that its first block has a convolution in the shortcut only where
+    the two have different channels. The kernel of an ECA module depends on the channels.
+    """
+    from timm.layers import EcaModule
+
+    from .named import multiples
+
+    def kept(width: int) -> bool:
+        channels = width * first.expansion
+        if (channels == stem) != (planes * first.expansion == stem):
+            return False
+        return not _has_eca(first) or EcaModule(channels).conv.kernel_size == first.se.conv.kernel_size
+
+    if planes * first.expansion == stem:
+        return (planes,)
+    return tuple(width for width in multiples(planes, options.width) if kept(width))
+
+
+def _expands(width: int, first: Any, options: Options) -> tuple[float, ...]:
+    """Choices of a bottleneck's inner width as a fraction of its output ``width``; none where ours would be another
+    rounding of the model's own."""
+    from .named import fractions
+
+    own = first.conv2.out_channels
+    expands = tuple(own / width * f for f in fractions(options.expand, (0.5, 0.75)))
+    return expands if inner_width(width, expands[-1]) == own else ()

@@ -1,0 +1,1 @@
+"""The operators that a network executes, read off the model itself."""

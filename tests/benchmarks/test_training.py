@@ -1,0 +1,95 @@
+"""The arithmetic of ``benchmarks/training/training.py``, and its promise to run no cell twice."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def test_a_finished_cell_is_not_run_again(tmp_path: Path) -> None:
+    from benchmarks.training._training_cells import cell
+
+    runs = []
+    for _ in range(2):
+        found = cell(tmp_path, "name", lambda: runs.append(1) or {"accuracy": 0.5})
+        assert found == {"accuracy": 0.5}
+    assert runs == [1]
+    with pytest.raises(KeyboardInterrupt):
+        cell(tmp_path, "stopped", _interrupt)
+    assert cell(tmp_path, "stopped", lambda: {"done": True}) == {"done": True}
+
+
+def _interrupt() -> dict[str, bool]:
+    raise KeyboardInterrupt
+
+
+def test_rank_correlation_within_groups() -> None:
+    """A guess that orders the groups rightly and reverses every group: counted by hand."""
+    from benchmarks.training._training_quality import rank_correlations
+
+    truth, groups = np.array([1.0, 2, 3, 11, 12, 13]), np.array([0, 0, 0, 1, 1, 1])
+    guess = np.array([3.0, 2, 1, 13, 12, 11])
+    found = rank_correlations(truth, {"guess": guess, "truth": truth, "constant": np.ones(6)}, groups)
+    assert found["guess"] == pytest.approx({"all": (9 - 6) / 15, "within": -1.0})  # 9 pairs right, 6 wrong
+    assert found["truth"] == pytest.approx({"all": 1.0, "within": 1.0})
+    assert found["constant"] == {"all": 0.0, "within": 0.0}
+
+
+def test_groups_have_nearly_equal_macs() -> None:
+    from benchmarks.training._training_quality import binned, macs_of
+    from search_spaces import get_space
+
+    space = get_space("mbv3-tiny")
+    chosen, groups = binned(space, bins=4, each=5, seed=0)
+    assert len({a.id for a in chosen}) == 20
+    assert groups.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    macs = macs_of(space, chosen).reshape(4, 5)
+    assert (np.ptp(macs, axis=1) < 0.01 * macs.mean(axis=1)).all()
+    assert (np.diff(macs.mean(axis=1)) > 0).all()
+
+
+def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> None:
+    from benchmarks.training._training_cells import family, summary, trained_alone, trained_supernet
+    from nas.training.config import TrainConfig
+    from search_spaces import get_space
+
+    space, config = get_space("mbv3-tiny"), TrainConfig(strategy="random", batch_size=16)
+    asked = {"smallest": space.smallest}
+    first = trained_supernet(tmp_path, config, 0.1, asked)
+    again = trained_supernet(tmp_path, config, 5.0, asked)  # the plan of the first start stands
+    assert (first["steps"], again["steps"], again["seconds"]) == (20, 20, None)
+    assert first["accuracy"] == again["accuracy"]
+    alone = trained_alone(space, space.smallest, config, steps=3)
+    assert alone["steps"] == 3
+    assert 0 < alone["accuracy"] < 1
+    assert list(family(space, 2, 0)) == ["smallest", "middle", "largest", "random0", "random1"]
+    means = summary({"smallest": 0.5, "middle": 0.6, "largest": 0.7, "random0": 0.1, "random1": 0.3})
+    assert means == pytest.approx({"smallest": 50, "middle": 60, "largest": 70, "random": 20})
+
+
+def test_the_command_line_covers_every_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from benchmarks.training import training
+    from benchmarks.training._training_quality import SHORT, Budget
+
+    seen = []
+    monkeypatch.setattr(training, "quality", lambda *args: seen.append(args) or _EMPTY)
+    for more in ([], ["--short"], ["--short", "--seconds", "7", "--bins", "0"]):
+        monkeypatch.setattr(sys, "argv", ["training.py", "quality", "--out", str(tmp_path), *more])
+        training.main()
+    budgets = [args[3] for args in seen]
+    assert budgets[:2] == [Budget(), SHORT]
+    assert (budgets[2].seconds, budgets[2].bins, budgets[2].each) == (7, 0, SHORT.each)
+
+
+_EMPTY = {
+    "accuracy": {},
+    "seconds": {},
+    "steps": {"supernet": 0, "alone": 0},
+    "largest_seconds": 0.0,
+    "tau": {},
+    "ranked": 0,
+    "spread": 0.0,
+}

@@ -1,0 +1,241 @@
+"""What `nas export` leaves: a folder that needs timm alone, that the hub reads, and that a device runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nas.candidates.ship
+from nas.candidates.candidate import Candidate
+from nas.export.card import input_config, model_card
+from nas.export.device_script import device_script, script_name
+from nas.export.formats import FORMATS, open_model
+from nas.export.hub import front_matter, timm_config
+from nas.store.files import save_tensors
+from nas.store.run import Run
+from nas.workflows.workflow import open_trained
+from search_spaces import PRESETS, get_space
+from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_model import ENTRY, build_spec, plain_arguments
+from tests.support.cli_runs import invoke
+from tests.support.scripts import run_script
+
+_ALONE = """
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("nas", "search_spaces", "predictors", "cli"):
+            raise ImportError(f"{name} is not here")
+
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, ".")
+import torch
+torch.set_num_threads(1)
+try:
+    import torchvision
+except RuntimeError:  # built for another torch; timm only needs it to import
+    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+except ImportError:
+    pass
+"""
+_USE = """
+with torch.no_grad():
+    pixels = transform(image)[None]
+    found = {"pixels": pixels, "logits": model(pixels)}
+    timm.models.save_for_hf(model, "pushed", safe_serialization=True)  # what timm writes of it, and reads
+    found["pushed"] = timm.create_model("local-dir:pushed", pretrained=True).eval()(pixels)
+    other = timm.create_model("local-dir:.", pretrained=True, num_classes=7).eval()  # for other classes
+    found["features"] = model.forward_features(pixels), other.forward_features(pixels)
+    found["classes"] = other(pixels).shape[1]
+torch.save(found, "out.pt")
+assert not {"nas", "search_spaces", "predictors"} & set(sys.modules)
+"""
+
+
+def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Path) -> None:
+    """The card's own code in an interpreter without this project, against the supernet's calibrated subnet."""
+    (folder,) = (here / "run" / "export").iterdir()
+    alone = shutil.copytree(folder, here / "alone")
+    shutil.copy(finished / "photos" / "plum" / "000.jpg", alone / "photo.jpg")
+    card = (alone / "README.md").read_text()
+    (loading,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    script = here / "script.py"
+    script.write_text(_ALONE + loading + _USE)
+    done = subprocess.run(
+        [sys.executable, "-I", script], cwd=alone, capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = torch.load(alone / "out.pt")
+    trained = open_trained(Run(here / "run"))
+    facts = json.loads((alone / "architecture.json").read_text())
+    shipped = nas.candidates.ship.ship(trained.net, trained.dataset, Candidate.from_dict(facts))
+    with torch.no_grad():
+        expected = shipped.model(found["pixels"])
+    assert torch.equal(found["logits"], expected)
+    assert torch.equal(found["pushed"], expected)
+    assert torch.equal(*found["features"])
+    assert found["classes"] == 7
+    assert done.stdout.split() == [facts["classes"][expected.argmax()]]
+
+    config, pushed = (json.loads((alone / f / "config.json").read_text()) for f in (".", "pushed"))
+    ours, theirs = config.pop("pretrained_cfg"), pushed.pop("pretrained_cfg")
+    assert {key: theirs[key] for key in ours if key != "label_names"} == ours
+    assert {key: pushed[key] for key in config if key not in ("label_names", "model_args")} == {
+        key: value for key, value in config.items() if key not in ("label_names", "model_args")
+    }
+    assert config["model_args"].items() <= pushed["model_args"].items()
+    assert config["label_names"] == theirs["label_names"] == facts["classes"]
+
+    (command,) = re.findall(r"^python (.*)$", card, re.MULTILINE)
+    told = run_script(*(alone / word for word in command.split()))
+    pixels = found["pixels"].numpy()
+    assert np.array_equal(told["pixels"], pixels)
+    own = open_model(alone / "model.int8.onnx")(pixels)[0]
+    assert np.allclose(told["logits"], own, atol=0.02 * np.ptp(own))
+    assert told["logits"].argmax() == own.argmax()
+    share = torch.tensor(told["logits"]).softmax(0).max()
+    assert told["printed"].split() == [facts["classes"][own.argmax()], f"{share:.3f}"]
+
+
+def test_the_card_states_the_files_own_accuracy(here: Path) -> None:
+    (folder,) = (here / "run" / "export").iterdir()
+    facts = json.loads((folder / "architecture.json").read_text())
+    measured = invoke("evaluate", folder / "model.int8.onnx", "--json").json
+    assert measured["value"] == facts["results"][-1]["value"]
+    assert f"| {100 * measured['value']:.2f} % |" in (folder / "README.md").read_text()
+
+
+def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    (folder,) = (here / "run" / "export").iterdir()
+    facts = json.loads((folder / "architecture.json").read_text())
+    card = hub.ModelCard.load(folder / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("timm", "image-classification")
+    assert card.data.license == "unknown"
+    assert {"timm", "onnx", facts["target"]["name"]} <= set(card.data.tags)
+    assert "datasets" not in card.data.to_dict()  # a folder is nothing that the hub knows
+    assert card.data.model_name == facts["candidate"]
+    tested = [r for r in facts["results"] if r["split"] == "test"]
+    assert [each.metric_value for each in card.data.eval_results] == pytest.approx([r["value"] for r in tested])
+    assert {each.dataset_name for each in card.data.eval_results} == {"photos"}
+    assert str(here) not in "".join(p.read_text() for p in folder.glob("*.[mj]*") if p.suffix != ".safetensors")
+
+    told = facts | {"license": "mit", "provenance": facts["provenance"] | {"data": "hfds/some: one/weird #set"}}
+    data = hub.ModelCard(front_matter(told, ["a.pte"]) + "\n# text\n").data
+    assert (data.license, data.datasets) == ("mit", ["some: one/weird #set"])
+    assert "Licence of the weights: mit." in model_card(told)
+
+
+def test_a_licence_is_a_name_and_lands_in_card_and_config(here: Path) -> None:
+    refused = invoke("export", "--run", "run", "--license", "Apache 2!")
+    assert refused.code == 2
+    assert "--license 'Apache 2!'" in refused.message
+
+
+SMALL = (*PRESETS, "timm:resnet18:width=0.5,1", "timm:convnext_atto", "timm:deit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_timm_builds_without_help_is_the_described_network(name: str) -> None:
+    space = get_space(name)
+    plain = 0
+    for architecture in (space.smallest, space.largest):
+        spec = json.loads(json.dumps(space.family.timm_spec(architecture, 5, 3)))
+        if (arguments := plain_arguments(spec)) is not None:
+            model = timm.create_model(spec["model"], num_classes=5, in_chans=3, device="meta", **arguments)
+            assert repr(model) == repr(build_spec(spec, "meta"))
+            plain += 1
+    assert plain or "block_args" in spec["arguments"] or "head_dim" in spec or spec["blocks"]
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t:width=0.5,1:resolution=64", "autoformer-tiny"])
+def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
+    space = get_space(name)
+    spec = json.loads(json.dumps(space.family.timm_spec(space.smallest, 5, 1)))
+    assert plain_arguments(spec) is not None
+    model = build_spec(spec).eval()
+    info = types.SimpleNamespace(in_chans=1, mean=(0.5,), std=(0.2,), interpolation="bilinear", crop_pct=0.9)
+    facts = {"timm": spec, "input": input_config(info, 64), "classes": list("abcde"), "license": "mit"}
+    config = timm_config(model, facts)
+    assert config["architecture"] == spec["model"] != ENTRY
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_tensors(tmp_path / "model.safetensors", model.state_dict(), {})
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    x = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model(x))
+    assert loaded.pretrained_cfg["license"] == "mit"
+    resolved = timm.data.resolve_model_data_config(loaded)
+    assert {key: resolved[key] for key in facts["input"]} == facts["input"]
+
+
+class Session:
+    """An onnxruntime of one file, whose classes are numbered."""
+
+    facts: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def get_modelmeta(self) -> Any:
+        return types.SimpleNamespace(custom_metadata_map={key: json.dumps(v) for key, v in self.facts.items()})
+
+    def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
+        (self.images,) = inputs.values()
+        return [np.array([[0.0, 2.0, 1.0]], np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "crop_pct", "interpolation", "orientation"),
+    [(3, (57, 40), 0.875, "bicubic", 1), (1, (40, 57), 1.0, "bilinear", 1), (3, (120, 33), 0.9, "bicubic", 6)],
+)
+def test_the_script_computes_timms_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    channels: int, size: tuple[int, int], crop_pct: float, interpolation: str, orientation: int,
+) -> None:  # fmt: skip
+    given = {"input_size": [channels, 32, 32], "mean": [0.5, 0.4, 0.3][:channels], "std": [0.2, 0.3, 0.25][:channels],
+             "crop_pct": crop_pct, "interpolation": interpolation}  # fmt: skip
+    monkeypatch.setattr(Session, "facts", {"input": given, "classes": ["a", "b", "c"]})
+    fake = types.ModuleType("onnxruntime")
+    fake.InferenceSession = Session  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    noise = np.random.default_rng(0).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
+    photo, exif = Image.fromarray(noise), Image.Exif()
+    exif[0x0112] = orientation
+    photo.save(tmp_path / "photo.png", exif=exif)
+    script, code = tmp_path / script_name("onnx"), FORMATS["onnx"].device
+    assert code is not None
+    script.write_text(device_script("onnx", code))
+    found = run_script(script, "model.onnx", tmp_path / "photo.png")
+    upright = photo.rotate(-90, expand=True) if orientation == 6 else photo
+    transform = timm.data.create_transform(**given, is_training=False)
+    expected = transform(upright.convert("L" if channels == 1 else "RGB"))[None].numpy()
+    assert np.array_equal(found["pixels"], expected)
+    assert found["printed"] == f"b {np.exp(2) / np.exp([0, 2, 1]).sum():.3f}\n"
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_a_script_is_short_and_complete(form: str) -> None:
+    code = FORMATS[form].device
+    assert code is not None
+    lines = device_script(form, code).splitlines()
+    own = [line for line in lines[1:] if line and not re.match("import|from", line)]
+    assert len(own) <= 12
+    assert max(map(len, lines)) <= 120

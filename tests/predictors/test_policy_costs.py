@@ -1,0 +1,98 @@
+"""Costs of networks with precision policies: populations by table, single networks by operator, and by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas.candidates.candidate import CandidateSpace
+from predictors.costs.network import COLUMN, CostTables, op_features, operator_rows, peak_activation_bytes, size_bytes
+from predictors.latency.residual import INPUTS, PLANE, Residual, ResidualLatency
+from predictors.policy_costs import PolicyCosts, network_costs
+from predictors.targets.target import Target, load_target
+from search_spaces import get_space
+from search_spaces.architecture import Architecture
+from search_spaces.operators.operator import Op, trace
+from search_spaces.policy import parse_policy, stages_of
+
+A72 = replace(load_target("cortex-a72"), weight_bits=(8, 4, 2))
+MENU = ("fp32", "int8", "w4a8", "w2a8")
+
+
+def _with_residual() -> Target:
+    """The target with a correction of whole networks in int8 alone."""
+    low, high = (0.0,) * len(INPUTS), (20.0,) * len(INPUTS)
+    residual = Residual(low, high, ((0.1,) * PLANE, (0.4,) * PLANE), (0.2, -0.3))
+    return replace(A72, latency=ResidualLatency(A72.latency, {"int8": residual}))
+
+
+def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
+    model = get_space(name).build(architecture, 10, 1, "meta").eval()
+    return trace(model, 1, architecture.resolution), sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("target", [A72, load_target("host"), _with_residual()], ids=["plain", "host", "residual"])
+@pytest.mark.parametrize("name", ["mbv3-tiny", "timm:resnet10t"])
+def test_tables_agree_with_the_operators_of_one_network(name: str, target: Target) -> None:
+    target = replace(target, weight_bits=A72.weight_bits)
+    space = get_space(name)
+    both, costs = CandidateSpace(space, MENU), PolicyCosts(CostTables(space, 10, 1), MENU)
+    vectors = both.space.sample(np.random.default_rng(1), 6)
+    parts = both.parts(vectors)
+    found = np.stack(
+        [
+            costs.latency_ms(target, vectors, parts),
+            costs.size_bytes(vectors, parts),
+            costs.peak_bytes(vectors, parts, target.memory_rules),
+        ]
+    )
+    for candidate, row in zip(both.candidates(vectors), found.T, strict=True):
+        ops, params = _ops(name, candidate.architecture)
+        one = network_costs(ops, params, candidate.policy, target)
+        assert one.latency_ms == pytest.approx(row[0], rel=1e-9)
+        assert [one.costs.size_bytes, one.costs.peak_activation_bytes] == [int(row[1]), int(row[2])]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_one_precision_costs_what_the_latency_model_says(precision: str) -> None:
+    space = get_space("mbv3-tiny")
+    ops, params = _ops("mbv3-tiny", space.largest)
+    one, features = network_costs(ops, params, parse_policy(precision), A72), op_features(ops, params)
+    assert one.latency_ms == pytest.approx(A72.latency.network(operator_rows(ops), precision), rel=1e-12)
+    assert one.costs.size_bytes == size_bytes(features, precision)
+    assert one.costs.peak_activation_bytes == peak_activation_bytes(features, precision)
+
+
+def test_fewer_bits_save_storage_and_no_time() -> None:
+    space = get_space("mbv3-tiny")
+    ops, params = _ops("mbv3-tiny", space.largest)
+    eight, four = (network_costs(ops, params, parse_policy(p), A72) for p in ("int8", "int8,blocks.3=w4a8"))
+    weights = sum(op.weights for op in ops if op.path.startswith("blocks.3."))
+    assert eight.costs.size_bytes - four.costs.size_bytes == weights / 2
+    assert eight.latency_ms == four.latency_ms
+
+
+def test_a_float_stage_pays_for_two_conversions() -> None:
+    space = get_space("mbv3-tiny")
+    ops, params = _ops("mbv3-tiny", space.largest)
+    rows = operator_rows(ops)
+    mixed = network_costs(ops, params, parse_policy("int8,blocks.2=fp32"), A72)
+    inside = np.array([op.path.startswith("blocks.2.") for op in ops])
+    plain = np.where(inside, A72.latency.operators(rows, "fp32"), A72.latency.operators(rows, "int8")).sum()
+    entered, left = (next(op for op in ops if op.path.startswith(f"blocks.{i}.")).reads[0].elements for i in (2, 3))
+    conversion = rows[:1] * 0
+    conversion[0, COLUMN["moved_elementwise"]] = 5 * (entered + left)
+    conversion[0, COLUMN["ops_elementwise"]] = 2
+    expected = plain + A72.latency.operators(conversion, "int8")[0] + A72.latency.fixed("int8")
+    assert mixed.latency_ms == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_conversions_between_quantized_stages() -> None:
+    space = get_space("mbv3-tiny")
+    costs, both = PolicyCosts(CostTables(space, 10, 1), MENU), CandidateSpace(space, ("int8", "w4a8", "w2a8"))
+    vectors = both.space.sample(np.random.default_rng(0), 20)
+    parts = costs.parts([c.policy for c in both.candidates(vectors)])
+    int8 = np.full((20, 1 + len(stages_of(space))), MENU.index("int8"))
+    assert costs.latency_ms(A72, vectors, parts) == pytest.approx(costs.latency_ms(A72, vectors, int8), rel=1e-12)

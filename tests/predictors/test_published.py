@@ -1,0 +1,48 @@
+"""Presets against what was published about their spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictors.costs.network import COLUMN, CostTables, architecture_features, costs_of, total_macs
+from search_spaces import Architecture, get_space
+from tests.support.shared_data import shared_file
+
+ONCE_FOR_ALL = shared_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv")
+
+
+@pytest.mark.skipif(not ONCE_FOR_ALL.exists(), reason="the table of measured Once-for-All subnets is not here")
+def test_macs_and_parameters_of_every_measured_subnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    space = get_space("ofa-mbv3-w1.0")
+    from benchmarks.search._search_problems import ofa_architecture, table_rows
+
+    rows = table_rows(ONCE_FOR_ALL)
+    assert len(rows) == 1005
+    features = CostTables(space, 1000, 3).features(space.encode_many([ofa_architecture(space, row) for row in rows]))
+    np.testing.assert_array_equal(total_macs(features), [float(row["macs"]) for row in rows])
+    np.testing.assert_array_equal(features[:, COLUMN["params"]], [float(row["params"]) for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("name", "resolutions", "smallest", "largest"),
+    [
+        ("ofa-mbv3-w1.0", (224, 224), 121, 566),
+        ("ofa-mbv3-w1.2", (224, 224), 193, 843),
+        ("ofa-proxyless", (224, 224), 266, 1005),
+        # 203 and 1939 published, with the convolutions on shortcuts that timm's blocks do not have
+        ("attentivenas", (192, 288), 203 - 4.9, 1939 - 15.7),
+    ],
+)
+def test_macs_of_the_extremes(name: str, resolutions: tuple[int, int], smallest: float, largest: float) -> None:
+    """In millions, as measured on the published code."""
+    space = get_space(name)
+    for architecture, side, expected in zip(
+        (space.smallest, space.largest), resolutions, (smallest, largest), strict=True
+    ):
+        values = dict(architecture.genes) | {"resolution": side}
+        found = architecture_features(space, Architecture(name, tuple(values.items())), 1000, 3)
+        assert abs(costs_of(found, "fp32").macs / 1e6 - expected) < 0.6

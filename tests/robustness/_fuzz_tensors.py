@@ -1,0 +1,176 @@
+"""Parsers of files with tensors."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load
+from safetensors.torch import save as tensors_of
+
+from nas.data.dataset import DataInfo
+from nas.store.run import Run
+from nas.training import checkpoint
+from tests.robustness._fuzz_mutate import other_tensors, tensor_file, torch_file
+from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
+
+# tensors and what is made of them
+
+
+@parser("tensors")
+def _tensors(seeds: Seeds, folder: Path) -> Case:
+    from nas.store.files import load_tensors, save_tensors, written_by_nas
+
+    path = folder / "x.safetensors"
+    tensors = {"a/weight": torch.rand(4, 3), "b": torch.tensor(3), "c.bias": torch.zeros(5, dtype=torch.float16)}
+    save_tensors(path, tensors, {"step": 3, "config": {"space": "x", "lr": 0.1}, "classes": ["a", "b"]})
+    valid = path.read_bytes()
+
+    def case(rng: random.Random) -> None:
+        path.write_bytes(tensor_file(valid, rng, folder))
+        written_by_nas(path)
+        load_tensors(path)
+
+    return case
+
+
+@parser("supernet")
+def _supernet(seeds: Seeds, folder: Path) -> Case:
+    from nas.training.weights import load_supernet
+
+    run = Run(folder / "run")
+    shutil.copytree(seeds.run, run.path, ignore=shutil.ignore_patterns("export", "checkpoint*"))
+    valid = run.supernet.read_bytes()
+
+    def case(rng: random.Random) -> None:
+        run.supernet.write_bytes(tensor_file(valid, rng, folder))
+        load_supernet(run)
+
+    return case
+
+
+@parser("checkpoint")
+def _checkpoint(seeds: Seeds, folder: Path) -> Case:
+    from nas.training.config import TrainConfig, optimizer_of, schedule_of, supernet_of
+    from nas.training.guards import Guard
+
+    content = Run(seeds.run).read()
+    config, info = TrainConfig(**content["config"]), DataInfo.from_dict(content["data"])
+    valid, run = (seeds.run / "checkpoint.safetensors").read_bytes(), Run(folder)
+    net = supernet_of(config, info)
+
+    def case(rng: random.Random) -> None:
+        run.checkpoint.write_bytes(tensor_file(valid, rng, folder))
+        state, _ = checkpoint.load(run)
+        if state is not None:
+            optimizer = optimizer_of(config, net)
+            schedule_of(config, optimizer, 100)
+            checkpoint.restore(run, state, net.model, optimizer, 100)
+            Guard(1.0, 3, 100, state.health)
+            for parameter in net.model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+
+    return case
+
+
+@parser("predictor")
+def _predictor(seeds: Seeds, folder: Path) -> Case:
+    from predictors.accuracy.choice import fit_kind
+    from predictors.accuracy.files import read_predictor, to_bytes
+    from predictors.accuracy.predictor import space_features
+    from predictors.costs.network import CostTables
+    from search_spaces import get_space
+
+    space, path = get_space("mbv3-tiny"), folder / "predictor-x.safetensors"
+    seen = space_features(space, CostTables(space, 10, 1), space.sample(np.random.default_rng(0), 12))
+    files = [to_bytes(fit_kind(kind, seen, np.linspace(0.5, 0.9, 12)), space.name) for kind in ("boosting", "mlp")]
+    files.append(next(seeds.run.glob("predictor-*.safetensors")).read_bytes())
+
+    def case(rng: random.Random) -> None:
+        valid = rng.choice(files)
+        if rng.random() < 0.5:
+            length = int.from_bytes(valid[:8], "little")
+            metadata = json.loads(valid[8 : 8 + length])["__metadata__"]
+            path.write_bytes(tensors_of(other_tensors(load(valid), rng), metadata))
+        else:
+            path.write_bytes(tensor_file(valid, rng, folder))
+        found = read_predictor(path, space.name, seen)
+        found.predict(seen)
+        found.mean_of(seen)
+        found.covariance(seen, 3)
+        found.leave_one_out()
+
+    return case
+
+
+@parser("teacher answers")
+def _teacher(seeds: Seeds, folder: Path) -> Case:
+    from nas.store.files import save_tensors
+    from nas.training.teacher.answers import answers_in
+
+    asked = {"teacher": "x", "temperature": 1.0, "k": 3, "data": "f", "order": "o"}
+    run = Run(folder)
+    answers = {"classes": torch.tensor([[0, 1, 2], [2, 0, 1]] * 4, dtype=torch.int32), "values": torch.rand(8, 3) / 3}
+    save_tensors(run.teacher, answers, asked)
+    valid = run.teacher.read_bytes()
+
+    def case(rng: random.Random) -> None:
+        run.teacher.write_bytes(tensor_file(valid, rng, folder))
+        found = answers_in(run, asked, 8, 3, ignore)
+        if found is not None:
+            found.of(np.arange(8))
+
+    return case
+
+
+@parser("first weights")
+def _init(seeds: Seeds, folder: Path) -> Case:
+    from nas.supernet.first_weights import load_weights
+    from nas.supernet.supernet import Supernet
+    from search_spaces import get_space
+
+    net = Supernet(get_space("mbv3-tiny"), 3, 3)
+    state = net.model.state_dict()
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    valid, plain = buffer.getvalue(), tensors_of({k: v.contiguous() for k, v in state.items()})
+    ours = (seeds.run / "supernet.safetensors").read_bytes()
+
+    def case(rng: random.Random) -> None:
+        way = rng.randrange(4)
+        path = folder / ("x.safetensors" if way > 1 else "x.pth")
+        path.write_bytes(
+            torch_file(state, valid, rng, folder) if way < 2 else tensor_file((plain, ours)[way - 2], rng, folder)
+        )
+        load_weights(net, path)
+
+    return case
+
+
+@parser("once-for-all weights")
+def _ofa(seeds: Seeds, folder: Path) -> Case:
+    from nas.supernet.first_weights import load_weights
+    from nas.supernet.foreign.once_for_all import _published_names
+    from nas.supernet.supernet import Supernet
+    from search_spaces import get_space
+
+    net = Supernet(get_space("ofa-mbv3-w1.0"), 10, 3)
+    names = _published_names(list(net.model.state_dict()))
+    # one number under every shape: the file stays small
+    state = {names[k]: torch.zeros((), dtype=v.dtype).expand(v.shape) for k, v in net.model.state_dict().items()}
+    state = {k.replace(".depth_conv", ".mobile_inverted_conv.depth_conv"): v for k, v in state.items()}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    valid, path = buffer.getvalue(), folder / "x.pth"
+
+    def case(rng: random.Random) -> None:
+        path.write_bytes(torch_file(state, valid, rng, folder))
+        load_weights(net, path)
+
+    return case

@@ -1,0 +1,81 @@
+"""Files for timing: the operators of the exported network, without its weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from nas.quantization.quantize import quantize  # noqa: E402
+from nas.runtimes._onnx_timing import float_file, quantized, shrunk  # noqa: E402
+from nas.runtimes.onnx import export_onnx, load_onnx  # noqa: E402
+from search_spaces import get_space  # noqa: E402
+from search_spaces.builders.timm_compat import timm  # noqa: E402
+
+SIDE = 32
+_MOVES = {"Flatten", "Reshape"}  # the two exporters differ in what moves nothing
+
+
+def tiny() -> nn.Module:
+    space = get_space("mbv3-tiny")
+    return space.build(space.smallest, 10, 3).eval()
+
+
+def executed(data: bytes, folder: Path) -> Counter[str]:
+    """Operators that onnxruntime runs for a file, after its own fusions."""
+    (folder / "in.onnx").write_bytes(data)
+    load_onnx(folder / "in.onnx", optimized=folder / "out.onnx")
+    return Counter(n.op_type for n in onnx.load(folder / "out.onnx").graph.node if n.op_type not in _MOVES)
+
+
+@pytest.mark.parametrize("name", ["mbv3-tiny", pytest.param("resnet10t", marks=pytest.mark.slow)])
+def test_onnxruntime_runs_what_it_runs_of_the_exported_file(name: str, tmp_path: Path) -> None:
+    model = tiny() if name == "mbv3-tiny" else timm.create_model(name, num_classes=10).eval()
+    images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    export_onnx(quantize(model, images), tmp_path / "exported.onnx", {}, uint8=True)
+    expected = executed((tmp_path / "exported.onnx").read_bytes(), tmp_path)
+    data = shrunk(quantized(float_file(model, (3, SIDE, SIDE)), uint8=True))
+    assert executed(data, tmp_path) == expected
+    assert expected["QLinearConv"] > 0
+
+
+def test_signed_and_unsigned_activations(tmp_path: Path) -> None:
+    model = tiny()
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
+    plain = float_file(model, (3, SIDE, SIDE))
+    for uint8, kind in ((True, np.uint8), (False, np.int8)):
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized(plain, uint8).graph.initializer}
+        assert stored["grid_zero"].dtype == kind
+        assert executed(shrunk(quantized(plain, uint8)), tmp_path)["QLinearConv"] == convolutions
+
+
+def filled(model: Any, fill: float) -> Any:
+    """The network with a number in place of its weight matrices."""
+    for tensor in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.ndim > 1 and value.size >= 16:
+            constant = np.full_like(value, np.float32(1 / np.prod(value.shape[1:])) if fill else 0)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(constant, tensor.name))
+    return model
+
+
+def test_a_shrunk_file_is_the_network_with_constant_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = float_file(tiny(), (3, SIDE, SIDE))
+    (tmp_path / "small.onnx").write_bytes(shrunk(plain))
+    assert executed(shrunk(plain), tmp_path) == executed(plain.SerializeToString(), tmp_path)
+    (tmp_path / "full.onnx").write_bytes(filled(plain, 1).SerializeToString())
+    images = np.random.default_rng(0).random((1, 3, SIDE, SIDE), dtype=np.float32)
+    small, full = (load_onnx(tmp_path / f"{name}.onnx")(images) for name in ("small", "full"))
+    assert np.isfinite(small).all()
+    assert small == pytest.approx(full, rel=1e-5)
+    assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "full.onnx").stat().st_size / 2

@@ -1,0 +1,467 @@
+"""Guards: blocks that start as the identity, losses that are no numbers, collapse and the way back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.store.files import load_tensors, save_tensors
+from nas.store.run import Run
+from nas.supernet.supernet import Supernet
+from nas.tasks.losses import Objective
+from nas.training import checkpoint, guards
+from nas.training import loop as train
+from nas.training.config import Engine, TrainConfig, check_settings
+from nas.training.guards import Guard, Health, check_finite, check_norm, check_weights, constant_loss, zero_gamma
+from nas.training.loop import Interrupted
+from nas.training.strategies import Pass
+from nas.workflows.workflow import train_supernet
+from search_spaces import get_space
+from search_spaces.errors import UsageError, UserError
+from tests.conftest import PhotoFolder
+from tests.support.stopping import Acts, Killed, interrupt, kill
+
+TINY = get_space("mbv3-tiny")
+ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
+
+
+# Blocks that start as the identity
+
+RESIDUAL = (
+    "mbv3-tiny",
+    "timm:mobilenetv2_050:resolution=64,96",
+    "timm:mobilenetv4_conv_small_050:resolution=64,96",
+    "timm:tf_efficientnetv2_b0:resolution=64,96",
+    "timm:mixnet_s:resolution=64,96",
+    "timm:resnet10t:resolution=64,96",
+    "timm:resnet26d:resolution=64,96",
+)
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_blocks_with_a_shortcut_pass_their_input_on(name: str) -> None:
+    """Once all weights but the biases were random, so that no weight is 0 that was not made so."""
+    net = Supernet(get_space(name), 5, 3)
+    weights = {name: p for name, p in net.model.named_parameters() if name.endswith("weight")}
+    with torch.no_grad():
+        for parameter in weights.values():
+            parameter.uniform_(0.5, 1)
+    zeroed = set(zero_gamma(net.model))
+    unchanged: list[str] = []
+
+    def check(path: str, block: nn.Module, x: Tensor, y: Tensor) -> None:
+        skips = getattr(block, "has_skip", False) or (hasattr(block, "downsample") and block.downsample is None)
+        if skips:
+            torch.testing.assert_close(y, x)
+            unchanged.append(path)
+
+    for path, block in net.model.named_modules():
+        if hasattr(block, "has_skip") or hasattr(block, "zero_init_last"):
+            block.register_forward_hook(lambda m, x, y, path=path: check(path, m, x[0], y))
+    net.model.eval()(torch.rand(2, 3, 64, 64))
+    assert unchanged
+    assert len(zeroed) >= len(unchanged)
+    for norm, weight in weights.items():
+        assert bool((weight == 0).all()) == (norm in zeroed), norm
+        assert norm in zeroed or bool((weight != 0).all())
+
+
+def test_the_norms_of_mobilenets_blocks_and_their_gradient() -> None:
+    """Blocks without a shortcut, and the stem, are left alone; the branch opens with the first step."""
+    net = Supernet(TINY, 3, 1).train()
+    zeroed = zero_gamma(net.model)
+    skips = [path for path, m in net.model.named_modules() if getattr(m, "has_skip", False)]
+    assert zeroed == [f"{path}.bn3.weight" for path in skips]
+    F.cross_entropy(net(torch.rand(8, 1, 28, 28), TINY.largest), torch.arange(8) % 3).backward()
+    for name in zeroed:
+        gradient = net.model.get_parameter(name).grad
+        assert gradient is not None
+        assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["timm:convnext_atto:resolution=64,96", "timm:vit_tiny_patch16_224:resolution=64,96"])
+def test_networks_without_batch_norm_stay_as_they_are(name: str) -> None:
+    net, other = Supernet(get_space(name), 5, 3), Supernet(get_space(name), 5, 3)
+    assert zero_gamma(net.model) == []
+    for tensor, expected in zip(net.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(tensor, expected)
+
+
+def test_an_attention_block_keeps_its_norm() -> None:
+    """The norm of MobileNetV4's attention is before it: 0 would make all keys equal, and no identity."""
+    net = Supernet(get_space("timm:mobilenetv4_hybrid_medium_075:resolution=64,96"), 5, 3)
+    paths = [path for path, m in net.model.named_modules() if type(m).__name__ == "MobileAttention"]
+    zeroed = zero_gamma(net.model)
+    assert paths
+    assert zeroed
+    assert not [name for name in zeroed for path in paths if name.startswith(path)]
+
+
+def test_settings_that_cannot_be_meant() -> None:
+    with pytest.raises(UsageError, match="--zero-gamma is a start of random weights"):
+        check_settings(TrainConfig(zero_gamma=True, init="weights.pth"))
+    with pytest.raises(UsageError, match="--rollbacks -1"):
+        check_settings(TrainConfig(rollbacks=-1))
+
+
+# The watch
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_constant_answers_loss(smoothing: float) -> None:
+    """The best constant logits are the logarithms of the label's shares; no other ones are better."""
+    labels = np.array([0] * 7 + [1] * 2 + [3])
+    expected = constant_loss(labels, 4, Objective(smoothing=smoothing), taught=False)
+    logits = torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(logits.expand(10, 4), torch.from_numpy(labels), label_smoothing=smoothing)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert loss().item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_with_a_fixed_teacher_the_constant_answer_is_judged_by_it_too() -> None:
+    objective = Objective(teacher_weight=0.3, temperature=2.0)
+    labels = torch.arange(4)
+    found = objective.label(torch.zeros(4, 4), labels, torch.full((4, 4), 0.25)).item()
+    assert constant_loss(labels.numpy(), 4, objective, taught=True) == pytest.approx(found)
+
+
+def _after(losses: list[float], constant: float = 2.0) -> Health:
+    health = Health()
+    for loss in losses:
+        health = health.after(loss, constant)
+    return health
+
+
+def test_the_smoothed_loss_is_a_weighted_mean() -> None:
+    losses = np.random.default_rng(0).uniform(0, 3, 30)
+    weights = 0.95 ** np.arange(29, -1, -1)
+    health = _after(losses.tolist())
+    assert health.smoothed / health.weight == pytest.approx(float((weights * losses).sum() / weights.sum()))
+
+
+def test_collapse_is_a_loss_that_rose_to_the_constant_answers_and_stays() -> None:
+    """It was learned for 100 steps, at 1. Smoothed, the loss is above 0.98 * 2 once 0.95^n <= 0.04, after 63 steps at
+    2, and then must stay there for 50, that one counted."""
+    learnt = [1.0] * 100
+    assert not _after(learnt + [2.0] * (63 + 48)).collapsed
+    assert _after(learnt + [2.0] * (63 + 49)).collapsed
+    assert _after(learnt + [1e6] * 80).collapsed
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [2.0] * 1000,
+        [9.0] * 500 + [2.0] * 500,
+        [1.0] * 10 + [2.0] * 500,
+        [1.0] * 200 + [1e9] + [1.0] * 200,
+        [1.0] * 200 + [2.0] * 80 + [1.0] * 50 + [2.0] * 80,
+        [0.1] * 300 + [1.9] * 500,
+    ],
+    ids=["never learned", "a bad start", "learned too briefly", "one bad batch", "it came back", "worse, not nothing"],
+)
+def test_no_collapse(losses: list[float]) -> None:
+    health = Health()
+    for loss in losses:
+        health = health.after(loss, 2.0)
+        assert not health.collapsed
+
+
+def test_good_states_keep_most_of_what_was_gained() -> None:
+    assert not _after([3.0] * 50).good(2.0)
+    learnt = [1.0] * 200
+    assert _after(learnt).good(2.0)
+    assert _after(learnt + [1.2] * 300).good(2.0)
+    assert not _after(learnt + [1.3] * 300).good(2.0)
+
+
+def test_students_and_subnets_of_little_weight_do_not_count() -> None:
+    guard = Guard(2.0, 3, 1000, {})
+    passes = (Pass(TINY.largest, "teacher"), Pass(TINY.smallest, "student"), Pass(TINY.smallest, "label", 0.25))
+    guard.see(passes, [1.0, 0.0, 2.0])
+    assert guard.health.smoothed / guard.health.weight == pytest.approx((1 + 0.25 * 2) / 1.25)
+
+
+def test_good_states_are_kept_at_fixed_steps() -> None:
+    guard = Guard(2.0, 3, 4000, {"weight": 1.0, "smoothed": 1.0, "gained": 1.0})
+    assert [step for step in range(1, 801) if guard.keeps(step)] == [200, 400, 600, 800]
+    assert not Guard(2.0, 0, 4000, dict(vars(guard.health))).keeps(200)
+
+
+def test_every_way_back_halves_the_rate() -> None:
+    groups = [{"params": [torch.zeros(1)], "lr": lr} for lr in (0.1, 0.4)]
+    optimizer = torch.optim.SGD(groups)
+    Guard(2.0, 3, 100, {}).slow(optimizer)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.4]
+    Guard(2.0, 3, 100, {"rollbacks": 2}).slow(optimizer)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.025, 0.1]
+
+
+# In training
+
+CLIFF = range(60, 70)
+"""Steps at which a learning rate above 0.05 is a thousand times too high."""
+
+
+@pytest.fixture
+def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """32 training images: 4 steps of 8 an epoch. A tenth of the usual patience."""
+    monkeypatch.setattr(guards, "PATIENCE", 10)
+    monkeypatch.setattr(guards, "KEEP", 0.7)
+    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
+
+
+@pytest.fixture
+def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """A run that collapses unless its learning rate is below ``cliff["limit"]`` at :data:`CLIFF`."""
+    schedule, slow = train.schedule_of, Guard.slow
+    there, limit = [0], {"limit": 0.05}
+
+    def scheduled(*arguments: Any) -> Any:
+        scheduler = schedule(*arguments)
+        update = scheduler.step_update
+
+        def step_update(step: int) -> None:
+            there[0] = step
+            update(step)
+
+        scheduler.step_update = step_update
+        return scheduler
+
+    def slowed(guard: Guard, optimizer: torch.optim.Optimizer) -> None:
+        slow(guard, optimizer)
+        for group in optimizer.param_groups:
+            if there[0] in CLIFF and group["lr"] > limit["limit"]:
+                group["lr"] *= 1000
+
+    monkeypatch.setattr(train, "schedule_of", scheduled)
+    monkeypatch.setattr(Guard, "slow", slowed)
+    return limit
+
+
+def _config(photos: Path, **more: Any) -> TrainConfig:
+    usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
+    return TrainConfig(source=str(photos), **{**usual, **more})
+
+
+def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[str]:
+    """Warnings of the run."""
+    reports: list[dict[str, Any]] = []
+    train_supernet(run, config, engine, reports.append)
+    return [entry["warning"] for entry in reports if "warning" in entry]
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
+
+
+def _assert_same(run: Run, other: Run) -> None:
+    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert _metrics(run) == _metrics(other)
+
+
+def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
+    photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts
+) -> None:
+    """Stopped before it, in the midst, at its last step and after it; and killed after it, with nothing saved since."""
+    config = _config(photos, ema=0.9)
+    straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
+    (warning,) = _train(straight, config)
+    assert "training collapsed by step" in warning
+    assert warning.endswith("going on from step 60 with 0.5 of the learning rate")
+    last = [line for line in _metrics(straight) if "loss" in line]
+    assert [line["step"] for line in last] == [20, 40, 60, 80, 100, 120]  # none of the collapse is left
+    assert [line.get("rollbacks", 0) for line in last] == [0, 0, 0, 1, 1, 1]
+    assert last[-1]["lr_factor"] == 0.5
+    assert last[-1]["loss"] < 0.8 * np.log(3)
+    assert not straight.good.exists()
+
+    collapse = int(warning.split("by step ")[1].split(":")[0])
+    at_steps += [(35, interrupt), (67, interrupt), (collapse - 1, interrupt), (62, interrupt), (90, kill)]
+    warnings, stops = [], 0
+    while True:
+        reports: list[dict[str, Any]] = []
+        try:
+            train_supernet(stopped, config, ENGINE, reports.append)
+            break
+        except (Interrupted, Killed):
+            stops += 1
+        finally:
+            warnings += [entry["warning"] for entry in reports if "warning" in entry]
+    assert stops == 5
+    assert warnings == [warning]
+    _assert_same(stopped, straight)
+
+
+def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
+    cliff["limit"] = 0.0
+    run = Run(tmp_path / "run")
+    reports: list[dict[str, Any]] = []
+    with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train anew .* lower --lr"):
+        train_supernet(run, _config(photos, rollbacks=2), ENGINE, reports.append)
+    went = [entry["warning"].split("going on ")[1] for entry in reports if "warning" in entry]
+    assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
+    assert checkpoint.load_good(run).step == 60
+    assert not run.supernet.exists()
+
+
+def test_unwatched_it_goes_on(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
+    run = Run(tmp_path / "run")
+    assert _train(run, _config(photos, rollbacks=0)) == []
+    assert [line["loss"] for line in _metrics(run) if "loss" in line][-1] > np.log(3)
+    assert not run.good.exists()
+
+
+def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts) -> None:
+    run = Run(tmp_path / "run")
+
+    def damage() -> None:
+        run.good.write_bytes(run.good.read_bytes()[:-99])
+
+    at_steps.append((66, damage))
+    with pytest.raises(UserError, match=r"checkpoint\.good\.safetensors is damaged"):
+        _train(run, _config(photos))
+
+
+def test_checkpoints_without_health_are_gone_on_from(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
+    """They are older than the guards, and so are runs without a good state."""
+    config = _config(photos, epochs=10.0)
+    run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
+    _train(straight, config)
+    at_steps.append((30, interrupt))
+    with pytest.raises(Interrupted):
+        _train(run, config)
+    tensors, metadata = load_tensors(run.checkpoint)
+    assert metadata.pop("health")["gained"] > 0
+    save_tensors(run.checkpoint, tensors, metadata)
+    run.good.unlink()
+    assert _train(run, config) == []
+    _assert_same(run, straight)
+
+
+def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded data: no step counts as lost after it has learned, and the weights are those of an unwatched run."""
+    monkeypatch.setattr(guards, "PATIENCE", 10)
+    seen: list[Health] = []
+    after = Health.after
+
+    def noted(health: Health, loss: float, constant: float) -> Health:
+        seen.append(after(health, loss, constant))
+        assert constant == pytest.approx(np.log(10), abs=1e-3)
+        return seen[-1]
+
+    monkeypatch.setattr(Health, "after", noted)
+    watched, unwatched = Run(tmp_path / "watched"), Run(tmp_path / "unwatched")
+    engine = replace(ENGINE, evaluations=1)
+    assert _train(watched, TrainConfig(strategy="random", epochs=0.25), engine) == []
+    assert seen[-1].learnt > 10
+    assert {health.lost for health in seen} == {0}
+    steps = len(seen)
+    _train(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
+    assert len(seen) == steps
+    _assert_same(watched, unwatched)
+
+
+def test_a_run_that_starts_as_the_identity(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, before the first step: what a resumed run has learned stays."""
+    made: list[list[str]] = []
+
+    def noted(model: nn.Module) -> list[str]:
+        made.append(zero_gamma(model))
+        return made[-1]
+
+    monkeypatch.setattr(train, "zero_gamma", noted)
+    config = _config(photos, zero_gamma=True, epochs=3.0)
+    run, plain = Run(tmp_path / "run"), Run(tmp_path / "plain")
+    assert _train(run, config) == []
+    assert len(made) == 1
+    weights = load_tensors(run.supernet)[0]
+    assert made[0]
+    assert all(0 < weights[name].abs().max() < 1 for name in made[0])
+    run.supernet.unlink()
+    _train(run, config)
+    assert len(made) == 1
+    _train(plain, _config(photos, epochs=1.0))
+    assert len(made) == 1
+
+
+# Losses that are no numbers
+
+
+def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
+    passes = (Pass(TINY.largest), Pass(TINY.smallest), Pass(TINY.largest))
+    check_finite(passes, [0.0, 1e30, 2.0], 7)
+    with pytest.raises(UserError) as error:
+        check_finite(passes, [0.0, float("inf"), float("nan")], 7)
+    text = str(error.value)
+    assert text.startswith(f"the loss is inf at step 7, of subnet {TINY.smallest.id} {{")
+    assert text.endswith("; the last good state is kept. Train anew with another --out and a lower --lr")
+    genes = json.dumps(dict(TINY.smallest.genes), separators=(",", ":"))
+    shown = text.split(f"{TINY.smallest.id} ")[1].split(";")[0].removesuffix("...")
+    assert genes.startswith(shown)
+    assert len(text) < 350
+
+
+def test_a_loss_that_is_no_number_leaves_the_checkpoint(
+    photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = Run(tmp_path / "run"), _config(photos)
+    at_steps.append((4, interrupt))
+    with pytest.raises(Interrupted):
+        _train(run, config)
+    before = run.checkpoint.read_bytes()
+    real = train.run_passes
+    steps = iter(range(5, 9))
+
+    def broken(*arguments: Any) -> list[float]:
+        losses = real(*arguments)
+        return [float("nan")] * len(losses) if next(steps) == 7 else losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "run_passes", broken)
+        with pytest.raises(UserError, match="the loss is nan at step 7, of subnet "):
+            _train(run, config)
+    assert run.checkpoint.read_bytes() == before
+    assert _train(run, config) == []
+
+
+def test_a_run_that_diverges_keeps_a_checkpoint_of_numbers(photos: Path, tmp_path: Path) -> None:
+    """At this rate gradients are no numbers while the loss still is: checked after the loss alone, it was too late."""
+    run, config = Run(tmp_path / "run"), _config(photos, lr=1e9)
+    for _ in range(2):  # the second goes on from what the first has left, and meets the same
+        with pytest.raises(UserError, match=r"at step \d+, of subnet .*; the last good state is kept"):
+            _train(run, config, replace(ENGINE, save_seconds=0))
+        tensors = [t for p in (run.checkpoint, run.good) for t in load_tensors(p)[0].values()]
+        assert tensors
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_gradients_and_weights_that_are_no_numbers(bad: float) -> None:
+    one, more = (Pass(TINY.largest),), (Pass(TINY.largest), Pass(TINY.smallest))
+    check_norm(one, 1e30, 3)
+    with pytest.raises(UserError, match=rf"the norm of the gradients is {bad} at step 3, of subnet {TINY.largest.id} "):
+        check_norm(one, bad, 3)
+    with pytest.raises(UserError, match=f"of subnets {TINY.largest.id}, {TINY.smallest.id}; the last good"):
+        check_norm(more, bad, 3)
+    check_weights([torch.zeros(3), torch.arange(3)], 4)
+    with pytest.raises(UserError, match="not finite after step 4; the last good"):
+        check_weights([torch.zeros(3), torch.tensor([0.0, bad])], 4)

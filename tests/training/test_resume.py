@@ -1,0 +1,319 @@
+"""Work that is stopped or killed goes on, and ends with the same numbers as work that never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nas.candidates.candidate import Candidate
+from nas.journal.journal import Journal
+from nas.search.config import SearchConfig
+from nas.search.objectives import Bounds, CandidateCosts
+from nas.search.search import search
+from nas.store.files import load_tensors
+from nas.store.run import Run
+from nas.tasks.score import Accuracy
+from nas.training import loop as train
+from nas.training.config import Engine, TrainConfig
+from nas.training.loop import Interrupted
+from nas.workflows.workflow import train_supernet
+from predictors.costs.network import CostTables
+from predictors.targets.target import load_target
+from search_spaces import get_space
+from tests.support.cli_runs import invoke, write_photos
+from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
+
+pytestmark = pytest.mark.xdist_group("resume")  # what never stopped is trained once, by one process
+
+SPACE = get_space("mbv3-tiny")
+ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 training images: 8 steps of 4 an epoch."""
+    return write_photos(tmp_path_factory.mktemp("resume") / "photos", count=15)
+
+
+Straight = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """``straight(config, engine)``: a run of these settings that never stopped; tests change nothing in it."""
+
+    @cache
+    def trained(config: TrainConfig, engine: Engine = ENGINE) -> Run:
+        run = Run(tmp_path_factory.mktemp("straight") / "run")
+        _train(run, config, engine)
+        return run
+
+    return trained
+
+
+def _config(photos: Path, **more: Any) -> TrainConfig:
+    return TrainConfig(source=str(photos), epochs=1.0, batch_size=4, **more)
+
+
+def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = []
+    train_supernet(run, config, engine, reports.append)
+    return reports
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
+
+
+def _assert_same(run: Run, other: Run) -> None:
+    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert _metrics(run) == _metrics(other)
+    content, expected = run.read(), other.read()
+    assert content["complete"]
+    assert content == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "ema", "optimizer"),  # every two settings meet
+    [("random", 0.0, "nesterov"), ("random", 0.9, "adamw"), ("sandwich", 0.0, "adamw"), ("sandwich", 0.9, "nesterov")],
+)
+def test_stopped_three_times_or_never_is_the_same(
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
+) -> None:
+    lr = 0.1 if optimizer == "nesterov" else 0.003
+    config = _config(photos, strategy=strategy, ema=ema, optimizer=optimizer, lr=lr)
+    stopped = Run(tmp_path / "stopped")
+    for step in (2, 3, 6):
+        at_steps.append((step, interrupt))
+        with pytest.raises(Interrupted):
+            _train(stopped, config)
+        assert not stopped.supernet.exists()
+    _train(stopped, config)
+    _assert_same(stopped, straight(config))
+
+
+def test_augmentation_and_more_workers_change_nothing(
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts
+) -> None:
+    config = _config(photos, augment="strong")
+    stopped = Run(tmp_path / "stopped")
+    at_steps.append((5, interrupt))
+    with pytest.raises(Interrupted):
+        _train(stopped, config)
+    _train(stopped, config, replace(ENGINE, workers=1, save_seconds=0.0))
+    _assert_same(stopped, straight(config))
+
+
+@pytest.mark.parametrize("step", [0, 7], ids=["first", "last"])
+def test_stopped_at_the_ends(photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts, step: int) -> None:
+    config = _config(photos)
+    stopped = Run(tmp_path / "stopped")
+    at_steps.append((step, interrupt))
+    with pytest.raises(Interrupted):
+        _train(stopped, config)
+    _train(stopped, config)
+    _assert_same(stopped, straight(config))
+
+
+def test_killed_without_saving_goes_back_to_the_last_checkpoint(
+    photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts
+) -> None:
+    """Lines that ``metrics.jsonl`` is ahead of the checkpoint are not there twice; a half line is dropped."""
+    config = replace(_config(photos), epochs=3.0)  # 24 steps: a loss at 20, an evaluation at 12
+    killed = Run(tmp_path / "killed")
+    at_steps.append((10, interrupt))
+    with pytest.raises(Interrupted):
+        _train(killed, config)
+    at_steps.append((22, kill))
+    with pytest.raises(Killed):
+        _train(killed, config)
+    assert [line["step"] for line in _metrics(killed)] == [12, 20]
+    with open(killed.metrics, "a") as file:
+        file.write('{"step": 9, "ste')
+    _train(killed, config)
+    _assert_same(killed, straight(config))
+    assert len(_metrics(killed)) == 4
+
+
+def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts) -> None:
+    config = _config(photos, ema=0.9)
+    damaged = Run(tmp_path / "damaged")
+    for step in (3, 5):
+        at_steps.append((step, interrupt))
+        with pytest.raises(Interrupted):
+            _train(damaged, config)
+    damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-1000])
+    reports = _train(damaged, config)
+    warnings = [entry["warning"] for entry in reports if "warning" in entry]
+    assert len(warnings) == 1
+    assert "is damaged" in warnings[0]
+    assert "step 4" in warnings[0]
+    _assert_same(damaged, straight(config))
+
+
+@pytest.mark.parametrize("moment", ["before the weights", "before it is marked complete"])
+def test_killed_after_the_last_step(
+    photos: Path, straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    config = _config(photos)
+    expected, killed = straight(config), Run(tmp_path / "killed")
+    real = train.save_trained
+
+    def finish(*arguments: Any) -> None:
+        if moment == "before it is marked complete":
+            real(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "save_trained", finish)
+        with pytest.raises(Killed):
+            _train(killed, config)
+    assert not killed.read()["complete"]
+    _train(killed, config)
+    _assert_same(killed, expected)
+    before = killed.supernet.stat().st_mtime_ns
+    assert _train(killed, config) == []  # a finished run is left alone
+    assert killed.supernet.stat().st_mtime_ns == before
+
+
+# Whole processes
+
+USUAL = replace(ENGINE, evaluations=10)
+"""What a command evaluates."""
+
+
+def _words(photos: Path, run: Run) -> list[str]:
+    return [
+        "train-supernet", "--data", str(photos), "--out", str(run.path), "--epochs", "1", "--batch-size", "4",
+        "--workers", "1", "--save-seconds", "0",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, straight: Straight, tmp_path: Path) -> None:
+    """Of a process of its own, with processes that load images."""
+    stopped = Run(tmp_path / "with a space")
+    process = start([*NAS, *_words(photos, stopped)])
+    wait_for(process, stopped.checkpoint)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    (line,) = [line for line in error.splitlines() if "To resume: " in line]
+    assert "Traceback" not in error
+    assert not stopped.supernet.exists()
+    name, *words = shlex.split(line.split("To resume: ")[1])
+    assert name == "nas"
+    assert words == _words(photos, stopped)
+    again = invoke(*words)
+    assert again.code == 0, again.err
+    _assert_same(stopped, straight(_config(photos), USUAL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_group", [True, False], ids=["with its workers", "alone"])
+def test_kill_9(photos: Path, straight: Straight, tmp_path: Path, whole_group: bool) -> None:
+    killed = Run(tmp_path / "killed")
+    process = Forked(*_words(photos, killed))
+    wait_for(process, killed.checkpoint)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+    assert not killed.supernet.exists()
+    again = invoke(*_words(photos, killed))  # at once: workers of the killed one may still be there
+    assert again.code == 0, again.err
+    _assert_same(killed, straight(_config(photos), USUAL))
+    assert not list(killed.path.glob(".*.tmp"))
+
+
+# Search
+
+
+@pytest.fixture(scope="module")
+def costs() -> CandidateCosts:
+    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+
+
+class Table:
+    """Accuracies of a made-up supernet, which count their look-ups and can be killed after some."""
+
+    def __init__(self) -> None:
+        self.effect = np.random.default_rng(1).uniform(0, 0.01, len(SPACE.genes))
+        self.searched: list[Candidate] = []
+        self.left: float = np.inf
+
+    def __call__(self, candidate: Candidate, split: str) -> Accuracy:
+        if self.left <= 0:
+            raise Killed
+        self.left -= 1
+        if split == "search":
+            self.searched.append(candidate)
+        vector = SPACE.encode(candidate.architecture)
+        return Accuracy(int(5000 * (0.6 + vector @ self.effect)), 5000)
+
+
+def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table) -> dict[str, Any]:
+    journal = Journal(path / "journal.log", SPACE, "weights")
+    result = search(costs, config, journal, table, lambda entry: None)
+    del result["seconds"]
+    return result
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(latency_ms=1.5)], ids=["free", "bounded"])
+def test_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path, bounds: Bounds) -> None:
+    """Killed after every fifth measurement or so: the same result, and nothing is measured twice."""
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+    config = SearchConfig("cortex-a72", "int8", 18, bounds)
+    table = Table()
+    expected = _search(costs, tmp_path / "straight", config, table)
+    interrupted, kills = Table(), 0
+    while True:
+        interrupted.left = 5 + kills % 3
+        before = len(interrupted.searched)
+        try:
+            found = _search(costs, tmp_path / "killed", config, interrupted)
+            break
+        except Killed:
+            kills += 1
+            assert len(Journal(tmp_path / "killed" / "journal.log", SPACE, "weights")) == len(interrupted.searched)
+            if len(interrupted.searched) == before:
+                interrupted.left = np.inf  # all is searched; what is left is the test split, remembered elsewhere
+                found = _search(costs, tmp_path / "killed", config, interrupted)
+                break
+    assert kills > 3
+    assert found == expected
+    assert interrupted.searched == table.searched
+    assert len(set(interrupted.searched)) == len(interrupted.searched)
+
+
+def test_a_second_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path) -> None:
+    """A search that starts from an earlier one's measurements goes on from those, not from what it added itself."""
+    config = SearchConfig("cortex-a72", "int8", 8, Bounds(latency_ms=1.5))
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+        _search(costs, tmp_path / name, SearchConfig("host", "int8", 8), Table())
+    table, interrupted = Table(), Table()
+    expected = _search(costs, tmp_path / "straight", config, table)
+    for _ in table.searched[::4]:
+        interrupted.left = 3
+        with pytest.raises(Killed):
+            _search(costs, tmp_path / "killed", config, interrupted)
+    interrupted.left = np.inf
+    assert _search(costs, tmp_path / "killed", config, interrupted) == expected
+    assert interrupted.searched == table.searched

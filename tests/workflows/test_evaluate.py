@@ -1,0 +1,90 @@
+"""What is evaluated is what was meant: an architecture as text, a folder's own file, on images that it was made for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import types
+from pathlib import Path
+
+import pytest
+
+from nas.candidates.calibrate import Calibration
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure
+from nas.cli.options import run_at
+from nas.export.folder import check_images_of, export_candidate
+from nas.export.formats import exported_file, open_model
+from nas.store.run import Run
+from nas.workflows.workflow import find_search, open_trained, pick_member
+from predictors.targets.target import load_target
+from search_spaces import get_space
+from search_spaces.errors import UserError
+from tests.support.cli_runs import edit_json, invoke
+
+
+def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> None:
+    largest = get_space("mbv3-tiny").largest
+    assert len(largest.to_json()) > 255
+    result = invoke("evaluate", largest.to_json(), "--run", "run")
+    assert result.code == 0, result.err
+    assert result.err.strip().splitlines()[-1] == "next: nas search --run run --target host"
+    trained = open_trained(Run(here / "run"))
+    found = measure(trained.net, trained.dataset, Candidate(largest, "int8"), "test", Calibration())
+    assert f"{100 * found.value:.2f} ± " in result.out
+    with pytest.raises(UserError, match="no run under"):  # as a path, a part of it were too long
+        run_at(None, json.dumps({"space": f"folder/{'x' * 300}/name"}))
+
+
+def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {"results": [], "files": {"model.safetensors": "", "model.int8.onnx": ""}}
+    monkeypatch.setattr("nas.export.folder.export_candidate", lambda *_, **__: written)
+    done = invoke("export", "--run", "run", "--out", "to ship")
+    assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.onnx' --run run"
+    done = invoke("estimate", "best", "--run", "run")
+    assert done.err.strip().splitlines()[-1] == "next: nas search --run run --target cortex-a72"
+
+
+def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:
+    (folder,) = (here / "run" / "export").iterdir()
+    shutil.copytree("run", "other")
+    edit_json(here / "other" / "run.json", lambda c: c | {"data": c["data"] | {"mean": [0.1, 0.2, 0.3]}})
+    result = invoke("evaluate", folder, "--run", "other")
+    assert result.code == 1
+    assert "model.int8.onnx was not exported from other: mean differ; give its own run (--run)" in result.message
+
+    trained = open_trained(Run(here / "run"))
+    file = folder / "model.int8.onnx"
+    own = {key: json.loads(text) for key, text in open_model(file).metadata.items()}
+
+    def check(**changed: object) -> None:
+        metadata = {key: json.dumps(value) for key, value in (own | changed).items()}
+        check_images_of(trained, types.SimpleNamespace(metadata=metadata), file)
+
+    check()
+    with pytest.raises(UserError, match="classes differ"):
+        check(classes=["apple", "plum", "pear"])
+    with pytest.raises(UserError, match="input_size, std differ"):
+        check(input=own["input"] | {"std": [0.5], "input_size": [1, 28, 28]})
+    with pytest.raises(UserError, match="classes, mean differ"):
+        check(classes=None, input=own["input"] | {"mean": "none"})
+
+
+def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) -> None:
+    """Another candidate or precision of the same folder: nothing of the first one answers for it."""
+    (folder,) = (here / "run" / "export").iterdir()
+    first = (folder / "model.int8.onnx").read_bytes()
+    (folder / "model.w4a8.onnx").write_bytes(b"somebody's own")
+    trained = open_trained(Run(here / "run"))
+    member = pick_member(find_search(trained.run)) | {"precision": "fp32"}
+    export_candidate(trained, member, load_target("cortex-a72"), folder)
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.fp32.onnx", "model.w4a8.onnx"]
+    assert json.loads((folder / "architecture.json").read_text())["files"].keys() == {
+        "model.safetensors",
+        "model.fp32.onnx",
+    }
+    (folder / "model.int8.onnx").write_bytes(first)  # as an earlier version left it
+    assert exported_file(folder) == folder / "model.fp32.onnx"
+    assert invoke("evaluate", folder, "--json").json["what"].endswith("model.fp32.onnx")
+    (folder / "architecture.json").unlink()
+    assert exported_file(folder) == folder / "model.int8.onnx"
