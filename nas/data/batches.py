@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from nas.store.seeds import stream
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, SPLITS, Dataset, Ints, PixelCache
@@ -137,7 +138,7 @@ class TrainSteps(TorchDataset[Batch | UserError]):
 
     def images(self, chosen: Ints, step: int) -> Tensor:
         """Normalised images ``[batch_size, C, size, size]`` of the batch; the ``rows`` of them."""
-        info, rng = self.dataset.info, np.random.default_rng([self.seed, 3, step])
+        info, rng = self.dataset.info, stream(self.seed, "train.augment", step)
         if self.plan == "image":
             seeds = np.array([int(rng.integers(2**32)) for _ in chosen])
             own = zip(chosen[self.rows], seeds[self.rows], strict=True)
@@ -178,7 +179,7 @@ def train_positions(n: int, batch_size: int, seed: int, step: int) -> Ints:
 
 @lru_cache(2)
 def _permutation(n: int, seed: int, epoch: int) -> Ints:
-    order: Ints = np.random.default_rng([seed, 2, epoch]).permutation(n)
+    order: Ints = stream(seed, "train.order", epoch).permutation(n)
     return order
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.store.seeds import sequence
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError
 
@@ -50,7 +51,7 @@ def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed
     # timm mixes labels only; two classes, one a half of the batch, make the label the share of the own image
     half = torch.arange(n, device=images.device) * 2 // n
     mixer = timm.data.Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0, num_classes=2)
-    with _numpy_seeded([seed, 4, step]):
+    with _numpy_seeded(sequence(seed, "train.mix", step)):
         _, shares = mixer(images, half)
     own = shares[0, 0]
     return [target * own + target.flip(0) * (1 - own) for target in targets]
@@ -62,10 +63,10 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 @contextmanager
-def _numpy_seeded(seed: list[int]) -> Iterator[None]:
+def _numpy_seeded(entropy: np.random.SeedSequence) -> Iterator[None]:
     """timm draws from numpy's global generator; it is put back afterwards."""
     before = np.random.get_state()
-    np.random.seed(np.random.SeedSequence(seed).generate_state(4))
+    np.random.seed(entropy.generate_state(4))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nas.store.seeds import stream
 from search_spaces.errors import UserError
 
 from .dataset import SPLITS, Ints, listed
@@ -43,7 +44,7 @@ def make_splits(
     sizes = {name: split_counts(counts, FRACTIONS[name], CAPS[name], 1 + len(missing)) for name in missing}
     out: dict[str, list[Ints]] = {name: [] for name in (*missing, "train")}
     for c in range(len(classes)):
-        order = np.random.default_rng([seed, 0, c]).permutation(pool[labels[pool] == c])
+        order = stream(seed, "train.split", c).permutation(pool[labels[pool] == c])
         for name in missing:
             size = sizes[name][c]
             out[name].append(order[:size])
@@ -91,7 +92,7 @@ def split_counts(counts: Ints, fraction: float, cap: int, shares: int) -> Ints:
 
 def interleave(numbers: Ints, labels: Ints, seed: int) -> Ints:
     """``numbers`` shuffled by seed and ordered so that every prefix holds the classes in their overall proportions."""
-    shuffled = np.random.default_rng([seed, 1]).permutation(np.sort(numbers))
+    shuffled = stream(seed, "train.interleave").permutation(np.sort(numbers))
     own = labels[shuffled]
     position = np.empty(len(shuffled))
     for c in np.unique(own):

@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nas.store.files import atomic_write, write_json
 from nas.store.records import BUNDLE
 from nas.store.schema import check_form
+from nas.store.seeds import stream
 from nas.store.versions import libraries
 from predictors.costs.network import CostTables, Floats, operator_rows
 from search_spaces import SearchSpace, get_space
@@ -133,7 +132,7 @@ def members(plan: Plan) -> list[Member]:
 
 def _random(space: SearchSpace, seed: int, taken: set[Architecture], n: int) -> list[Architecture]:
     """``n`` different random networks, none of them taken; fewer where there are no more."""
-    drawn = space.sample(np.random.default_rng((seed, 1)), 50 * n)
+    drawn = space.sample(stream(seed, "profile.check"), 50 * n)
     return [a for a in dict.fromkeys(map(space.decode, drawn)) if a not in taken][:n]
 
 

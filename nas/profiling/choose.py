@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.store.seeds import stream
 from predictors.costs.network import CostTables, Floats
 from predictors.costs.operators import operator_tables
 from predictors.latency.additive import design
@@ -36,7 +37,7 @@ def choose(tables: CostTables, n: int, precision: str, seed: int) -> Vectors:
         seed: of the population chosen from.
     """
     space = tables.space
-    drawn = space.sample(np.random.default_rng(seed), POPULATION)
+    drawn = space.sample(stream(seed, "profile.fit"), POPULATION)
     _, first = np.unique(np.concatenate([space.extremes(), drawn]), axis=0, return_index=True)
     population = np.concatenate([space.extremes(), drawn])[np.sort(first)]
     return population[greedy(prior(tables, population, precision), min(n, len(population)), min(2, len(population)))]

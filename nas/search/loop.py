@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nas.search.evolution.evolve import all_vectors, evolve
 from nas.search.evolution.local_search import one_exchange
+from nas.store.seeds import stream
 from predictors.accuracy.choice import AUTO, WORTH_ASKING, Choice, choose, fit_kind
 from predictors.accuracy.gp import GroupGP, fit_gp
 from predictors.accuracy.predictor import AccuracyPredictor
@@ -130,7 +131,7 @@ class Loop:
         problem = self.problem
         pending = self.vectors[:0] if pending is None else pending
         predictor = self.predictor()
-        rng = np.random.default_rng([self.settings.seed, 4, len(self.accuracy) + len(pending)])
+        rng = stream(self.settings.seed, "search.batch", len(self.accuracy) + len(pending))
         known = np.concatenate([self.vectors, pending])
         pool = self._open(self._candidates(predictor, rng), known)
         if not len(pool):  # few keep tight bounds: look beside all that do
@@ -276,7 +277,7 @@ def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None 
 
 def _biased(space: SearchSpace, seed: int, n: int) -> Vectors:
     """Random vectors from the smallest to the largest: each row draws its genes around a level of its own."""
-    rng = np.random.default_rng([seed, 7])
+    rng = stream(seed, "search.biased")
     level = rng.uniform(-0.5, 1.5, size=(n, 1))
     share = np.clip(level + rng.uniform(-0.3, 0.3, size=(n, len(space.genes))), 0, 1 - 1e-9)
     return space.canonical((share * space.cardinality).astype(np.int64))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import TEST, Journal
+from nas.store.seeds import stream
 from nas.tasks.score import Accuracy
 from predictors.accuracy.predictor import AccuracyPredictor, space_features
 from search_spaces.space import Vectors
@@ -79,7 +80,7 @@ def search(
     budget = config.measurements
     problem = problem_of(costs, config.bounds, config.objectives)
     smallest = costs.feasible_start(config.bounds)
-    random = costs.sample(np.random.default_rng([config.seed, 3]), config.bounds, budget)
+    random = costs.sample(stream(config.seed, "search.random"), config.bounds, budget)
     spare = random if "random" in parse_baselines(config.compare) else random[:0]
 
     session.adopt(session.measure(_first_designs(session, problem, smallest), "first", budget, spare))
@@ -170,7 +171,7 @@ def _report_known(session: Session, reference: Floats) -> None:
 def _first_designs(session: Session, problem: Problem, smallest: Vectors) -> Vectors:
     """Smallest and largest feasible networks and random ones of all costs; fewer where much is known."""
     bounds, space = session.config.bounds, session.space
-    rng = np.random.default_rng([session.config.seed, 5])
+    rng = stream(session.config.seed, "search.first")
     feasible = np.concatenate([smallest[None], session.costs.sample(rng, bounds, 20)])
     rows = np.concatenate([smallest[None], first_designs(problem, session.config.seed, FIRST_DESIGNS, feasible)])
     if len(session.known) >= FIRST_DESIGNS:

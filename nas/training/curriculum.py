@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from nas.store.seeds import stream
 from search_spaces.architecture import Architecture
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
@@ -38,5 +37,5 @@ def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Task:
 
 def watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
     """The ends of a space, and a random subnet of it that the seed draws."""
-    (random,) = space.sample(np.random.default_rng([seed, 7]), 1)
+    (random,) = space.sample(stream(seed, "train.watched"), 1)
     return {"smallest": space.smallest, "random": space.decode(random), "largest": space.largest}

@@ -21,6 +21,7 @@ from nas.data.batches import train_batches
 from nas.data.dataset import DataInfo, Dataset
 from nas.store.metrics import Metrics
 from nas.store.run import Run
+from nas.store.seeds import sequence, stream
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.processes.world import ALONE, World
@@ -202,12 +203,12 @@ def setting(config: TrainConfig, info: DataInfo) -> Setting:
 
 def generator(seed: int, step: int) -> np.random.Generator:
     """Of a step's choice of subnets."""
-    return np.random.default_rng([seed, 1, step])
+    return stream(seed, "train.subnets", step)
 
 
 def torch_seed(seed: int, step: int, rank: int = 0) -> int:
     """Of what torch draws within a step on a process, such as dropout."""
-    return int(np.random.SeedSequence([seed, 2, step, *([rank] if rank else [])]).generate_state(1, np.uint64)[0] >> 1)
+    return int(sequence(seed, "train.torch", step, *([rank] if rank else [])).generate_state(1, np.uint64)[0] >> 1)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nas.quantization.fake import Fake
 from nas.quantization.graph import capture
 from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
+from nas.store.seeds import stream
 from nas.supernet.borrow import is_clip
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
@@ -54,7 +55,7 @@ class QuantizedPhase:
         """The passes of a step, each with a policy of its own if the step is in this part."""
         if not self.menu or step < self.begin:
             return tuple(passes)
-        rng = np.random.default_rng([self.seed, 3, step])
+        rng = stream(self.seed, "train.quantize", step)
         return tuple(replace(one, fake=Fake(self.policy or self.draw(rng), self.noise)) for one in passes)
 
     def draw(self, rng: np.random.Generator) -> Policy:

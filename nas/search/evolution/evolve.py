@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.store.seeds import stream
 from search_spaces.errors import unknown_name
 from search_spaces.space import SearchSpace, Vectors
 
@@ -70,7 +71,7 @@ def evolve(
         for i in range(0, len(everything), _CHUNK):
             archive.add(everything[i : i + _CHUNK])
     elif algorithm == "archive":
-        _evolve(space, archive, space.canonical(seeds), np.random.default_rng(seed), evaluations)
+        _evolve(space, archive, space.canonical(seeds), stream(seed, "search.evolution"), evaluations)
         if polish:
             improve(space, archive, 50 * evaluations)
     else:

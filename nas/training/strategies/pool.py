@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.store.seeds import stream
 from search_spaces.space import Vectors
 
 from .base import Floats, Setting
@@ -20,7 +21,7 @@ def macs_pool(setting: Setting) -> tuple[Vectors, Floats]:
     network, at rates from nearly none to most genes. Depends on the space, the data's shape and the run's seed.
     """
     space = setting.space
-    rng = np.random.default_rng([setting.seed, 3])
+    rng = stream(setting.seed, "train.pool")
     rows = [space.extremes(), space.sample(rng, _UNIFORM)]
     for extreme in space.extremes():
         copies = np.tile(extreme, (_NEAR_AN_EXTREME, 1))

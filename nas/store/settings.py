@@ -1,0 +1,151 @@
+"""Settings declared once: range, unit and help stand beside the field of the dataclass that holds them.
+
+    @dataclass(frozen=True)
+    class Resources:
+        workers: Annotated[int, Setting("Processes that load images.", at_least=0)] = 1
+
+:func:`check_settings` refuses from Python what the range forbids; the command line makes its flags from
+:func:`declared_settings`. An error names a setting as `` `workers` ``, which the command line shows as its flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from search_spaces.errors import UsageError, unknown_name
+
+Choices = tuple[str, ...] | Callable[[], Iterable[str]]
+
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "a text"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting beside its type and its default.
+
+    Attributes:
+        help: one or two sentences for ``--help`` and the docs.
+        unit: the unit of its values, for messages: ``seconds``, ``images``.
+        at_least, above: the smallest value, or the value that it must exceed.
+        at_most, below: the largest value, or the value that it must stay under.
+        choices: the texts that it may be, or a function that gives them, where listing them needs an import.
+    """
+
+    help: str = ""
+    _: dataclasses.KW_ONLY
+    unit: str = ""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: Choices = ()
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the range."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    @property
+    def rule(self) -> str:
+        """The range in words: ``at least 0 and below 1``."""
+        limits = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below))
+        text = " and ".join(f"{word} {limit:.15g}" for word, limit in limits if limit is not None)
+        return f"{text} {self.unit}" if self.unit else text
+
+    def known(self) -> tuple[str, ...]:
+        """The texts that it may be; empty: any."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A setting as its dataclass declares it.
+
+    Attributes:
+        name: of the field.
+        type: of its values: ``bool``, ``int``, ``float``, ``str``, or another.
+        optional: whether it may be None.
+        default: its default; ``dataclasses.MISSING`` where it must be given.
+        setting: its range, unit and help.
+    """
+
+    name: str
+    type: Any
+    optional: bool
+    default: Any
+    setting: Setting
+
+
+@cache
+def declared_settings(kind: type) -> Mapping[str, Declared]:
+    """The settings of a dataclass by name, in order; fields without a :class:`Setting` are left out."""
+    hints = get_type_hints(kind, include_extras=True)
+    settings = {}
+    for field in dataclasses.fields(kind):
+        setting = next((m for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, Setting)), None)
+        if setting is not None:
+            plain, optional = _plain(hints[field.name])
+            settings[field.name] = Declared(field.name, plain, optional, field.default, setting)
+    return settings
+
+
+def _plain(hint: Any) -> tuple[Any, bool]:
+    """A type without its annotations and without None, and whether it may be None."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) not in (Union, UnionType):
+        return hint, False
+    others = [each for each in get_args(hint) if each is not NoneType]
+    return (others[0] if len(others) == 1 else hint), NoneType in get_args(hint)
+
+
+def check_settings(config: Any) -> None:
+    """Refuse a value of the wrong type or outside its range, whoever gave it.
+
+    Args:
+        config: an instance of a dataclass; those that its fields hold are checked too.
+
+    Raises:
+        UsageError: names the first such setting, its value and the rule.
+    """
+    kind: type = type(config)
+    settings = declared_settings(kind)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in settings:
+            check_setting(settings[field.name], value)
+        elif dataclasses.is_dataclass(value):
+            check_settings(value)
+
+
+def check_setting(declared: Declared, value: Any) -> None:
+    """Refuse one value, as :func:`check_settings` does. Raises UsageError."""
+    name, setting = declared.name, declared.setting
+    if value is None and declared.optional:
+        return
+    if declared.type in _TYPES:
+        types, words = _TYPES[declared.type]
+        if not isinstance(value, types) or (isinstance(value, bool) and declared.type is not bool):
+            raise UsageError(f"`{name}` is {value!r}; it must be {words}")
+    if isinstance(value, str) and (known := setting.known()) and value not in known:
+        raise unknown_name(f"`{name}`", value, known)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise UsageError(f"`{name}` is {value}; it must be a finite number")
+        if not setting.allows(value):
+            raise UsageError(f"`{name}` is {value:.15g}; it must be {setting.rule}")
