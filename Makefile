@@ -1,11 +1,12 @@
 # Two commands on a fresh machine with Python 3.11: `make demo` and `make test`.
+# Hours rather than minutes: `make fuzz`, `make faults` and `make kill-stress`, of which `make test` has a small form.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs structure fuzz faults kill-stress clean
 demo: $(STAMP)
 	$(BIN)/nas train-supernet --out $(DEMO)
 	$(BIN)/nas search --run $(DEMO) --target cortex-a72
@@ -27,6 +28,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,dev,docs]'
 	touch $@
+
+structure: $(STAMP)
+	$(BIN)/python tools/structure.py
+
+fuzz faults kill-stress: $(STAMP)
+	$(BIN)/python -m tests.robustness.$(subst -,_,$@)
 
 clean:
 	rm -rf $(VENV) runs site
