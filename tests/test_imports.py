@@ -50,8 +50,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 ARROWS_UP = {
     "nas/export/folder.py -> nas/workflows/workflow.py",
-    "nas/runtimes/executorch.py -> nas/export/device_script.py",
-    "nas/runtimes/onnx.py -> nas/export/device_script.py",
     "search_spaces/space.py -> search_spaces/builders/timm_model.py",
 }
 PRIVATE_ELSEWHERE = {"nas/profiling/bundle.py -> nas/runtimes/_onnx_timing.py"}

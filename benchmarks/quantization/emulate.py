@@ -24,7 +24,7 @@ from benchmarks.quantization.emulation.board import DEFAULT_FOLDER, Board, make_
 from benchmarks.quantization.emulation.compare import compare
 from benchmarks.quantization.emulation.counts import MISSES, Summary, summarise
 from benchmarks.quantization.emulation.inference import File, Floats, open_file
-from nas.export.formats import MANIFEST
+from nas.export.manifest import MANIFEST
 from nas.workflows.estimate import estimate
 from search_spaces.errors import UserError
 

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import ship
 from nas.data.batches import eval_batches
-from nas.export.formats import Exported, latencies_ms
 from nas.quantization.graph import source_of
 from nas.quantization.quantize import QuantizedModel, quantize
-from nas.runtimes.executorch import export_executorch, load_executorch
-from nas.runtimes.onnx import export_onnx, load_onnx
+from nas.runtimes.runtime import Exported
+from nas.runtimes.table import open_file, write_model
+from nas.runtimes.timing import latencies_ms
 from nas.store.run import Run
 from nas.workflows.workflow import calibrated_on, find_search, open_trained, same_weights
 from search_spaces.builders.timm_compat import timm
@@ -55,9 +55,9 @@ def write(quantized: QuantizedModel, model: nn.Module, folder: Path) -> Files:
     shape, opened = quantized.image_shape, {}
     for name, network in {"int8": quantized, "fp32": model}.items():
         onnx, pte = folder / f"{name}.onnx", folder / f"{name}.pte"
-        export_onnx(network, onnx, {}, uint8=True, image_shape=shape)
-        export_executorch(network, shape, pte, {})
-        opened[name] = {"onnx": load_onnx(onnx), "pte": load_executorch(pte)}
+        write_model("onnx", network, shape, onnx, {}, "onnx-uint8")
+        write_model("executorch", network, shape, pte, {}, None)
+        opened[name] = {"onnx": open_file(onnx), "pte": open_file(pte)}
     return Files(opened["int8"], opened["fp32"])
 
 

@@ -23,12 +23,15 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.ship import ship
 from nas.data.batches import calibration_images
 from nas.export.folder import run_file
-from nas.export.formats import Exported, latencies_ms, open_model, write_model
+from nas.export.manifest import open_model
 from nas.quantization.quantize import QuantizedModel, quantize
 from nas.report.draw.chart import chart, x_scale, y_scale
 from nas.report.draw.marks import Key, point
 from nas.report.draw.markup import svg_file, tag
 from nas.report.draw.palette import COLOURS
+from nas.runtimes.runtime import Exported
+from nas.runtimes.table import write_model
+from nas.runtimes.timing import latencies_ms
 from nas.store.files import write_json
 from nas.store.run import Run
 from nas.training.config import TrainConfig, total_steps
@@ -82,7 +85,7 @@ def main() -> None:
     files: dict[str, tuple[Exported, int]] = {}
     for name, (network, side) in networks.items():
         path = given.out / f"{name}.onnx"
-        write_model("onnx", network, (channels, side, side), path, {}, HOST)
+        write_model("onnx", network, (channels, side, side), path, {}, HOST.model)
         files[name] = (open_model(path), side)
     milliseconds = latencies_ms({n: (file, (channels, side, side)) for n, (file, side) in files.items()}, ROUNDS)
     rows = []

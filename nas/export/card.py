@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
+from nas.runtimes.table import by_suffix, get_runtime
 from search_spaces.builders.timm_model import plain_arguments
 
 from .device_script import script_name
-from .formats import FORMATS
 from .hub import LOADER, data_name, front_matter
 
 WEIGHTS = "model.safetensors"
@@ -92,8 +93,9 @@ keeps it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
 
 def _running(name: str) -> str:
     """How a device classifies a photo with one of the files."""
-    form, code = next((form, each.device) for form, each in FORMATS.items() if name.endswith(each.suffix))
-    if code is None:
+    form = by_suffix(PurePath(name).suffix)
+    code = None if form is None else get_runtime(form).device_code()
+    if form is None or code is None:
         return ""
     return f"""## Run {name} on the device
 

@@ -5,24 +5,7 @@ Its pixels are those of timm's evaluation transform: shorter side to input / cro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class DeviceCode:
-    """What differs between runtimes.
-
-    Attributes:
-        packages: for pip.
-        imports: lines, in alphabetical order.
-        opening: lines that open the file ``sys.argv[1]`` and leave its metadata, texts of JSON by name, in ``stored``.
-        running: a line that takes ``pixels``, float32 ``[1, C, H, W]``, and leaves numpy's ``logits [classes]``.
-    """
-
-    packages: str
-    imports: str
-    opening: str
-    running: str
+from nas.runtimes.runtime import DeviceCode
 
 
 def script_name(form: str) -> str:

@@ -15,6 +15,8 @@ from nas.candidates.ship import EVALUATION_BATCH, ship
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import QuantizedModel
+from nas.runtimes.runtime import Exported
+from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
 from nas.search.search import accuracy_dict
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
@@ -28,19 +30,8 @@ from search_spaces.errors import InfeasibleError, UserError
 
 from .card import WEIGHTS, first_weights, input_config, model_card
 from .device_script import device_script, script_name
-from .formats import (
-    FILE_NAMES,
-    FORMATS,
-    MANIFEST,
-    Exported,
-    exported_hashes,
-    file_name,
-    input_size,
-    open_model,
-    parse_formats,
-    write_model,
-)
 from .hub import CONFIG, LOADER, data_name, timm_config
+from .manifest import MANIFEST, exported_hashes, input_size, open_model
 
 
 def export_candidate(
@@ -54,7 +45,7 @@ def export_candidate(
         out: folder; files in it are replaced one by one, and those that an earlier export left removed.
         finetuned: of a fine-tuned candidate: ``before``, its accuracy on the search split until then, and what is
             told as provenance: ``weights`` (the supernet's), ``epochs``, ``lr``, ``netaug``, ``seed``.
-        formats: names of ``formats.FORMATS``; None: the target's.
+        formats: names of runtimes; None: the target's.
         license: of the weights, by the hub's name (:func:`nas.export.hub.check_license`); None: nobody states one.
 
     Returns:
@@ -115,13 +106,13 @@ def export_candidate(
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
     facts["files"] = {WEIGHTS: file_hash(out / WEIGHTS)}
-    for form in formats or parse_formats(None, target):
+    for form in formats or parse_formats(None, target.model):
         file = out / file_name(form, candidate.policy.label)
-        write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target)
+        write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
         facts["files"][file.name] = digest = file_hash(file)
         own = run_file(open_model(file, digest), trained.dataset, "test", resolution)
         facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(own)})
-        if (code := FORMATS[form].device) is not None:
+        if (code := get_runtime(form).device_code()) is not None:
             atomic_write(out / script_name(form), device_script(form, code).encode())
     earlier = _earlier_files(out)
     write_json(out / MANIFEST, facts)
@@ -140,7 +131,7 @@ def _earlier_files(out: Path) -> set[str]:
         listed = exported_hashes(out) or {}
     except UserError:  # damaged, and about to be replaced
         return set()
-    return listed.keys() & set(FILE_NAMES)  # no other name is taken on trust
+    return listed.keys() & set(file_names())  # no other name is taken on trust
 
 
 def _first_weights(run: Run) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
+from .dialect import Dialect
 from .graph import aten, is_saturation, source_of
 from .grids import QMAX, QMIN, WEIGHT_MAX
 from .quantize import QuantizedModel
@@ -19,7 +20,7 @@ from .quantize import QuantizedModel
 _INT32 = torch.iinfo(torch.int32)
 
 
-def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool = False) -> fx.GraphModule:
+def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
     """The network as a float module ``images [n, C, H, W] -> logits`` around quantize/dequantize operators.
 
     ReLUs before a quantize operator are gone: it saturates exactly where they would. Layers that stay in float have
@@ -27,16 +28,12 @@ def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool =
 
     Args:
         quantized: the network.
-        uint8: activations in 0..255 instead of -128..127 (the same values, zero points moved by 128).
-        executorch: in the words that ExecuTorch's XNNPACK partitioner knows, numbers unchanged: biases are float
-            constants on their integer grid (it turns them back into the same int32); a layer whose result stays real
-            sums whole numbers held in floats, which is exact in any order below 2^24, and its result is scaled, so
-            that every processor computes the same; hard sigmoids are sums, clamps and quotients.
+        dialect: how the runtime wants it written; the numbers are the same in all.
     """
     import torch.ao.quantization.fx._decomposed
 
     operators = torch.ops.quantized_decomposed
-    shift, dtype = (-QMIN, torch.uint8) if uint8 else (0, torch.int8)
+    shift, dtype = (-QMIN, torch.uint8) if dialect.unsigned else (0, torch.int8)
     new = fx.Graph()
     tensors: dict[str, Tensor] = {}
     env: dict[fx.Node, fx.Node] = {}
@@ -82,7 +79,7 @@ def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool =
         per_channel = operators.dequantize_per_channel.default
         largest = WEIGHT_MAX[layer.bits]
         weight = new.call_function(per_channel, (*stored, zero, 0, -largest, largest, torch.int8))
-        if executorch:
+        if dialect.float_biases:
             return weight, attribute(f"{node.name}_bias", (layer.bias.double() * bias_scale).float())
         bias = (attribute(f"{node.name}_bias", layer.bias), attribute(f"{node.name}_bias_scale", bias_scale))
         return weight, new.call_function(per_channel, (*bias, zero, 0, _INT32.min, _INT32.max, torch.int32))
@@ -99,12 +96,12 @@ def decompose(quantized: QuantizedModel, uint8: bool = False, executorch: bool =
         elif node.name in grids and is_saturation(node):
             env[node] = env[source_of(node)]
         else:
-            if executorch and node.name in quantized.layers and node.name not in grids:
+            if dialect.whole_sums and node.name in quantized.layers and node.name not in grids:
                 result = whole_layer(node)
             elif node.name in quantized.layers:
                 arguments: tuple[Any, ...] = (real(source_of(node)), *parameters(node), *node.args[3:])
                 result = new.call_function(node.target, arguments)
-            elif executorch and node.target is aten.hardsigmoid.default:
+            elif node.target is aten.hardsigmoid.default and "hardsigmoid" in dialect.spelled_out:
                 three, six = (attribute(f"{node.name}_{n}", torch.full((1,), float(n))) for n in (3, 6))
                 clamped = new.call_function(
                     aten.hardtanh.default,

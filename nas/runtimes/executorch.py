@@ -7,89 +7,138 @@ time, as a device does, and XNNPACK computes every layer: what it cannot take is
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
 
-from nas.export.device_script import DeviceCode
-from nas.quantization.decomposed import decompose
-from nas.quantization.quantize import QuantizedModel
+from nas.quantization.dialect import Dialect
 from nas.store.files import atomic_write
 from search_spaces.errors import UserError, install_hint
 
+from .runtime import DeviceCode, ImageShape
 from .silence import silence
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx
+
+    from .runtime import Network
 
 _HINT = install_hint(".[executorch]")
 _METADATA = "metadata"
-DEVICE = DeviceCode(
-    packages="numpy pillow torch executorch",
-    imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\nfrom PIL import Image, ImageOps",
-    opening="program = Runtime.get().load_program(sys.argv[1])\n"
-    f'stored = json.loads(program.load_method("{_METADATA}").execute([])[0])',
-    running='logits = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
-)
 _LAYERS = ("convolution", "addmm", "mm", "linear", "bmm")
+_XNNPACK = Dialect(float_biases=True, whole_sums=True, spelled_out=frozenset({"hardsigmoid"}))
 
 
-def export_executorch(
-    network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int], path: Path | str, metadata: dict[str, str]
-) -> None:
-    """Write a network for ExecuTorch: input ``[1, C, H, W]`` float, output ``logits [1, classes]``.
+class Executorch:
+    """The runtime "executorch", see :class:`nas.runtimes.runtime.Runtime`."""
 
-    Args:
-        network: quantized, or a float model in eval mode.
-        image_shape: channels, height, width.
-        path: the file; replaced at once when complete, so that a reader never sees half of it.
-        metadata: stored in the file, read back as :attr:`ExecutorchModel.metadata`.
+    suffix = ".pte"
+    extra = "executorch"
+    packages: Mapping[str, str] = {"executorch": "1.5"}
+    dialects: Mapping[str, Dialect] = {"executorch": _XNNPACK}
+    fragile = True
 
-    Raises:
-        UserError: ExecuTorch is missing, weights are of fewer than 8 bits, a layer would not run in XNNPACK, or the
-            file cannot be written.
-    """
-    if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
-        raise UserError(
-            f"a .pte file stores weights in 8 bits or as floats, this network's precision is {network.policy}; "
-            "export it with --format onnx, or give stages fp32 or int8"
-        )
-    lowered = lower(network, image_shape, metadata)
-    left = layers_outside(lowered.exported_program().graph)
-    if left:
-        raise UserError(f"cannot write this network for ExecuTorch: XNNPACK does not take {', '.join(left)}")
-    with silence():
+    def write(
+        self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
+    ) -> None:
+        """Input ``[1, C, H, W]`` float, output ``logits [1, classes]``.
+
+        Raises:
+            UserError: ExecuTorch is missing, weights have fewer than 8 bits, a layer would not run in XNNPACK, or the
+                file cannot be written.
+        """
+        from nas.quantization.quantize import QuantizedModel
+
+        if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
+            raise UserError(
+                f"a .pte file stores weights in 8 bits or as floats, this network's precision is {network.policy}; "
+                "export it with `format` onnx, or give stages fp32 or int8"
+            )
+        lowered = lower(network, image_shape, metadata, dialect)
+        left = layers_outside(lowered.exported_program().graph)
+        if left:
+            raise UserError(f"cannot write this network for ExecuTorch: XNNPACK does not take {', '.join(left)}")
+        with silence():
+            try:
+                content = lowered.to_executorch().buffer
+            except RuntimeError as error:
+                raise UserError(f"cannot write this network for ExecuTorch: {_first_line(error)}") from None
         try:
-            content = lowered.to_executorch().buffer
-        except RuntimeError as error:
-            raise UserError(f"cannot write this network for ExecuTorch: {_first_line(error)}") from None
-    try:
-        atomic_write(Path(path), content)
-    except OSError as error:
-        raise UserError(f"cannot write '{path}': {error.strerror}") from None
+            atomic_write(path, content)
+        except OSError as error:
+            raise UserError(f"cannot write '{path}': {error.strerror}") from None
+
+    def open(self, path: Path, threads: int = 1) -> ExecutorchModel:
+        """Open a file in ExecuTorch.
+
+        Args:
+            path: the file.
+            threads: threads of one inference, for all files of this process.
+
+        Raises:
+            UserError: ExecuTorch is missing, it cannot read the file, or the file was not written by this project.
+        """
+        with silence():
+            try:
+                from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+                from executorch.runtime import Runtime
+            except ImportError as error:
+                raise UserError(f"running a .pte file needs the package '{error.name}'; {_HINT}") from None
+            if not path.is_file():
+                raise UserError(f"no file '{path}'")
+            content = path.read_bytes()
+            try:
+                _unsafe_reset_threadpool(threads)
+                program = Runtime.get().load_program(content)
+                method = program.load_method("forward")
+                stored = program.load_method(_METADATA) if _METADATA in program.method_names else None
+                metadata = json.loads(stored.execute([])[0]) if stored is not None else None
+            except (RuntimeError, ValueError) as error:
+                raise UserError(f"'{path}' is not a readable ExecuTorch file: {_first_line(error)}") from None
+        if method is None or not isinstance(metadata, dict):
+            raise UserError(f"{path} was not exported by nas: it says nothing of its input")
+        return ExecutorchModel((program, content), method, metadata)
+
+    def device_code(self) -> DeviceCode:
+        """Statements for ExecuTorch."""
+        return DeviceCode(
+            packages="numpy pillow torch executorch",
+            imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\n"
+            "from PIL import Image, ImageOps",
+            opening="program = Runtime.get().load_program(sys.argv[1])\n"
+            f'stored = json.loads(program.load_method("{_METADATA}").execute([])[0])',
+            running='logits = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
+        )
 
 
-def lower(network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int], metadata: dict[str, str]) -> Any:
+def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str], dialect: Dialect = _XNNPACK) -> Any:
     """The network handed to XNNPACK: ExecuTorch's ``EdgeProgramManager``.
 
     Raises:
         UserError: ExecuTorch is missing.
     """
+    import torch
+
+    from nas.quantization.decomposed import decompose
+    from nas.quantization.quantize import QuantizedModel
+
     with silence():
         try:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
         except ImportError as error:
             raise UserError(f"exporting to ExecuTorch needs the package '{error.name}'; {_HINT}") from None
-        module = decompose(network, executorch=True) if isinstance(network, QuantizedModel) else network
+        module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
         with torch.no_grad():
             program = torch.export.export(module, (torch.zeros(1, *image_shape),), strict=False)
         return to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
-            constant_methods={_METADATA: json.dumps(metadata)},
+            constant_methods={_METADATA: json.dumps(dict(metadata))},
             compile_config=EdgeCompileConfig(_check_ir_validity=False),  # it does not know the quantize operators
         )
 
@@ -97,8 +146,7 @@ def lower(network: QuantizedModel | nn.Module, image_shape: tuple[int, int, int]
 def layers_outside(graph: fx.Graph) -> list[str]:
     """Operators with weights that were left out of XNNPACK's part of a lowered graph."""
     called = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    found = [op for text in called for op in _LAYERS if f"aten.{op}." in text]
-    return sorted(set(found))
+    return sorted({op for text in called for op in _LAYERS if f"aten.{op}." in text})
 
 
 @dataclass(frozen=True)
@@ -117,41 +165,11 @@ class ExecutorchModel:
 
     def __call__(self, images: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Logits ``[n, classes]`` of normalised images ``[n, C, H, W]``, one after the other."""
+        import torch
+
         tensor = torch.as_tensor(images).contiguous()
         # a result lies in the method's own memory, which the next call writes to
         return np.concatenate([self.method.execute([image[None]])[0].numpy().copy() for image in tensor])
-
-
-def load_executorch(path: Path | str, threads: int = 1) -> ExecutorchModel:
-    """Open a ``.pte`` file in ExecuTorch.
-
-    Args:
-        path: the file.
-        threads: of one inference, for all files of this process.
-
-    Raises:
-        UserError: ExecuTorch is missing, it cannot read the file, or the file was not written by this project.
-    """
-    with silence():
-        try:
-            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-            from executorch.runtime import Runtime
-        except ImportError as error:
-            raise UserError(f"running a .pte file needs the package '{error.name}'; {_HINT}") from None
-        if not Path(path).is_file():
-            raise UserError(f"no file '{path}'")
-        content = Path(path).read_bytes()
-        try:
-            _unsafe_reset_threadpool(threads)
-            program = Runtime.get().load_program(content)
-            method = program.load_method("forward")
-            stored = program.load_method(_METADATA) if _METADATA in program.method_names else None
-            metadata = json.loads(stored.execute([])[0]) if stored is not None else None
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"'{path}' is not a readable ExecuTorch file: {_first_line(error)}") from None
-    if method is None or not isinstance(metadata, dict):
-        raise UserError(f"{path} was not exported by nas: it says nothing of its input")
-    return ExecutorchModel((program, content), method, metadata)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,82 +6,118 @@ onnxruntime wants uint8 activations on x86 and int8 on ARM; both files hold the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from nas.export.device_script import DeviceCode
-from nas.quantization.decomposed import decompose
-from nas.quantization.quantize import QuantizedModel
+from nas.quantization.dialect import Dialect
 from nas.store.files import atomic_write
 from search_spaces.errors import UserError, install_hint
 
 from ._onnx_packing import pack_weights
+from .runtime import DeviceCode, ImageShape
 from .silence import silence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .runtime import Network
 
 OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
 _BATCH = 64
 _HINT = install_hint(".[onnx]")
-DEVICE = DeviceCode(
-    packages="numpy pillow onnxruntime",
-    imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
-    opening='session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])\n'
-    "stored = session.get_modelmeta().custom_metadata_map",
-    running='logits = session.run(None, {"images": pixels})[0][0]',
-)
 
 
-def export_onnx(
-    network: QuantizedModel | nn.Module, path: Path | str, metadata: dict[str, str], uint8: bool = False,
-    image_shape: tuple[int, int, int] | None = None,
-) -> None:  # fmt: skip
-    """Write a network as ONNX: input ``images [batch, C, H, W]`` float, output ``logits [batch, classes]``.
+class Onnx:
+    """The runtime "onnx", see :class:`nas.runtimes.runtime.Runtime`."""
 
-    Args:
-        network: quantized, or a float model in eval mode.
-        path: the file; replaced at once when complete, so that a reader never sees half of it.
-        metadata: stored in the file, read back as :attr:`OnnxModel.metadata`.
-        uint8: unsigned activations, which onnxruntime is faster with on x86; signed otherwise.
-        image_shape: channels, height, width; a quantized network knows its own.
+    suffix = ".onnx"
+    extra = "onnx"
+    packages: Mapping[str, str] = {"onnx": "1.17", "onnxscript": "0.5", "onnxruntime": "1.20"}
+    dialects: Mapping[str, Dialect] = {"onnx": Dialect(), "onnx-uint8": Dialect(unsigned=True)}
+    fragile = False
 
-    Raises:
-        UserError: a package is missing, or the file cannot be written.
-    """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  (torch.onnx needs it)
-    except ImportError as error:
-        raise UserError(f"exporting to ONNX needs the package '{error.name}'; {_HINT}") from None
-    module: nn.Module
-    if isinstance(network, QuantizedModel):
-        module, image_shape = decompose(network, uint8), network.image_shape
-    else:
-        module = network
-    assert image_shape is not None, "a float model does not know its images"
-    example = torch.zeros(2, *image_shape)
-    with torch.no_grad(), silence():
-        program = torch.export.export(
-            module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+    def write(
+        self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
+    ) -> None:
+        """Input ``images [batch, C, H, W]`` float, output ``logits [batch, classes]``."""
+        try:
+            import onnx
+            import onnxscript  # noqa: F401  (torch.onnx needs it)
+        except ImportError as error:
+            raise UserError(f"exporting to ONNX needs the package '{error.name}'; {_HINT}") from None
+        import torch
+
+        from nas.quantization.decomposed import decompose
+        from nas.quantization.quantize import QuantizedModel
+
+        module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
+        example = torch.zeros(2, *image_shape)
+        with torch.no_grad(), silence():
+            program = torch.export.export(
+                module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+            )
+            exported = torch.onnx.export(
+                program, (), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+                input_names=["images"], output_names=["logits"], dynamic_shapes=({0: "batch"},),
+            )  # fmt: skip
+        assert exported is not None
+        model = exported.model_proto
+        _strip(model)
+        if isinstance(network, QuantizedModel):
+            pack_weights(model, {f"{name}_weight": q.bits for name, q in network.layers.items() if q.bits < 8})
+        onnx.helper.set_model_props(model, dict(metadata))
+        try:
+            atomic_write(path, model.SerializeToString())
+        except OSError as error:
+            raise UserError(f"cannot write '{path}': {error.strerror}") from None
+
+    def open(self, path: Path, threads: int = 1, optimized: Path | None = None) -> OnnxModel:
+        """Open a file in onnxruntime.
+
+        Args:
+            path: the file.
+            threads: threads of one inference.
+            optimized: also write the graph that onnxruntime runs to this file, to look at.
+
+        Raises:
+            UserError: onnxruntime is missing, or it cannot read the file.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError(f"running an ONNX file needs the package 'onnxruntime'; {_HINT}") from None
+        if not path.is_file():
+            raise UserError(f"no file '{path}'")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Off by default on x86, where signed activations would leave some convolutions in float.
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            metadata = dict(session.get_modelmeta().custom_metadata_map)  # in a damaged file it may not be text
+        except Exception as error:  # onnxruntime's own classes share no base below Exception
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"'{path}' is not a readable ONNX file: {reason}") from None
+        return OnnxModel(session, metadata)
+
+    def device_code(self) -> DeviceCode:
+        """Statements for onnxruntime."""
+        return DeviceCode(
+            packages="numpy pillow onnxruntime",
+            imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
+            opening='session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])\n'
+            "stored = session.get_modelmeta().custom_metadata_map",
+            running='logits = session.run(None, {"images": pixels})[0][0]',
         )
-        exported = torch.onnx.export(
-            program, (), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-            input_names=["images"], output_names=["logits"], dynamic_shapes=({0: "batch"},),
-        )  # fmt: skip
-    assert exported is not None
-    model = exported.model_proto
-    _strip(model)
-    if isinstance(network, QuantizedModel):
-        pack_weights(model, {f"{name}_weight": q.bits for name, q in network.layers.items() if q.bits < 8})
-    onnx.helper.set_model_props(model, metadata)
-    try:
-        atomic_write(Path(path), model.SerializeToString())
-    except OSError as error:
-        raise UserError(f"cannot write '{path}': {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -89,8 +125,8 @@ class OnnxModel:
     """A loaded file; calling it gives logits.
 
     Attributes:
-        session: ``onnxruntime.InferenceSession``.
-        metadata: what was stored with the file.
+        session: the file's ``onnxruntime.InferenceSession``.
+        metadata: texts that were stored with the file.
     """
 
     session: Any
@@ -98,44 +134,10 @@ class OnnxModel:
 
     def __call__(self, images: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Logits ``[n, classes]`` of normalised images ``[n, C, H, W]``."""
-        array = images.numpy() if isinstance(images, Tensor) else images
+        array = np.asarray(images)
         name = self.session.get_inputs()[0].name
         starts = range(0, max(len(array), 1), _BATCH)
         return np.concatenate([self.session.run(None, {name: array[i : i + _BATCH]})[0] for i in starts])
-
-
-def load_onnx(path: Path | str, threads: int = 1, optimized: Path | str | None = None) -> OnnxModel:
-    """Open an ONNX file in onnxruntime.
-
-    Args:
-        path: the file.
-        threads: of one inference.
-        optimized: also write the graph that onnxruntime runs to this file, to look at.
-
-    Raises:
-        UserError: onnxruntime is missing, or it cannot read the file.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f"running an ONNX file needs the package 'onnxruntime'; {_HINT}") from None
-    if not Path(path).is_file():
-        raise UserError(f"no file '{path}'")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Off by default on x86, where signed activations would leave some convolutions in float.
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        metadata = dict(session.get_modelmeta().custom_metadata_map)  # in a damaged file it may be no text
-    except Exception as error:  # onnxruntime's own classes share no base below Exception
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"'{path}' is not a readable ONNX file: {reason}") from None
-    return OnnxModel(session, metadata)
 
 
 def _strip(model: Any) -> None:

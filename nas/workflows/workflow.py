@@ -416,14 +416,14 @@ def run_export(
         license: of the weights, by the hub's name, for card and ``config.json``; None: nobody states one.
     """
     from nas.export.folder import export_candidate
-    from nas.export.formats import parse_formats
     from nas.export.hub import check_license
+    from nas.runtimes.table import parse_formats
 
     check_license(license)
     check_folder(out)
     result = find_search(run, target)
     device = load_target(result["config"]["target"])
-    forms = parse_formats(formats, device)
+    forms = parse_formats(formats, device.model)
     members = result["front"] if name == "all" else [pick_member(result, name)]
     with run.locked():
         trained = open_trained(run, calibrated_on(result))
@@ -466,7 +466,7 @@ def run_evaluate(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     policy = parse_policy(precision)
-    from nas.export.formats import exported_file
+    from nas.export.manifest import exported_file
 
     path = Path(model)
     with run.locked():
@@ -495,7 +495,8 @@ def run_evaluate(
 
 def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
     from nas.export.folder import check_images_of, run_file
-    from nas.export.formats import input_size, latency_ms, open_model
+    from nas.export.manifest import input_size, open_model
+    from nas.runtimes.timing import latency_ms
 
     if not file.exists():
         raise UserError(f"{file} does not exist")

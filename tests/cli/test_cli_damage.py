@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import nas.candidates.ship
-import nas.runtimes.onnx
+import nas.runtimes.table
 import nas.store.files
 import nas.training.loop
 from nas.store.run import Run

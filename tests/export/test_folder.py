@@ -21,8 +21,9 @@ import nas.candidates.ship
 from nas.candidates.candidate import Candidate
 from nas.export.card import input_config, model_card
 from nas.export.device_script import device_script, script_name
-from nas.export.formats import FORMATS, open_model
 from nas.export.hub import front_matter, timm_config
+from nas.export.manifest import open_model
+from nas.runtimes.table import RUNTIMES, get_runtime
 from nas.store.files import save_tensors
 from nas.store.run import Run
 from nas.workflows.workflow import open_trained
@@ -220,7 +221,7 @@ def test_the_script_computes_timms_pixels(
     photo, exif = Image.fromarray(noise), Image.Exif()
     exif[0x0112] = orientation
     photo.save(tmp_path / "photo.png", exif=exif)
-    script, code = tmp_path / script_name("onnx"), FORMATS["onnx"].device
+    script, code = tmp_path / script_name("onnx"), get_runtime("onnx").device_code()
     assert code is not None
     script.write_text(device_script("onnx", code))
     found = run_script(script, "model.onnx", tmp_path / "photo.png")
@@ -231,9 +232,9 @@ def test_the_script_computes_timms_pixels(
     assert found["printed"] == f"b {np.exp(2) / np.exp([0, 2, 1]).sum():.3f}\n"
 
 
-@pytest.mark.parametrize("form", list(FORMATS))
+@pytest.mark.parametrize("form", list(RUNTIMES))
 def test_a_script_is_short_and_complete(form: str) -> None:
-    code = FORMATS[form].device
+    code = get_runtime(form).device_code()
     assert code is not None
     lines = device_script(form, code).splitlines()
     own = [line for line in lines[1:] if line and not re.match("import|from", line)]

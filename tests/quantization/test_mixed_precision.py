@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.export.formats import open_model
+from nas.export.manifest import open_model
 from search_spaces.policy import parse_policy
 from tests.support.cli_runs import invoke
 

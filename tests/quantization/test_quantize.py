@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nas.quantization.decomposed import decompose
+from nas.quantization.dialect import Dialect
 from nas.quantization.graph import aten, capture
 from nas.quantization.grids import QParams, choose_qparams, grid_values, least_error_ratio, quantize_layer, without_ties
 from nas.quantization.quantize import QuantizedModel, quantize
@@ -249,8 +250,8 @@ def test_simulator_agrees_with_torchs_quantization_operators(quantized):
     images, _ = batch(500, 8)
     signed = quantized(images)
     with torch.no_grad():
-        for uint8 in (False, True):
-            reference = decompose(quantized, uint8)(images)
+        for unsigned in (False, True):
+            reference = decompose(quantized, Dialect(unsigned=unsigned))(images)
             assert (reference.argmax(1) == signed.argmax(1)).float().mean() >= 0.99
             assert (reference - signed).abs().mean() < 0.02 * signed.std()
 
@@ -311,7 +312,7 @@ def test_float_everywhere_is_the_network_itself():
 def test_mixed_precision_agrees_with_torchs_quantization_operators(mixed):
     images, _ = batch(200, 8)
     with torch.no_grad():
-        reference = decompose(mixed)(images)
+        reference = decompose(mixed, Dialect())(images)
     simulated = mixed(images)
     assert (simulated - reference).abs().mean() < 0.02 * reference.std()
 
@@ -340,7 +341,7 @@ def test_correction_brings_low_bits_nearer():
 
 
 def test_every_consumer_has_its_own_dequantize_node(quantized):
-    nodes = [n for n in decompose(quantized).graph.nodes if "dequantize" in str(n.target)]
+    nodes = [n for n in decompose(quantized, Dialect()).graph.nodes if "dequantize" in str(n.target)]
     assert nodes
     assert all(len(n.users) == 1 for n in nodes)
 

@@ -198,8 +198,8 @@ def _architecture(seeds: Seeds, folder: Path) -> Case:
 
 @parser("objectives, bounds, formats, names")
 def _typed(seeds: Seeds, folder: Path) -> Case:
-    from nas.export.formats import parse_formats
     from nas.journal.storage import check_url, without_password
+    from nas.runtimes.table import parse_formats
     from nas.search.baselines import parse_baselines
     from nas.search.objectives import parse_bounds_elsewhere, parse_objectives
     from nas.training.loggers import parse_loggers

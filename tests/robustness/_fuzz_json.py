@@ -161,7 +161,7 @@ def _search(seeds: Seeds, folder: Path) -> Case:
 
 @parser("exported folder")
 def _exported(seeds: Seeds, folder: Path) -> Case:
-    from nas.export.formats import check_unaltered, exported_file
+    from nas.export.manifest import check_unaltered, exported_file
     from nas.report.gather import gather
     from nas.workflows.estimate import _exported as read
 
@@ -240,7 +240,7 @@ def _load_runtime(suffix: str) -> None:
 
 
 def _runtime_file(seeds: Seeds, folder: Path, suffix: str) -> Case:
-    from nas.export.formats import input_size, open_model
+    from nas.export.manifest import input_size, open_model
 
     _load_runtime(suffix)
     path = folder / f"x{suffix}"
@@ -266,7 +266,7 @@ def _pte(seeds: Seeds, folder: Path) -> Case:
 
 @parser(".onnx and .pte in a folder")
 def _hashed(seeds: Seeds, folder: Path) -> Case:
-    from nas.export.formats import open_model
+    from nas.export.manifest import open_model
 
     place = folder / "x"
     shutil.copytree(seeds.exported, place)

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 
 from nas.export.device_script import device_script
-from nas.export.formats import MANIFEST, check_unaltered, exported_file, file_name, parse_formats
+from nas.export.manifest import MANIFEST, check_unaltered, exported_file
 from nas.quantization.quantize import quantize
-from nas.runtimes.executorch import DEVICE, ExecutorchModel, export_executorch, layers_outside, load_executorch, lower
+from nas.runtimes.executorch import Executorch, ExecutorchModel, layers_outside, lower
+from nas.runtimes.table import dialect_for, file_name, parse_formats
 from nas.store.run import file_hash
 from predictors.targets.target import load_target
 from search_spaces.errors import UsageError, UserError
@@ -23,6 +24,7 @@ from search_spaces.policy import parse_policy
 from tests.support.scripts import run_script
 
 SHAPE = (1, 10, 10)
+RUNTIME, DIALECT = Executorch(), dialect_for("executorch", None)
 
 
 def small() -> nn.Module:
@@ -56,8 +58,8 @@ def test_the_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path
     quantized = quantize(small(), images, parse_policy(policy))
     given = {"input_size": SHAPE, "mean": [0.5], "std": [0.2], "crop_pct": 1, "interpolation": "bicubic"}
     texts = {"classes": json.dumps([*"abcdé"]), "input": json.dumps(given)}
-    export_executorch(quantized, SHAPE, tmp_path / "m.pte", texts)
-    model = load_executorch(tmp_path / "m.pte")
+    RUNTIME.write(quantized, SHAPE, tmp_path / "m.pte", texts, DIALECT)
+    model = RUNTIME.open(tmp_path / "m.pte")
     assert model.metadata == texts
     found, expected = model(images), quantized(images).numpy()
     close = np.isclose(found, expected, atol=1e-5)
@@ -71,16 +73,16 @@ def test_the_file_agrees_with_the_simulator(images: torch.Tensor, tmp_path: Path
     (tmp_path / "text.pte").write_text("not a network")
     for name in ("half", "text"):
         with pytest.raises(UserError, match=f"{name}.pte"):
-            load_executorch(tmp_path / f"{name}.pte")
+            RUNTIME.open(tmp_path / f"{name}.pte")
     with pytest.raises(UserError, match="no file"):
-        load_executorch(tmp_path / "missing.pte")
+        RUNTIME.open(tmp_path / "missing.pte")
 
 
 def says_the_same(model: ExecutorchModel, folder: Path) -> None:
     """The script for devices, on a photo, against the file ``m.pte`` in ``folder`` as it is opened here."""
     photo = np.random.default_rng(0).integers(256, size=(12, 15), dtype=np.uint8)
     Image.fromarray(photo).save(folder / "photo.png")
-    (folder / "script.py").write_text(device_script("executorch", DEVICE))
+    (folder / "script.py").write_text(device_script("executorch", RUNTIME.device_code()))
     told = run_script(folder / "script.py", folder / "m.pte", folder / "photo.png")
     np.testing.assert_array_equal(told["logits"], model(told["pixels"])[0])
     assert told["printed"].startswith("abcdé"[told["logits"].argmax()])
@@ -88,8 +90,8 @@ def says_the_same(model: ExecutorchModel, folder: Path) -> None:
 
 def test_weights_of_fewer_bits_are_refused(images: torch.Tensor, tmp_path: Path) -> None:
     quantized = quantize(small(), images, parse_policy("int8,block=w4a8"))
-    with pytest.raises(UserError, match=r"stores weights in 8 bits.*int8,block=w4a8; export it with --format onnx"):
-        export_executorch(quantized, SHAPE, tmp_path / "m.pte", {})
+    with pytest.raises(UserError, match=r"stores weights in 8 bits.*int8,block=w4a8; export it with `format` onnx"):
+        RUNTIME.write(quantized, SHAPE, tmp_path / "m.pte", {}, DIALECT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,9 +113,9 @@ def test_layers_left_outside_are_found() -> None:
 
 def test_a_float_file_computes_what_the_network_does(images: torch.Tensor, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
-    export_executorch(small(), SHAPE, tmp_path / "m.pte", {})
+    RUNTIME.write(small(), SHAPE, tmp_path / "m.pte", {}, DIALECT)
     with torch.no_grad():
-        np.testing.assert_allclose(load_executorch(tmp_path / "m.pte")(images), small()(images), atol=1e-5)
+        np.testing.assert_allclose(RUNTIME.open(tmp_path / "m.pte")(images), small()(images), atol=1e-5)
 
 
 def test_without_executorch_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,20 +123,20 @@ def test_without_executorch_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "executorch", None)
     with pytest.raises(UserError, match=r"pip install .*'\.\[executorch\]'"):
-        load_executorch(tmp_path / "m.pte")
+        RUNTIME.open(tmp_path / "m.pte")
     with pytest.raises(UserError, match=r"pip install .*'\.\[executorch\]'"):
-        export_executorch(small(), SHAPE, tmp_path / "m.pte", {})
+        RUNTIME.write(small(), SHAPE, tmp_path / "m.pte", {}, DIALECT)
 
 
 def test_formats_come_from_the_user_or_the_target() -> None:
     target = load_target("cortex-a72")
-    assert parse_formats(None, target) == ("onnx",)
-    assert parse_formats("executorch, onnx,onnx", target) == ("executorch", "onnx")
+    assert parse_formats(None, target.model) == ("onnx",)
+    assert parse_formats("executorch, onnx,onnx", target.model) == ("executorch", "onnx")
     assert file_name("executorch", "fp32") == "model.fp32.pte"
     with pytest.raises(UsageError, match="tflite"):
-        parse_formats("onnx,tflite", target)
+        parse_formats("onnx,tflite", target.model)
     with pytest.raises(UsageError, match="names no format"):
-        parse_formats(" ,", target)
+        parse_formats(" ,", target.model)
 
 
 def test_an_altered_file_is_refused(tmp_path: Path) -> None:

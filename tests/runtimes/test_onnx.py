@@ -20,9 +20,9 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from nas.export.formats import write_model  # noqa: E402
 from nas.runtimes._onnx_packing import pack  # noqa: E402
-from nas.runtimes.onnx import export_onnx, load_onnx  # noqa: E402
+from nas.runtimes.onnx import Onnx  # noqa: E402
+from nas.runtimes.table import dialect_for, write_model  # noqa: E402
 from predictors.targets.target import load_target  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("quantize_nets")  # their network takes long: trained once, by one process
@@ -31,21 +31,25 @@ STAGES = "int8,blocks.1=w4a8,blocks.2=fp32,blocks.3=w2a8"
 METADATA = {"classes": "shirt, dress", "empty": "", "unicode": "é"}
 
 
+def write(quantized, path, metadata, model=None):
+    Onnx().write(quantized, quantized.image_shape, path, metadata, dialect_for("onnx", model))
+
+
 @pytest.fixture(scope="module")
 def quantized():
     return quantize(trained(), batch(256, 6)[0])
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["int8", "uint8"])
+@pytest.fixture(scope="module", params=["onnx", "onnx-uint8"])
 def file(request, quantized, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(quantized, path, METADATA, uint8=request.param)
+    write(quantized, path, METADATA, request.param)
     return path
 
 
 def test_onnxruntime_computes_what_the_simulator_computes(quantized, file):
     images, labels = batch(2000, 5)
-    simulated, executed = quantized(images).numpy(), load_onnx(file)(images)
+    simulated, executed = quantized(images).numpy(), Onnx().open(file)(images)
     assert (simulated.argmax(1) == executed.argmax(1)).mean() >= 0.995
     close = np.isclose(simulated, executed, rtol=1e-4, atol=1e-4)
     assert close.mean() >= 0.98
@@ -55,7 +59,7 @@ def test_onnxruntime_computes_what_the_simulator_computes(quantized, file):
 
 def integer_layers(file, folder):
     """Weights of the integer operators that onnxruntime makes of a file, and how many operators of each kind it has."""
-    load_onnx(file, optimized=folder / "optimized.onnx")
+    Onnx().open(file, optimized=folder / "optimized.onnx")
     graph = onnx.load(folder / "optimized.onnx").graph
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     weights = [stored[n.input[3]] for n in graph.node if n.op_type in ("QLinearConv", "QGemm")]
@@ -83,7 +87,7 @@ def mixed():
 @pytest.fixture(scope="module")
 def mixed_file(mixed, tmp_path_factory):
     path = tmp_path_factory.mktemp("mixed") / "model.onnx"
-    write_model("onnx", mixed, mixed.image_shape, path, {"classes": "a"}, load_target("x86-64"))
+    write_model("onnx", mixed, mixed.image_shape, path, {"classes": "a"}, load_target("x86-64").model)
     return path
 
 
@@ -101,7 +105,7 @@ def test_the_policy_is_what_onnxruntime_runs(mixed, mixed_file, tmp_path):
 
 def test_onnxruntime_computes_mixed_precision_as_the_simulator_does(mixed, mixed_file):
     images, _ = batch(1000, 5)
-    model = load_onnx(mixed_file)
+    model = Onnx().open(mixed_file)
     assert model.metadata == {"classes": "a", "policy": json.dumps(STAGES)}
     simulated, executed = mixed(images).numpy(), model(images)
     assert (simulated.argmax(1) == executed.argmax(1)).mean() >= 0.99
@@ -142,7 +146,7 @@ def test_weights_are_stored_in_one_byte(quantized, file):
 
 
 def test_any_batch_size(file):
-    model = load_onnx(file)
+    model = Onnx().open(file)
     images, _ = batch(70, 3)
     together = model(images)
     assert together.shape == (70, CLASSES)
@@ -150,7 +154,7 @@ def test_any_batch_size(file):
 
 
 def test_metadata_and_names(file):
-    model = load_onnx(file)
+    model = Onnx().open(file)
     assert model.metadata == METADATA
     (image,), (logits,) = model.session.get_inputs(), model.session.get_outputs()
     assert (image.name, image.shape) == ("images", ["batch", 1, SIDE, SIDE])
@@ -160,12 +164,12 @@ def test_metadata_and_names(file):
 def test_export_is_quiet_and_leaves_one_file(tmp_path, capfd):
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU6(), torch.nn.Flatten(), torch.nn.Linear(2, 2))
     (tmp_path / "m.onnx").write_bytes(b"old")
-    export_onnx(quantize(model.eval(), torch.randn(8, 1, 3, 3)), tmp_path / "m.onnx", {})
+    write(quantize(model.eval(), torch.randn(8, 1, 3, 3)), tmp_path / "m.onnx", {})
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
     assert capfd.readouterr() == ("", "")
-    assert load_onnx(tmp_path / "m.onnx").metadata == {}
+    assert Onnx().open(tmp_path / "m.onnx").metadata == {}
     with pytest.raises(UserError, match="cannot write"):
-        export_onnx(quantize(model, torch.randn(8, 1, 3, 3)), tmp_path / "missing" / "m.onnx", {})
+        write(quantize(model, torch.randn(8, 1, 3, 3)), tmp_path / "missing" / "m.onnx", {})
 
 
 def test_damaged_files_are_user_errors(file, tmp_path):
@@ -174,9 +178,9 @@ def test_damaged_files_are_user_errors(file, tmp_path):
     (tmp_path / "empty.onnx").write_bytes(b"")
     for name in ("text", "half", "empty"):
         with pytest.raises(UserError, match=f"{name}.onnx"):
-            load_onnx(tmp_path / f"{name}.onnx")
+            Onnx().open(tmp_path / f"{name}.onnx")
     with pytest.raises(UserError, match="no file"):
-        load_onnx(tmp_path / "missing.onnx")
+        Onnx().open(tmp_path / "missing.onnx")
 
 
 @pytest.mark.parametrize("name", ["convnext_atto"])
@@ -188,8 +192,8 @@ def test_other_families_agree_too(name, tmp_path):
     images = torch.randn(64, 3, 64, 64)
     calibrate(model, images)
     quantized = quantize(model, images)
-    export_onnx(quantized, tmp_path / "model.onnx", {})
-    executed = torch.from_numpy(load_onnx(tmp_path / "model.onnx")(images.numpy()))
+    write(quantized, tmp_path / "model.onnx", {})
+    executed = torch.from_numpy(Onnx().open(tmp_path / "model.onnx")(images.numpy()))
     simulated = quantized(images)
     with torch.no_grad():
         real = model(images)

@@ -17,7 +17,8 @@ pytest.importorskip("onnxscript")
 
 from nas.quantization.quantize import quantize  # noqa: E402
 from nas.runtimes._onnx_timing import float_file, quantized, shrunk  # noqa: E402
-from nas.runtimes.onnx import export_onnx, load_onnx  # noqa: E402
+from nas.runtimes.onnx import Onnx  # noqa: E402
+from nas.runtimes.table import dialect_for  # noqa: E402
 from search_spaces import get_space  # noqa: E402
 from search_spaces.builders.timm_compat import timm  # noqa: E402
 
@@ -33,7 +34,7 @@ def tiny() -> nn.Module:
 def executed(data: bytes, folder: Path) -> Counter[str]:
     """Operators that onnxruntime runs for a file, after its own fusions."""
     (folder / "in.onnx").write_bytes(data)
-    load_onnx(folder / "in.onnx", optimized=folder / "out.onnx")
+    Onnx().open(folder / "in.onnx", optimized=folder / "out.onnx")
     return Counter(n.op_type for n in onnx.load(folder / "out.onnx").graph.node if n.op_type not in _MOVES)
 
 
@@ -41,7 +42,8 @@ def executed(data: bytes, folder: Path) -> Counter[str]:
 def test_onnxruntime_runs_what_it_runs_of_the_exported_file(name: str, tmp_path: Path) -> None:
     model = tiny() if name == "mbv3-tiny" else timm.create_model(name, num_classes=10).eval()
     images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    export_onnx(quantize(model, images), tmp_path / "exported.onnx", {}, uint8=True)
+    unsigned = dialect_for("onnx", "onnx-uint8")
+    Onnx().write(quantize(model, images), (3, SIDE, SIDE), tmp_path / "exported.onnx", {}, unsigned)
     expected = executed((tmp_path / "exported.onnx").read_bytes(), tmp_path)
     data = shrunk(quantized(float_file(model, (3, SIDE, SIDE)), uint8=True))
     assert executed(data, tmp_path) == expected
@@ -75,7 +77,7 @@ def test_a_shrunk_file_is_the_network_with_constant_weights(tmp_path: Path) -> N
     assert executed(shrunk(plain), tmp_path) == executed(plain.SerializeToString(), tmp_path)
     (tmp_path / "full.onnx").write_bytes(filled(plain, 1).SerializeToString())
     images = np.random.default_rng(0).random((1, 3, SIDE, SIDE), dtype=np.float32)
-    small, full = (load_onnx(tmp_path / f"{name}.onnx")(images) for name in ("small", "full"))
+    small, full = (Onnx().open(tmp_path / f"{name}.onnx")(images) for name in ("small", "full"))
     assert np.isfinite(small).all()
     assert small == pytest.approx(full, rel=1e-5)
     assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "full.onnx").stat().st_size / 2

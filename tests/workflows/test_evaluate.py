@@ -14,7 +14,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.cli.options import run_at
 from nas.export.folder import check_images_of, export_candidate
-from nas.export.formats import exported_file, open_model
+from nas.export.manifest import exported_file, open_model
 from nas.store.run import Run
 from nas.workflows.workflow import find_search, open_trained, pick_member
 from predictors.targets.target import load_target

@@ -17,7 +17,9 @@ from PIL import Image
 from benchmarks.quantization.emulation.board import HERE, Board, call
 from benchmarks.quantization.emulation.counts import Counts, read_counts
 from nas.export.device_script import device_script, script_name
-from nas.export.formats import FORMATS, MANIFEST, Exported, input_size, open_model
+from nas.export.manifest import MANIFEST, input_size, open_model
+from nas.runtimes.runtime import Exported
+from nas.runtimes.table import RUNTIMES, get_runtime
 from nas.store.files import read_json
 from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, PRECISIONS, Policy, parse_policy
@@ -50,7 +52,7 @@ class File:
 
     @property
     def onnx(self) -> bool:
-        return self.path.suffix == FORMATS["onnx"].suffix
+        return self.path.suffix == get_runtime("onnx").suffix
 
     def here(self, images: Floats) -> Floats:
         """Logits ``[n, classes]`` on this machine, one image at a time, as a board runs them."""
@@ -75,7 +77,7 @@ class File:
         """What the script for devices prints of an image ``[C, H, W]`` here and under emulation (an ONNX file's)."""
         with tempfile.TemporaryDirectory() as folder:
             script, picture = Path(folder) / script_name("onnx"), Path(folder) / "image.png"
-            code = FORMATS["onnx"].device
+            code = get_runtime("onnx").device_code()
             assert code is not None
             script.write_text(device_script("onnx", code))
             photo(image, read_input(self.model.metadata)).save(picture)
@@ -103,7 +105,7 @@ def open_file(path: Path) -> File:
         UsageError: the name is not an exported file's.
         UserError: there is none, it was altered, its runtime is missing, or it does not say what its images are.
     """
-    suffixes = {form.suffix for form in FORMATS.values()}
+    suffixes = {get_runtime(name).suffix for name in RUNTIMES}
     if path.suffix not in suffixes:
         raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(sorted(suffixes))}")
     model = open_model(path)

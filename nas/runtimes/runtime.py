@@ -1,0 +1,110 @@
+"""What a runtime is: it writes networks as files, opens them, and says how a device runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.quantization.dialect import Dialect
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nas.quantization.quantize import QuantizedModel
+
+    Network = QuantizedModel | nn.Module
+
+ImageShape = tuple[int, int, int]
+"""Channels, height and width."""
+
+
+class Exported(Protocol):
+    """A file, opened in its own runtime."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The texts that were stored with the network."""
+        ...
+
+    def __call__(self, images: NDArray[np.float32] | Tensor, /) -> NDArray[np.float32]:
+        """Outputs ``[n, ...]`` of normalised images ``[n, C, H, W]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """The runtime's part of the script that lies beside an exported file.
+
+    Attributes:
+        packages: arguments of ``pip install``.
+        imports: import statements, in alphabetical order.
+        opening: statements that open the file ``sys.argv[1]`` and leave its metadata, JSON texts by name, in
+            ``stored``.
+        running: a statement that takes ``pixels``, float32 ``[1, C, H, W]``, and leaves a numpy array
+            ``logits [classes]``.
+    """
+
+    packages: str
+    imports: str
+    opening: str
+    running: str
+
+
+class Runtime(Protocol):
+    """One kind of file and the program that runs it.
+
+    A runtime is a class without arguments in a module of its own, listed in :data:`nas.runtimes.table.RUNTIMES`. The
+    module is imported to list runtimes: it imports frameworks inside its methods only.
+
+    Attributes:
+        suffix: end of its files' names, with the dot.
+        extra: optional dependency of this project that installs its packages.
+        packages: name of each of these packages -> its lowest version, as in ``pyproject.toml``.
+        dialects: what a target's ``model`` may say -> how quantized networks are written. The first one is used where
+            the target names another runtime, or none.
+        fragile: damaged files may end the process, so only files with a known hash are opened.
+    """
+
+    suffix: str
+    extra: str
+    packages: Mapping[str, str]
+    dialects: Mapping[str, Dialect]
+    fragile: bool
+
+    def write(
+        self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
+    ) -> None:
+        """Write a network as a file; the file is replaced when the new one is complete.
+
+        Args:
+            network: quantized, or a float model in eval mode on the CPU.
+            image_shape: of one image.
+            path: the file.
+            metadata: texts stored with the network, read back as :attr:`Exported.metadata`.
+            dialect: one of :attr:`dialects`; without meaning for a float model.
+
+        Raises:
+            UserError: a package is missing, the runtime cannot hold this network, or the file cannot be written.
+        """
+        ...
+
+    def open(self, path: Path, threads: int = 1) -> Exported:
+        """Open a file.
+
+        Args:
+            path: the file.
+            threads: threads of one inference.
+
+        Raises:
+            UserError: a package is missing, the file does not exist, or the runtime cannot read it.
+        """
+        ...
+
+    def device_code(self) -> DeviceCode | None:
+        """Its part of the script for devices; None: there is no script."""
+        ...

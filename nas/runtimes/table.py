@@ -1,0 +1,140 @@
+"""All runtimes. Looking at the table loads no framework."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.quantization.dialect import Dialect
+from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.policy import FLOAT, MIXED, PRECISIONS
+
+from .runtime import Exported, ImageShape, Runtime
+
+if TYPE_CHECKING:
+    from .runtime import Network
+
+DEFAULT = "onnx"
+"""What is written for a target that names no runtime."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
+
+    Attributes:
+        module: file of this folder.
+        kind: class in it, a :class:`nas.runtimes.runtime.Runtime`.
+        summary: what it is for.
+    """
+
+    module: str
+    kind: str
+    summary: str
+
+
+RUNTIMES = {
+    "onnx": Entry("onnx", "Onnx", "ONNX files for onnxruntime and OpenVINO"),
+    "executorch": Entry("executorch", "Executorch", "ExecuTorch files that run on XNNPACK's kernels"),
+}
+"""A new runtime is one file in this folder and one line here."""
+
+
+@cache
+def get_runtime(name: str) -> Runtime:
+    """A runtime by its name. Raises UsageError where there is none of that name."""
+    if name not in RUNTIMES:
+        raise unknown_name("format", name, RUNTIMES)
+    entry = RUNTIMES[name]
+    runtime: Runtime = getattr(importlib.import_module(f"{__package__}.{entry.module}"), entry.kind)()
+    return runtime
+
+
+def models() -> dict[str, str]:
+    """What a target's ``model`` may say -> the name of its runtime."""
+    return {model: name for name in RUNTIMES for model in get_runtime(name).dialects}
+
+
+def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
+    """Names of runtimes from ``onnx,executorch``.
+
+    Args:
+        text: the names, separated by commas; None: the runtime of the target.
+        model: what the target says; None: nothing.
+
+    Raises:
+        UsageError: a name that there is not, or no name at all.
+        UserError: the target's model is unknown.
+    """
+    if text is None:
+        return (DEFAULT if model is None else runtime_of(model),)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError(f"`format` names no format; there are: {', '.join(RUNTIMES)}")
+    for name in names:
+        get_runtime(name)
+    return names
+
+
+def runtime_of(model: str) -> str:
+    """The name of the runtime that a target's ``model`` means. Raises UserError where it means none."""
+    known = models()
+    if model not in known:
+        raise UserError(f"the target's model = '{model}' is unknown; there are: {', '.join(known)}")
+    return known[model]
+
+
+def dialect_for(name: str, model: str | None) -> Dialect:
+    """How a runtime writes quantized networks for a target whose ``model`` is given."""
+    dialects = get_runtime(name).dialects
+    return dialects.get(model or "", next(iter(dialects.values())))
+
+
+def file_name(name: str, precision: str) -> str:
+    """For example ``model.int8.onnx``."""
+    return f"model.{precision}{get_runtime(name).suffix}"
+
+
+def file_names() -> tuple[str, ...]:
+    """Names of all files that are written for runtimes, quantized ones first."""
+    labels = (*(p for p in PRECISIONS if p != FLOAT), MIXED, FLOAT)
+    return tuple(file_name(name, label) for label in labels for name in RUNTIMES)
+
+
+def by_suffix(suffix: str) -> str | None:
+    """The name of the runtime whose files end so; None: there is none."""
+    return next((name for name in RUNTIMES if get_runtime(name).suffix == suffix), None)
+
+
+def write_model(
+    name: str, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], model: str | None
+) -> None:
+    """Write a network for one runtime; arguments as of :meth:`nas.runtimes.runtime.Runtime.write`.
+
+    The file's metadata, which are JSON texts, also say its precision: ``policy``, as in ``search_spaces.policy``.
+
+    Args:
+        model: what the target says, see :func:`dialect_for`.
+
+    Raises:
+        UserError: a package is missing, the runtime cannot hold the network, or the file cannot be written.
+    """
+    from nas.quantization.quantize import QuantizedModel
+
+    policy = str(network.policy) if isinstance(network, QuantizedModel) else FLOAT
+    texts = {**metadata, "policy": json.dumps(policy)}
+    get_runtime(name).write(network, image_shape, path, texts, dialect_for(name, model))
+
+
+def open_file(path: Path) -> Exported:
+    """A file in the runtime that its name tells, or in the default one.
+
+    Raises:
+        UserError: the runtime is missing, or it cannot read the file.
+    """
+    return get_runtime(by_suffix(path.suffix) or DEFAULT).open(path)
