@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from nas.data.summary import summarise as summarise_data
     from nas.search.config import SearchConfig
     from nas.search.objectives import Bounds
-    from nas.store.run import Run
-    from nas.store.run import opened as open_run
-    from nas.store.status import runs as list_runs
+    from nas.store.run import Run, open_run
+    from nas.store.status import list_runs
     from nas.training.config import Engine, TrainConfig
-    from nas.workflows.estimate import estimate as estimate_model
-    from nas.workflows.workflow import find_search as read_search
-    from nas.workflows.workflow import open_trained, pick_member, ship_member, train_supernet
-    from nas.workflows.workflow import run_evaluate as evaluate_model
-    from nas.workflows.workflow import run_export as export_model
-    from nas.workflows.workflow import run_search as search_run
+    from nas.workflows.estimate import estimate_model
+    from nas.workflows.evaluate import evaluate_model
+    from nas.workflows.export import export_model, ship_member
+    from nas.workflows.resolve import pick_member, read_search
+    from nas.workflows.search import search_run
+    from nas.workflows.train import train_supernet
+    from nas.workflows.trained import open_trained
     from predictors.targets.target import Target, load_target
     from search_spaces import SearchSpace, get_space
     from search_spaces.architecture import Architecture
@@ -72,17 +72,18 @@ _WHERE = {
     "nas.candidates.candidate": {"Candidate": "Candidate"},
     "nas.data.opening": {"open_dataset": "open_dataset"},
     "nas.data.summary": {"summarise_data": "summarise"},
-    "nas.workflows.estimate": {"estimate_model": "estimate"},
     "nas.search.objectives": {"Bounds": "Bounds"},
-    "nas.store.run": {"Run": "Run", "open_run": "opened"},
-    "nas.store.status": {"list_runs": "runs"},
+    "nas.store.run": {"Run": "Run", "open_run": "open_run"},
+    "nas.store.status": {"list_runs": "list_runs"},
     "nas.search.config": {"SearchConfig": "SearchConfig"},
     "nas.training.config": {"Engine": "Engine", "TrainConfig": "TrainConfig"},
-    "nas.workflows.workflow": {
-        "evaluate_model": "run_evaluate", "export_model": "run_export", "open_trained": "open_trained",
-        "pick_member": "pick_member", "read_search": "find_search", "search_run": "run_search",
-        "ship_member": "ship_member", "train_supernet": "train_supernet",
-    },
+    "nas.workflows.estimate": {"estimate_model": "estimate_model"},
+    "nas.workflows.evaluate": {"evaluate_model": "evaluate_model"},
+    "nas.workflows.export": {"export_model": "export_model", "ship_member": "ship_member"},
+    "nas.workflows.resolve": {"pick_member": "pick_member", "read_search": "read_search"},
+    "nas.workflows.search": {"search_run": "search_run"},
+    "nas.workflows.train": {"train_supernet": "train_supernet"},
+    "nas.workflows.trained": {"open_trained": "open_trained"},
 }  # fmt: skip
 """Module -> public names, and what they are called there. None is the name of a module of this package: Python would
 put the module in its place."""

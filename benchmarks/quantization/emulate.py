@@ -25,7 +25,7 @@ from benchmarks.quantization.emulation.compare import compare
 from benchmarks.quantization.emulation.counts import MISSES, Summary, summarise
 from benchmarks.quantization.emulation.inference import File, Floats, open_file
 from nas.export.manifest import MANIFEST
-from nas.workflows.estimate import estimate
+from nas.workflows.estimate import estimate_model
 from search_spaces.errors import UserError
 
 TARGET = "cortex-a72"
@@ -41,10 +41,10 @@ def image_sets(file: File, n: int, run: Path | None) -> dict[str, Floats]:
     if run is None:
         return {"random": random}
     from nas.data.batches import eval_tensors
-    from nas.store.run import opened
-    from nas.workflows import workflow
+    from nas.store.run import open_run
+    from nas.workflows.trained import open_trained
 
-    images, _ = eval_tensors(workflow.open_trained(opened(run)).dataset, "test", file.shape[1], n)
+    images, _ = eval_tensors(open_trained(open_run(run)).dataset, "test", file.shape[1], n)
     return {"random": random, "test split": images.numpy()}
 
 
@@ -52,7 +52,7 @@ def predicted(file: File) -> str:
     """Latency that the target's file predicts, with how far to trust it."""
     if not (file.path.parent / MANIFEST).is_file():
         return f"predicted latency: unknown, there is no {MANIFEST} beside the file"
-    facts = estimate(str(file.path.parent), TARGET)
+    facts = estimate_model(str(file.path.parent), TARGET)
     return f"predicted latency on {TARGET}: {facts['latency_ms']:.3g} ms, {facts['latency_source']}"
 
 

@@ -34,7 +34,8 @@ from nas.runtimes.runtime import Exported
 from nas.runtimes.table import open_file, write_model
 from nas.runtimes.timing import latencies_ms
 from nas.store.run import Run
-from nas.workflows.workflow import calibrated_on, find_search, open_trained, same_weights
+from nas.workflows.resolve import calibrated_on, read_search
+from nas.workflows.trained import open_trained, same_weights
 from search_spaces.builders.timm_compat import timm
 from search_spaces.policy import INT8
 
@@ -90,7 +91,7 @@ def show_latencies(files: Files, image_shape: tuple[int, int, int], runs: int) -
 
 def on_run(arguments: argparse.Namespace) -> None:
     run = Run(arguments.folder)
-    result = find_search(run, arguments.target)
+    result = read_search(run, arguments.target)
     trained = open_trained(run, calibrated_on(result))
     same_weights(trained, result)
     front = result["front"]

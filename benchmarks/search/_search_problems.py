@@ -293,7 +293,7 @@ def measure_demo(run: Path, out: Path) -> None:
     from nas.data.batches import eval_batches
     from nas.store.run import Run
     from nas.tasks.score import accuracy as share_right
-    from nas.workflows.workflow import open_trained
+    from nas.workflows.trained import open_trained
 
     whole, _, vectors, _ = demo_vectors()
     trained = open_trained(Run(run))

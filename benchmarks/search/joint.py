@@ -38,7 +38,7 @@ from nas.search.problem import Problem, plain_space, problem
 from nas.search.search import problem_of
 from nas.store.files import read_json, write_json
 from nas.store.run import Run
-from nas.workflows.workflow import Trained, open_trained
+from nas.workflows.trained import Trained, open_trained
 from predictors.targets.target import load_target
 from search_spaces.policy import WEIGHT_BITS, parse_menu, stages_of
 from search_spaces.space import Vectors

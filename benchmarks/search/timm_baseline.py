@@ -35,7 +35,8 @@ from nas.runtimes.timing import latencies_ms
 from nas.store.files import write_json
 from nas.store.run import Run
 from nas.training.config import TrainConfig, total_steps
-from nas.workflows.workflow import Trained, find_search, open_trained
+from nas.workflows.resolve import read_search
+from nas.workflows.trained import Trained, open_trained
 from predictors.targets.target import load_target
 from search_spaces.builders.timm_compat import timm
 
@@ -47,7 +48,7 @@ ROUNDS = 200
 def of_front(trained: Trained) -> dict[str, tuple[QuantizedModel, int]]:
     """Quantized members of the front for this machine, by id, with the side of their images."""
     found = {}
-    for member in find_search(trained.run, "host")["front"]:
+    for member in read_search(trained.run, "host")["front"]:
         candidate = Candidate.from_dict(member)
         shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
         assert isinstance(shipped.run, QuantizedModel), "search in int8"

@@ -32,7 +32,8 @@ from nas.tasks.score import accuracy
 from nas.training.config import Engine, TrainConfig, resolve_augment, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
-from nas.workflows.workflow import open_trained, train_supernet
+from nas.workflows.train import train_supernet
+from nas.workflows.trained import open_trained
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.builders.timm_compat import timm

@@ -27,7 +27,8 @@ from nas.data.batches import calibration_images, eval_batches
 from nas.store.run import Run
 from nas.tasks.score import Accuracy, accuracy
 from nas.training.config import Engine, TrainConfig
-from nas.workflows.workflow import Trained, open_trained, train_supernet
+from nas.workflows.train import train_supernet
+from nas.workflows.trained import Trained, open_trained
 from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture
 

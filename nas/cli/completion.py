@@ -41,7 +41,7 @@ def runs(incomplete: str) -> Completions:
 
 
 def _runs() -> Iterable[tuple[str, str]]:
-    from nas.store.status import runs as list_runs
+    from nas.store.status import list_runs
 
     for row in list_runs():
         yield row["run"], f"{row['state']}: {row['space'] or '?'} on {row['source'] or '?'}"
@@ -55,10 +55,10 @@ def candidates(ctx: typer.Context, incomplete: str) -> Completions:
 
 
 def _members(run: Path | str | None, target: str | None) -> Completions:
-    from nas.store.run import opened
+    from nas.store.run import open_run
 
     words: dict[str, str] = {}
-    for name, path in opened(None if run is None else Path(run)).searches().items():
+    for name, path in open_run(None if run is None else Path(run)).searches().items():
         if target not in (None, name):
             continue
         for member in json.loads(path.read_text())["front"]:

@@ -59,13 +59,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say w
 def run_at(path: Path | None, model: str | None = None) -> Any:
     """The run of a directory; None: the one that ``model``, an exported file, lies in, or the run touched last."""
     from nas.store.files import is_json
-    from nas.store.run import Run, opened
+    from nas.store.run import Run, open_run
 
     if path is None and model is not None and not is_json(model):  # an exported file lies inside its run
         for parent in Path(model).resolve().parents:
             if (parent / "run.json").exists():
                 return Run(parent)
-    return opened(path)
+    return open_run(path)
 
 
 def resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:

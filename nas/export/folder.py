@@ -23,7 +23,7 @@ from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
 from nas.store.run import Run, file_hash
 from nas.store.versions import libraries
 from nas.tasks.score import Accuracy, accuracy
-from nas.workflows.workflow import Trained
+from nas.workflows.trained import Trained
 from predictors.targets.target import Target
 from search_spaces.builders.timm_model import loader_source, plain_arguments
 from search_spaces.errors import InfeasibleError, UserError

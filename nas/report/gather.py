@@ -11,7 +11,7 @@ from nas.store.files import read_json
 from nas.store.metrics import read_metrics
 from nas.store.records import SEARCH
 from nas.store.run import Run, file_hash
-from nas.workflows.estimate import estimate
+from nas.workflows.estimate import estimate_model
 from search_spaces.errors import UserError
 
 from .seconds import Seconds, seconds_of
@@ -72,7 +72,7 @@ def estimated(material: Material, result: Facts, member: Facts) -> Facts:
     """
     data, architecture = material.content["data"], json.dumps(member["architecture"])
     target, classes = result["config"]["target"], len(data["classes"])
-    return estimate(architecture, target, None, member["precision"], None, classes, data["in_chans"], layers=True)
+    return estimate_model(architecture, target, None, member["precision"], None, classes, data["in_chans"], layers=True)
 
 
 def _seconds(journal: Path, notes: list[str]) -> Seconds:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from nas.report.draw.blocks import blocks_of, draw
 from nas.report.draw.curves import layers_plot
 from nas.report.draw.markup import figure, note, table, tag, wide
-from nas.workflows.workflow import pick_member
+from nas.workflows.resolve import pick_member
 from search_spaces.errors import UserError
 
 from .gather import Material, estimated

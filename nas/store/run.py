@@ -206,7 +206,7 @@ class Run:
         raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
 
 
-def opened(path: Path | None) -> Run:
+def open_run(path: Path | None) -> Run:
     """The run of a directory; None: the run touched last. Raises UserError where there is none."""
     if path is None:
         return latest()

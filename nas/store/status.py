@@ -15,7 +15,7 @@ _TAIL = 65536
 """Bytes at the end of ``metrics.jsonl`` that are looked at: hundreds of lines."""
 
 
-def runs(root: Path = DEFAULT_ROOT) -> list[dict[str, Any]]:
+def list_runs(root: Path = DEFAULT_ROOT) -> list[dict[str, Any]]:
     """Runs in the folders of ``root``, that of :func:`nas.store.run.latest` first; or ``root`` itself, where it is one.
 
     Raises:

@@ -49,7 +49,7 @@ class Subject:
     precision: str = ""
 
 
-def estimate(
+def estimate_model(
     model: str,
     target: str | None = None,
     resolution: int | None = None,
@@ -167,7 +167,7 @@ def _subject(model: str, run: Callable[[], Run] | None, num_classes: int | None,
     """What a user's words mean."""
     path = Path(model)
     if is_json(model):
-        from .workflow import parse_architecture
+        from .resolve import parse_architecture
 
         return _of_architecture(parse_architecture(model), num_classes, in_chans)
     if path.is_dir() or path.suffix in (".json", ".safetensors"):
@@ -221,12 +221,12 @@ def _of_architecture(architecture: Architecture, num_classes: int | None, in_cha
 
 
 def _of_candidate(name: str, run: Callable[[], Run] | None, num_classes: int | None, in_chans: int | None) -> Subject:
-    from .workflow import find_search, pick_member
+    from .resolve import pick_member, read_search
 
     if run is None:
         raise UsageError(f"candidate '{name}': of which run? give --run")
     opened = run()
-    result = find_search(opened, None)
+    result = read_search(opened, None)
     member = pick_member(result, name)
     data = opened.read_data()
     found = _of_architecture(
@@ -246,7 +246,7 @@ def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subj
     content = read_json(file)
     check_format(content, file)
     if not isinstance(content, dict) or "timm" not in content:
-        from .workflow import parse_architecture
+        from .resolve import parse_architecture
 
         return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
     check_form(content, EXPORTED, file)

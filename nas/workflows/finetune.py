@@ -36,16 +36,8 @@ from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, Policy
 
 from .estimate import DEFAULT_TARGET
-from .workflow import (
-    Trained,
-    calibrated_on,
-    find_search,
-    open_trained,
-    parse_architecture,
-    pick_member,
-    same_weights,
-    test_accuracy,
-)
+from .resolve import calibrated_on, parse_architecture, pick_member, read_search
+from .trained import Trained, open_trained, same_weights, test_accuracy
 
 LR_SHARE = 0.1
 """Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
@@ -87,7 +79,7 @@ def finetune(
         run: a trained run.
         name, target: as in :func:`pick_candidate`.
         out: folder of the export; None: beside the run's other exports, named after the weights that were kept.
-        license: of the weights, as in :func:`nas.workflows.workflow.run_export`.
+        license: of the weights, as in :func:`nas.workflows.export.export_model`.
 
     Returns:
         Accuracy ``before`` and ``after`` on the search split; ``kept``: ``finetuned``, or ``supernet`` where that is
@@ -152,7 +144,7 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         UserError: there is no such search, or the architecture is not of the run's space.
     """
     if not (name.endswith(".json") or is_json(name)):
-        result = find_search(trained.run, target)
+        result = read_search(trained.run, target)
         same_weights(trained, result)
         member = pick_member(result, name)
         found = Candidate.from_dict(member)

@@ -18,7 +18,7 @@ from nas.candidates.ship import ship
 from nas.data.opening import open_dataset
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
-from nas.workflows.workflow import open_trained
+from nas.workflows.trained import open_trained
 from search_spaces import get_space
 from search_spaces.errors import UserError
 from tests.support.cli_runs import content, invoke

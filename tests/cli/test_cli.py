@@ -12,7 +12,7 @@ import torch
 
 import cli
 from nas.store.run import Run
-from nas.workflows.workflow import open_trained
+from nas.workflows.trained import open_trained
 from tests.support.cli_runs import (
     CLASSES,
     SEARCH,

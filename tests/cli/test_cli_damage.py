@@ -240,7 +240,7 @@ def test_ctrl_c_while_searching(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return measure(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("nas.workflows.workflow.measure", interrupting)
+        patch.setattr("nas.workflows.search.measure", interrupting)
         result = invoke(*SEARCH, "--run", "run")
     assert result.code == 130
     assert result.err.strip().splitlines()[-1].endswith("nas search --measurements 4 --run run")

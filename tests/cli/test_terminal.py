@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli.display import SearchProgress, new_table, show
+from nas.cli.console import new_table, show
+from nas.cli.progress import SearchProgress
 from tests.support.cli_runs import invoke
 
 _SCRIPT = """

@@ -26,7 +26,7 @@ from nas.export.manifest import open_model
 from nas.runtimes.table import RUNTIMES, get_runtime
 from nas.store.files import save_tensors
 from nas.store.run import Run
-from nas.workflows.workflow import open_trained
+from nas.workflows.trained import open_trained
 from search_spaces import PRESETS, get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import ENTRY, build_spec, plain_arguments

@@ -293,12 +293,12 @@ def test_a_device_too_small_for_a_space_is_told_with_what_is_reachable(tight: An
 
 
 def test_estimate_says_what_does_not_fit() -> None:
-    from nas.workflows.estimate import estimate
+    from nas.workflows.estimate import estimate_model
 
-    fits = estimate("mobilenetv2_035", "cortex-m7", 64, None, None, 10)
+    fits = estimate_model("mobilenetv2_035", "cortex-m7", 64, None, None, 10)
     assert fits["misfits"] == []
     assert fits["memory"]["memory_rules"] == "in-place"
-    (large,) = estimate("mobilenetv2_035", "cortex-m7", 224, None, None, 10)["misfits"]
+    (large,) = estimate_model("mobilenetv2_035", "cortex-m7", 224, None, None, 10)["misfits"]
     # The first depthwise convolution of stride 2: 48 channels of 112 x 112 pixels, and of 56 x 56.
     assert 48 * (112 * 112 + 56 * 56) == 752_640
     assert large == "753 kB of activations exceed the 295 kB of RAM that cortex-m7 has for them"
@@ -308,7 +308,7 @@ def test_an_export_that_would_not_fit_is_refused(tmp_path: Any) -> None:
     from typing import cast
 
     from nas.export.folder import export_candidate
-    from nas.workflows.workflow import Trained
+    from nas.workflows.trained import Trained
     from predictors.targets.target import load_target
     from search_spaces.errors import InfeasibleError
 

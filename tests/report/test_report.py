@@ -26,7 +26,7 @@ from nas.report.draw.palette import COLOURS, DARK, GREY, INK, KERNELS, ON_DEEP, 
 from nas.report.png import to_png
 from nas.report.words import describe_genes, describe_precision
 from nas.store.run import Run
-from nas.workflows.estimate import estimate
+from nas.workflows.estimate import estimate_model
 from search_spaces import get_space
 from tests.support.cli_runs import edit_json, half, invoke, unfinish
 from tests.support.report_fronts import make_front
@@ -358,7 +358,7 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     space = get_space("mbv3-tiny")
     architecture = getattr(space, end)
     genes = dict(architecture.genes)
-    layers = estimate(architecture.to_json(), "cortex-a72", num_classes=10, in_chans=1, layers=True)["layers"]
+    layers = estimate_model(architecture.to_json(), "cortex-a72", num_classes=10, in_chans=1, layers=True)["layers"]
     blocks = blocks_of(layers)
     assert sum(block.macs for block in blocks) == sum(row["macs"] for row in layers)
     assert sum(block.ms for block in blocks) == pytest.approx(sum(row["ms"] for row in layers))
@@ -379,7 +379,7 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     ],
 )
 def test_blocks_of_other_families(model: str, stages: dict[str, int]) -> None:
-    blocks = blocks_of(estimate(model, "cortex-a72", precision="fp32", layers=True)["layers"])
+    blocks = blocks_of(estimate_model(model, "cortex-a72", precision="fp32", layers=True)["layers"])
     assert {stage: n for stage, n in Counter(block.stage for block in blocks).items() if stage in stages} == stages
 
 

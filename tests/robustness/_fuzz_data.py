@@ -180,7 +180,7 @@ def _space(seeds: Seeds, folder: Path) -> Case:
 
 @parser("architecture")
 def _architecture(seeds: Seeds, folder: Path) -> Case:
-    from nas.workflows.workflow import parse_architecture
+    from nas.workflows.resolve import parse_architecture
     from search_spaces import get_space
 
     space, path = get_space("mbv3-tiny"), folder / "x.json"

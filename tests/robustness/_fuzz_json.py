@@ -134,7 +134,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
 def _search(seeds: Seeds, folder: Path) -> Case:
     from nas.candidates.candidate import Candidate
     from nas.report.gather import gather
-    from nas.workflows.workflow import calibrated_on, find_search, pick_member
+    from nas.workflows.resolve import calibrated_on, pick_member, read_search
     from predictors.targets.target import load_target
     from search_spaces import get_space
 
@@ -145,7 +145,7 @@ def _search(seeds: Seeds, folder: Path) -> Case:
     def case(rng: random.Random) -> None:
         (folder / source.name).write_bytes(json_file(valid, rng, folder))
         gather(run)
-        result = find_search(run)
+        result = read_search(run)
         calibrated_on(result)
         load_target(result["config"]["target"])
         for name in ("best", "fastest", "smallest"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nas.store.run import Run, latest
-from nas.store.status import next_command, runs, standing
+from nas.store.status import list_runs, next_command, standing
 from tests.support.cli_runs import invoke
 
 
@@ -33,7 +33,7 @@ def trained(root: Path, name: str, age: int = 0) -> Run:
 def test_the_newest_is_first_and_is_the_one_that_commands_take(tmp_path: Path) -> None:
     for name, age in (("old", 20), ("new", 0), ("middle", 10)):
         make(tmp_path, name, age)
-    names = [Path(row["run"]).name for row in runs(tmp_path)]
+    names = [Path(row["run"]).name for row in list_runs(tmp_path)]
     assert names == ["new", "middle", "old"]
     assert latest(tmp_path).path.name == names[0]
 
@@ -65,7 +65,7 @@ def test_what_lies_in_a_run_is_listed(tmp_path: Path) -> None:
 def test_a_damaged_run_is_one_line_among_the_others(tmp_path: Path, text: str) -> None:
     make(tmp_path, "bad").config.write_text(text)
     trained(tmp_path, "good", age=100)
-    states = {Path(row["run"]).name: (row["state"], row["problem"]) for row in runs(tmp_path)}
+    states = {Path(row["run"]).name: (row["state"], row["problem"]) for row in list_runs(tmp_path)}
     assert states["good"] == ("trained", "")
     assert states["bad"][0] == "damaged"
     assert "run.json is damaged" in states["bad"][1]
@@ -89,13 +89,13 @@ def test_a_run_that_somebody_works_on(tmp_path: Path) -> None:
 
 
 def test_the_next_command_follows_the_newest_run(tmp_path: Path) -> None:
-    assert next_command(runs(tmp_path)) == "nas train-supernet"
+    assert next_command(list_runs(tmp_path)) == "nas train-supernet"
     run = trained(tmp_path, "a", age=10)
-    assert next_command(runs(tmp_path)) == f"nas search --run {run.path}"
+    assert next_command(list_runs(tmp_path)) == f"nas search --run {run.path}"
     run.search("host").write_text("{}")
-    assert next_command(runs(tmp_path)) == f"nas report {run.path}"
+    assert next_command(list_runs(tmp_path)) == f"nas report {run.path}"
     newer = make(tmp_path, "b")
-    assert next_command(runs(tmp_path)) == f"nas train-supernet --config {newer.config} --out {newer.path}"
+    assert next_command(list_runs(tmp_path)) == f"nas train-supernet --config {newer.config} --out {newer.path}"
 
 
 def test_the_command(empty: Path) -> None:

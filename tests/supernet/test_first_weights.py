@@ -26,7 +26,8 @@ from nas.supernet.ordering import order_channels
 from nas.supernet.supernet import Supernet
 from nas.training.config import Engine, TrainConfig
 from nas.training.loop import Interrupted
-from nas.workflows.workflow import open_trained, train_supernet
+from nas.workflows.train import train_supernet
+from nas.workflows.trained import open_trained
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError

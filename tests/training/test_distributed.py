@@ -31,7 +31,7 @@ from nas.training.processes.launch import joined, launch
 from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.step import Batch, mixed, run_passes
 from nas.training.strategies import Pass
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 from tests.support.cli_runs import invoke, write_photos

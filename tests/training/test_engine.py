@@ -33,7 +33,7 @@ from nas.training.rehearsal import forecast, lr_finder
 from nas.training.rehearsal.forecast import kept_bytes
 from nas.training.step import Batch, check_accumulate, mixed, run_passes, update
 from nas.training.strategies import Pass
-from nas.workflows import workflow
+from nas.workflows import train as training
 from search_spaces import get_space
 from search_spaces.errors import UsageError
 from tests.conftest import PhotoFolder
@@ -56,7 +56,7 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
 
 def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
-    workflow.train_supernet(run, config, engine, reports.append)
+    training.train_supernet(run, config, engine, reports.append)
     return reports
 
 
@@ -487,7 +487,7 @@ def test_a_forecast_changes_nothing(photos: Path, tmp_path: Path, monkeypatch: p
     config = _config(photos, mixup=0.2)
     plain, forecasted = Run(tmp_path / "plain"), Run(tmp_path / "forecasted")
     assert not any("MB of tensors" in entry.get("note", "") for entry in _train(plain, config))
-    monkeypatch.setattr(workflow, "WORTH_A_FORECAST", 1)
+    monkeypatch.setattr(training, "WORTH_A_FORECAST", 1)
     monkeypatch.setattr(forecast, "_MOST", 3)
     reports = _train(forecasted, config)
     assert any("MB of tensors" in entry.get("note", "") for entry in reports)

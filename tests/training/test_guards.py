@@ -23,7 +23,7 @@ from nas.training.config import Engine, TrainConfig, check_settings
 from nas.training.guards import Guard, Health, check_finite, check_norm, check_weights, constant_loss, zero_gamma
 from nas.training.loop import Interrupted
 from nas.training.strategies import Pass
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 from tests.conftest import PhotoFolder

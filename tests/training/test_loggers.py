@@ -14,7 +14,7 @@ from nas.store.metrics import Metrics, read_metrics
 from nas.store.run import Run
 from nas.training.config import Engine, TrainConfig
 from nas.training.loggers import LOGGERS, logging_to, parse_loggers, scalars
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces.errors import UsageError, UserError
 from tests.conftest import PhotoFolder
 

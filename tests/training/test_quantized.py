@@ -23,7 +23,7 @@ from nas.training.quantized import PHASE, QuantizedPhase, check_quantization, qu
 from nas.training.step import Batch, run_passes, update
 from nas.training.strategies import Pass
 from nas.training.weights import load_supernet
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import Policy, parse_policy, stages_of

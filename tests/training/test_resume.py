@@ -27,7 +27,7 @@ from nas.tasks.score import Accuracy
 from nas.training import loop as train
 from nas.training.config import Engine, TrainConfig
 from nas.training.loop import Interrupted
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space

@@ -29,7 +29,7 @@ from nas.training.strategies.pool import macs_pool
 from nas.training.strategies.preferred import Preferred
 from nas.training.strategies.progressive import Progressive
 from nas.training.strategies.saliency import saliency, scores
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UsageError
 from tests.conftest import PhotoFolder

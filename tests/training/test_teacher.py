@@ -27,7 +27,7 @@ from nas.training.teacher import teacher as teacher_open
 from nas.training.teacher.answers import Answers, answers_of
 from nas.training.teacher.teacher import open_teacher
 from nas.training.weights import load_supernet
-from nas.workflows.workflow import train_supernet
+from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import build_spec, make_spec

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.search.objectives import CandidateCosts
 from nas.store.run import Run
-from nas.workflows.estimate import estimate
+from nas.workflows.estimate import estimate_model
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
@@ -94,11 +94,11 @@ def test_an_architecture_as_text_file_or_export(empty: Path, precision: str) -> 
     (empty / "export" / "architecture.json").write_text(json.dumps(facts))
     own = {"precision": precision}
     found = [
-        estimate(json.dumps(architecture), num_classes=7, in_chans=1, **own),
-        estimate("mine.json", num_classes=7, in_chans=1, **own),
-        estimate("export"),
-        estimate("export/architecture.json"),
-        estimate("export/model.safetensors"),
+        estimate_model(json.dumps(architecture), num_classes=7, in_chans=1, **own),
+        estimate_model("mine.json", num_classes=7, in_chans=1, **own),
+        estimate_model("export"),
+        estimate_model("export/architecture.json"),
+        estimate_model("export/model.safetensors"),
     ]
     for one in found:
         assert {k: one[k] for k in COSTS} == {k: member[k] for k in COSTS}
@@ -118,7 +118,7 @@ def test_an_architecture_as_text_file_or_export(empty: Path, precision: str) -> 
     ],
 )
 def test_any_timm_model_at_its_own_size_or_another(name: str, resolution: int | None) -> None:
-    facts = estimate(name, "cortex-a72", resolution, num_classes=10)
+    facts = estimate_model(name, "cortex-a72", resolution, num_classes=10)
     side = resolution or 224
     more = {"img_size": side} if name.startswith(("vit", "swin", "mixer")) else {}
     model = timm.create_model(name, num_classes=10, device="meta", **more).eval()
@@ -132,7 +132,7 @@ def test_any_timm_model_at_its_own_size_or_another(name: str, resolution: int | 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_layers_add_up(precision: str) -> None:
-    facts = estimate("efficientnet_b0", "cortex-a72", 96, precision, layers=True)
+    facts = estimate_model("efficientnet_b0", "cortex-a72", 96, precision, layers=True)
     layers = facts["layers"]
     assert len(layers) == facts["operators"]
     assert sum(row["ms"] for row in layers) + facts["fixed_ms"] == pytest.approx(facts["latency_ms"], rel=1e-12)
@@ -153,9 +153,9 @@ def test_it_prints_a_table_and_the_layers(empty: Path) -> None:
 
 
 def test_other_channels_and_classes() -> None:
-    three, one = (estimate("resnet18", resolution=64, in_chans=c, num_classes=5) for c in (3, 1))
+    three, one = (estimate_model("resnet18", resolution=64, in_chans=c, num_classes=5) for c in (3, 1))
     assert three["params"] - one["params"] == 2 * 64 * 49
-    assert estimate("resnet18", resolution=64, num_classes=6)["params"] - three["params"] == 513
+    assert estimate_model("resnet18", resolution=64, num_classes=6)["params"] - three["params"] == 513
 
 
 # bad input: one or two lines, and the right exit code

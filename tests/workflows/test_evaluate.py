@@ -16,7 +16,8 @@ from nas.cli.options import run_at
 from nas.export.folder import check_images_of, export_candidate
 from nas.export.manifest import exported_file, open_model
 from nas.store.run import Run
-from nas.workflows.workflow import find_search, open_trained, pick_member
+from nas.workflows.resolve import pick_member, read_search
+from nas.workflows.trained import open_trained
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.errors import UserError
@@ -76,7 +77,7 @@ def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) 
     first = (folder / "model.int8.onnx").read_bytes()
     (folder / "model.w4a8.onnx").write_bytes(b"somebody's own")
     trained = open_trained(Run(here / "run"))
-    member = pick_member(find_search(trained.run)) | {"precision": "fp32"}
+    member = pick_member(read_search(trained.run)) | {"precision": "fp32"}
     export_candidate(trained, member, load_target("cortex-a72"), folder)
     assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.fp32.onnx", "model.w4a8.onnx"]
     assert json.loads((folder / "architecture.json").read_text())["files"].keys() == {

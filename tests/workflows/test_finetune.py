@@ -25,7 +25,7 @@ from nas.training.config import Engine, TrainConfig
 from nas.training.step import Batch, run_passes
 from nas.training.strategies.fixed import FACTORS, Fixed
 from nas.workflows.finetune import FinetuneConfig, pick_candidate, train_config
-from nas.workflows.workflow import open_trained
+from nas.workflows.trained import open_trained
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UsageError
 from search_spaces.policy import parse_policy

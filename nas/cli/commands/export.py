@@ -1,4 +1,4 @@
-"""Commands about what is shipped: writing a subnet, and its accuracy."""
+"""``nas export``."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def export(
     """Write a subnet as a plain timm model and as files that their runtimes ran on the test split."""
     if printed(ctx, print_config):
         return
-    from nas.cli.display import OUT, following, percent
-    from nas.workflows.workflow import run_export
+    from nas.cli.console import OUT, following, percent
+    from nas.workflows.export import export_model
 
     resources("cpu", 0)
     directory = run_at(run)
-    written = run_export(directory, target, candidate, out, formats, license)
+    written = export_model(directory, target, candidate, out, formats, license)
     if as_json:
         print_json([{"path": str(path), **facts} for path, facts in written])
         return
@@ -63,37 +63,3 @@ def export(
         path, facts = written[-1]
         file = str(path / list(facts["files"])[-1])
         following(command_line(["nas", "evaluate", file, "--run", str(directory.path)]))
-
-
-def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Exported folder or file, candidate id, or architecture JSON.", autocompletion=completion.candidates
-        ),
-    ] = "best",
-    split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
-    precision: Annotated[
-        str, typer.Option(help="Of an architecture: int8, fp32, or a policy, as int8,blocks.1=w4a8.")
-    ] = "int8",
-    calibration_images: Annotated[
-        int | None, typer.Option(min=2, help="Default: the search's, or 256.", show_default=False)
-    ] = None,
-    run: RunDir = None,
-    as_json: Json = False,
-    config: Config = None,
-) -> None:
-    """Accuracy of an exported file, a candidate of a front, or any architecture of the space."""
-    from nas.cli.display import OUT, following, percent
-    from nas.workflows.workflow import run_evaluate
-
-    resources("cpu", 0)
-    directory = run_at(run, model)
-    result = run_evaluate(directory, model, split, precision, calibration_images)
-    if as_json:
-        print_json(result)
-    else:
-        OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
-        if "latency_ms" in result:
-            OUT.print(f"latency on this machine, one thread: {result['latency_ms']:.3f} ms", highlight=False)
-        following(command_line(["nas", "search", "--run", str(directory.path), "--target", "host"]))

@@ -1,4 +1,4 @@
-"""Commands that look for subnets: the search for a target, and what a network costs there."""
+"""``nas search``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from nas.cli.options import (
     Quiet,
     RunDir,
     Seed,
-    command_line,
     in_earnest,
     print_json,
     printed,
@@ -86,10 +85,12 @@ def search(
     """Find the measured Pareto front of accuracy, latency and size (or other objectives) for a target."""
     if printed(ctx, print_config):
         return
-    from nas.cli.display import OUT, SearchProgress, following, print_search
+    from nas.cli.console import OUT, following
+    from nas.cli.progress import SearchProgress
+    from nas.cli.tables.search import print_search
     from nas.search.config import SearchConfig, parse_targets
     from nas.search.objectives import Bounds, parse_bounds_elsewhere
-    from nas.workflows.workflow import run_search
+    from nas.workflows.search import search_run
 
     resources("cpu", 0)
     bounds = Bounds(
@@ -118,7 +119,7 @@ def search(
             compare=compare,
         )
         with SearchProgress(quiet or as_json) as progress:
-            results.append(run_search(directory, settings, progress, dry_run, storage))
+            results.append(search_run(directory, settings, progress, dry_run, storage))
         if dry_run and not as_json:
             OUT.print(results[-1]["summary"], soft_wrap=True, highlight=False)
         elif not as_json:
@@ -127,40 +128,3 @@ def search(
         print_json(results if len(results) > 1 else results[0])
     else:
         following(in_earnest() if dry_run else f"nas export --run {directory.path} --target {target}")
-
-
-def estimate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="timm model, candidate id, best, exported folder, or architecture JSON.",
-            autocompletion=completion.candidates,
-        ),
-    ] = "best",
-    target: Annotated[
-        str | None,
-        typer.Option(help="Device or target file. Default: the candidate's.", autocompletion=completion.targets),
-    ] = None,
-    resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="As int8, or int8,blocks.1=w4a8. Default: the candidate's, or the target's.")
-    ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Show every operator.")] = False,
-    classes: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
-    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
-    run: RunDir = None,
-    as_json: Json = False,
-    config: Config = None,
-) -> None:
-    """Latency, size, MACs and memory of a model on a target, without running it."""
-    from nas.cli.display import following
-    from nas.cli.listing import print_estimate
-    from nas.workflows.estimate import estimate as work
-
-    facts = work(model, target, resolution, precision, lambda: run_at(run), classes, in_chans, layers)
-    if as_json:
-        print_json(facts)
-    else:
-        print_estimate(facts)
-        own = [] if run is None else ["--run", str(run)]
-        following(command_line(["nas", "search", *own, "--target", target or facts["target"]]))

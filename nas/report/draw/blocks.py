@@ -46,7 +46,7 @@ class Block:
 
 
 def blocks_of(layers: Iterable[dict[str, Any]]) -> list[Block]:
-    """Blocks in the order of execution, from the operators of :func:`nas.workflows.estimate.estimate`.
+    """Blocks in the order of execution, from the operators of :func:`nas.workflows.estimate.estimate_model`.
 
     What computes nothing (an activation, a pooling between blocks) belongs to the block before.
     """

@@ -1,4 +1,4 @@
-"""Commands about devices: measuring their latencies, and the targets that are known."""
+"""``nas profile``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def profile(
     """Measure latencies on this machine, or on your board, and write a target file from them."""
     if printed(ctx, print_config):
         return
-    from nas.cli.display import OUT, ProfileProgress, following, print_profile
+    from nas.cli.console import OUT, following
+    from nas.cli.progress import ProfileProgress
+    from nas.cli.tables.profile import print_profile
     from nas.workflows.profile import Request, profile_command
 
     resources("cpu", 0)
@@ -78,28 +80,3 @@ def profile(
     else:
         print_profile(result)
     following(result["next"])
-
-
-def targets(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="Show one target, or a target file, in full.", show_default=False, autocompletion=completion.targets
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List the targets, and how far to trust their latencies."""
-    from nas.cli.display import following
-    from nas.cli.listing import describe_target, print_target, print_targets, target_row
-    from predictors.targets.card import available_targets, shipped_card
-    from predictors.targets.target import load_target
-
-    if name is not None:
-        facts = describe_target(load_target(name))
-        print_json(facts) if as_json else print_target(facts)
-    else:
-        rows = [target_row(shipped_card(each)) for each in available_targets()]
-        print_json(rows) if as_json else print_targets(rows)
-    if not as_json:
-        following(f"nas search --target {name or 'cortex-a72'}")

@@ -1,4 +1,4 @@
-"""Commands about data sets."""
+"""``nas data check``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(
     """Decode every image and say what training would get; exit code 1 where images cannot be used."""
     import shlex
 
-    from nas.cli.display import OUT, following, warn
+    from nas.cli.console import OUT, following, warn
     from nas.data.opening import open_dataset
     from nas.data.summary import corrupt_lines, lines, summarise
 

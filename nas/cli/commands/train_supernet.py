@@ -1,4 +1,4 @@
-"""Commands that train: a supernet, and one subnet of it further."""
+"""``nas train-supernet``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from nas.cli.options import (
     Device,
     DryRun,
     Json,
-    License,
     PrintConfig,
     Quiet,
-    RunDir,
     SaveSeconds,
     Seed,
     Workers,
@@ -25,7 +23,6 @@ from nas.cli.options import (
     print_json,
     printed,
     resources,
-    run_at,
 )
 
 
@@ -124,7 +121,8 @@ def train_supernet(
     """Train a once-for-all supernet; the same command again resumes it."""
     if printed(ctx, print_config):
         return
-    from nas.cli.display import OUT, TrainingProgress, following
+    from nas.cli.console import OUT, following
+    from nas.cli.progress import TrainingProgress
     from nas.data.opening import absolute
     from nas.store.files import absolute_path
     from nas.store.run import Run
@@ -135,8 +133,8 @@ def train_supernet(
     from nas.training.processes.launch import check_devices, inside, joined, launch, processes_here
     from nas.training.processes.world import check_processes
     from nas.training.rehearsal.lr_finder import parse_lr
-    from nas.workflows.workflow import default_run
-    from nas.workflows.workflow import train_supernet as work
+    from nas.workflows.train import default_run
+    from nas.workflows.train import train_supernet as work
 
     rate = parse_lr(lr)
     settings = TrainConfig(
@@ -175,68 +173,3 @@ def train_supernet(
     else:
         OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
         following(in_earnest() if dry_run else f"nas search --run {run.path} --target cortex-a72")
-
-
-def finetune(
-    ctx: typer.Context,
-    candidate: Annotated[
-        str,
-        typer.Argument(
-            help="Id from the front, or best, fastest, smallest; or architecture JSON.",
-            autocompletion=completion.candidates,
-        ),
-    ] = "best",
-    target: Annotated[
-        str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
-    ] = None,
-    run: RunDir = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 5,
-    lr: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Peak learning rate. Default: a tenth of the supernet's.", show_default=False),
-    ] = None,
-    netaug: Annotated[bool, typer.Option("--netaug", help="Train it inside wider networks of the space too.")] = False,
-    quantization_aware: Annotated[
-        bool | None,
-        typer.Option(help="Train it as its precision quantizes it. Default: as the supernet was.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
-    ] = None,
-    license: License = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    workers: Workers = -1,
-    save_seconds: SaveSeconds = 30.0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-    print_config: PrintConfig = False,
-) -> None:
-    """Train one subnet further, and export it if that made it better; the same command again resumes it."""
-    if printed(ctx, print_config):
-        return
-    from nas.cli.display import OUT, TrainingProgress, following, print_finetuned
-    from nas.training.config import Engine
-    from nas.training.loop import Interrupted
-    from nas.workflows.finetune import FinetuneConfig
-    from nas.workflows.finetune import finetune as work
-
-    directory = run_at(run)
-    chosen, workers = resources(device, workers)
-    settings = FinetuneConfig(epochs, lr, netaug, quantization_aware, seed)
-    engine = Engine(chosen, workers, save_seconds)
-    with TrainingProgress(quiet or as_json) as progress:
-        try:
-            result = work(directory, candidate, target, settings, engine, progress, out, dry_run, license)
-        except Interrupted:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-    if as_json:
-        print_json({"run": str(directory.path), **result})
-    elif dry_run:
-        OUT.print(result["summary"], soft_wrap=True, highlight=False)
-        following(in_earnest())
-    else:
-        print_finetuned(result)
-        following(f"nas evaluate {result['path']} --run {directory.path}")

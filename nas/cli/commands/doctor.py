@@ -1,0 +1,24 @@
+"""``nas doctor``."""
+
+from __future__ import annotations
+
+import typer
+
+from nas.cli.options import Json, print_json
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look at this machine: versions, processors, extras, known traps, disk and memory; each problem with its fix."""
+    from dataclasses import asdict
+
+    from nas.cli.console import following
+    from nas.workflows.doctor import as_text, examine
+
+    found = examine()
+    bad = sum(each.state == "problem" for each in found)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        typer.echo(as_text(found))
+        following("mend the problems above, then: nas doctor" if bad else "nas train-supernet")
+    raise typer.Exit(1 if bad else 0)

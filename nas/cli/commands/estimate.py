@@ -1,0 +1,54 @@
+"""``nas estimate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas.cli import completion
+from nas.cli.options import (
+    Config,
+    Json,
+    RunDir,
+    command_line,
+    print_json,
+    run_at,
+)
+
+
+def estimate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="timm model, candidate id, best, exported folder, or architecture JSON.",
+            autocompletion=completion.candidates,
+        ),
+    ] = "best",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Device or target file. Default: the candidate's.", autocompletion=completion.targets),
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="As int8, or int8,blocks.1=w4a8. Default: the candidate's, or the target's.")
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every operator.")] = False,
+    classes: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
+    run: RunDir = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Latency, size, MACs and memory of a model on a target, without running it."""
+    from nas.cli.console import following
+    from nas.cli.tables.estimate import print_estimate
+    from nas.workflows.estimate import estimate_model
+
+    facts = estimate_model(model, target, resolution, precision, lambda: run_at(run), classes, in_chans, layers)
+    if as_json:
+        print_json(facts)
+    else:
+        print_estimate(facts)
+        own = [] if run is None else ["--run", str(run)]
+        following(command_line(["nas", "search", *own, "--target", target or facts["target"]]))

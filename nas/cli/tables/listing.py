@@ -1,0 +1,83 @@
+"""Tables of what there is: spaces, targets, runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+from nas.cli.console import new_table, say, show
+
+
+def print_spaces(rows: list[dict[str, Any]]) -> None:
+    table = new_table()
+    for name in ("space", "genes", "subnets", "source"):
+        table.add_column(name, justify="right" if name in ("genes", "subnets") else "left")
+    for row in rows:
+        table.add_row(row["name"], str(row["genes"]), f"{row['subnets']:.3g}", row["source"])
+    show(table)
+
+
+def print_space(facts: dict[str, Any]) -> None:
+    say(f"{facts['name']}: {facts['source']}\n{facts['subnets']:,} subnets")
+    table = new_table("gene", "choices")
+    for name, choices in facts["choices"].items():
+        table.add_row(name, ", ".join(map(str, choices)))
+    show(table)
+    for name, costs in facts["costs"].items():
+        fp32, int8 = costs["fp32"], costs["int8"]
+        say(
+            f"{name}: {fp32['macs'] / 1e6:.2f} MMACs, {fp32['params']:,} parameters, "
+            f"{fp32['size_bytes'] / 1e6:.2f} MB fp32, {int8['size_bytes'] / 1e6:.2f} MB int8, "
+            f"{int8['peak_activation_bytes'] / 1e3:.0f} kB int8 activations "
+            f"({facts['classes']} classes, {facts['in_chans']} channels)"
+        )
+
+
+def print_targets(rows: list[dict[str, Any]]) -> None:
+    """A paragraph a target: labels and devices are long, and a table of them is mostly broken lines."""
+    for row in rows:
+        say(f"{row['name']}  {row['description']}; {row['runtime']}", bold=len(row["name"]))
+        for precision, label in row["latency"].items():
+            default = "default" if precision == row["default_precision"] else ""
+            say(f"  {precision:<5}{default:<8} {label}")
+        if row["memory"]:
+            say(f"  {'memory':<13} {memory_line(row['memory'])}")
+
+
+def print_target(facts: dict[str, Any]) -> None:
+    """One target, complete."""
+    lines = [f"{facts['name']}: {facts['description']}", f"runtime: {facts['runtime']}"]
+    lines.append(f"threads: {facts['threads'] or 'not known'}; exported as {facts['model']}")
+    memory = memory_line(facts["memory"]) if facts["memory"] else f"no limits (rules: {facts['memory_rules']})"
+    lines.append(f"memory: {memory}" + (f"; {facts['memory_source']}" if facts["memory_source"] else ""))
+    for precision, label in facts["latency"].items():
+        default = " (default)" if precision == facts["default_precision"] else ""
+        lines += ["", f"{precision}{default}: {label}", f"source: {facts['sources'][precision]}"]
+        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in facts["constants"][precision]]
+    say("\n".join(lines))
+
+
+def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
+    """A paragraph a run: paths and targets are long."""
+    if not rows:
+        say(f"no run in {folder}")
+    for row in rows:
+        lines = [f"{row['run']}  {row['space'] or '?'} on {row['source'] or '?'}"]
+        steps = f"step {row['step']} of {row['steps'] or '?'}"
+        state = {"training": f"training: {steps}", "trained": f"trained, {row['steps']} steps"}
+        lines.append(
+            f"  {state.get(row['state'], row['problem'])}{'; a command works on it now' if row['busy'] else ''}"
+        )
+        for key in ("searched", "exported", "finetuned"):
+            if row[key]:
+                lines.append(f"  {key}: {', '.join(row[key])}")
+        say("\n".join(lines), bold=len(row["run"]))
+
+
+def memory_line(limits: dict[str, Any]) -> str:
+    """A device's memory in words."""
+    names = {"ram_bytes": "of RAM for activations", "flash_bytes": "of flash for weights"}
+    parts = [f"{limits[key] / 1e3:,.0f} kB {words}" for key, words in names.items() if key in limits]
+    return f"{', '.join(parts)} (rules: {limits['memory_rules']})"

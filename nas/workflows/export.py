@@ -1,0 +1,65 @@
+"""Members of a front as they are shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import Shipped, ship
+from nas.store.files import check_folder
+from nas.store.run import Run
+from predictors.targets.target import load_target
+
+from .resolve import calibrated_on, pick_member, read_search
+from .trained import open_trained, same_weights
+
+
+def ship_member(run: Run, name: str = "best", target: str | None = None) -> Shipped:
+    """A member of a front as it is shipped: its timm model, and the function whose accuracy was measured.
+
+    Args:
+        name: as in :func:`pick_member`.
+        target: whose front; None: the last search's.
+
+    Raises:
+        UserError: there is no such search or member, or the weights changed since.
+    """
+    result = read_search(run, target)
+    member = pick_member(result, name)
+    trained = open_trained(run, calibrated_on(result))
+    same_weights(trained, result)
+    candidate = Candidate.from_dict(member)
+    return ship(trained.net, trained.dataset, candidate, trained.calibration)
+
+
+def export_model(
+    run: Run, target: str | None = None, name: str = "best", out: Path | None = None, formats: str | None = None,
+    license: str | None = None,
+) -> list[tuple[Path, dict[str, Any]]]:  # fmt: skip
+    """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``.
+
+    Args:
+        formats: names of formats, separated by commas; None: the target's.
+        license: of the weights, by the hub's name, for card and ``config.json``; None: nobody states one.
+    """
+    from nas.export.folder import export_candidate
+    from nas.export.hub import check_license
+    from nas.runtimes.table import parse_formats
+
+    check_license(license)
+    check_folder(out)
+    result = read_search(run, target)
+    device = load_target(result["config"]["target"])
+    forms = parse_formats(formats, device.model)
+    members = result["front"] if name == "all" else [pick_member(result, name)]
+    with run.locked():
+        trained = open_trained(run, calibrated_on(result))
+        same_weights(trained, result)
+        written = []
+        for member in members:
+            folder = run.export(f"{device.name}-{member['id']}")
+            if out is not None:
+                folder = out / member["id"] if name == "all" else out
+            written.append((folder, export_candidate(trained, member, device, folder, formats=forms, license=license)))
+    return written

@@ -1,0 +1,71 @@
+"""Search a trained run for a target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure
+from nas.journal.storage import check_url
+from nas.search.config import SearchConfig, check_config, with_others
+from nas.search.search import search
+from nas.store.files import atomic_write, write_json
+from nas.store.run import Run
+from nas.store.versions import versions
+from nas.tasks.score import Accuracy
+from predictors.accuracy.files import to_bytes
+from predictors.accuracy.predictor import AccuracyPredictor
+from predictors.targets.target import load_target
+
+from .trained import Report, open_trained, silent
+
+
+def search_run(
+    run: Run, config: SearchConfig, report: Report = silent, dry_run: bool = False, storage: str | None = None
+) -> dict[str, Any]:
+    """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
+
+    Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``
+    those of copies of it on other machines.
+
+    Args:
+        report: called after each measurement.
+        dry_run: check everything, and return a ``summary`` of what would be done.
+        storage: URL of the database that the workers share; None: the journal in the run directory.
+
+    Raises:
+        UsageError: a search that means nothing (see :func:`nas.search.search.check_config`), or no URL of a database.
+    """
+    check_config(config)
+    if storage is not None:
+        check_url(storage)
+    target = load_target(config.target)
+    config = replace(config, target=target.name, precision=",".join(target.menu(config.precision or None)))
+    config, others = with_others(config)
+    with run.joined():
+        trained = open_trained(run, config.calibration_images)
+        costs = trained.costs(target, config.precision, others)
+        costs.feasible_start(config.bounds)
+        if dry_run:
+            summary = (
+                f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
+            )
+            return {"summary": summary, "measurements": config.measurements}
+        journal = trained.journal(storage)
+
+        def measure_one(candidate: Candidate, split: str) -> Accuracy:
+            return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
+
+        def keep(predictor: AccuracyPredictor) -> None:
+            atomic_write(run.predictor(target.name), to_bytes(predictor, trained.space.name))
+
+        result = search(costs, config, journal, measure_one, report, keep)
+        result["weights"] = trained.weights
+        result["memory"] = target.memory
+        result["versions"] = versions()
+        if storage is not None:
+            trained.journal().learn(journal)
+        # seconds differ between two runs of the same search; its file does not
+        write_json(run.search(target.name), {key: value for key, value in result.items() if key != "seconds"})
+    return result

@@ -1,0 +1,174 @@
+"""Train the supernet of a run, from its last checkpoint where there is one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nas.data.dataset import Dataset
+from nas.data.opening import open_dataset
+from nas.data.summary import lines, summarise
+from nas.store.run import DEFAULT_ROOT, Run, file_hash
+from nas.store.versions import versions
+from nas.supernet.first_weights import start_from
+from nas.supernet.supernet import Supernet
+from nas.training.amp import check_amp
+from nas.training.config import Engine, TrainConfig, check_settings, total_steps
+from nas.training.ineffective import without_effect
+from nas.training.loggers import logging_to, parse_loggers
+from nas.training.loop import setting, train
+from nas.training.processes.world import ALONE, World, check_processes
+from nas.training.rehearsal.forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
+from nas.training.rehearsal.lr_finder import check_lr, settle_lr
+from nas.training.strategies import AUTO, Setting, choose, get_strategy
+from nas.training.teacher.teacher import open_teacher
+from search_spaces import get_space
+from search_spaces.errors import UsageError
+
+from .trained import Report, as_trained, check_same_data, silent
+
+ENGINE = Engine()
+
+
+def default_run(config: TrainConfig) -> Run:
+    """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
+    name = Path(config.source.rstrip("/")).name or "data"
+    space = re.sub(r"[^\w.]+", "-", config.space)
+    return Run(DEFAULT_ROOT / f"{name}-{space}")
+
+
+def train_supernet(
+    run: Run, config: TrainConfig, engine: Engine = ENGINE, report: Report = silent, dry_run: bool = False,
+    world: World = ALONE,
+) -> dict[str, Any]:  # fmt: skip
+    """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
+
+    Args:
+        run: directory, made where there is none.
+        report: called with each thing worth telling: ``warning``, ``note``, ``summary``, and the lines of
+            ``metrics.jsonl``.
+        dry_run: check everything, and return a ``summary`` of what would be done.
+
+    Returns:
+        The content of ``run.json``.
+
+    Raises:
+        UsageError: the directory holds a run with other settings.
+        UserError: unusable data, or the directory is in use.
+    """
+    check_settings(config)
+    check_lr(config)
+    check_amp(config.amp, engine.device)
+    check_processes(world.size, config.batch_size, config.accumulate)
+    if not world.main:
+        return {} if dry_run else _follow(run, config, engine, world)
+    parse_loggers(",".join(engine.log))
+    if run.exists:
+        _same_settings(run, config)
+        content = run.read()
+        if content["complete"] and run.supernet.exists() and file_hash(run.supernet) == content["weights"]:
+            world.from_main(None)
+            return content
+    dataset = open_dataset(config.source, config.seed, config.root)
+    for warning in dataset.warnings:
+        report({"warning": warning})
+    if run.exists:
+        dataset = as_trained(run, dataset)
+    elif config.pretrained or config.init is not None:
+        dataset = _try_start(config, dataset, report)
+    if config.teacher is not None and not run.exists:
+        for note in open_teacher(config.teacher, dataset).notes:  # one that does not fit shall leave no run behind
+            report({"warning": note})
+    known = setting(config, dataset.info)
+    get_strategy(config.strategy, known)  # a space that it cannot support shall leave no run behind
+    steps = total_steps(config, dataset.info.counts["train"])
+    held = {"summary": lines(summarise(dataset))}
+    if dry_run:
+        report(held)
+        expected = _forecast(config, dataset, engine, report)
+        _explain(config, known, report)
+        summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
+        return {"summary": summary, **asdict(expected)}
+    with run.locked():
+        if run.exists:
+            check_same_data(run, dataset)
+        else:
+            started = {"config": asdict(config), "data": dataset.info.to_dict(), "versions": versions()}
+            run.write(started | {"complete": False})
+        report(held)
+        report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
+        _explain(config, known, report)
+        if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
+            share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
+            report({"note": describe(_forecast(share, dataset, engine, report))})
+        alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
+        settled = replace(settle_lr(run, alone, dataset, engine, steps, report), accumulate=config.accumulate)
+        world.from_main(settled)
+        with logging_to(engine.log, run.path, asdict(settled)) as log:
+            train(run, settled, dataset, engine, _both(report, log), world=world)
+        done = {"complete": True, "weights": file_hash(run.supernet), "steps": steps, "versions": versions()}
+        run.write(run.read() | done)
+    return run.read()
+
+
+def _follow(run: Run, config: TrainConfig, engine: Engine, world: World) -> dict[str, Any]:
+    """What all processes but the first do: train, once the first has prepared the run."""
+    dataset = open_dataset(config.source, config.seed, config.root)
+    settled: TrainConfig | None = world.from_main(config)
+    if settled is not None:
+        check_same_data(run, dataset)
+        train(run, settled, as_trained(run, dataset), engine, lambda entry: None, world=world)
+    return {}
+
+
+def _explain(config: TrainConfig, known: Setting, report: Report) -> None:
+    """Say which strategy ``auto`` is for a run, and why, and which settings a strategy makes nothing of."""
+    if config.strategy == AUTO:
+        report({"note": choose(known)[1]})
+    for warning in without_effect(config, known):
+        report({"warning": warning})
+
+
+def _forecast(config: TrainConfig, dataset: Dataset, engine: Engine, report: Report) -> Forecast:
+    """What the run will take, with a warning where it does not fit."""
+    found = forecast(config, dataset, engine)
+    if problem := shortage(found):
+        report({"warning": problem})
+    return found
+
+
+def _both(first: Report, second: Report) -> Report:
+    def report(entry: dict[str, Any]) -> None:
+        first(entry)
+        second(entry)
+
+    return report
+
+
+def _try_start(config: TrainConfig, dataset: Dataset, report: Report) -> Dataset:
+    """Load the first weights into a supernet that is thrown away: those that do not fit shall leave no run behind.
+
+    Returns:
+        The data set, normalised as the weights expect.
+    """
+    info = dataset.info
+    net = Supernet(get_space(config.space), info.num_classes, info.in_chans)
+    start = start_from(net, config.pretrained, config.init)
+    for note in start.notes:
+        report({"warning": note})
+    if start.normalisation is None or len(start.normalisation[0]) != info.in_chans:
+        return dataset
+    mean, std = start.normalisation
+    return dataset.with_info(replace(info, mean=mean, std=std))
+
+
+def _same_settings(run: Run, config: TrainConfig) -> None:
+    there, here = asdict(TrainConfig()) | run.read()["config"], asdict(config)
+    different = [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
+    if different:
+        raise UsageError(
+            f"{run.path} holds a run with other settings ({'; '.join(different)}); "
+            "give another --out, or the same settings to go on"
+        )

@@ -1,0 +1,139 @@
+"""A trained run, opened: what search, export and evaluate start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from nas.candidates.calibrate import CALIBRATION_IMAGES, Calibration, check_images
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure
+from nas.data.dataset import DataInfo, Dataset, check_compatible
+from nas.data.opening import open_dataset
+from nas.journal.journal import TEST, Journal, study_name
+from nas.search.objectives import CandidateCosts
+from nas.store.run import Run, file_hash
+from nas.supernet.supernet import Supernet
+from nas.tasks.score import Accuracy
+from nas.training.weights import config_of, load_supernet
+from predictors.costs.network import CostTables
+from predictors.targets.target import Target
+from search_spaces import SearchSpace
+from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def silent(entry: dict[str, Any]) -> None:
+    """A report that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run, opened: what search, export and evaluate start from.
+
+    Attributes:
+        weights: hash of the supernet's file.
+        calibration_images: what candidates are calibrated on. Another number makes other networks, so accuracies at
+            each number are kept apart.
+    """
+
+    run: Run
+    space: SearchSpace
+    net: Supernet
+    dataset: Dataset
+    weights: str
+    calibration_images: int = CALIBRATION_IMAGES
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Of this supernet, shared by all its measurements."""
+        return Calibration(self.calibration_images)
+
+    def costs(self, target: Target, precision: str, others: tuple[Target, ...] = ()) -> CandidateCosts:
+        info = self.dataset.info
+        tables = CostTables(self.space, len(info.classes), info.in_chans)
+        return CandidateCosts(self.space, tables, target, precision, others)
+
+    def journal(self, storage: str | None = None) -> Journal:
+        """Accuracies of candidates calibrated on ``calibration_images``.
+
+        Args:
+            storage: URL of a database that other machines reach; it learns what the run knows. None: the run's own.
+        """
+        path = self.run.journal
+        own = Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+        if storage is None:
+            return own
+        shared = Journal(storage, self.space, self.weights, self.named(study_name(self.space, self.weights)))
+        shared.learn(own)
+        return shared
+
+    def own(self, architecture: Architecture) -> Architecture:
+        """An architecture in its canonical form. Raises UserError: it is of another space, or means nothing."""
+        if architecture.space != self.space.name:
+            raise UserError(
+                f"the architecture is of space '{architecture.space}', {self.run.path} is a supernet of "
+                f"'{self.space.name}'; give a candidate of this run, or the run of that space (--run)"
+            )
+        return self.space.decode(self.space.encode(architecture))
+
+    def named(self, name: str) -> str:
+        """The name under which a measurement is kept: with the calibration images where they are not the usual."""
+        images = self.calibration_images
+        return name if images == CALIBRATION_IMAGES else f"{name}-{images}-images"
+
+
+def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trained:
+    """Open a trained run with its data set.
+
+    Raises:
+        UsageError: too few calibration images.
+        UserError: not trained to the end, or the data set is not the one it was trained on.
+    """
+    check_images(calibration_images)
+    content = run.read()
+    if "finetuned_from" in content:
+        raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (--run)")
+    config = config_of(run)
+    net = load_supernet(run)
+    dataset = open_dataset(config.source, config.seed, config.root)
+    check_same_data(run, dataset)
+    return Trained(run, net.space, net, as_trained(run, dataset), file_hash(run.supernet), calibration_images)
+
+
+def as_trained(run: Run, dataset: Dataset) -> Dataset:
+    """The data set, normalised as the run began."""
+    trained = DataInfo.from_dict(run.read()["data"])
+    return dataset.with_info(replace(dataset.info, mean=trained.mean, std=trained.std))
+
+
+def check_same_data(run: Run, dataset: Dataset) -> None:
+    trained = DataInfo.from_dict(run.read()["data"])
+    check_compatible(trained, dataset.info)
+    if trained.fingerprint != dataset.info.fingerprint:
+        raise UserError(
+            f"the images of '{dataset.info.source}' changed since {run.path} began, so its splits would mix; "
+            "restore them, or train a new supernet with another --out"
+        )
+
+
+def same_weights(trained: Trained, result: dict[str, Any]) -> None:
+    """Refuse the result of a search on other weights. Raises UserError."""
+    if result["weights"] != trained.weights:
+        raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
+
+
+def test_accuracy(trained: Trained, candidate: Candidate) -> Accuracy:
+    """Accuracy on the test split; measured once, then remembered in the run."""
+    return recalled(trained, candidate, TEST)
+
+
+def recalled(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
+    """Accuracy on a split that the journal keeps; measured once."""
+    return trained.journal().recall(
+        candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate", split
+    )
