@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from search_spaces.errors import UsageError, unknown_name
+from search_spaces.schema import Range
 
 Choices = tuple[str, ...] | Callable[[], Iterable[str]]
 
@@ -31,41 +32,19 @@ _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is known of a setting beside its type and its default.
+class Setting(Range):
+    """What is known of a setting beside its type and its default; the range is that of :class:`Range`.
 
     Attributes:
         help: one or two sentences for ``--help`` and the docs.
         unit: the unit of its values, for messages: ``seconds``, ``images``.
-        at_least, above: the smallest value, or the value that it must exceed.
-        at_most, below: the largest value, or the value that it must stay under.
         choices: the texts that it may be, or a function that gives them, where listing them needs an import.
     """
 
     help: str = ""
     _: dataclasses.KW_ONLY
     unit: str = ""
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float | None = None
     choices: Choices = ()
-
-    def allows(self, value: float) -> bool:
-        """Whether a number is within the range."""
-        return (
-            (self.at_least is None or value >= self.at_least)
-            and (self.above is None or value > self.above)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.below is None or value < self.below)
-        )
-
-    @property
-    def rule(self) -> str:
-        """The range in words: ``at least 0 and below 1``."""
-        limits = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below))
-        text = " and ".join(f"{word} {limit:.15g}" for word, limit in limits if limit is not None)
-        return f"{text} {self.unit}" if self.unit else text
 
     def known(self) -> tuple[str, ...]:
         """The texts that it may be; empty: any."""
@@ -148,4 +127,5 @@ def check_setting(declared: Declared, value: Any) -> None:
         if not math.isfinite(value):
             raise UsageError(f"`{name}` is {value}; it must be a finite number")
         if not setting.allows(value):
-            raise UsageError(f"`{name}` is {value:.15g}; it must be {setting.rule}")
+            unit = f" {setting.unit}" if setting.unit else ""
+            raise UsageError(f"`{name}` is {value:.15g}; it must be {setting.rule}{unit}")

@@ -40,7 +40,7 @@ def test_what_is_within_its_range_passes() -> None:
         ({"share": math.nan}, "`share` is nan; it must be a finite number"),
         ({"share": "much"}, "`share` is 'much'; it must be a number"),
         ({"share": None}, "`share` is None; it must be a number"),
-        ({"count": 5}, "`count` is 5; it must be at least 1 and at most 4 images"),
+        ({"count": 5}, "`count` is 5; it must be from 1 to 4 images"),
         ({"count": True}, "`count` is True; it must be a whole number"),
         ({"count": 2.0}, "`count` is 2.0; it must be a whole number"),
         ({"fast": 1}, "`fast` is 1; it must be true or false"),

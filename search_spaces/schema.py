@@ -1,0 +1,300 @@
+"""Records from files: what a JSON or TOML file must hold, declared as a dataclass, and checked before it is used.
+
+    @dataclass(frozen=True)
+    class Accuracy:
+        value: Annotated[float, Range(at_least=0, at_most=1)]
+        images: Count
+
+    accuracy = read_record(content, Accuracy, path)
+
+A dataclass is a table: its fields are keys, those with a default may be missing, and other keys are ignored unless the
+record is ``closed``. ``tuple[X, ...]`` is a list, ``dict[str, X]`` a table with any keys, ``X | Y`` either, ``Literal``
+one of its texts, ``Any`` anything. A number must be finite, a whole number at most :data:`LARGEST`, and a truth value
+isn't a number. :class:`Range`, :class:`Check` and :class:`Made` in ``Annotated`` say more.
+
+This isn't msgspec or pydantic, since both fall short of what a file of a run needs: they turn the whole number of a
+``float`` field into a ``float``, so that a file which is read and written again has other bytes (and a checkpoint
+another hash); they accept infinities and whole numbers of any size where no bound stands beside the field; their errors
+name neither the value nor the key of a table; and msgspec cannot read a dataclass whose JSON isn't its fields
+(:class:`search_spaces.architecture.Architecture`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import UserError
+
+T = TypeVar("T")
+
+LARGEST = 2**53
+"""The largest whole number that all JSON writers agree on."""
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+_LONGEST = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The values a number may have: ``Annotated[float, Range(above=0, at_most=1)]``.
+
+    Attributes:
+        at_least, above: the smallest value, or the value that it must exceed.
+        at_most, below: the largest value, or the value that it must stay under.
+    """
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the range."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    @property
+    def rule(self) -> str:
+        """The range in words: ``from 0 to 1``, ``at least 0 and below 1``."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"from {self.at_least:.15g} to {self.at_most:.15g}"
+        limits = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below))
+        return " and ".join(f"{word} {limit:.15g}" for word, limit in limits if limit is not None)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule of its own: ``problem`` says what is wrong with a value of the right type; empty: nothing."""
+
+    problem: Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a value is made of what the file holds; ``make`` raises ValueError or TypeError where it cannot be."""
+
+    make: Callable[[Any], Any]
+
+
+Count = Annotated[int, Range(at_least=0)]
+Amount = Annotated[float, Range(at_least=0)]
+Share = Annotated[float, Range(at_least=0, at_most=1)]
+
+
+class SchemaError(ValueError):
+    """A value isn't what its schema says; the message names the place, the value and the rule."""
+
+
+def convert(value: object, kind: type[T], place: str = "it") -> T:
+    """The record that a value of JSON holds.
+
+    Args:
+        value: as :func:`json.loads` gives it.
+        kind: a dataclass, or any other type of the module's description.
+        place: what the value is called in messages.
+
+    Raises:
+        SchemaError: names the first thing that is wrong.
+    """
+    if wrong := problem(value, kind, place):
+        raise SchemaError(wrong)
+    record: T = _build(value, kind)
+    return record
+
+
+def read_record(value: object, kind: type[T], path: Path) -> T:
+    """The record that the content of a file holds.
+
+    Raises:
+        UserError: names the file, the place in it, the value and the rule.
+    """
+    try:
+        return convert(value, kind)
+    except SchemaError as error:
+        raise UserError(f"{path} is damaged: {error}; restore or remove it") from None
+
+
+def problem(value: object, kind: Any, place: str = "it") -> str:
+    """The first thing that is wrong with a value; empty: nothing."""
+    return next(problems(value, kind, place), "")
+
+
+def problems(value: object, kind: Any, place: str = "it", closed: bool = False) -> Iterator[str]:
+    """Everything that is wrong with a value.
+
+    Args:
+        value, kind, place: as of :func:`convert`.
+        closed: whether a key that a dataclass doesn't have is a problem.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any or kind is object:
+        return
+    if origin is Annotated:
+        yield from _annotated_problems(value, arguments[0], arguments[1:], place, closed)
+    elif origin in (Union, UnionType):
+        several = [list(problems(value, each, place, closed)) for each in arguments]
+        if all(several):
+            yield from several[0]
+    elif origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            yield f"{place} is {shown(value)}, not {' or '.join(map(shown, arguments))}"
+    elif origin in (tuple, list, Sequence):
+        yield from _list_problems(value, arguments, place, closed)
+    elif origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            yield f"{place} is {shown(value)}, not a table"
+        else:
+            for key, each in value.items():
+                yield from problems(each, arguments[1], _inside(place, key), closed)
+    elif dataclasses.is_dataclass(kind):
+        yield from _record_problems(value, kind, place, closed)
+    elif not _is(value, kind):
+        yield f"{place} is {shown(value)}, not {_NAMES[kind]}"
+
+
+def _annotated_problems(value: object, kind: Any, notes: tuple[object, ...], place: str, closed: bool) -> Iterator[str]:
+    for note in notes:
+        if isinstance(note, Made):
+            try:
+                note.make(value)
+            except (ValueError, TypeError) as error:
+                yield f"{place}: {error}"
+            return
+    limits = [note for note in notes if isinstance(note, Range)]
+    if limits and kind in (int, float):
+        if not _is(value, kind) or not all(limit.allows(value) for limit in limits):  # type: ignore[arg-type]
+            words = " and ".join(limit.rule for limit in limits)
+            yield f"{place}: {shown(value)} is not {_NAMES[kind]}{' of' if words.startswith('at') else ''} {words}"
+        return
+    several = list(problems(value, kind, place, closed))
+    yield from several
+    for note in notes if not several else ():
+        if isinstance(note, Check) and (wrong := note.problem(value)):
+            yield f"{place}: {wrong}"
+        elif isinstance(note, Range) and isinstance(value, int | float) and not note.allows(value):
+            yield f"{place}: {shown(value)} is not {note.rule}"
+
+
+def _list_problems(value: object, arguments: tuple[Any, ...], place: str, closed: bool) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{place} is {shown(value)}, not a list"
+        return
+    kinds = _kinds_of_items(arguments, len(value))
+    if len(kinds) != len(value):
+        yield f"{place} has {len(value)} entries, not {len(kinds)}"
+        return
+    for i, (each, kind) in enumerate(zip(value, kinds, strict=True)):
+        yield from problems(each, kind, f"{place}[{i}]", closed)
+
+
+def _kinds_of_items(arguments: tuple[Any, ...], count: int) -> Sequence[Any]:
+    """Types of the entries of a list: one for all, or one for each place."""
+    several = len(arguments) > 1 and arguments[-1] is not Ellipsis
+    return arguments if several else arguments[:1] * count
+
+
+def _record_problems(value: object, kind: Any, place: str, closed: bool) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{place} is {shown(value)}, not a table"
+        return
+    hints = dict(_hints(kind))
+    for key in sorted(set(value) - set(hints)) if closed else ():
+        yield unknown_key(_inside(place, key), key, list(hints))
+    sound = True
+    for field in dataclasses.fields(kind):
+        where = _inside(place, field.name)
+        if field.name in value:
+            for wrong in problems(value[field.name], hints[field.name], where, closed):
+                sound = False
+                yield wrong
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            sound = False
+            yield f"{where} is missing"
+    if sound and hasattr(kind, "__post_init__"):
+        try:
+            _build(value, kind)
+        except ValueError as error:
+            yield str(error) if place == "it" else f"{place}: {error}"
+
+
+def unknown_key(place: str, key: str, known: Sequence[str]) -> str:
+    """What to say of a key that a table doesn't have: the nearest one, or all of them."""
+    near = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(known)}"
+    return f"unknown key '{_short(place)}', {hint}"
+
+
+def _build(value: Any, kind: Any) -> Any:
+    """The value that a checked value of JSON stands for."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        made = next((note for note in arguments[1:] if isinstance(note, Made)), None)
+        return made.make(value) if made else _build(value, arguments[0])
+    if origin in (Union, UnionType):
+        return _build(value, next(each for each in arguments if not problem(value, each)))
+    if origin in (tuple, list, Sequence):
+        items = [_build(v, k) for v, k in zip(value, _kinds_of_items(arguments, len(value)), strict=True)]
+        return items if origin is list else tuple(items)
+    if origin in (dict, Mapping):
+        return {key: _build(each, arguments[1]) for key, each in value.items()}
+    if dataclasses.is_dataclass(kind):
+        record: Any = kind
+        return record(**{name: _build(value[name], hint) for name, hint in _hints(record) if name in value})
+    return value
+
+
+@cache
+def _hints(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Names and types of the fields of a dataclass, in order."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
+
+
+def _is(value: object, kind: Any) -> bool:
+    if kind in (None, NoneType):
+        return value is None
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is int:
+        return isinstance(value, int) and abs(value) <= LARGEST
+    if kind is float:
+        return isinstance(value, int | float) and _is_finite(value)
+    return isinstance(value, kind)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def _inside(place: str, key: object) -> str:
+    """The name of an entry of a table."""
+    return _short(str(key)) if place == "it" else f"{place}.{_short(str(key))}"
+
+
+def shown(value: object) -> str:
+    """A value in a message."""
+    try:
+        return _short(json.dumps(value))
+    except (ValueError, TypeError, RecursionError):
+        return "something else"
+
+
+def _short(text: str) -> str:
+    printable = "".join(c if c.isprintable() else "?" for c in text[: _LONGEST + 1])
+    return printable if len(text) <= _LONGEST else f"{printable[:_LONGEST]}..."
