@@ -32,12 +32,13 @@ from nas.data.opening import open_dataset
 from nas.store.run import Run
 from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training import checkpoint
 from nas.training.config import Engine, TrainConfig, optimizer_of, supernet_of, total_steps
 from nas.training.loop import Interrupted, train
 from nas.training.quantized import QuantizedPhase, quantized_phase
-from nas.training.step import Batch, run_passes, update
+from nas.training.step import StepInput, run_passes, update
 from nas.training.strategies import Pass
 from nas.training.weights import load_supernet
 from search_spaces import Architecture, SearchSpace, get_space
@@ -160,19 +161,21 @@ def cost(steps: int, batch_size: int = 64) -> None:
     phase = quantized_phase(space, config.quantization_aware, 1.0, 0.0, steps, 0)
     kinds: dict[str, QuantizedPhase | None] = {"plain": None, "aware": phase, "noise": replace(phase, noise=0.5)}
     images = torch.randn(batch_size, info.in_chans, info.native_size, info.native_size)
-    batch = Batch(images, torch.randint(len(info.classes), (batch_size,)))
+    batch = StepInput(images, torch.randint(len(info.classes), (batch_size,)))
     rng = np.random.default_rng(0)
     fixed = {"smallest": space.smallest, "largest": space.largest}
     times: dict[str, dict[str, list[float]]] = {subnet: {k: [] for k in kinds} for subnet in (*fixed, "random")}
     for step in range(-2, steps):  # two to warm up
         for subnet in times:
             architecture = fixed.get(subnet) or space.decode(space.sample(rng, 1)[0])
-            run_passes(net, (Pass(architecture),), batch, Objective(0.1))  # builds its skeleton and torch's kernels
+            run_passes(
+                net, (Pass(architecture),), batch, get_task(), Loss(0.1)
+            )  # builds its skeleton and torch's kernels
             for kind, part in kinds.items():
                 began = time.thread_time()
                 optimizer.zero_grad()
                 passes = (Pass(architecture),)
-                run_passes(net, passes if part is None else part.of(passes, max(step, 0)), batch, Objective(0.1))
+                run_passes(net, passes if part is None else part.of(passes, max(step, 0)), batch, get_task(), Loss(0.1))
                 update(net, optimizer, 0.0, 5.0)
                 if step >= 0:
                     times[subnet][kind].append(time.thread_time() - began)

@@ -292,7 +292,6 @@ def measure_demo(run: Path, out: Path) -> None:
     from nas.candidates.ship import EVALUATION_BATCH, ship
     from nas.data.batches import eval_batches
     from nas.store.run import Run
-    from nas.tasks.score import accuracy as share_right
     from nas.workflows.trained import open_trained
 
     whole, _, vectors, _ = demo_vectors()
@@ -308,7 +307,7 @@ def measure_demo(run: Path, out: Path) -> None:
             parts = [eval_batches(trained.dataset, split, size, EVALUATION_BATCH) for split in ("search", "test")]
             batches = list(itertools.chain(*parts))
         model = ship(trained.net, trained.dataset, candidate, trained.calibration).run
-        found.append(share_right(model, iter(batches)).value)
+        found.append(trained.dataset.task.score(model, iter(batches), "cpu").value)
         if len(found) % 48 == 0 or len(found) == len(vectors):
             write_json(out, found)
             print(f"{len(found)} of {len(vectors)}", flush=True)

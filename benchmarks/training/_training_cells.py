@@ -27,8 +27,8 @@ from nas.data.opening import open_dataset
 from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
+from nas.tasks.classification import Classification
 from nas.tasks.losses import label_loss
-from nas.tasks.score import accuracy
 from nas.training.config import Engine, TrainConfig, resolve_augment, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
@@ -170,7 +170,9 @@ def trained_alone(
     torch.manual_seed(config.seed)
     model = space.build(architecture, len(info.classes), info.in_chans)
     model, steps, spent = train_model(model, side, config, steps, seconds)
-    found = [accuracy(model, eval_batches(dataset, split, side, 256)) for split in ("search", "test")]
+    found = [
+        Classification().score(model, eval_batches(dataset, split, side, 256), "cpu") for split in ("search", "test")
+    ]
     value = sum(f.correct for f in found) / sum(f.images for f in found)
     return {"steps": steps, "seconds": spent, "accuracy": value, "architecture": json.loads(architecture.to_json())}
 

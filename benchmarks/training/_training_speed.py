@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from nas.supernet import depthwise
 from nas.supernet.depthwise import speed_up
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
-from nas.training.step import Batch, run_passes
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
+from nas.training.step import StepInput, run_passes
 from nas.training.strategies import Pass
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
@@ -134,7 +135,7 @@ def sandwich_times(resolution: int, batch: int, repeats: int, seed: int) -> dict
             else:
                 passes = [Pass(a, "student" if i else "teacher") for i, a in enumerate(chosen)]
                 with _torch_gradient(name == "torch_gradient"):
-                    run_passes(nets[name], passes, Batch(images, labels), Objective())
+                    run_passes(nets[name], passes, StepInput(images, labels), get_task(), Loss())
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             times[name].append(1e3 * (time.thread_time() - began))

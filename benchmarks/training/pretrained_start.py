@@ -25,7 +25,7 @@ from benchmarks.training.image_folder import write_image_folder
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
 from nas.store.run import Run
-from nas.tasks.score import Accuracy, accuracy
+from nas.tasks.classification import Accuracy, Classification
 from nas.training.config import Engine, TrainConfig
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import Trained, open_trained
@@ -61,7 +61,9 @@ def measured(trained: Trained, architecture: Architecture) -> Accuracy:
     """Of the calibrated subnet, in fp32, on the search and test splits together."""
     model, side = trained.net.extract(architecture), architecture.resolution
     calibrate(model, calibration_images(trained.dataset, side))
-    found = [accuracy(model, eval_batches(trained.dataset, s, side, 256, None)) for s in ("search", "test")]
+    found = [
+        Classification().score(model, eval_batches(trained.dataset, s, side, 256), "cpu") for s in ("search", "test")
+    ]
     return Accuracy(sum(f.correct for f in found), sum(f.images for f in found))
 
 

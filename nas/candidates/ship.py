@@ -11,7 +11,7 @@ from nas.data.batches import calibration_images, eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import quantize
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import Accuracy, accuracy
+from nas.tasks.score import Score
 
 from .calibrate import Calibration
 from .candidate import Candidate
@@ -25,7 +25,7 @@ class Shipped:
 
     Attributes:
         model: calibrated timm model, fp32.
-        run: the function that is evaluated: the model itself, or its integer simulation; images to logits.
+        run: the function that is evaluated: the model itself, or its integer simulation; images to outputs.
     """
 
     model: nn.Module
@@ -54,7 +54,7 @@ def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Cal
 
 def measure(
     net: Supernet, dataset: Dataset, candidate: Candidate, split: str, calibration: Calibration | None = None
-) -> Accuracy:
-    """Top-1 accuracy of the shipped candidate on a whole split; arguments as of :func:`ship`."""
+) -> Score:
+    """Score of the shipped candidate on a whole split; arguments as of :func:`ship`."""
     batches = eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH)
-    return accuracy(ship(net, dataset, candidate, calibration).run, batches)
+    return dataset.task.score(ship(net, dataset, candidate, calibration).run, batches, "cpu")

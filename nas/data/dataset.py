@@ -14,6 +14,7 @@ from PIL import Image
 
 from nas.store.records import DATA
 from nas.store.schema import problem
+from nas.tasks.task import CLASSIFICATION, Task, get_task
 from search_spaces.errors import UserError
 
 SPLITS = ("train", "search", "test")
@@ -50,6 +51,8 @@ class DataInfo:
         crop_pct: share of the side that evaluation keeps after resizing (timm's ``crop_pct``).
         interpolation: of evaluation (timm's ``interpolation``).
         fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
+        task: what its labels are for, a key of :data:`nas.tasks.task.TASKS`; left out of files where it is
+            classification.
     """
 
     source: str
@@ -62,6 +65,7 @@ class DataInfo:
     crop_pct: float
     interpolation: str = "bicubic"
     fingerprint: str = ""
+    task: str = CLASSIFICATION
 
     @property
     def num_classes(self) -> int:
@@ -69,14 +73,16 @@ class DataInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; tuples become lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        facts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in facts.items() if k != "task" or v != CLASSIFICATION}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> DataInfo:
         """Inverse of :meth:`to_dict`. Raises UserError where the keys are not those of a data description."""
         known = {f.name for f in fields(DataInfo)}
-        if set(data) != known:
-            raise UserError(f"not a description of a data set: keys {sorted(set(data) ^ known)} are missing or unknown")
+        if set(data) | {"task"} != known:
+            wrong = sorted((set(data) | {"task"}) ^ known)
+            raise UserError(f"not a description of a data set: keys {wrong} are missing or unknown")
         if found := problem(data, DATA, "data"):
             raise UserError(f"not a description of a data set: {found}")
         if not len(data["mean"]) == len(data["std"]) == data["in_chans"] or set(data["counts"]) != set(SPLITS):
@@ -130,6 +136,11 @@ class Dataset:
     sizes: tuple[tuple[int, int], ...] = ()
     looked_at: int = 0
     cache: PixelCache = field(default_factory=PixelCache, repr=False)
+
+    @property
+    def task(self) -> Task:
+        """What the labels are for."""
+        return get_task(self.info.task)
 
     def image(self, index: int) -> Image.Image:
         """Image number ``index`` in the mode of the data set: ``L`` or ``RGB``."""

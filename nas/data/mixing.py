@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nas.store.seeds import sequence
@@ -55,11 +54,6 @@ def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed
         _, shares = mixer(images, half)
     own = shares[0, 0]
     return [target * own + target.flip(0) * (1 - own) for target in targets]
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Class numbers ``[n]`` as distributions ``[n, classes]``."""
-    return F.one_hot(labels, classes).float()
 
 
 @contextmanager

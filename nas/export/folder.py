@@ -22,7 +22,7 @@ from nas.search.search import accuracy_dict
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
 from nas.store.run import Run, file_hash
 from nas.store.versions import libraries
-from nas.tasks.score import Accuracy, accuracy
+from nas.tasks.score import Score
 from nas.workflows.trained import Trained
 from predictors.targets.target import Target
 from search_spaces.builders.timm_model import loader_source, plain_arguments
@@ -159,10 +159,10 @@ def check_images_of(trained: Trained, model: Exported, file: Path) -> None:
         )
 
 
-def run_file(model: Exported, dataset: Dataset, split: str, resolution: int) -> Accuracy:
-    """Accuracy of an opened file in its runtime on a whole split."""
+def run_file(model: Exported, dataset: Dataset, split: str, resolution: int) -> Score:
+    """Score of an opened file in its runtime on a whole split."""
 
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(model(images.contiguous().numpy()))
 
-    return accuracy(run, eval_batches(dataset, split, resolution, EVALUATION_BATCH))
+    return dataset.task.score(run, eval_batches(dataset, split, resolution, EVALUATION_BATCH), "cpu")

@@ -24,18 +24,19 @@ from optuna.trial import TrialState
 
 from nas.candidates.candidate import OUTER, Candidate
 from nas.store.records import BEGUN
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
+from nas.tasks.task import CLASSIFICATION, Task, get_task
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from search_spaces.policy import PRECISIONS
+from search_spaces.policy import PRECISIONS, parse_policy
 from search_spaces.space import SearchSpace
 
 from .agreements import Agreements
 from .claims import Claims, Timing
 from .storage import PATIENCE_SECONDS, Storage
 
-Measure = Callable[[Candidate], Accuracy]
-Tell = Callable[[Candidate, Accuracy], None]
+Measure = Callable[[Candidate], Score]
+Tell = Callable[[Candidate, Score], None]
 
 SEARCH, TEST = "search", "test"
 _NAME = "accuracy"
@@ -57,6 +58,7 @@ class Journal:
         name: of the studies; in a database, which may hold many supernets, see :func:`study_name`.
         patience: seconds to wait for a storage that is down.
         timing: how lost workers are noticed.
+        task: of the supernet, a key of :data:`nas.tasks.task.TASKS`.
 
     Raises:
         UserError: the study belongs to another space or other weights, or cannot be read.
@@ -64,11 +66,11 @@ class Journal:
 
     def __init__(
         self, where: Path | str, space: SearchSpace, weights: str, name: str = _NAME,
-        patience: float = PATIENCE_SECONDS, timing: Timing | None = None,
+        patience: float = PATIENCE_SECONDS, timing: Timing | None = None, task: str = CLASSIFICATION,
     ) -> None:  # fmt: skip
         self.space, self.name = space, name
         self._storage = Storage(where, patience)
-        self._weights, self._timing = weights, timing
+        self._weights, self._timing, self._task = weights, timing, get_task(task)
         self._splits: dict[str, _Split] = {}
         self._pace = 1.0
         self.refresh()
@@ -94,11 +96,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._split(SEARCH).found)
 
-    def get(self, candidate: Candidate) -> Accuracy | None:
+    def get(self, candidate: Candidate) -> Score | None:
         """The measurement of a candidate on the search split, if one was there when the storage was last read."""
         return self._split(SEARCH).found.get(candidate)
 
-    def items(self) -> list[tuple[Candidate, Accuracy]]:
+    def items(self) -> list[tuple[Candidate, Score]]:
         """All measurements on the search split in the order they were made, which is the same for all workers."""
         return list(self._split(SEARCH).found.items())
 
@@ -106,14 +108,14 @@ class Journal:
         """Read what other workers measured since."""
         self._split(SEARCH).refresh()
 
-    def recall(self, candidate: Candidate, measure: Measure, origin: str, split: str = SEARCH) -> Accuracy:
+    def recall(self, candidate: Candidate, measure: Measure, origin: str, split: str = SEARCH) -> Score:
         """The measurement of a candidate; made and recorded where there is none yet."""
         return self.measure_all([candidate], measure, origin, split=split)[0]
 
     def measure_all(
         self, candidates: Sequence[Candidate], measure: Measure, origin: str, spare: Sequence[Candidate] = (),
         split: str = SEARCH, tell: Tell | None = None,
-    ) -> list[Accuracy]:  # fmt: skip
+    ) -> list[Score]:  # fmt: skip
         """The measurements of candidates; those that nobody has made are made together with all other workers.
 
         Returns when every one is there, whoever made it. None is made twice: a worker claims a candidate before
@@ -169,7 +171,7 @@ class Journal:
         return True
 
     def add(
-        self, candidate: Candidate, accuracy: Accuracy, seconds: float, origin: str, split: str = SEARCH
+        self, candidate: Candidate, accuracy: Score, seconds: float, origin: str, split: str = SEARCH
     ) -> None:  # fmt: skip
         """Record a measurement, unless there is one; in the storage when this returns."""
         known = self._split(split)
@@ -191,8 +193,7 @@ class Journal:
             user_attrs={
                 "architecture": candidate.architecture.to_json(),
                 "precision": candidate.precision,
-                "correct": accuracy.correct,
-                "images": accuracy.images,
+                **accuracy.record(),
                 "seconds": round(seconds, 3),
                 "origin": origin,
             },
@@ -245,16 +246,17 @@ class Journal:
 
     def _split(self, split: str) -> _Split:
         if split not in self._splits:
-            self._splits[split] = _Split(self._storage, self._own(_study(self.name, split), self._weights))
+            self._splits[split] = _Split(self._storage, self._own(_study(self.name, split), self._weights), self._task)
         return self._splits[split]
 
 
 class _Split:
     """Measurements on one split of the data, each trial read once."""
 
-    def __init__(self, storage: Storage, study: int) -> None:
+    def __init__(self, storage: Storage, study: int, task: Task) -> None:
         self.study = study
-        self.found: dict[Candidate, Accuracy] = {}
+        self._task = task
+        self.found: dict[Candidate, Score] = {}
         self.made: dict[Candidate, tuple[float, str]] = {}
         self._storage = storage
         self._read = 0
@@ -268,10 +270,9 @@ class _Split:
             try:
                 precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
                 candidate = Candidate(Architecture.from_json(facts["architecture"]), str(precision))
-                found = Accuracy(facts["correct"], facts["images"])
+                parse_policy(candidate.precision)  # refuses an unknown one
+                found = self._task.score_of(facts)
                 made = float(facts["seconds"]), str(facts["origin"])
-                if candidate.policy.precisions and not 0 <= found.correct <= found.images:
-                    raise ValueError("more correct answers than images")
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
                 raise self._storage.damaged(f"measurement {trial.number} cannot be read ({error})") from None
             # Two records are possible where a worker that was given up came back: the first one counts.
@@ -290,7 +291,7 @@ def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
     study = storage.find(_study(_NAME, split))
     if study is None:
         return []
-    known = _Split(storage, study)
+    known = _Split(storage, study, get_task())
     known.refresh()
     return [(origin, seconds) for seconds, origin in known.made.values()]
 

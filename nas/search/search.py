@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import TEST, Journal
 from nas.store.seeds import stream
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from predictors.accuracy.predictor import AccuracyPredictor, space_features
 from search_spaces.space import Vectors
 
@@ -289,7 +289,7 @@ def _beforehand(session: Session, predicted: dict[Candidate, float]) -> dict[str
 
 
 def _member(
-    session: Session, candidate: Candidate, vector: Vectors, test: Accuracy, predicted: tuple[float, float]
+    session: Session, candidate: Candidate, vector: Vectors, test: Score, predicted: tuple[float, float]
 ) -> dict[str, Any]:
     """One line of the front."""
     costs = session.costs.of(vector[None])[0]
@@ -306,7 +306,7 @@ def _member(
     }
 
 
-def accuracy_dict(found: Accuracy) -> dict[str, Any]:
+def accuracy_dict(found: Score) -> dict[str, Any]:
     """Accuracy with its 95 % interval as JSON-able data."""
     low, high = found.interval()
-    return {"value": found.value, "low": low, "high": high, "correct": found.correct, "images": found.images}
+    return {"value": found.value, "low": low, "high": high, **found.record()}

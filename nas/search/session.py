@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import SEARCH, Journal
 from nas.store.schema import between, problem
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from predictors.targets.target import to_toml
 from search_spaces.space import Vectors
 
@@ -24,7 +24,7 @@ from .loop import Loop
 from .objectives import CandidateCosts
 
 Floats = NDArray[np.float64]
-Measure = Callable[[Candidate, str], Accuracy]
+Measure = Callable[[Candidate, str], Score]
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -100,7 +100,7 @@ class Session:
         """
         candidates, there = self.candidates(vectors), done
 
-        def tell(_: Candidate, found: Accuracy) -> None:
+        def tell(_: Candidate, found: Score) -> None:
             nonlocal there
             there += 1
             self.report({"origin": origin, "measured": there, "of": total, "accuracy": found.value})
@@ -125,7 +125,7 @@ class Session:
         self.new += [c for c in candidates if c not in self.known]
         self.known |= {c: self.accuracy(c) for c in candidates}
 
-    def accuracy(self, candidate: Candidate) -> Accuracy:
+    def accuracy(self, candidate: Candidate) -> Score:
         found = self.journal.get(candidate)
         assert found is not None
         return found

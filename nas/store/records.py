@@ -31,7 +31,7 @@ _VERSIONS = {str: str}
 DATA = {
     "source": str, "classes": [str], "in_chans": between(1, 3, int), "mean": [float], "std": [_POSITIVE],
     "native_size": _SIDE, "counts": {str: _COUNT}, "crop_pct": between(1e-3, 1), "interpolation": str,
-    "fingerprint": str,
+    "fingerprint": str, "task?": str,
 }  # fmt: skip
 """What a run remembers of its data, ``nas.data.dataset.DataInfo``."""
 

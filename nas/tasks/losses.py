@@ -1,4 +1,4 @@
-"""Training losses of a pass."""
+"""Settings of a training loss, and losses that tasks share."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RATIO_LIMIT = 5.0
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What the passes of a run learn, and how the largest subnet is regularised.
+class Loss:
+    """What the passes of a run learn from, and how the largest subnet is regularised; a task makes the loss of it.
 
     Attributes:
-        smoothing: of labels, share of the mass that is spread over all classes.
+        smoothing: share of a label's mass that is spread over all classes, from 0 to 1.
         distill: what students learn from the step's own teacher: ``soft`` or ``alpha``.
         teacher_weight: share of a fixed teacher in the loss of passes that learn from labels; the rest is the labels'.
-        temperature: of the fixed teacher and of the logits that learn from it.
+        temperature: of the softmax of the fixed teacher, and of the output that learns from it.
         drop: probability of dropout before the classifier and of stochastic depth in the last block, for the largest
             subnet alone: smaller ones underfit already (BigNAS, arXiv:2003.11142).
     """
@@ -48,21 +48,6 @@ class Objective:
         for flag, value in zip(("--dropout", "--drop-path"), self.drop, strict=True):
             if not 0 <= value < 1:
                 raise UsageError(f"{flag} {value} is the probability to drop; give 0 or more, and less than 1")
-
-    def label(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        """Loss of a pass that learns from labels and, where ``teacher`` gives its probabilities, a fixed teacher too.
-
-        Shapes as in :func:`label_loss` and :func:`teacher_loss`.
-        """
-        loss = label_loss(logits, labels, self.smoothing)
-        if teacher is None:
-            return loss
-        weight = self.teacher_weight
-        return (1 - weight) * loss + weight * teacher_loss(logits, teacher, self.temperature)
-
-    def student(self, logits: Tensor, teacher: Tensor) -> Tensor:
-        """Loss of a pass that learns from the logits of the step's own teacher. Shapes ``[n, classes]``."""
-        return soft_loss(logits, teacher) if self.distill == "soft" else alpha_loss(logits, teacher)
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

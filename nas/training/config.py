@@ -14,7 +14,7 @@ from nas.data.mixing import check_mixing
 from nas.data.transforms import AUGMENTS
 from nas.supernet.first_weights import check_start
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, unknown_name
@@ -52,8 +52,8 @@ class TrainConfig:
         clip_value: limit of each gradient entry, applied before; 0: none. AlphaNet needs 1.
         distill: what students learn from the teacher among a step's subnets, of :data:`nas.tasks.losses.DISTILL`.
         teacher: a fixed teacher, as in :func:`nas.training.teacher.teacher.open_teacher`.
-        teacher_weight, teacher_temperature: as in :class:`nas.tasks.losses.Objective`.
-        dropout, drop_path: of the largest subnet alone, as in :class:`nas.tasks.losses.Objective`.
+        teacher_weight, teacher_temperature: as in :class:`nas.tasks.losses.Loss`.
+        dropout, drop_path: of the largest subnet alone, as in :class:`nas.tasks.losses.Loss`.
         freeze_bn: batch norms keep their running statistics, and normalise with them: for good first weights.
         ema: decay of the weight average that becomes the supernet; 0: none.
         augment: as in :func:`nas.data.opening.train_batches`; ``auto`` leaves small images as they are in short runs.
@@ -155,7 +155,7 @@ def check_settings(config: TrainConfig) -> None:
             raise UsageError(f"{name.replace('_', '-')} is {value}; it must be a finite number")
     check_mixing(config.mixup, config.cutmix, config.erasing, config.batch_size)
     check_accumulate(config.accumulate, config.batch_size)
-    objective_of(config).check()
+    loss_of(config).check()
     if config.clip_value < 0:
         raise UsageError(f"clip-value is {config.clip_value}; it limits gradients, give more than 0, or 0 for none")
     if config.teacher is None and (config.teacher_weight, config.teacher_temperature) != (0.5, 1.0):
@@ -187,7 +187,7 @@ def supernet_of(config: TrainConfig, info: DataInfo) -> Supernet:
 
 
 def phase_of(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
-    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Task`."""
+    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Curriculum`."""
     menu, share, noise = config.quantization_aware, config.quantization_phase, config.quantization_noise
     return quantized_phase(get_space(config.space), menu, share, noise, steps, config.seed, policy)
 
@@ -204,9 +204,9 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     return made
 
 
-def objective_of(config: TrainConfig) -> Objective:
-    """What the passes of a run learn."""
-    return Objective(
+def loss_of(config: TrainConfig) -> Loss:
+    """What the passes of a run learn from."""
+    return Loss(
         config.label_smoothing, config.distill, config.teacher_weight, config.teacher_temperature,
         drop=(config.dropout, config.drop_path),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from .strategies import Strategy
 
 
 @dataclass(frozen=True)
-class Task:
+class Curriculum:
     """What the training loop must know beside its settings.
 
     Attributes:
@@ -30,9 +30,9 @@ class Task:
     policy: Policy | None = None
 
 
-def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Task:
+def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Curriculum:
     """Training the supernet of a space."""
-    return Task(strategy, watched(space, seed), space.largest.resolution)
+    return Curriculum(strategy, watched(space, seed), space.largest.resolution)
 
 
 def watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:

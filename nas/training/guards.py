@@ -15,14 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.store.run import Run
-from nas.tasks.losses import Objective
 from search_spaces.errors import UsageError, UserError
 
 from . import checkpoint
@@ -97,14 +94,14 @@ class Guard:
     """Watches a run for collapse.
 
     Args:
-        constant: loss of the best constant answer, :func:`constant_loss`.
+        constant: loss of the best constant answer, :meth:`nas.tasks.task.Task.constant_loss`; None: it is not watched.
         rollbacks: how often the run may go back; 0: it is not watched.
         steps: of the whole run.
         health: where the run stands, as a checkpoint has it.
     """
 
-    def __init__(self, constant: float, rollbacks: int, steps: int, health: dict[str, Any]) -> None:
-        self.constant, self.limit = constant, rollbacks
+    def __init__(self, constant: float | None, rollbacks: int, steps: int, health: dict[str, Any]) -> None:
+        self.constant, self.limit = (0.0, 0) if constant is None else (constant, rollbacks)
         self.every = max(PATIENCE, -(-steps // SNAPSHOTS))
         known = {field.name for field in fields(Health)}
         self.health = Health(**{key: value for key, value in health.items() if key in known})
@@ -174,24 +171,6 @@ class Guard:
         for _ in range(2):  # the one before, too: it would train on from what collapsed
             checkpoint.save(run, state)
         return f"{what}; going on from step {state.step} with {health.lr_factor:g} of the learning rate"
-
-
-def constant_loss(labels: NDArray[np.int64], classes: int, objective: Objective, taught: bool) -> float:
-    """Loss of the best answer that is the same for every image: the entropy of the (smoothed) labels.
-
-    Args:
-        labels: of the training split, ``[n]``.
-        classes: number of them.
-        objective: smooths the labels, and mixes them with the answers of a fixed teacher where the run has one
-            (``taught``), which are taken to be as many for every class.
-    """
-    share = np.bincount(labels, minlength=classes) / len(labels)
-    share = (1 - objective.smoothing) * share + objective.smoothing / classes
-    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
-    if not taught:
-        return entropy
-    weight = objective.teacher_weight
-    return (1 - weight) * entropy + weight * objective.temperature**2 * math.log(classes)
 
 
 def check_guards(zero: bool, given: bool, rollbacks: int) -> None:

@@ -33,7 +33,7 @@ from .amp import Precision
 from .config import (
     Engine,
     TrainConfig,
-    objective_of,
+    loss_of,
     optimizer_of,
     phase_of,
     resolve_augment,
@@ -41,10 +41,10 @@ from .config import (
     supernet_of,
     total_steps,
 )
-from .curriculum import Task, whole_space
-from .guards import Guard, check_finite, check_norm, check_weights, constant_loss, zero_gamma
+from .curriculum import Curriculum, whole_space
+from .guards import Guard, check_finite, check_norm, check_weights, zero_gamma
 from .quantized import start_clips
-from .step import Batch, loss_without_gradient, mixed, run_passes, update
+from .step import StepInput, loss_without_gradient, mix_batch, run_passes, update
 from .strategies import Setting, get_strategy
 from .weights import evaluate_watched, save_trained
 
@@ -56,15 +56,15 @@ class Interrupted(Exception):
 
 
 def train(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, task: Task | None = None,
-    world: World = ALONE,
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report,
+    curriculum: Curriculum | None = None, world: World = ALONE,
 ) -> None:  # fmt: skip
     """Train, or go on training, the supernet of a run; writes ``supernet.safetensors`` at the end.
 
     Args:
         run: directory, locked by the caller.
         report: called with every line that also goes to ``metrics.jsonl``.
-        task: what to train; None: the whole space by the strategy of ``config``.
+        curriculum: what to train; None: the whole space by the strategy of ``config``.
         world: the processes that train it together; process 0 alone writes and reports.
 
     Raises:
@@ -72,12 +72,12 @@ def train(
         UserError: losses, gradients or weights are not finite, training collapsed too often, or a checkpoint cannot
             be read.
     """
-    while not _until_collapse(run, config, dataset, engine, report, task, world):
+    while not _until_collapse(run, config, dataset, engine, report, curriculum, world):
         pass  # its last good state is its checkpoint now: it goes on as a run that was stopped there
 
 
 def _until_collapse(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, task: Task | None,
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, curriculum: Curriculum | None,
     world: World,
 ) -> bool:  # fmt: skip
     """Train to the end, which is True, or until the run collapses and goes back."""
@@ -101,7 +101,7 @@ def _until_collapse(
             report({"warning": f"--zero-gamma: no residual block of {config.space} ends in a batch norm"})
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
-    objective = objective_of(config)
+    task, loss_settings, outputs = dataset.task, loss_of(config), len(dataset.info.classes)
     with world.main_first():
         answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, engine.device, report)
     precision = Precision(config.amp, engine.device)
@@ -109,11 +109,12 @@ def _until_collapse(
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else lambda entry: None
-    task = task or whole_space(space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed)
-    phase = phase_of(config, steps, task.policy)
-    constant = constant_loss(
-        dataset.labels[dataset.splits["train"]], len(dataset.info.classes), objective, config.teacher is not None
+    curriculum = curriculum or whole_space(
+        space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed
     )
+    phase = phase_of(config, steps, curriculum.policy)
+    trained_labels = dataset.labels[dataset.splits["train"]]
+    constant = task.constant_loss(trained_labels, outputs, loss_settings, config.teacher is not None)
     guard = Guard(constant, config.rollbacks, steps, state.health if state else {})
     evaluate_at = {round(steps * (i + 1) / engine.evaluations) for i in range(engine.evaluations)} - {0}
     began = saved = time.monotonic()
@@ -129,15 +130,15 @@ def _until_collapse(
         save(start, checkpoint.save_good)
     rows = world.rows(config.batch_size, bool(config.mixup or config.cutmix))
     batches = train_batches(
-        dataset, config.batch_size, config.seed, start, steps - start, task.resolution,
+        dataset, config.batch_size, config.seed, start, steps - start, curriculum.resolution,
         resolve_augment(config, dataset.info), engine.workers, engine.device != "cpu", config.erasing,
         rows,
     )  # fmt: skip
     with _stop_requested() as stop:
         for step, (images, labels) in enumerate(batches, start=start):
             taught = answers.batch(config.batch_size, config.seed, step)[rows].to(engine.device) if answers else None
-            batch = Batch(images.to(engine.device), labels.to(engine.device), taught)
-            batch = mixed(batch, config.mixup, config.cutmix, len(dataset.info.classes), config.seed, step)
+            batch = StepInput(images.to(engine.device), labels.to(engine.device), taught)
+            batch = mix_batch(batch, task, outputs, config.mixup, config.cutmix, config.seed, step)
             batch = world.own(batch, config.batch_size)
             torch.manual_seed(torch_seed(config.seed, step, world.rank))
             if step == phase.begin:
@@ -145,9 +146,9 @@ def _until_collapse(
             scheduler.step_update(step)
             guard.slow(optimizer)
             optimizer.zero_grad(set_to_none=True)
-            loss_of = partial(loss_without_gradient, net, batch, config.label_smoothing, precision=precision)
-            passes = task.strategy.passes(step, generator(config.seed, step), world.averaged(loss_of, batch.share))
-            own = run_passes(net, phase.of(passes, step), batch, objective, precision, config.accumulate)
+            probe = partial(loss_without_gradient, net, batch, task, loss_settings, precision=precision)
+            passes = curriculum.strategy.passes(step, generator(config.seed, step), world.averaged(probe, batch.share))
+            own = run_passes(net, phase.of(passes, step), batch, task, loss_settings, precision, config.accumulate)
             losses = world.reduce(net.model, own)
             loss = sum(losses) / len(losses)
             check_finite(passes, losses, step)
@@ -172,7 +173,7 @@ def _until_collapse(
                 write(line | guard.metrics())
             if done in evaluate_at:
                 if world.main:
-                    write({"step": done, "steps": steps} | evaluate_watched(net, average, dataset, task.watched))
+                    write({"step": done, "steps": steps} | evaluate_watched(net, average, dataset, curriculum.watched))
                 world.wait()
             stopping, due = world.any(stop(), time.monotonic() - saved > engine.save_seconds or done == steps)
             if stopping:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data.mixing import mix, one_hot
+from nas.data.mixing import mix
 from nas.supernet.supernet import NO_DROP, Supernet
-from nas.tasks.losses import Objective, label_loss
+from nas.tasks.losses import Loss
+from nas.tasks.task import Task
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
 
@@ -20,13 +21,13 @@ from .strategies import Pass
 
 
 @dataclass(frozen=True)
-class Batch:
+class StepInput:
     """Images of one step at the largest resolution, on the device.
 
     Attributes:
         images: ``[n, C, H, W]``.
-        labels: class numbers ``[n]``, or probabilities ``[n, classes]``.
-        teacher: probabilities of a fixed teacher, ``[n, classes]``; None: there is no such teacher.
+        labels: as the data set has them, or blended, ``[n, ...]``.
+        teacher: answers of a fixed teacher, ``[n, ...]``; None: there is no such teacher.
         first, total: these are the images from number ``first`` on of a batch of ``total`` images that several
             processes share; 0: they are a whole batch.
     """
@@ -47,7 +48,7 @@ class Batch:
         """Of those images that are here."""
         return len(self.labels) / self.whole
 
-    def part(self, i: int, n: int) -> Batch:
+    def part(self, i: int, n: int) -> StepInput:
         """What is here of the i-th of ``n`` parts of (nearly) equal size.
 
         Raises:
@@ -64,23 +65,24 @@ class Batch:
             )
         return self._slice(low, max(low, high), max(self.first - begin, 0), end - begin)
 
-    def micro(self, i: int, n: int) -> Batch:
+    def micro(self, i: int, n: int) -> StepInput:
         """The i-th of ``n`` micro-batches of the images here."""
         if n == 1:
             return self
         begin, end = (j * len(self.labels) // n for j in (i, i + 1))
         return self._slice(begin, end, self.first + begin, self.whole)
 
-    def _slice(self, begin: int, end: int, first: int, total: int) -> Batch:
+    def _slice(self, begin: int, end: int, first: int, total: int) -> StepInput:
         teacher = None if self.teacher is None else self.teacher[begin:end]
-        return Batch(self.images[begin:end], self.labels[begin:end], teacher, first, total)
+        return StepInput(self.images[begin:end], self.labels[begin:end], teacher, first, total)
 
 
 def run_passes(
     net: Supernet,
     passes: Sequence[Pass],
-    batch: Batch,
-    objective: Objective,
+    batch: StepInput,
+    task: Task,
+    loss: Loss,
     precision: Precision = FULL,
     accumulate: int = 1,
 ) -> list[float]:
@@ -89,6 +91,8 @@ def run_passes(
     Where processes share the batch, their gradients and losses are parts of a sum over the processes.
 
     Args:
+        task: makes losses of outputs.
+        loss: its settings.
         precision: of the forward and backward passes; losses are fp32. Where it scales, gradients are left scaled.
         accumulate: micro-batches that the images of a pass are seen in, one in memory at a time. Gradients and losses
             are their mean over images. Batch norm sees micro-batches: it normalises with their noisier statistics, and
@@ -105,45 +109,47 @@ def run_passes(
             if micro >= count or not len(part.labels):
                 continue
             piece = part.micro(micro, count)
-            drop = objective.drop if one.architecture == largest else NO_DROP
+            drop = loss.drop if one.architecture == largest else NO_DROP
             with precision.autocast():
                 images = resize(piece.images, one.architecture.resolution)
-                logits = net(images, one.architecture, drop, one.fake).float()
+                output = net(images, one.architecture, drop, one.fake).float()
             if one.role == "student":
                 assert teacher is not None
-                loss = objective.student(logits, teacher)
+                value = task.imitate(output, teacher, loss)
             else:
-                loss = objective.label(logits, piece.labels, piece.teacher)
-                teacher = logits.detach() if one.role == "teacher" else teacher
+                value = task.loss(output, piece.labels, piece.teacher, loss)
+                teacher = output.detach() if one.role == "teacher" else teacher
             share = len(piece.labels) / part.whole
             factor = one.weight * share
-            precision.backward(loss if factor == 1 else loss * factor)
-            losses[index] += share * loss.item()
+            precision.backward(value if factor == 1 else value * factor)
+            losses[index] += share * value.item()
     return losses
 
 
 @torch.no_grad()
 def loss_without_gradient(
-    net: Supernet, batch: Batch, smoothing: float, architecture: Architecture, precision: Precision = FULL
+    net: Supernet, batch: StepInput, task: Task, loss: Loss, architecture: Architecture, precision: Precision = FULL
 ) -> float:
     """Loss of a subnet on the batch's labels in training mode, the running statistics left as they were."""
     statistics = {name: tensor.clone() for name, tensor in net.model.named_buffers()}
     net.train()
     with precision.autocast():
-        logits = net(resize(batch.images, architecture.resolution), architecture).float()
-    loss = label_loss(logits, batch.labels, smoothing).item()
+        output = net(resize(batch.images, architecture.resolution), architecture).float()
+    value = task.loss(output, batch.labels, None, loss).item()
     for name, tensor in net.model.named_buffers():
         tensor.copy_(statistics[name])
-    return loss
+    return value
 
 
-def mixed(batch: Batch, mixup: float, cutmix: float, classes: int, seed: int, step: int) -> Batch:
+def mix_batch(
+    batch: StepInput, task: Task, outputs: int, mixup: float, cutmix: float, seed: int, step: int
+) -> StepInput:
     """The batch with its images, labels and teacher mixed by :func:`nas.data.mixing.mix`; itself where both are 0."""
     if not (mixup or cutmix):
         return batch
-    targets = [one_hot(batch.labels, classes), *([] if batch.teacher is None else [batch.teacher])]
+    targets = [task.blendable(batch.labels, outputs), *([] if batch.teacher is None else [batch.teacher])]
     labels, *teacher = mix(batch.images, targets, mixup, cutmix, seed, step)
-    return Batch(batch.images, labels, teacher[0] if teacher else None)
+    return StepInput(batch.images, labels, teacher[0] if teacher else None)
 
 
 def check_accumulate(count: int, batch_size: int) -> None:

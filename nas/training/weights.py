@@ -14,7 +14,6 @@ from nas.store.files import NewerFormat, load_tensors, save_tensors
 from nas.store.run import Run
 from nas.store.schema import check_form, form_of
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import accuracy
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UserError
 
@@ -89,7 +88,7 @@ def evaluate_watched(
         subnet = net.extract(architecture).to(device)
         calibrate(subnet, calibration_images(dataset, architecture.resolution).to(device))
         batches = eval_batches(dataset, "search", architecture.resolution, 256, EVALUATED)
-        found[name] = round(accuracy(subnet, batches, device).value, 4)
+        found[name] = round(dataset.task.score(subnet, batches, device).value, 4)
     if kept:
         net.model.load_state_dict(kept)
     return found

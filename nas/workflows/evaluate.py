@@ -14,7 +14,7 @@ from nas.journal.journal import SEARCH, TEST
 from nas.search.search import accuracy_dict
 from nas.store.files import is_json
 from nas.store.run import Run
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
@@ -82,7 +82,7 @@ def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
     }
 
 
-def _measured(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
+def _measured(trained: Trained, candidate: Candidate, split: str) -> Score:
     """Measure, or recall what the run already knows."""
     if split in (SEARCH, TEST):
         return recalled(trained, candidate, split)

@@ -22,10 +22,10 @@ from nas.search.search import accuracy_dict
 from nas.store.files import check_folder, is_json
 from nas.store.run import Run, file_hash
 from nas.store.versions import versions
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from nas.training.amp import check_amp
 from nas.training.config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
-from nas.training.curriculum import Task
+from nas.training.curriculum import Curriculum
 from nas.training.loop import Report, train
 from nas.training.quantized import PHASE
 from nas.training.rehearsal.lr_finder import scaled
@@ -98,7 +98,7 @@ def finetune(
         check_amp(settings.amp, engine.device)
         strategy = Fixed(trained.space, candidate.architecture, config.netaug)
         watched = {"candidate": candidate.architecture}
-        task = Task(strategy, watched, candidate.architecture.resolution, candidate.policy)
+        curriculum = Curriculum(strategy, watched, candidate.architecture.resolution, candidate.policy)
         settings_id = _settings_id(settings, trained.weights, candidate.precision)
         sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
         if dry_run:
@@ -107,9 +107,9 @@ def finetune(
             summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
             return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
         before = _searched(trained, candidate)
-        tuned = _trained_further(trained, sub, settings, task, engine, report)
+        tuned = _trained_further(trained, sub, settings, curriculum, engine, report)
         after = _searched(tuned, candidate)
-        better = after.correct > before.correct
+        better = after.value > before.value
         kept = tuned if better else trained
         test = test_accuracy(kept, candidate)
         decided = replace(config, lr=settings.lr, quantization_aware=bool(settings.quantization_aware))
@@ -195,7 +195,7 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
 
 
 def _trained_further(
-    trained: Trained, sub: Run, settings: TrainConfig, task: Task, engine: Engine, report: Report
+    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, engine: Engine, report: Report
 ) -> Trained:
     """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
     info = trained.dataset.info
@@ -210,22 +210,20 @@ def _trained_further(
             shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
         steps = total_steps(settings, info.counts["train"])
         report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
-        train(sub, settings, trained.dataset, engine, report, task)
+        train(sub, settings, trained.dataset, engine, report, curriculum)
         ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
         sub.write(sub.read() | ended)
     return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
 
 
-def _searched(trained: Trained, candidate: Candidate) -> Accuracy:
+def _searched(trained: Trained, candidate: Candidate) -> Score:
     """Accuracy on the search split, as shipped; measured once for these weights."""
     return trained.journal().recall(
         candidate, lambda one: measure(trained.net, trained.dataset, one, "search", trained.calibration), "evaluate"
     )
 
 
-def _member(
-    trained: Trained, candidate: Candidate, target: Target, accuracy: Accuracy, test: Accuracy
-) -> dict[str, Any]:
+def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> dict[str, Any]:
     """The candidate as a member of a front, which is what is exported."""
     costs = trained.costs(target, ",".join(candidate.policy.precisions))
     vector = costs.candidates.vectors([candidate])[0]

@@ -13,7 +13,7 @@ from nas.search.search import search
 from nas.store.files import atomic_write, write_json
 from nas.store.run import Run
 from nas.store.versions import versions
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from predictors.accuracy.files import to_bytes
 from predictors.accuracy.predictor import AccuracyPredictor
 from predictors.targets.target import load_target
@@ -54,7 +54,7 @@ def search_run(
             return {"summary": summary, "measurements": config.measurements}
         journal = trained.journal(storage)
 
-        def measure_one(candidate: Candidate, split: str) -> Accuracy:
+        def measure_one(candidate: Candidate, split: str) -> Score:
             return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
 
         def keep(predictor: AccuracyPredictor) -> None:

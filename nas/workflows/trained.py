@@ -16,7 +16,7 @@ from nas.journal.journal import TEST, Journal, study_name
 from nas.search.objectives import CandidateCosts
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import Accuracy
+from nas.tasks.score import Score
 from nas.training.weights import config_of, load_supernet
 from predictors.costs.network import CostTables
 from predictors.targets.target import Target
@@ -127,12 +127,12 @@ def same_weights(trained: Trained, result: dict[str, Any]) -> None:
         raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
 
 
-def test_accuracy(trained: Trained, candidate: Candidate) -> Accuracy:
+def test_accuracy(trained: Trained, candidate: Candidate) -> Score:
     """Accuracy on the test split; measured once, then remembered in the run."""
     return recalled(trained, candidate, TEST)
 
 
-def recalled(trained: Trained, candidate: Candidate, split: str) -> Accuracy:
+def recalled(trained: Trained, candidate: Candidate, split: str) -> Score:
     """Accuracy on a split that the journal keeps; measured once."""
     return trained.journal().recall(
         candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate", split

@@ -32,7 +32,7 @@ from nas.search.config import SearchConfig
 from nas.search.objectives import CandidateCosts
 from nas.search.search import search
 from nas.store.run import Run
-from nas.tasks.score import Accuracy
+from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space

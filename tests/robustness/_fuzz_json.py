@@ -83,7 +83,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     from nas.search.config import SearchConfig
     from nas.search.objectives import CandidateCosts
     from nas.search.session import Session
-    from nas.tasks.score import Accuracy
+    from nas.tasks.classification import Accuracy
     from predictors.costs.network import CostTables
     from predictors.targets.target import load_target
     from search_spaces import get_space

@@ -17,7 +17,7 @@ from nas.search.evolution.evolve import evolve
 from nas.search.objectives import Bounds, CandidateCosts, other_targets, parse_objectives
 from nas.search.pareto import front, hypervolume
 from nas.search.search import search
-from nas.tasks.score import Accuracy
+from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import RATIO_LIMIT, Objective, alpha_loss, label_loss, soft_loss, teacher_loss
+from nas.tasks.losses import RATIO_LIMIT, Loss, alpha_loss, label_loss, soft_loss, teacher_loss
+from nas.tasks.task import get_task
 from nas.training.config import TrainConfig, check_settings
-from nas.training.step import Batch, run_passes
+from nas.training.step import StepInput, run_passes
 from nas.training.strategies import Pass
 from search_spaces import SearchSpace, get_space
 from search_spaces.builders.timm_model import build_spec
@@ -147,10 +148,10 @@ def test_fixed_teacher_in_closed_form() -> None:
     t = 2.5
     soft = -t * t * (teacher * (logits / t).log_softmax(1)).sum(1).mean()
     assert teacher_loss(logits, teacher, t).item() == pytest.approx(soft.item(), rel=1e-5)
-    objective = Objective(0.1, teacher_weight=0.3, temperature=t)
+    loss = Loss(0.1, teacher_weight=0.3, temperature=t)
     expected = 0.7 * label_loss(logits, labels, 0.1) + 0.3 * soft
-    assert objective.label(logits, labels, teacher).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert torch.equal(objective.label(logits, labels, None), label_loss(logits, labels, 0.1))
+    assert get_task().loss(logits, labels, teacher, loss).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.equal(get_task().loss(logits, labels, None, loss), label_loss(logits, labels, 0.1))
 
 
 def test_who_learns_from_what() -> None:
@@ -162,7 +163,7 @@ def test_who_learns_from_what() -> None:
         Pass(TINY.largest, "student", 0.5, part=(1, 2)),
         Pass(TINY.largest, "label"),
     )
-    found = run_passes(net, passes, Batch(images, labels, teacher), Objective(0.1, "alpha", 0.25, 2.0))
+    found = run_passes(net, passes, StepInput(images, labels, teacher), get_task(), Loss(0.1, "alpha", 0.25, 2.0))
     half, whole = (Supernet(TINY, 3, 1, seed=2).train()(x, TINY.largest) for x in (images[2:], images))
     expected = [
         0.75 * label_loss(half, labels[2:], 0.1) + 0.25 * teacher_loss(half, teacher[2:], 2.0),
@@ -233,7 +234,7 @@ def test_only_the_largest_is_dropped() -> None:
     def step(architecture: object, drop: tuple[float, float]) -> dict[str, Tensor]:
         net = Supernet(TINY, 3, 1, seed=4)
         torch.manual_seed(9)
-        run_passes(net, (Pass(architecture),), Batch(images, labels), Objective(0.1, drop=drop))  # type: ignore[arg-type]
+        run_passes(net, (Pass(architecture),), StepInput(images, labels), get_task(), Loss(0.1, drop=drop))  # type: ignore[arg-type]
         return {name: p.grad for name, p in net.model.named_parameters() if p.grad is not None}
 
     for architecture, same in ((TINY.largest, False), (TINY.smallest, True)):

@@ -27,7 +27,7 @@ from nas.journal.journal import Journal
 from nas.store import files
 from nas.store.files import atomic_write, load_tensors, save_tensors
 from nas.store.run import Run
-from nas.tasks.score import Accuracy
+from nas.tasks.classification import Accuracy
 from nas.training import checkpoint
 from search_spaces import get_space
 from search_spaces.errors import UserError

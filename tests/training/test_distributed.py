@@ -23,13 +23,14 @@ from nas.data.opening import open_dataset
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training import loop as train
 from nas.training.config import Engine, TrainConfig
 from nas.training.loop import Interrupted
 from nas.training.processes.launch import joined, launch
 from nas.training.processes.world import ALONE, World, check_processes
-from nas.training.step import Batch, mixed, run_passes
+from nas.training.step import StepInput, mix_batch, run_passes
 from nas.training.strategies import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
@@ -87,10 +88,12 @@ def test_mixing_pairs_the_images_of_the_whole_batch(size: int) -> None:
     images, teacher = torch.randn(12, 1, 28, 28, generator=draw), torch.rand(12, 3, generator=draw)
     labels = torch.randint(3, (12,), generator=draw)
     for step in range(4):
-        whole = mixed(Batch(images.clone(), labels, teacher), 0.4, 1.0, 3, 0, step)
+        whole = mix_batch(StepInput(images.clone(), labels, teacher), get_task(), 3, 0.4, 1.0, 0, step)
         for world in worlds(size):
             rows, own = world.rows(12, mirrored=True), slice(*world.share(12))
-            batch = world.own(mixed(Batch(images[rows], labels[rows], teacher[rows]), 0.4, 1.0, 3, 0, step), 12)
+            batch = world.own(
+                mix_batch(StepInput(images[rows], labels[rows], teacher[rows]), get_task(), 3, 0.4, 1.0, 0, step), 12
+            )
             torch.testing.assert_close(batch.images, whole.images[own], rtol=0, atol=0)
             torch.testing.assert_close(batch.labels, whole.labels[own])
             assert batch.teacher is not None
@@ -103,7 +106,7 @@ def test_mixing_pairs_the_images_of_the_whole_batch(size: int) -> None:
 def test_gradients_and_losses_of_the_shares_add_up(size: int, accumulate: int, parts: int) -> None:
     """With statistics that do not depend on the batch; three parts do not fall on the bounds of two shares."""
     draw = torch.Generator().manual_seed(0)
-    batch = Batch(torch.randn(18, 1, 28, 28, generator=draw), torch.randint(3, (18,), generator=draw))
+    batch = StepInput(torch.randn(18, 1, 28, 28, generator=draw), torch.randint(3, (18,), generator=draw))
     net = Supernet(TINY, 3, 1)
     net.frozen_statistics = True
     rng = np.random.default_rng(0)
@@ -112,9 +115,9 @@ def test_gradients_and_losses_of_the_shares_add_up(size: int, accumulate: int, p
         subnets = [TINY.decode(v) for v in TINY.sample(rng, 2)]
         passes += [Pass(subnets[0], "teacher", 1.0, (i, parts)), Pass(subnets[1], "student", 0.5, (i, parts))]
 
-    def gradients(share: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def gradients(share: StepInput) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         net.zero_grad(set_to_none=True)
-        losses = run_passes(net, passes, share, Objective(0.1), accumulate=accumulate)
+        losses = run_passes(net, passes, share, get_task(), Loss(0.1), accumulate=accumulate)
         return {n: p.grad for n, p in net.model.named_parameters() if p.grad is not None}, torch.tensor(losses)
 
     whole, losses = gradients(batch)
@@ -122,7 +125,7 @@ def test_gradients_and_losses_of_the_shares_add_up(size: int, accumulate: int, p
     summed = torch.zeros(len(passes))
     for world in worlds(size):
         rows = world.rows(18)
-        found, own = gradients(world.own(Batch(batch.images[rows], batch.labels[rows]), 18))
+        found, own = gradients(world.own(StepInput(batch.images[rows], batch.labels[rows]), 18))
         summed += own
         for name, grad in found.items():
             total[name] += grad
@@ -132,10 +135,10 @@ def test_gradients_and_losses_of_the_shares_add_up(size: int, accumulate: int, p
 
 
 def test_a_part_of_one_image_is_refused() -> None:
-    share = World(0, 2).own(Batch(torch.zeros(7, 1, 28, 28), torch.zeros(7)), 14)
+    share = World(0, 2).own(StepInput(torch.zeros(7, 1, 28, 28), torch.zeros(7)), 14)
     assert [len(share.part(i, 4).labels) for i in (0, 1, 3)] == [3, 4, 0]
     with pytest.raises(UsageError, match="a batch size that parts and processes divide"):
-        World(0, 2).own(Batch(torch.zeros(7, 1, 28, 28), torch.zeros(7)), 15).part(2, 5)
+        World(0, 2).own(StepInput(torch.zeros(7, 1, 28, 28), torch.zeros(7)), 15).part(2, 5)
 
 
 def test_shares_that_are_too_small_are_refused() -> None:

@@ -18,12 +18,13 @@ from torch import nn
 
 from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
-from nas.data.mixing import check_mixing, mix, one_hot
+from nas.data.mixing import check_mixing, mix
 from nas.data.opening import open_dataset
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training import checkpoint
 from nas.training import loop as train
 from nas.training.amp import Precision, check_amp
@@ -31,7 +32,7 @@ from nas.training.config import Engine, TrainConfig, check_settings
 from nas.training.loop import Interrupted
 from nas.training.rehearsal import forecast, lr_finder
 from nas.training.rehearsal.forecast import kept_bytes
-from nas.training.step import Batch, check_accumulate, mixed, run_passes, update
+from nas.training.step import StepInput, check_accumulate, mix_batch, run_passes, update
 from nas.training.strategies import Pass
 from nas.workflows import train as training
 from search_spaces import get_space
@@ -41,7 +42,7 @@ from tests.conftest import PhotoFolder
 TINY = get_space("mbv3-tiny")
 CONVNEXT = get_space("timm:convnext_atto:resolution=32,48")  # layer norm: images do not see each other
 ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=1)
-PLAIN = Objective()
+PLAIN = Loss()
 
 
 @pytest.fixture
@@ -112,9 +113,9 @@ def _gradients(net: Supernet) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in net.model.named_parameters() if p.grad is not None}
 
 
-def _batch(n: int, side: int = 28, channels: int = 1, classes: int = 3) -> Batch:
+def _batch(n: int, side: int = 28, channels: int = 1, classes: int = 3) -> StepInput:
     draw = torch.Generator().manual_seed(n)
-    return Batch(torch.randn(n, channels, side, side, generator=draw), torch.randint(classes, (n,), generator=draw))
+    return StepInput(torch.randn(n, channels, side, side, generator=draw), torch.randint(classes, (n,), generator=draw))
 
 
 def test_bf16_computes_in_bf16_and_is_close_to_fp32() -> None:
@@ -123,7 +124,7 @@ def test_bf16_computes_in_bf16_and_is_close_to_fp32() -> None:
     for amp in ("off", "bf16"):
         net = Supernet(TINY, 3, 1, seed=1)
         net.skeleton(TINY.largest).model.conv_stem.register_forward_hook(lambda m, a, out: seen.append(out.dtype))
-        (loss,) = run_passes(net, [Pass(TINY.largest)], _batch(8), PLAIN, Precision(amp))
+        (loss,) = run_passes(net, [Pass(TINY.largest)], _batch(8), get_task(), PLAIN, Precision(amp))
         found[amp] = loss, _gradients(net)
     assert seen == [torch.float32, torch.bfloat16]
     assert found["bf16"][0] == pytest.approx(found["off"][0], rel=0.02)
@@ -137,7 +138,7 @@ def test_off_is_the_plain_step() -> None:
     """The default touches nothing: as bits, loss and gradients are those of a plain backward pass."""
     net, plain = Supernet(TINY, 3, 1, seed=1), Supernet(TINY, 3, 1, seed=1)
     batch = _batch(6)
-    (loss,) = run_passes(net, [Pass(TINY.largest)], batch, PLAIN)
+    (loss,) = run_passes(net, [Pass(TINY.largest)], batch, get_task(), PLAIN)
     plain.train()
     images = batch.images.contiguous(memory_format=torch.channels_last)
     expected = F.cross_entropy(plain(images, TINY.largest), batch.labels)
@@ -207,7 +208,7 @@ def test_micro_batches_average_to_the_whole_batch(count: int) -> None:
     batch, found = _batch(8, 48, 3), []
     for accumulate in (1, count):
         net = Supernet(CONVNEXT, 3, 3, seed=1)
-        losses = run_passes(net, passes, batch, PLAIN, accumulate=accumulate)
+        losses = run_passes(net, passes, batch, get_task(), PLAIN, accumulate=accumulate)
         found.append((losses, _gradients(net)))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
     for name, gradient in found[0][1].items():
@@ -218,7 +219,7 @@ def test_batch_norm_sees_micro_batches() -> None:
     """The running mean moves once a micro-batch, by a tenth, towards that micro-batch's own."""
     net = Supernet(TINY, 3, 1, seed=1)
     batch = _batch(8)
-    run_passes(net, [Pass(TINY.largest)], batch, PLAIN, accumulate=2)
+    run_passes(net, [Pass(TINY.largest)], batch, get_task(), PLAIN, accumulate=2)
     stem = Supernet(TINY, 3, 1, seed=1).model.conv_stem
     expected = torch.zeros(stem.out_channels)
     for half in batch.images.split(4):
@@ -230,7 +231,7 @@ def test_micro_batches_hold_two_images_or_more() -> None:
     sizes: list[int] = []
     net = Supernet(TINY, 3, 1)
     net.skeleton(TINY.largest).model.conv_stem.register_forward_hook(lambda m, a, out: sizes.append(len(out)))
-    run_passes(net, [Pass(TINY.largest, part=(0, 2))], _batch(10), PLAIN, accumulate=5)
+    run_passes(net, [Pass(TINY.largest, part=(0, 2))], _batch(10), get_task(), PLAIN, accumulate=5)
     assert sizes == [2, 3]
     check_accumulate(4, 9)
     for count in (0, 5):
@@ -250,7 +251,7 @@ def test_passes_of_one_step_have_their_own_resolution(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(net, "forward", noting)
     passes = [Pass(TINY.largest, "teacher"), Pass(TINY.smallest, "student")]
-    run_passes(net, passes, _batch(4, sizes[0]), PLAIN)
+    run_passes(net, passes, _batch(4, sizes[0]), get_task(), PLAIN)
     assert sides == sizes
 
 
@@ -263,15 +264,15 @@ def test_mixup_is_a_weighted_mean_of_two_images_and_of_what_is_known_of_them() -
     shares = []
     for step in range(8):
         assert batch.teacher is not None
-        out = mixed(replace(batch, images=before.clone()), 0.8, 0.0, 3, 5, step)
-        labels = one_hot(batch.labels, 3)
+        out = mix_batch(replace(batch, images=before.clone()), get_task(), 3, 0.8, 0.0, 5, step)
+        labels = get_task().blendable(batch.labels, 3)
         i, j = next((i, 5 - i) for i in range(3) if batch.labels[i] != batch.labels[5 - i])
         share = out.labels[i, batch.labels[i]].item()
         torch.testing.assert_close(out.images, share * before + (1 - share) * before.flip(0))
         torch.testing.assert_close(out.labels, share * labels + (1 - share) * labels.flip(0))
         assert out.teacher is not None
         torch.testing.assert_close(out.teacher[j], share * batch.teacher[j] + (1 - share) * batch.teacher[i])
-        again = mixed(replace(batch, images=before.clone()), 0.8, 0.0, 3, 5, step)
+        again = mix_batch(replace(batch, images=before.clone()), get_task(), 3, 0.8, 0.0, 5, step)
         assert torch.equal(again.images, out.images)
         shares.append(share)
     assert len(set(shares)) == 8
@@ -307,7 +308,9 @@ def test_both_mixings_take_turns_and_leave_the_global_generator_alone() -> None:
 
 def test_smoothed_soft_labels_are_smoothed_labels() -> None:
     logits, labels = torch.randn(5, 4), torch.tensor([0, 3, 2, 1, 1])
-    soft, hard = (Objective(smoothing=0.1).label(logits, y, None) for y in (one_hot(labels, 4), labels))
+    soft, hard = (
+        get_task().loss(logits, y, None, Loss(smoothing=0.1)) for y in (get_task().blendable(labels, 4), labels)
+    )
     assert soft.item() == pytest.approx(hard.item(), rel=1e-5)
 
 

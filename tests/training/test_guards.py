@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from nas.store.files import load_tensors, save_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training import checkpoint, guards
 from nas.training import loop as train
 from nas.training.config import Engine, TrainConfig, check_settings
-from nas.training.guards import Guard, Health, check_finite, check_norm, check_weights, constant_loss, zero_gamma
+from nas.training.guards import Guard, Health, check_finite, check_norm, check_weights, zero_gamma
 from nas.training.loop import Interrupted
 from nas.training.strategies import Pass
 from nas.workflows.train import train_supernet
@@ -119,7 +120,7 @@ def test_settings_that_cannot_be_meant() -> None:
 def test_the_constant_answers_loss(smoothing: float) -> None:
     """The best constant logits are the logarithms of the label's shares; no other ones are better."""
     labels = np.array([0] * 7 + [1] * 2 + [3])
-    expected = constant_loss(labels, 4, Objective(smoothing=smoothing), taught=False)
+    expected = get_task().constant_loss(labels, 4, Loss(smoothing=smoothing), taught=False)
     logits = torch.zeros(4, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -134,10 +135,10 @@ def test_the_constant_answers_loss(smoothing: float) -> None:
 
 
 def test_with_a_fixed_teacher_the_constant_answer_is_judged_by_it_too() -> None:
-    objective = Objective(teacher_weight=0.3, temperature=2.0)
+    loss = Loss(teacher_weight=0.3, temperature=2.0)
     labels = torch.arange(4)
-    found = objective.label(torch.zeros(4, 4), labels, torch.full((4, 4), 0.25)).item()
-    assert constant_loss(labels.numpy(), 4, objective, taught=True) == pytest.approx(found)
+    found = get_task().loss(torch.zeros(4, 4), labels, torch.full((4, 4), 0.25), loss).item()
+    assert get_task().constant_loss(labels.numpy(), 4, loss, taught=True) == pytest.approx(found)
 
 
 def _after(losses: list[float], constant: float = 2.0) -> Health:

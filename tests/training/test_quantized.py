@@ -15,12 +15,13 @@ from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training.amp import Precision
 from nas.training.config import Engine, TrainConfig, check_settings, optimizer_of
 from nas.training.loop import Interrupted
 from nas.training.quantized import PHASE, QuantizedPhase, check_quantization, quantized_phase, start_clips, trained_menu
-from nas.training.step import Batch, run_passes, update
+from nas.training.step import StepInput, run_passes, update
 from nas.training.strategies import Pass
 from nas.training.weights import load_supernet
 from nas.workflows.train import train_supernet
@@ -107,10 +108,10 @@ def test_a_quantized_step_moves_clips_and_weights(amp: str, accumulate: int) -> 
     optimizer = optimizer_of(config, net)
     before = {name: p.detach().clone() for name, p in net.model.named_parameters()}
     torch.manual_seed(0)
-    batch = Batch(torch.randn(8, 1, 28, 28), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
+    batch = StepInput(torch.randn(8, 1, 28, 28), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
     one = Pass(TINY.largest, fake=Fake(Policy("w4a8")))
     precision = Precision(amp)
-    run_passes(net, (one,), batch, Objective(0.1), precision, accumulate)
+    run_passes(net, (one,), batch, get_task(), Loss(0.1), precision, accumulate)
     update(net, optimizer, 0.0, 5.0, precision)
     for name, parameter in net.model.named_parameters():
         moved = not torch.equal(parameter, before[name])
@@ -124,11 +125,13 @@ def test_a_quantized_step_moves_clips_and_weights(amp: str, accumulate: int) -> 
 def test_micro_batches_add_up_to_one_gradient() -> None:
     """Two equal halves have the ranges and statistics of the whole, so gradients must be the whole's."""
     half = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
-    batch = Batch(torch.cat([half, half]), torch.tensor([0, 1, 2, 0] * 2))
+    batch = StepInput(torch.cat([half, half]), torch.tensor([0, 1, 2, 0] * 2))
     found = []
     for accumulate in (1, 2):
         net = Supernet(TINY, 3, 1, seed=2, learned=("w4a8",))
-        run_passes(net, (Pass(TINY.smallest, fake=Fake(Policy("w4a8"))),), batch, Objective(0.1), accumulate=accumulate)
+        run_passes(
+            net, (Pass(TINY.smallest, fake=Fake(Policy("w4a8"))),), batch, get_task(), Loss(0.1), accumulate=accumulate
+        )
         found.append({name: p.grad for name, p in net.model.named_parameters() if p.grad is not None})
     assert any(is_clip(name) for name in found[0])
     for name, grad in found[0].items():

@@ -23,7 +23,7 @@ from nas.search.objectives import Bounds, CandidateCosts
 from nas.search.search import search
 from nas.store.files import load_tensors
 from nas.store.run import Run
-from nas.tasks.score import Accuracy
+from nas.tasks.classification import Accuracy
 from nas.training import loop as train
 from nas.training.config import Engine, TrainConfig
 from nas.training.loop import Interrupted

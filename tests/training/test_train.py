@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective, label_loss, soft_loss
+from nas.tasks.losses import Loss, label_loss, soft_loss
+from nas.tasks.task import get_task
 from nas.training.config import TrainConfig, schedule_of, total_steps
-from nas.training.step import Batch, run_passes
+from nas.training.step import StepInput, run_passes
 from nas.training.strategies import Setting, Strategy, get_strategy
 from search_spaces import Architecture, get_space
 from search_spaces.builders.timm_compat import timm
@@ -88,7 +89,7 @@ def test_gradients_of_a_sandwich_step_add_up() -> None:
                     index[d] = slice(start, start + parameter.shape[d])
             assert parameter.grad is not None
             full[tuple(index)] += parameter.grad
-    run_passes(net, passes, Batch(images, labels), Objective(0.1))
+    run_passes(net, passes, StepInput(images, labels), get_task(), Loss(0.1))
     for name, parameter in net.model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, by_hand[name], rtol=1e-4, atol=1e-6)

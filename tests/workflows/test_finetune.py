@@ -20,9 +20,10 @@ from nas.candidates.ship import ship
 from nas.store.files import load_tensors, save_tensors
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Objective
+from nas.tasks.losses import Loss
+from nas.tasks.task import get_task
 from nas.training.config import Engine, TrainConfig
-from nas.training.step import Batch, run_passes
+from nas.training.step import StepInput, run_passes
 from nas.training.strategies.fixed import FACTORS, Fixed
 from nas.workflows.finetune import FinetuneConfig, pick_candidate, train_config
 from nas.workflows.trained import open_trained
@@ -71,7 +72,7 @@ def test_gradients_are_those_of_the_networks_alone(netaug: bool) -> None:
             assert parameter.grad is not None
             by_hand[name][tuple(index)] += parameter.grad
             touched.add(name)
-    found = run_passes(net, passes, Batch(images, labels), Objective(0.1))
+    found = run_passes(net, passes, StepInput(images, labels), get_task(), Loss(0.1))
     assert found == pytest.approx(losses, rel=1e-5)
     for name, weight in net.model.named_parameters():
         if name in touched:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data.batches import ALL, Rows
-from nas.training.step import Batch
+from nas.training.step import StepInput
 from nas.training.strategies import LossOf
 from search_spaces.errors import UsageError, UserError
 
@@ -71,13 +71,13 @@ class World:
         begin, end = self.share(images)
         return np.r_[begin:end, images - end : images - begin] if mirrored else slice(begin, end)
 
-    def own(self, batch: Batch, images: int) -> Batch:
+    def own(self, batch: StepInput, images: int) -> StepInput:
         """This process's share of a batch of ``images`` of which its :meth:`rows` were loaded (and mixed)."""
         if self.size == 1:
             return batch
         begin, end = self.share(images)
         teacher = None if batch.teacher is None else batch.teacher[: end - begin]
-        return Batch(batch.images[: end - begin], batch.labels[: end - begin], teacher, begin, images)
+        return StepInput(batch.images[: end - begin], batch.labels[: end - begin], teacher, begin, images)
 
     def averaged(self, loss_of: LossOf, share: float) -> LossOf:
         """``loss_of`` over the whole batch, the same number on every process.

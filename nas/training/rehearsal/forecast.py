@@ -22,7 +22,7 @@ from nas.candidates.calibrate import CALIBRATION_IMAGES
 from nas.data.dataset import Dataset
 from nas.training.config import Engine, TrainConfig
 from nas.training.curriculum import watched
-from nas.training.step import Batch, resize, run_passes, update
+from nas.training.step import StepInput, resize, run_passes, update
 from nas.training.strategies import Pass
 from nas.training.weights import EVALUATED
 
@@ -137,7 +137,7 @@ def kept_bytes(besides: Iterable[Tensor]) -> Iterator[Callable[[], list[int]]]:
         yield lambda: list(found.values())
 
 
-def _bytes(rehearsal: Rehearsal, batch: Batch) -> int:
+def _bytes(rehearsal: Rehearsal, batch: StepInput) -> int:
     """Of all tensors at the height of a step: the backward pass of the largest subnet on its micro-batch."""
     net, config = rehearsal.net, rehearsal.config
     tensors = [*net.model.parameters(), *net.model.buffers()]
@@ -145,9 +145,9 @@ def _bytes(rehearsal: Rehearsal, batch: Batch) -> int:
     largest = rehearsal.phase.of([Pass(net.space.largest)], rehearsal.steps - 1)  # quantized if the run ends so
     kept: list[list[int]] = []
     for images in _PROBES:
-        piece = Batch(batch.images[:images], batch.labels[:images])
+        piece = StepInput(batch.images[:images], batch.labels[:images])
         with kept_bytes([*tensors, piece.images]) as sizes:
-            run_passes(net, largest, piece, rehearsal.objective, rehearsal.precision)
+            run_passes(net, largest, piece, rehearsal.task, rehearsal.loss, rehearsal.precision)
         kept.append(sizes())
     gradients = _size(p.grad for p in net.model.parameters() if p.grad is not None)
     update(net, rehearsal.optimizer, config.clip_value, config.clip_norm, rehearsal.precision)
@@ -160,7 +160,7 @@ def _bytes(rehearsal: Rehearsal, batch: Batch) -> int:
     return round(weights + gradients + slots + average + _size([batch.images]) + activations)
 
 
-def _step_seconds(rehearsal: Rehearsal, batches: Iterator[Batch], workers: int) -> float:
+def _step_seconds(rehearsal: Rehearsal, batches: Iterator[StepInput], workers: int) -> float:
     """Of a warm step, averaged over steps spread evenly over the run: a strategy's phases differ."""
     computing: list[float] = []
     loading: list[float] = []
@@ -180,7 +180,7 @@ def _step_seconds(rehearsal: Rehearsal, batches: Iterator[Batch], workers: int) 
     return max(step, load / workers) if workers else step + load
 
 
-def _evaluation_seconds(rehearsal: Rehearsal, batch: Batch) -> float:
+def _evaluation_seconds(rehearsal: Rehearsal, batch: StepInput) -> float:
     """Of the watched subnets, calibrated and measured."""
     images = CALIBRATION_IMAGES + min(EVALUATED, rehearsal.dataset.info.counts["search"])
     net, total = rehearsal.net, 0.0

@@ -17,10 +17,10 @@ import torch
 from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
 from nas.training.amp import Precision
-from nas.training.config import Engine, TrainConfig, objective_of, optimizer_of, phase_of, resolve_augment
+from nas.training.config import Engine, TrainConfig, loss_of, optimizer_of, phase_of, resolve_augment
 from nas.training.guards import zero_gamma
 from nas.training.loop import generator, setting, torch_seed
-from nas.training.step import Batch, loss_without_gradient, mixed, run_passes, update
+from nas.training.step import StepInput, loss_without_gradient, mix_batch, run_passes, update
 from nas.training.strategies import get_strategy
 
 
@@ -40,12 +40,12 @@ class Rehearsal:
             zero_gamma(self.net.model)
         self.net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimizer_of(config, self.net)
-        self.objective = objective_of(config)
+        self.task, self.loss, self.outputs = dataset.task, loss_of(config), len(dataset.info.classes)
         self.precision = Precision(config.amp, engine.device)
         self.strategy = get_strategy(config.strategy, known)
         self.phase = phase_of(config, self.steps)
 
-    def batches(self, count: int) -> Iterator[Batch]:
+    def batches(self, count: int) -> Iterator[StepInput]:
         """The first ``count`` batches of the run, loaded in this process."""
         config, info = self.config, self.dataset.info
         loaded = train_batches(
@@ -53,18 +53,18 @@ class Rehearsal:
             resolve_augment(config, info), 0, False, config.erasing,
         )  # fmt: skip
         for step, (images, labels) in enumerate(loaded):
-            batch = Batch(images.to(self.engine.device), labels.to(self.engine.device))
-            yield mixed(batch, config.mixup, config.cutmix, len(info.classes), config.seed, step)
+            batch = StepInput(images.to(self.engine.device), labels.to(self.engine.device))
+            yield mix_batch(batch, self.task, self.outputs, config.mixup, config.cutmix, config.seed, step)
 
-    def step(self, step: int, batch: Batch) -> float:
+    def step(self, step: int, batch: StepInput) -> float:
         """One step as the run would do it at ``step``; returns its loss."""
         config = self.config
         torch.manual_seed(torch_seed(config.seed, step))
         self.optimizer.zero_grad(set_to_none=True)
-        loss_of = partial(loss_without_gradient, self.net, batch, config.label_smoothing, precision=self.precision)
-        passes = self.strategy.passes(step, generator(config.seed, step), loss_of)
+        probe = partial(loss_without_gradient, self.net, batch, self.task, self.loss, precision=self.precision)
+        passes = self.strategy.passes(step, generator(config.seed, step), probe)
         passes = self.phase.of(passes, step)
-        losses = run_passes(self.net, passes, batch, self.objective, self.precision, config.accumulate)
+        losses = run_passes(self.net, passes, batch, self.task, self.loss, self.precision, config.accumulate)
         update(self.net, self.optimizer, config.clip_value, config.clip_norm, self.precision)
         return sum(losses) / len(losses)
 

@@ -1,0 +1,107 @@
+"""One class for an image: logits ``[n, classes]``, labels that are class numbers or distributions over classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .losses import Loss, alpha_loss, label_loss, soft_loss, teacher_loss
+
+_DEVICE = 'print(classes[logits.argmax()], f"{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}")'
+_CARD = """logits = model(transform(image)[None])
+print(model.pretrained_cfg["label_names"][logits.argmax()])"""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Correct answers out of a number of images."""
+
+    correct: int
+    images: int
+
+    @property
+    def value(self) -> float:
+        """Share of correct answers."""
+        return self.correct / self.images
+
+    def record(self) -> dict[str, int]:
+        return {"correct": self.correct, "images": self.images}
+
+    @property
+    def standard_error(self) -> float:
+        """Of the share, binomial, with one success and one failure added so that it is never 0."""
+        p = (self.correct + 1) / (self.images + 2)
+        return math.sqrt(p * (1 - p) / self.images)
+
+    def interval(self, z: float = 1.96) -> tuple[float, float]:
+        """Wilson's score interval (95 % by default)."""
+        n, p = self.images, self.value
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+class Classification:
+    """See :class:`nas.tasks.task.Task`."""
+
+    name = "classification"
+    title = "Image classifier"
+    hub_tag = "image-classification"
+    metric = "accuracy"
+
+    def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
+        """Cross-entropy; ``teacher``: probabilities ``[n, classes]``, at the temperature of ``settings``."""
+        own = label_loss(output, labels, settings.smoothing)
+        if teacher is None:
+            return own
+        weight = settings.teacher_weight
+        return (1 - weight) * own + weight * teacher_loss(output, teacher, settings.temperature)
+
+    def imitate(self, output: Tensor, teacher: Tensor, settings: Loss) -> Tensor:
+        """What ``settings.distill`` names; logits ``[n, classes]`` both."""
+        return soft_loss(output, teacher) if settings.distill == "soft" else alpha_loss(output, teacher)
+
+    def constant_loss(self, labels: NDArray[np.int64], outputs: int, settings: Loss, taught: bool) -> float | None:
+        """The entropy of the (smoothed) labels; a teacher's answers are taken to be as many for every class."""
+        share = np.bincount(labels, minlength=outputs) / len(labels)
+        share = (1 - settings.smoothing) * share + settings.smoothing / outputs
+        entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+        if not taught:
+            return entropy
+        weight = settings.teacher_weight
+        return (1 - weight) * entropy + weight * settings.temperature**2 * math.log(outputs)
+
+    def blendable(self, labels: Tensor, outputs: int) -> Tensor:
+        """Class numbers ``[n]`` as distributions ``[n, outputs]``."""
+        return F.one_hot(labels, outputs).float()
+
+    @torch.no_grad()
+    def score(
+        self, run: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device
+    ) -> Accuracy:
+        """Top-1 accuracy."""
+        correct = seen = 0
+        for images, labels in batches:
+            logits = run(images.to(device, memory_format=torch.channels_last))
+            correct += int((logits.argmax(1).cpu() == labels).sum())
+            seen += len(labels)
+        return Accuracy(correct, seen)
+
+    def score_of(self, record: Mapping[str, int]) -> Accuracy:
+        accuracy = Accuracy(record["correct"], record["images"])
+        if not 0 <= accuracy.correct <= accuracy.images:
+            raise ValueError("more correct answers than images")
+        return accuracy
+
+    def device_code(self) -> str:
+        return _DEVICE
+
+    def card_code(self) -> str:
+        return _CARD

@@ -1,0 +1,138 @@
+"""What a network is for: a task says how it learns, how it is scored, and what a device does with its output.
+
+Everything else treats outputs and labels as tensors whose meaning the task alone knows. A new task is one file here and
+one line in :data:`TASKS`; ``docs/adding-a-task.md`` walks through one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from search_spaces.errors import unknown_name
+
+from .score import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from .losses import Loss
+
+
+class Task(Protocol):
+    """What a network is for. Tensors are batched along their first dimension.
+
+    Attributes:
+        name: key in :data:`TASKS`.
+        title: a network of this task in a model card, for example "Image classifier".
+        hub_tag: the task's name on the Hugging Face hub.
+        metric: the hub's name of what ``Score.value`` is.
+    """
+
+    name: str
+    title: str
+    hub_tag: str
+    metric: str
+
+    def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
+        """Loss of a pass that learns from labels and, where there is one, from a fixed teacher.
+
+        Args:
+            output: of the network, float32 ``[n, ...]``.
+            labels: of the images, or blended ones (:meth:`blendable`).
+            teacher: the fixed teacher's answers; None: there is no such teacher.
+            settings: of the loss.
+
+        Returns:
+            A scalar, the mean over examples.
+        """
+
+    def imitate(self, output: Tensor, teacher: Tensor, settings: Loss) -> Tensor:
+        """Loss of a pass that learns from the output of the step's own teacher, which gets no gradient; a scalar."""
+
+    def constant_loss(self, labels: NDArray[np.int64], outputs: int, settings: Loss, taught: bool) -> float | None:
+        """Loss of the best output that is the same for every image: a run that falls back to it has collapsed.
+
+        Args:
+            labels: of the training split, ``[n]``.
+            outputs: of the network.
+            settings: of the loss.
+            taught: a fixed teacher is part of the loss.
+
+        Returns:
+            None: there is no such yardstick, and collapse isn't watched for.
+        """
+
+    def blendable(self, labels: Tensor, outputs: int) -> Tensor:
+        """Labels whose weighted means are labels too, as mixup needs them: ``[n, ...]``, float32.
+
+        Raises:
+            UsageError: labels of this task cannot be mixed.
+        """
+
+    def score(
+        self, run: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device
+    ) -> Score:
+        """Score of a network.
+
+        Args:
+            run: normalised images ``[n, c, h, w]`` -> outputs ``[n, ...]``.
+            batches: images and their labels.
+            device: that ``run`` computes on.
+        """
+
+    def score_of(self, record: Mapping[str, int]) -> Score:
+        """The score that :meth:`Score.record` described; other keys are ignored.
+
+        Raises:
+            ValueError, KeyError, TypeError: it describes none.
+        """
+
+    def device_code(self) -> str:
+        """Lines of Python that print what numpy's ``logits``, the output for one image, and ``classes``, the labels'
+        names, mean; the last ones of the script beside an exported file."""
+
+    def card_code(self) -> str:
+        """Lines of Python in a model card that show what a timm ``model`` makes of ``transform(image)``."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a task is defined.
+
+    Attributes:
+        module: imported when the task is first used.
+        name: of the class in it.
+        summary: one line for people.
+    """
+
+    module: str
+    name: str
+    summary: str
+
+
+CLASSIFICATION = "classification"
+
+TASKS = {
+    CLASSIFICATION: Entry("nas.tasks.classification", "Classification", "one class for an image"),
+}
+
+
+@cache
+def get_task(name: str = CLASSIFICATION) -> Task:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    entry = TASKS[name]
+    task: Task = getattr(import_module(entry.module), entry.name)()
+    return task
