@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nas.runtimes.table import suffixes
 from nas.store.files import read_json
 from nas.store.metrics import read_metrics
 from nas.store.records import SEARCH
@@ -57,7 +58,7 @@ def gather(run: Run) -> Material:
     for path in sorted(run.path.glob("export/*/architecture.json")):
         found = _read(path, notes, {"results": [object]})
         if found:
-            files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", ".onnx", ".pte"))
+            files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", *suffixes()))
             exports.append((path.parent.name, found, {p.name: file_hash(p) for p in files}))
     name, metrics = run.path.resolve().name, _metrics(run.metrics, notes)
     return Material(run.path, name, content, metrics, searches, exports, _seconds(run.journal, notes), notes)

@@ -37,8 +37,6 @@ class Executorch:
     """The runtime "executorch", see :class:`nas.runtimes.runtime.Runtime`."""
 
     suffix = ".pte"
-    extra = "executorch"
-    packages: Mapping[str, str] = {"executorch": "1.5"}
     dialects: Mapping[str, Dialect] = {"executorch": _XNNPACK}
     fragile = True
 

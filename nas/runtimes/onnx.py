@@ -36,8 +36,6 @@ class Onnx:
     """The runtime "onnx", see :class:`nas.runtimes.runtime.Runtime`."""
 
     suffix = ".onnx"
-    extra = "onnx"
-    packages: Mapping[str, str] = {"onnx": "1.17", "onnxscript": "0.5", "onnxruntime": "1.20"}
     dialects: Mapping[str, Dialect] = {"onnx": Dialect(), "onnx-uint8": Dialect(unsigned=True)}
     fragile = False
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nas.quantization.dialect import Dialect
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from nas.quantization.quantize import QuantizedModel
@@ -63,16 +62,12 @@ class Runtime(Protocol):
 
     Attributes:
         suffix: end of its files' names, with the dot.
-        extra: optional dependency of this project that installs its packages.
-        packages: name of each of these packages -> its lowest version, as in ``pyproject.toml``.
         dialects: what a target's ``model`` may say -> how quantized networks are written. The first one is used where
             the target names another runtime, or none.
         fragile: damaged files may end the process, so only files with a known hash are opened.
     """
 
     suffix: str
-    extra: str
-    packages: Mapping[str, str]
     dialects: Mapping[str, Dialect]
     fragile: bool
 

@@ -1,4 +1,4 @@
-"""All runtimes. Looking at the table loads no framework."""
+"""All runtimes. Looking at the table loads no framework, and importing it the standard library alone."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ class Entry:
     Attributes:
         module: file of this folder.
         kind: class in it, a :class:`nas.runtimes.runtime.Runtime`.
-        summary: what it is for.
+        extra: optional dependency of this project that installs its packages.
+        packages: name of each of these packages -> its lowest version, as in ``pyproject.toml``.
     """
 
     module: str
     kind: str
-    summary: str
+    extra: str
+    packages: Mapping[str, str]
 
 
 RUNTIMES = {
-    "onnx": Entry("onnx", "Onnx", "ONNX files for onnxruntime and OpenVINO"),
-    "executorch": Entry("executorch", "Executorch", "ExecuTorch files that run on XNNPACK's kernels"),
+    "onnx": Entry("onnx", "Onnx", "onnx", {"onnx": "1.17", "onnxscript": "0.5", "onnxruntime": "1.20"}),
+    "executorch": Entry("executorch", "Executorch", "executorch", {"executorch": "1.5"}),
 }
 """A new runtime is one file in this folder and one line here."""
 
@@ -104,6 +106,11 @@ def file_names() -> tuple[str, ...]:
     """Names of all files that are written for runtimes, quantized ones first."""
     labels = (*(p for p in PRECISIONS if p != FLOAT), MIXED, FLOAT)
     return tuple(file_name(name, label) for label in labels for name in RUNTIMES)
+
+
+def suffixes() -> tuple[str, ...]:
+    """Ends of the names of all files that are written for runtimes."""
+    return tuple(get_runtime(name).suffix for name in RUNTIMES)
 
 
 def by_suffix(suffix: str) -> str | None:

@@ -13,10 +13,11 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.runtimes.table import RUNTIMES
 from search_spaces.errors import install_hint
 
 REQUIRED = {
@@ -24,9 +25,8 @@ REQUIRED = {
     "scipy": "1.11", "safetensors": "0.4.5", "filelock": "3.15", "rich": "13.7", "typer": "0.15", "pillow": "10.1",
 }  # fmt: skip
 """Distributions without which nothing works, and their lowest versions."""
-EXTRAS = {
-    "onnx": {"onnx": "1.17", "onnxscript": "0.5", "onnxruntime": "1.20"},
-    "executorch": {"executorch": "1.5"},
+EXTRAS: dict[str, Mapping[str, str]] = {
+    **{entry.extra: entry.packages for entry in RUNTIMES.values()},
     "predictors": {"scikit-learn": "1.4"},
     "agemoea": {"numba": "0.59"},
     "storage": {"psycopg": "3.1", "pymysql": "1.1"},
@@ -38,7 +38,7 @@ EXTRAS = {
 """Optional distributions by the extra that installs them."""
 _MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 _USES = {
-    "onnx": "nas export writes and runs int8 files", "executorch": "nas export --format executorch",
+    **{entry.extra: f"nas export --format {name}" for name, entry in RUNTIMES.items()},
     "predictors": "nas search --predictor boosting or mlp",
     "agemoea": "nas search --algorithm agemoea", "storage": "nas search --storage postgresql:// or mysql://",
     "datasets": "nas train-supernet --data hfds/NAME", "webdataset": "nas train-supernet --data wds/FOLDER",

@@ -19,7 +19,7 @@ from benchmarks.quantization.emulation.counts import Counts, read_counts
 from nas.export.device_script import device_script, script_name
 from nas.export.manifest import MANIFEST, input_size, open_model
 from nas.runtimes.runtime import Exported
-from nas.runtimes.table import RUNTIMES, get_runtime
+from nas.runtimes.table import get_runtime, suffixes
 from nas.store.files import read_json
 from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, PRECISIONS, Policy, parse_policy
@@ -105,9 +105,9 @@ def open_file(path: Path) -> File:
         UsageError: the name is not an exported file's.
         UserError: there is none, it was altered, its runtime is missing, or it does not say what its images are.
     """
-    suffixes = {get_runtime(name).suffix for name in RUNTIMES}
-    if path.suffix not in suffixes:
-        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(sorted(suffixes))}")
+    endings = suffixes()
+    if path.suffix not in endings:
+        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(endings)}")
     model = open_model(path)
     manifest = path.parent / MANIFEST
     precision = read_json(manifest)["precision"] if manifest.is_file() else path.stem.partition(".")[2]
