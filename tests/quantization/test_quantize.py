@@ -17,7 +17,7 @@ from nas.quantization.graph import aten, capture
 from nas.quantization.grids import QParams, choose_qparams, grid_values, least_error_ratio, quantize_layer, without_ties
 from nas.quantization.quantize import QuantizedModel, quantize
 from nas.quantization.ranges import least_error_range
-from nas.quantization.simulator import _add, _fixed_point
+from nas.quantization.simulator import build_simulator
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import Policy, parse_policy
@@ -117,17 +117,29 @@ def test_no_activation_is_half_way_between_two_integers(scale, zero_point, ratio
     assert after.zero_point == zero_point
 
 
-@given(st.floats(2**-9, 2.0), st.floats(2**-9, 2.0))
-def test_sums_are_rounded_to_the_nearest_integer(a, b):
-    x, y = torch.meshgrid(torch.arange(-255.0, 256, 17), torch.arange(-255.0, 256, 15), indexing="ij")
-    found = _add(x, y, *_fixed_point(a, b), -2000, 2000).double().numpy()
-    exact = a * x.double().numpy() + b * y.double().numpy()
-    assert np.abs(found - exact).max() <= 0.5 + 255 * (2**-20 + 2**-23) * max(a, b)
+def simulated_sum(x, y, a, b, zero_point):
+    """The simulator's sum of integers ``x`` and ``y`` on grids of steps ``a`` and ``b``, on a grid of step 1."""
+    graph = torch.fx.Graph()
+    total = graph.call_function(aten.add.Tensor, (graph.placeholder("x"), graph.placeholder("y")))
+    graph.output(total)
+    ends = {"x": QParams(a, -128 if x.min() >= 0 else 0), "y": QParams(b, -128 if y.min() >= 0 else 0)}
+    simulator = build_simulator(torch.fx.GraphModule({}, graph), ends | {total.name: QParams(1.0, zero_point)}, {})
+    return simulator(x * a, y * b)
+
+
+@given(st.floats(2**-9, 2.0), st.floats(2**-9, 2.0), st.sampled_from([-128, 0]), st.sampled_from([-128, 0]))
+def test_sums_are_rounded_to_the_nearest_integer(a, b, zero_x, zero_y):
+    first, second = torch.arange(-128.0 - zero_x, 128 - zero_x, 17), torch.arange(-128.0 - zero_y, 128 - zero_y, 15)
+    x, y = torch.meshgrid(first, second, indexing="ij")
+    exact = np.clip(a * x.double().numpy() + b * y.double().numpy(), -118, 137)
+    computed = simulated_sum(x, y, a, b, zero_point=-10).double().numpy()
+    assert np.abs(computed - exact).max() <= 0.5 + 255 * (2**-20 + 2**-23) * max(a, b)
 
 
 def test_sums_half_way_are_rounded_up_and_saturate():
-    x, y = torch.tensor([1.0, -1.0, 3.0, 200.0, -200.0]), torch.zeros(5)
-    assert _add(x, y, *_fixed_point(0.5, 0.5), -20, 30).tolist() == [1.0, 0.0, 2.0, 30.0, -20.0]
+    x, y = torch.tensor([1.0, -1.0, 3.0, 120.0, -120.0]), torch.zeros(5)
+    assert simulated_sum(x, y, 0.5, 0.5, 97).tolist() == [1.0, 0.0, 2.0, 30.0, -60.0]
+    assert simulated_sum(x, y, 0.5, 0.5, -108).tolist() == [1.0, 0.0, 2.0, 60.0, -20.0]
 
 
 @settings(max_examples=50)

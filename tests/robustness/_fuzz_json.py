@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import random
@@ -74,10 +75,12 @@ def _metrics(seeds: Seeds, folder: Path) -> Case:
     return case
 
 
+ENDS_TRIAL = 6
+"""``op_code`` of the line in optuna's journal file that says how a trial ended."""
+
+
 @parser("journal")
 def _journal(seeds: Seeds, folder: Path) -> Case:
-    from optuna.storages.journal._storage import JournalOperation
-
     from nas.candidates.candidate import Candidate
     from nas.journal.journal import Journal
     from nas.search.config import SearchConfig
@@ -108,9 +111,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     path.write_bytes(b"\n".join(measured) + b"\n")
     agree(claimed)
     lines = path.read_bytes().splitlines()
-    ended = max(
-        i for i, line in enumerate(lines) if json.loads(line)["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES
-    )
+    ended = max(i for i, line in enumerate(lines) if json.loads(line)["op_code"] == ENDS_TRIAL)
     del lines[ended]  # the claim goes on
 
     def case(rng: random.Random) -> None:
@@ -350,9 +351,15 @@ def _earlier(seeds: Seeds, folder: Path) -> Case:
     return case
 
 
+def bundle_id(manifest: dict[str, Any]) -> str:
+    """The id that a manifest must have: a hash of everything else in it."""
+    content = {key: value for key, value in manifest.items() if key != "bundle"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def bundle_manifest() -> dict[str, Any]:
     """Of a bundle that was never written: its networks have no files."""
-    from nas.profiling.bundle import CHECK, FIT, Member, Part, Plan, _id
+    from nas.profiling.bundle import CHECK, FIT, Member, Part, Plan
     from nas.profiling.runner import FORMAT
     from search_spaces import get_space
 
@@ -369,12 +376,12 @@ def bundle_manifest() -> dict[str, Any]:
     content = {"format": FORMAT, "plan": asdict(plan), "versions": {"torch": "2", "timm": "1"}, "threads": 1,
                "reference": f"{networks[0]['name']}.int8", "networks": networks}  # fmt: skip
     content = json.loads(json.dumps(content))
-    return {"bundle": _id(content), **content}
+    return {"bundle": bundle_id(content), **content}
 
 
 @parser("bundle")
 def _bundle(seeds: Seeds, folder: Path) -> Case:
-    from nas.profiling.bundle import _id, read_manifest, read_members
+    from nas.profiling.bundle import read_manifest, read_members
     from nas.profiling.runner import Trouble
     from nas.profiling.runner import read_manifest as read_on_device
 
@@ -385,8 +392,7 @@ def _bundle(seeds: Seeds, folder: Path) -> Case:
         with suppress(ValueError, RecursionError, AttributeError, TypeError):
             changed = json.loads(content)
             if rng.random() < 0.8:  # as somebody who knows how it is made
-                rest = {k: v for k, v in changed.items() if k != "bundle"}
-                content = json_text({"bundle": _id(rest), **rest}).encode("utf-8", "surrogatepass")
+                content = json_text(changed | {"bundle": bundle_id(changed)}).encode("utf-8", "surrogatepass")
         path.write_bytes(content)
         with suppress(Trouble):
             read_on_device(folder)

@@ -6,20 +6,21 @@ Every function takes something valid and gives what somebody careless or malicio
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 import pickle
 import random
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nas.store.files import FORMAT, _checksum
+from nas.store.files import FORMAT
 
 _MANY_DIGITS = "many digits, put in as text"
 STRANGE: tuple[Any, ...] = (
@@ -236,7 +237,7 @@ def tensor_file(data: bytes, rng: random.Random, folder: Path) -> bytes:
     else:
         tensors = other_tensors(tensors, rng)
     try:
-        digest = _checksum(tensors, metadata)
+        digest = checksum(tensors, metadata)
     except (TypeError, ValueError, AttributeError):
         digest = note["sha256"]
     note = {
@@ -245,6 +246,15 @@ def tensor_file(data: bytes, rng: random.Random, folder: Path) -> bytes:
         "metadata": metadata,
     }
     return bytes(save(tensors, {"nas": json_text(note)}))
+
+
+def checksum(tensors: Mapping[str, torch.Tensor], metadata: Any) -> str:
+    """The checksum that a file of tensors must have: over metadata, names, types, shapes and bytes."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def other_tensors(tensors: dict[str, torch.Tensor], rng: random.Random) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ from tests.robustness import (
     _fuzz_data,  # noqa: F401  (registers)
     _fuzz_tensors,  # noqa: F401
 )
-from tests.robustness._fuzz_json import bundle_manifest
+from tests.robustness._fuzz_json import bundle_id, bundle_manifest
 from tests.robustness._fuzz_registry import PARSERS, Case, Parser, Seeds
 
-__all__ = ["PARSERS", "Case", "Parser", "Seeds", "bundle_manifest"]
+__all__ = ["PARSERS", "Case", "Parser", "Seeds", "bundle_id", "bundle_manifest"]

@@ -15,9 +15,10 @@ from safetensors.torch import save as tensors_of
 
 from nas.data.dataset import DataInfo
 from nas.store.run import Run
-from nas.training import checkpoint
+from nas.training import checkpoint as training_checkpoint
 from tests.robustness._fuzz_mutate import other_tensors, tensor_file, torch_file
 from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
+from tests.support.once_for_all import CLASSES, PUBLISHED, checkpoint
 
 # tensors and what is made of them
 
@@ -66,11 +67,11 @@ def _checkpoint(seeds: Seeds, folder: Path) -> Case:
 
     def case(rng: random.Random) -> None:
         run.checkpoint.write_bytes(tensor_file(valid, rng, folder))
-        state, _ = checkpoint.load(run)
+        state, _ = training_checkpoint.load(run)
         if state is not None:
             optimizer = optimizer_of(config, net)
             schedule_of(config, optimizer, 100)
-            checkpoint.restore(run, state, net.model, optimizer, 100)
+            training_checkpoint.restore(run, state, net.model, optimizer, 100)
             Guard(1.0, 3, 100, state.health)
             for parameter in net.model.parameters():
                 parameter.grad = torch.ones_like(parameter)
@@ -156,15 +157,13 @@ def _init(seeds: Seeds, folder: Path) -> Case:
 @parser("once-for-all weights")
 def _ofa(seeds: Seeds, folder: Path) -> Case:
     from nas.supernet.first_weights import load_weights
-    from nas.supernet.foreign.once_for_all import _published_names
     from nas.supernet.supernet import Supernet
     from search_spaces import get_space
 
-    net = Supernet(get_space("ofa-mbv3-w1.0"), 10, 3)
-    names = _published_names(list(net.model.state_dict()))
-    # one number under every shape: the file stays small
-    state = {names[k]: torch.zeros((), dtype=v.dtype).expand(v.shape) for k, v in net.model.state_dict().items()}
-    state = {k.replace(".depth_conv", ".mobile_inverted_conv.depth_conv"): v for k, v in state.items()}
+    net = Supernet(get_space("ofa-mbv3-w1.0"), CLASSES, 3)
+    # the same number everywhere, stored once: the file stays small
+    published = checkpoint(PUBLISHED["ofa-mbv3-w1.0"])
+    state = {name: torch.zeros(()).expand(tensor.shape) for name, tensor in published.items()}
     buffer = io.BytesIO()
     torch.save(state, buffer)
     valid, path = buffer.getvalue(), folder / "x.pth"

@@ -21,6 +21,7 @@ import torch
 from nas.store.files import load_tensors, save_tensors
 from search_spaces import PRESETS, get_space
 from search_spaces.builders.timm_model import build_foreign
+from tests.robustness._fuzz_mutate import checksum
 from tests.support.cli_runs import content, edit_json, invoke, train_words, unfinish, write_photos
 
 Damage = Callable[[bytes, Path], bytes]
@@ -259,22 +260,29 @@ def test_weights_in_an_archive_with_names_outside(here: Path, finished: Path) ->
 
 
 def test_a_bundle_whose_files_lie_elsewhere(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas.profiling.bundle import _id
     from nas.profiling.runner import Trouble, read_manifest
-    from tests.robustness._fuzz_parsers import bundle_manifest
+    from tests.robustness._fuzz_parsers import bundle_id, bundle_manifest
 
     manifest = bundle_manifest()
     Path("bundle").mkdir()
     Path("results.json").write_text("{}")
     for name in ("../x.onnx", "/etc/hostname", "a/b.onnx", "..", "a\\b.onnx", "\0"):
         manifest["networks"][0]["files"]["int8"]["file"] = name
-        manifest["bundle"] = _id({k: v for k, v in manifest.items() if k != "bundle"})
+        manifest["bundle"] = bundle_id(manifest)
         Path("bundle/manifest.json").write_text(json.dumps(manifest))
         result = invoke("profile", "--import", "results.json", "--bundle", "bundle")
         assert result.code == 1
         assert "no name of a file" in result.message
         with pytest.raises(Trouble):
             read_manifest(Path("bundle"))
+
+
+def test_the_checksum_of_hostile_tensors_is_the_right_one(tmp_path: Path) -> None:
+    tensors, metadata = {"b": torch.rand(3), "a/x": torch.tensor(2)}, {"step": 3, "classes": ["a"]}
+    save_tensors(tmp_path / "x.safetensors", tensors, metadata)
+    data = (tmp_path / "x.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert json.loads(header["__metadata__"]["nas"])["sha256"] == checksum(tensors, metadata)
 
 
 CASES = {".pte alone": 0, "once-for-all weights": 3, "supernet": 8, "checkpoint": 8, "first weights": 8, "report": 4}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.search.evolution.archive import Archive
-from nas.search.evolution.evolve import ALGORITHMS, _mutate, all_vectors, evolve
+from nas.search.evolution.evolve import ALGORITHMS, all_vectors, evolve, mutate
 from nas.search.evolution.lagrange import additive_effects, sweep, weightings
 from nas.search.evolution.local_search import improve, one_exchange
 from nas.search.pareto import front, hypervolume
@@ -256,7 +256,7 @@ def test_mutants_differ_in_one_to_three_genes() -> None:
 
     before = np.random.default_rng(0).integers(0, 4, size=(2000, 30))
     after = before.copy()
-    _mutate(LARGE, np.random.default_rng(1), after)
+    mutate(LARGE, np.random.default_rng(1), after)
     changed = (before != after).sum(axis=1)
     assert changed.max() <= 3
     assert (changed > 0).mean() > 0.98  # two changes may undo each other

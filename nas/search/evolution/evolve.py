@@ -111,11 +111,11 @@ def _children(space: SearchSpace, archive: Archive, rng: np.random.Generator, co
     mixed = rng.integers(0, 2, size=(count, parents.shape[1]), dtype=np.int8).astype(bool)
     mixed[: count // 2] = False  # half are mutants alone
     children = np.where(mixed, parents[fathers], parents[mothers])
-    _mutate(space, rng, children)
+    mutate(space, rng, children)
     return space.canonical(children)
 
 
-def _mutate(space: SearchSpace, rng: np.random.Generator, vectors: Vectors) -> None:
+def mutate(space: SearchSpace, rng: np.random.Generator, vectors: Vectors) -> None:
     """Change one to three genes of every row, in place: half by one step, half to any other choice."""
     movable = np.flatnonzero(space.cardinality > 1)
     rows = np.repeat(np.arange(len(vectors)), rng.integers(1, 4, size=len(vectors)))
