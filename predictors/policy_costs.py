@@ -15,6 +15,7 @@ import numpy as np
 
 from predictors.costs.boundaries import boundary_tables, conversion_row, entering
 from predictors.costs.network import (
+    FEATURES,
     Costs,
     CostTables,
     Floats,
@@ -29,6 +30,9 @@ from predictors.targets.target import Target
 from search_spaces.operators.operator import Op
 from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
 from search_spaces.space import SearchSpace, Vectors
+
+_MACS = total_macs(np.eye(len(FEATURES)))
+"""Weights of cost features that sum up to MACs."""
 
 
 def stage_numbers(space: SearchSpace) -> Vectors:
@@ -129,6 +133,10 @@ class PolicyCosts:
         stages = stages_of(self.tables.space)
         rows = [[self.menu.index(p.outer), *(self.menu.index(p.of(s)) for s in stages)] for p in policies]
         return np.array(rows, dtype=np.int64).reshape(len(rows), 1 + len(stages))
+
+    def macs(self, vectors: Vectors) -> Floats:
+        """Multiply-accumulates ``[n]``; policies don't change them."""
+        return self.tables.additive(_MACS, vectors)
 
     def size_bytes(self, vectors: Vectors, parts: Vectors) -> Floats:
         """Bytes of the deployed weights ``[n]``, as ``costs.size_bytes``."""

@@ -31,8 +31,9 @@ from scipy.stats import kendalltau
 from benchmarks.latency._networks import data_folder
 from nas.candidates.candidate import Candidate, CandidateSpace
 from nas.candidates.ship import measure
+from nas.search.costs import CandidateCosts
 from nas.search.loop import LoopSettings, optimise
-from nas.search.objectives import Bounds, CandidateCosts
+from nas.search.objectives import Bounds
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from nas.search.search import problem_of
@@ -93,7 +94,7 @@ class Contest:
     def searched(self, menu: tuple[str, ...], count: int, seed: int) -> list[Candidate]:
         """What a search over architectures and a menu measures."""
         costs = self.costs(menu)
-        return self._run(problem_of(costs, Bounds()), costs.candidates, count, seed)
+        return self._run(problem_of(costs, Bounds(), ("latency", "size")), costs.candidates, count, seed)
 
     def afterwards(self, count: int, seed: int) -> list[Candidate]:
         """An fp32 search of half the measurements, then a search over policies of its front."""

@@ -37,7 +37,7 @@ from benchmarks.search._postgres import Server, missing
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.search.config import SearchConfig
-from nas.search.objectives import CandidateCosts
+from nas.search.costs import CandidateCosts
 from nas.search.search import search
 from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables

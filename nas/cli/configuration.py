@@ -119,17 +119,16 @@ def _training(config: dict[str, Any]) -> dict[str, Any]:
 
 def _search(config: dict[str, Any]) -> dict[str, Any]:
     """Flags of ``nas search`` from ``nas.search.config.SearchConfig``; ``prior`` is the journal's."""
+    from nas.search.objectives import OBJECTIVES
+
     apart = ("bounds", "seconds", "prior")
     bounds = config["bounds"]
     return {
         **{name.replace("_", "-"): value for name, value in config.items() if name not in apart},
         "precision": config["precision"] or None,
         "time": config["seconds"],
-        "max-latency": bounds["latency_ms"],
         "max-latency-on": [f"{target}={ms}" for target, ms in bounds["elsewhere"].items()] or None,
-        "max-size": _in_unit(bounds["size_bytes"], 1e6),
-        "max-macs": _in_unit(bounds["macs"], 1e6),
-        "max-memory": _in_unit(bounds["memory_bytes"], 1e3),
+        **{f"max-{row.name}": _in_unit(bounds[row.bound], row.bound_unit.scale) for row in OBJECTIVES.values()},
     }
 
 

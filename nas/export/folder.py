@@ -56,7 +56,7 @@ def export_candidate(
         InfeasibleError: it does not fit into the device's memory.
         UserError: a format's packages are missing, or it cannot hold this network.
     """
-    if found := misfits(target, member["size_bytes"], member["peak_activation_bytes"]):
+    if found := misfits(target, {"size": member["size_bytes"], "memory": member["peak_activation_bytes"]}):
         raise InfeasibleError(f"{member['id']}: {'; '.join(found)}; search again: nas search --target {target.name}")
     candidate = Candidate.from_dict(member)
     resolution = candidate.architecture.resolution

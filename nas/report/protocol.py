@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nas.search.units import with_unit
+from nas.search.objectives import with_unit
 from nas.store.versions import in_words
 
 from .seconds import Seconds

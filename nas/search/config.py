@@ -87,7 +87,8 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
     Raises:
         UserError, UsageError: an unknown device, one that lacks the precision, or the search's own once more.
     """
-    given = other_targets(config.objectives, config.bounds)
+    named = parse_objectives(config.objectives)
+    given = other_targets(named, config.bounds)
     others = {name: load_target(name) for name in given}
     for target in others.values():
         if target.name == config.target:
@@ -96,10 +97,10 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
                 "--max-latency"
             )
         target.menu(config.precision)
-    objectives = ["accuracy", *(_renamed(n, others) for n in parse_objectives(config.objectives))]
+    objectives = ["accuracy", *(_renamed(name, others) for name in named)]
     bounds = replace(config.bounds, elsewhere={others[n].name: ms for n, ms in config.bounds.elsewhere.items()})
-    named = {target.name: target for target in others.values()}
-    return replace(config, objectives=",".join(objectives), bounds=bounds), tuple(named.values())
+    devices = {target.name: target for target in others.values()}
+    return replace(config, objectives=",".join(objectives), bounds=bounds), tuple(devices.values())
 
 
 def _renamed(objective: str, others: dict[str, Target]) -> str:

@@ -25,9 +25,10 @@ from search_spaces.space import Vectors
 
 from .baselines import BASELINES, Answer, Field, parse_baselines
 from .config import SearchConfig, check_config
+from .costs import CandidateCosts
 from .fidelity import agreement, gain_over_random, predictor_report, ranking, rmse
 from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
-from .objectives import DEFAULT, Bounds, CandidateCosts, parse_objectives
+from .objectives import LATENCY_ON, Bounds
 from .pareto import front, hypervolume
 from .problem import Problem
 from .session import Measure, Report, Session
@@ -38,7 +39,7 @@ _MARKS = 6
 """Points of the hypervolume's growth that a result names."""
 
 
-def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: str = DEFAULT) -> Problem:
+def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: Sequence[str]) -> Problem:
     """The search problem of a supernet on a target: the objectives' costs beside the error."""
     chosen = costs.indices(objectives)
     return Problem(
@@ -78,7 +79,7 @@ def search(
     session = Session(costs, config, journal, measure, report)
     config = session.config
     budget = config.measurements
-    problem = problem_of(costs, config.bounds, config.objectives)
+    problem = problem_of(costs, config.bounds, session.objectives)
     smallest = costs.feasible_start(config.bounds)
     random = costs.sample(stream(config.seed, "search.random"), config.bounds, budget)
     spare = random if "random" in parse_baselines(config.compare) else random[:0]
@@ -127,10 +128,10 @@ def search(
         "complete": True,
         "target": {"name": costs.target.name, "latency": costs.target.labels_of(costs.candidates.menu)},
         "others": {t.name: t.labels_of(costs.candidates.menu) for t in costs.others},
-        "objectives": ["accuracy", *parse_objectives(config.objectives)],
+        "objectives": ["accuracy", *session.objectives],
         "front": members,
         "measurements": {"new": len(session.new), "prior": len(session.known) - len(session.new)},
-        "reference": dict(zip(("error", *parse_objectives(config.objectives)), reference.tolist(), strict=True)),
+        "reference": dict(zip(("error", *session.objectives), reference.tolist(), strict=True)),
         "hypervolume": _relative_hv(points, reference),
         "measured": _rows(session, vectors, accuracy),
         "baselines": baselines,
@@ -184,7 +185,7 @@ def _reference(session: Session, smallest: Vectors) -> Floats:
     """Worst corner of the hypervolume, fixed once the first designs are measured: a tenth more error than the
     smallest network's, and the costs of the largest network or the bound where that is tighter."""
     worst = session.accuracy(session.candidates(smallest[None])[0])
-    chosen = session.costs.indices(session.config.objectives)
+    chosen = session.costs.indices(session.objectives)
     largest = session.costs.of(session.space.extremes()[1:])[0, chosen]
     limit = np.minimum(largest, session.costs.limits(session.config.bounds)[chosen])
     return np.array([1.1 * (1 - worst.value) + 1e-3, *(1.01 * limit)])
@@ -259,8 +260,8 @@ def _extremes(session: Session) -> dict[str, Any]:
         known = session.known.get(session.candidates(vector[None])[0])
         if known is not None:
             row = session.chosen(vector[None])[0]
-            names = parse_objectives(session.config.objectives)
-            found[name] = {"accuracy": accuracy_dict(known), **dict(zip(names, row.tolist(), strict=True))}
+            figures = dict(zip(session.objectives, row.tolist(), strict=True))
+            found[name] = {"accuracy": accuracy_dict(known), **figures}
     return found
 
 
@@ -270,14 +271,14 @@ def _fidelity(
     """How the accuracy predictor does on candidates left out, and on random ones it has never seen."""
     vectors, accuracy = session.measured()
     found: dict[str, Any] = {"candidates": len(accuracy)}
-    left_out = predictor_report(predictor.leave_one_out(), session.costs.of(vectors)[:, 2], accuracy)
+    left_out = predictor_report(predictor.leave_one_out(), session.costs.column("macs", vectors), accuracy)
     found["leave_one_out"] = left_out["predictor"]
     found["log_macs"] = left_out["log_macs"]
     if len(fresh) > 1:
         vectors, actual = _arrays(session, fresh)
         predicted = predictor.mean_of(problem.features(vectors))
         found["random"] = {"candidates": len(fresh), **ranking(predicted, actual), "rmse": rmse(predicted, actual)}
-        found["random_log_macs"] = ranking(session.costs.of(vectors)[:, 2], actual)
+        found["random_log_macs"] = ranking(session.costs.column("macs", vectors), actual)
     return found
 
 
@@ -292,7 +293,8 @@ def _member(
     session: Session, candidate: Candidate, vector: Vectors, test: Score, predicted: tuple[float, float]
 ) -> dict[str, Any]:
     """One line of the front."""
-    costs = session.costs.of(vector[None])[0]
+    costs, others = session.costs, session.costs.others
+    elsewhere = {t.name: float(costs.column(LATENCY_ON + t.name, vector[None])[0]) for t in others}
     return {
         "id": candidate.id,
         "architecture": candidate.architecture.to_dict(),
@@ -300,9 +302,9 @@ def _member(
         "accuracy": accuracy_dict(session.accuracy(candidate)),
         "test": accuracy_dict(test),
         "predicted_accuracy": {"mean": predicted[0], "std": predicted[1]},
-        "latency_ms": float(costs[0]),
-        "latency_elsewhere_ms": {t.name: float(costs[4 + i]) for i, t in enumerate(session.costs.others)},
-        **asdict(session.costs.exact(vector)),
+        "latency_ms": float(costs.column("latency", vector[None])[0]),
+        "latency_elsewhere_ms": elsewhere,
+        **asdict(costs.exact(vector)),
     }
 
 

@@ -20,8 +20,9 @@ from predictors.targets.target import to_toml
 from search_spaces.space import Vectors
 
 from .config import SearchConfig
+from .costs import CandidateCosts
 from .loop import Loop
-from .objectives import CandidateCosts
+from .objectives import parse_objectives
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Candidate, str], Score]
@@ -36,6 +37,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.costs, self.journal, self.measure_one, self.report = costs, journal, measure, report
         self.space = costs.space
+        self.objectives = parse_objectives(config.objectives)
         # another target file of the same name: another search
         files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
         self.settings = asdict(replace(config, prior=0)) | {"target_files": files}
@@ -60,7 +62,7 @@ class Session:
 
     def chosen(self, vectors: Vectors) -> Floats:
         """The costs that are objectives, ``[n, k]``."""
-        return self.costs.of(vectors)[:, self.costs.indices(self.config.objectives)]
+        return self.costs.of(vectors)[:, self.costs.indices(self.objectives)]
 
     def points(self, vectors: Vectors, accuracy: Floats) -> Floats:
         """Objectives to minimise: error, then costs, ``[n, 1 + k]``."""

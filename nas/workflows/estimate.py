@@ -109,7 +109,7 @@ def estimate_model(
         "peak_activation_bytes": costs.peak_activation_bytes,
         "memory_rules": device.memory_rules,
         "memory": device.memory,
-        "misfits": misfits(device, costs.size_bytes, costs.peak_activation_bytes),
+        "misfits": misfits(device, {"size": costs.size_bytes, "memory": costs.peak_activation_bytes}),
         "latency_ms": found.latency_ms,
         "latency_source": device.labels_of(chosen.precisions),
         "latency_basis": device.sources_of(chosen.precisions),

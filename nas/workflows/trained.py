@@ -13,7 +13,7 @@ from nas.candidates.ship import measure
 from nas.data.dataset import DataInfo, Dataset, check_compatible
 from nas.data.opening import open_dataset
 from nas.journal.journal import TEST, Journal, study_name
-from nas.search.objectives import CandidateCosts
+from nas.search.costs import CandidateCosts
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score

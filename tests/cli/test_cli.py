@@ -163,7 +163,7 @@ def test_an_infeasible_pair_of_bounds_names_both(here: Path) -> None:
 
 def test_bounds_that_are_only_jointly_infeasible(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made so by a target on which small networks are the slow ones."""
-    from nas.search.objectives import CandidateCosts
+    from nas.search.costs import CandidateCosts
 
     real = CandidateCosts.of
 

@@ -14,7 +14,7 @@ from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.journal.storage import Storage
 from nas.search.config import SearchConfig
-from nas.search.objectives import CandidateCosts
+from nas.search.costs import CandidateCosts
 from nas.search.session import Session
 from nas.store.host import here
 from nas.tasks.classification import Accuracy

@@ -29,7 +29,7 @@ from nas.journal.claims import Claims, Timing
 from nas.journal.journal import SEARCH, TEST, Journal, study_name
 from nas.journal.storage import Storage, check_url, shown, without_password
 from nas.search.config import SearchConfig
-from nas.search.objectives import CandidateCosts
+from nas.search.costs import CandidateCosts
 from nas.search.search import search
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy

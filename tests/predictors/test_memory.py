@@ -249,7 +249,7 @@ def tight() -> Any:
     """A space on a microcontroller that half of its networks do not fit into."""
     from dataclasses import replace
 
-    from nas.search.objectives import CandidateCosts
+    from nas.search.costs import CandidateCosts
     from predictors.targets.target import load_target
 
     space = get_space("mbv3-tiny")
@@ -269,7 +269,7 @@ def test_a_search_stays_within_the_memory_of_a_microcontroller(tight: Any) -> No
     fits = (costs[:, 1] <= tight.target.flash_bytes) & (costs[:, 3] <= tight.target.ram_bytes)
     assert 0 < fits.sum() < len(fits)
     np.testing.assert_array_equal(tight.violation(costs, Bounds()) <= 0, fits)
-    assert [not misfits(tight.target, row[1], row[3]) for row in costs] == fits.tolist()
+    assert [not misfits(tight.target, {"size": row[1], "memory": row[3]}) for row in costs] == fits.tolist()
     for vector, row in zip(vectors[:5], costs, strict=False):
         exact = tight.exact(vector)
         assert (exact.size_bytes, exact.peak_activation_bytes) == (row[1], row[3])

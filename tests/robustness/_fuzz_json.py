@@ -84,7 +84,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     from nas.candidates.candidate import Candidate
     from nas.journal.journal import Journal
     from nas.search.config import SearchConfig
-    from nas.search.objectives import CandidateCosts
+    from nas.search.costs import CandidateCosts
     from nas.search.session import Session
     from nas.tasks.classification import Accuracy
     from predictors.costs.network import CostTables

@@ -19,7 +19,8 @@ import torch
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.search.config import SearchConfig
-from nas.search.objectives import Bounds, CandidateCosts
+from nas.search.costs import CandidateCosts
+from nas.search.objectives import Bounds
 from nas.search.search import search
 from nas.store.files import load_tensors
 from nas.store.run import Run

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.search.objectives import CandidateCosts
+from nas.search.costs import CandidateCosts
 from nas.store.run import Run
 from nas.workflows.estimate import estimate_model
 from predictors.costs.network import CostTables

@@ -89,17 +89,12 @@ def search(
     from nas.cli.progress import SearchProgress
     from nas.cli.tables.search import print_search
     from nas.search.config import SearchConfig, parse_targets
-    from nas.search.objectives import Bounds, parse_bounds_elsewhere
+    from nas.search.objectives import make_bounds, parse_bounds_elsewhere
     from nas.workflows.search import search_run
 
     resources("cpu", 0)
-    bounds = Bounds(
-        latency_ms=max_latency,
-        size_bytes=max_size and max_size * 1e6,
-        macs=max_macs and max_macs * 1e6,
-        memory_bytes=max_memory and max_memory * 1e3,
-        elsewhere=parse_bounds_elsewhere(max_latency_on or []),
-    )
+    limits = {"latency": max_latency, "size": max_size, "macs": max_macs, "memory": max_memory}
+    bounds = make_bounds(limits, parse_bounds_elsewhere(max_latency_on or []))
     directory = run_at(run)
     results = []
     for name in parse_targets(target):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.cli.console import OUT, new_table, percent, say, show, warn
-from nas.search.units import with_unit
+from nas.search.objectives import with_unit
 
 from .listing import memory_line
 

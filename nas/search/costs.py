@@ -1,0 +1,177 @@
+"""What is exactly known of every candidate on a target: its costs, and whether they are within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.candidates.candidate import CandidateSpace
+from predictors.costs.network import COLUMN, Costs, CostTables
+from predictors.policy_costs import PolicyCosts
+from predictors.targets.target import Target
+from search_spaces.errors import InfeasibleError
+from search_spaces.policy import parse_menu
+from search_spaces.space import SearchSpace, Vectors
+
+from .objectives import OBJECTIVES, Bounds, Objective, latency_on
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CandidateCosts:
+    """Costs of candidates on a target, for populations and for one.
+
+    Attributes:
+        architectures: the space of their architectures.
+        tables: of that space.
+        precision: what their policies are made of, ``int8`` or ``int8,w4a8``, as in ``policy.parse_menu``.
+        others: further devices, whose latency counts too.
+    """
+
+    architectures: SearchSpace
+    tables: CostTables
+    target: Target
+    precision: str
+    others: tuple[Target, ...] = ()
+
+    @cached_property
+    def candidates(self) -> CandidateSpace:
+        """All candidates, and which vectors stand for them."""
+        return CandidateSpace(self.architectures, parse_menu(self.precision))
+
+    @property
+    def space(self) -> SearchSpace:
+        """Of the candidates' vectors: genes of architectures, and of policies where there is a choice."""
+        return self.candidates.space
+
+    @cached_property
+    def _policies(self) -> PolicyCosts:
+        return PolicyCosts(self.tables, self.candidates.menu)
+
+    @cached_property
+    def columns(self) -> tuple[Objective, ...]:
+        """What :meth:`of` returns: all objectives, then the latency on every other device."""
+        return (*OBJECTIVES.values(), *(latency_on(target.name) for target in self.others))
+
+    def indices(self, objectives: Sequence[str]) -> list[int]:
+        """Columns of objectives, by name."""
+        names = [column.name for column in self.columns]
+        return [names.index(name) for name in objectives]
+
+    def of(self, vectors: Vectors) -> Floats:
+        """Costs of vectors ``[n, genes]``, one column each of :attr:`columns`: ``[n, columns]``; latencies in ms,
+        size and peak activations in bytes."""
+        parts = self.candidates.parts(vectors)
+        return np.stack([self._column(column, vectors, parts) for column in self.columns], axis=1)
+
+    def column(self, name: str, vectors: Vectors) -> Floats:
+        """One of the costs of vectors ``[n, genes]``, by the objective's name: ``[n]``."""
+        (column,) = (column for column in self.columns if column.name == name)
+        return self._column(column, vectors, self.candidates.parts(vectors))
+
+    def _column(self, column: Objective, vectors: Vectors, parts: Vectors) -> Floats:
+        target = next((t for t in self.others if t.name == column.device), self.target)
+        return column.column(self._policies, target, vectors, parts)
+
+    def exact(self, vector: Vectors) -> Costs:
+        """All costs of one vector ``[genes]`` but its latencies."""
+        costs = dict(zip((c.name for c in self.columns), self.of(vector[None])[0], strict=True))
+        params = int(self.tables.features(vector[None])[0, COLUMN["params"]])
+        return Costs(int(costs["macs"]), params, int(costs["size"]), int(costs["memory"]))
+
+    def user_limits(self, bounds: Bounds) -> Floats:
+        """The user's limits of the columns, infinite where there is none."""
+        limits = [bounds.limit(column) for column in self.columns]
+        return np.array([np.inf if limit is None else limit for limit in limits])
+
+    def limits(self, bounds: Bounds) -> Floats:
+        """Upper limits of the columns: the user's, and what fits in the memories of every device."""
+        limits = self.user_limits(bounds)
+        for i, column in enumerate(self.columns):
+            if column.memory is not None:
+                sizes = (column.memory.limit(device) for device in (self.target, *self.others))
+                limits[i] = min([limits[i], *(size for size in sizes if size is not None)])
+        return limits
+
+    def violation(self, costs: Floats, bounds: Bounds) -> Floats:
+        """Sum of relative excesses of rows of costs; 0 where all bounds hold, the device's too."""
+        excess: Floats = np.maximum(costs / self.limits(bounds) - 1.0, 0.0).sum(axis=1)
+        return excess
+
+    def feasible_start(self, bounds: Bounds) -> Vectors:
+        """A vector within the bounds, close to the smallest network.
+
+        Raises:
+            InfeasibleError: none was found; the message names the smallest reachable values.
+        """
+        start = self._descend(self._out_of_bounds(bounds))
+        if self.violation(self.of(start[None]), bounds)[0] <= 0:
+            return start
+        limits, asked = self.limits(bounds), self.user_limits(bounds)
+        missed = []
+        for i, column in enumerate(self.columns):
+            if np.isfinite(limits[i]):
+                least, scale, unit = self._least(i), column.bound_unit.scale, column.bound_unit.name
+                verdict = "not reachable" if least > limits[i] else "reachable alone"
+                memory = f" ({column.memory.name})" if column.memory and limits[i] < asked[i] else ""
+                missed.append(
+                    f"{column.title} <= {limits[i] / scale:.12g} {unit}{memory} is {verdict}: "
+                    f"the smallest is {least / scale:.4g} {unit}"
+                )
+        raise InfeasibleError(
+            f"no candidate of {self.architectures.name} ({self.precision}) is within the bounds on {self.target.name}: "
+            + "; ".join(missed)
+        )
+
+    def _out_of_bounds(self, bounds: Bounds) -> Callable[[Vectors], Floats]:
+        """How far vectors are out of the bounds, and of two that are equally far, which one is slower."""
+
+        def value(vectors: Vectors) -> Floats:
+            costs = self.of(vectors)
+            slower: Floats = self.violation(costs, bounds) + 1e-9 * costs[:, 0]
+            return slower
+
+        return value
+
+    def _least(self, column: int) -> float:
+        """Smallest reachable value of one cost."""
+        return float(self.of(self._descend(lambda v: self.of(v)[:, column])[None])[0, column])
+
+    def _descend(self, value: Callable[[Vectors], Floats]) -> Vectors:
+        """Best single-gene moves from the smallest network until none lowers ``value``."""
+        here: Vectors = self.candidates.start
+        moves = [(g, c) for g in range(len(self.space.genes)) for c in range(self.space.cardinality[g])]
+        least = float(value(here[None])[0])
+        while True:
+            others = np.repeat(here[None], len(moves), axis=0)
+            others[np.arange(len(moves)), [g for g, _ in moves]] = [c for _, c in moves]
+            others = self.space.canonical(others)
+            values = value(others)
+            best = int(values.argmin())
+            if not values[best] < least - 1e-9 * abs(least):  # equal but for rounding is no progress
+                return here
+            here, least = others[best], float(values[best])
+
+    def sample(self, rng: np.random.Generator, bounds: Bounds, n: int) -> Vectors:
+        """Up to ``n`` distinct feasible vectors, uniformly drawn; where few random ones are feasible, the rest comes
+        from mutating feasible ones. Ends after a fixed number of tries."""
+        found: dict[bytes, Vectors] = {}
+        for attempt in range(100):
+            if attempt < 50 or not found:
+                vectors = self.space.sample(rng, 2048)
+            else:
+                parents = np.stack(list(found.values()))
+                vectors = self.space.mutate(rng, parents[rng.integers(len(parents), size=2048)], 0.2)
+            if attempt == 49:
+                vectors = np.concatenate([vectors, self.feasible_start(bounds)[None]])
+            keep = self.violation(self.of(vectors), bounds) <= 0
+            for row in vectors[keep]:
+                found.setdefault(row.tobytes(), row)
+                if len(found) == n:
+                    return np.stack(list(found.values()))
+        return np.stack(list(found.values())) if found else np.zeros((0, len(self.space.genes)), dtype=np.int64)
