@@ -17,7 +17,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import cli
+from nas.cli.main import make_app
 
 PAGE = Path(__file__).with_name("commands.md")
 HEAD = """\
@@ -115,7 +115,7 @@ def _value(hint: Any, kind: ArgumentInfo | OptionInfo) -> str:
 
 def page() -> str:
     """The whole page."""
-    return HEAD + "\n".join(describe(name, function) for name, function in commands(cli.app))
+    return HEAD + "\n".join(describe(name, function) for name, function in commands(make_app()))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_the_reference_is_what_the_commands_take() -> None:
     """The page against typer's own parsers, not against the script that writes it."""
     from typer.main import get_command
 
-    import cli
+    from nas.cli.main import make_app
 
     def flags(command: object, name: str) -> dict[str, set[str]]:
         if inner := getattr(command, "commands", None):
@@ -79,7 +79,7 @@ def test_the_reference_is_what_the_commands_take() -> None:
     for section in page.split("\n## ")[1:]:
         names = re.findall(r"^\| (`--[^|]+) \|", section, re.MULTILINE)
         written[section.partition("\n")[0]] = {word for cell in names for word in re.findall(r"`([^`]+)`", cell)}
-    assert written == flags(get_command(cli.app), "nas")
+    assert written == flags(get_command(make_app()), "nas")
 
 
 def test_the_reference_is_current() -> None:

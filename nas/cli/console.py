@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .messages import with_flags
+
 OUT = Console(markup=False)  # names of files and classes may hold what rich takes for markup
 
 
@@ -53,7 +55,7 @@ def show(table: Table) -> None:
 
 
 def warn(text: str) -> None:
-    ERR.print(Text.assemble(("warning:", "yellow"), f" {text}"), highlight=False, soft_wrap=True)
+    ERR.print(Text.assemble(("warning:", "yellow"), f" {with_flags(text)}"), highlight=False, soft_wrap=True)
 
 
 def following(command: str) -> None:

@@ -5,54 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from search_spaces.errors import UserError, presentable
 
-from .commands.data_check import data_app
-from .commands.doctor import doctor
-from .commands.estimate import estimate
-from .commands.evaluate import evaluate
-from .commands.export import export
-from .commands.finetune import finetune
-from .commands.profile import profile
-from .commands.report import report
-from .commands.runs import runs
-from .commands.search import search
-from .commands.spaces import spaces
-from .commands.targets import targets
-from .commands.train_supernet import train_supernet
-from .messages import explain, refuse_empty, usage
+from .commands import COMMANDS, GROUPS
+from .messages import explain, refuse_empty, speak_of, usage, with_flags
 from .options import EXIT_INTERRUPTED, command_line
-
-app = typer.Typer(
-    name="nas",
-    help="Train one supernet, search it for every device, ship quantized subnets.",
-    epilog="Flags can also stand in a file (--config) or in the environment: NAS_SEARCH_TARGET is search --target.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # with it, help would load parsers of Markdown and of source code: half of its time
-    context_settings={"auto_envvar_prefix": "NAS"},
-)
-
-_BadUsage: type[Exception] = typer.BadParameter.mro()[1]  # click's UsageError, which newer typer carries inside
-
-
-app.command("train-supernet", short_help="Train a once-for-all supernet; the same command resumes it.")(train_supernet)
-app.command(short_help="Find the measured Pareto front for one target or several.")(search)
-app.command(short_help="Write a subnet as a timm model and as files that run.")(export)
-app.command(short_help="Train one subnet further; kept if that made it better.")(finetune)
-app.command(short_help="Accuracy of an exported file, a candidate, an architecture.")(evaluate)
-app.command(short_help="Latency, size, MACs and memory, without running anything.")(estimate)
-app.command(short_help="Measure latencies, here or on a board: a target file.")(profile)
-app.command()(spaces)
-app.command()(targets)
-app.command(short_help="Write what a run found as one HTML page that works offline.")(report)
-app.command(short_help="List the runs and where they stand, newest first.")(runs)
-app.command(short_help="Look at this machine: each problem with its fix.")(doctor)
-app.add_typer(data_app)
 
 
 def main() -> None:
@@ -61,30 +24,97 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         refuse_empty(arguments)
-        code = _command()(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
-    except _BadUsage as error:
-        _fail(error, debug, usage(error), 2)
+        code = _command(arguments)(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except UserError as error:
-        _fail(error, debug, str(error), error.exit_code)
+        _fail(error, debug, with_flags(str(error)), error.exit_code)
     except OSError as error:
         _fail(error, debug, explain(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's errors of usage, which have no public class in common
+            _fail(error, debug, usage(error), 2)
         _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
     if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
         typer.echo(f"stopped; what was done is saved. To resume: {command_line(['nas', *arguments])}", err=True)
     _exit(int(code or 0))
 
 
-def _command() -> Any:
-    """The commands; help leaves out the names of environment variables, which 80 columns cut off in the middle."""
-    found: list[Any] = [typer.main.get_command(app)]
-    for command in found:
-        found += getattr(command, "commands", {}).values()
+def make_app(only: str | None = None) -> typer.Typer:
+    """All commands; where ``only`` is one of them, the others are merely listed, and their files not loaded."""
+    app = _group("nas", "Train one supernet, search it for every device, ship quantized subnets.")
+    app.info.epilog = (
+        "Flags can also stand in a file (--config) or in the environment: NAS_SEARCH_TARGET is search --target."
+    )
+    app.info.context_settings = {"auto_envvar_prefix": "NAS"}
+    app.callback()(_options)
+    groups = {"": app} | {name: _group(name, text) for name, text in GROUPS.items()}
+    for command, summary in COMMANDS.items():
+        group, _, name = command.rpartition(" ")
+        groups[group].command(name, short_help=summary)(_load(command) if only in (None, command) else _listed)
+    for name in GROUPS:
+        app.add_typer(groups[name])
+    return app
+
+
+def _group(name: str, text: str) -> typer.Typer:
+    return typer.Typer(
+        name=name,
+        help=text,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # with it, help would load parsers of Markdown and of source code: half of its time
+    )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nas {version('nas-supernet')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=_print_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+        ),
+    ] = False,
+) -> None:
+    """What stands before the name of a command."""
+
+
+def _load(command: str) -> Callable[..., None]:
+    name = command.replace("-", "_").replace(" ", "_")
+    function: Callable[..., None] = getattr(import_module(f"nas.cli.commands.{name}"), name)
+    return function
+
+
+def _listed() -> None:
+    """In place of a command that isn't the one to run."""
+
+
+def _command(arguments: list[str]) -> Any:
+    """The commands, with the one that is named; help leaves out environment variables, which 80 columns cut off."""
+    words = [word for word in arguments if not word.startswith("-")]
+    named = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), "")
+    completes = any(name.startswith("_NAS_COMPLETE") for name in os.environ)
+    everything: Any = typer.main.get_command(make_app(None if completes and not named else named))
+    commands = [everything]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
         for parameter in command.params:
             parameter.show_envvar = False
-    return found[0]
+    running = everything
+    for word in named.split():
+        running = running.commands[word]
+    speak_of(running.params)
+    return everything
 
 
 def _fail(error: Exception, debug: bool, text: str, code: int) -> None:

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import errno
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from search_spaces.errors import UsageError
 
+PARAMETERS = {
+    "source": "data",
+    "root": "data_root",
+    "seconds": "time",
+    "latency_ms": "max_latency",
+    "elsewhere": "max_latency_on",
+    "size_bytes": "max_size",
+    "macs": "max_macs",
+    "memory_bytes": "max_memory",
+}
+"""Settings whose parameter of a command has another name."""
+_SETTING = re.compile(r"`([a-z]\w*)`")
+_flags: ContextVar[dict[str, str]] = ContextVar("flags", default={})  # noqa: B039 - never changed in place
+
 _FIXES = {
-    errno.EEXIST: "a folder is to lie there, so give another place",
-    errno.ENOTDIR: "a file is where a folder should be, so give another place",
-    errno.EISDIR: "it is a folder, so give a file",
-    errno.EACCES: "make it yours, or give another place",
-    errno.EPERM: "make it yours, or give another place",
-    errno.EROFS: "give another place",
-    errno.ENAMETOOLONG: "give a shorter one",
+    errno.EEXIST: "a file already exists there; choose another path",
+    errno.ENOTDIR: "a file is where a folder should be; choose another path",
+    errno.EISDIR: "it is a folder; give a file",
+    errno.EACCES: "change its owner or choose another path",
+    errno.EPERM: "change its owner or choose another path",
+    errno.EROFS: "choose another path",
+    errno.ENAMETOOLONG: "choose a shorter path",
 }
 
 
+def speak_of(parameters: Iterable[Any]) -> None:
+    """From now on, :func:`with_flags` names the flags of a command with these parameters of typer."""
+    flags = {p.name: next((o for o in p.opts if o.startswith("--")), p.name.upper()) for p in parameters}
+    _flags.set({s: flags[p] for s, p in PARAMETERS.items() if p in flags} | flags)
+
+
+def with_flags(text: str) -> str:
+    """A message with flags in place of settings: `` `label_smoothing` `` is ``--label-smoothing``."""
+    return _SETTING.sub(lambda match: _flags.get().get(match[1], match[0]), text)
+
+
 def explain(error: OSError) -> str:
-    """What the system refused, and what mends it."""
+    """What the system refused, and what to do about it."""
     where = f" {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; what was saved before is intact. Make room and run the same command again"

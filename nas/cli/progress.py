@@ -7,6 +7,7 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .console import ERR, warn
+from .messages import with_flags
 
 _LINES = 4
 """That tell of the progress of a search in a pipe."""
@@ -40,7 +41,7 @@ class TrainingProgress(_Live):
             warn(entry["warning"])
         elif "note" in entry:
             if not self.quiet:
-                ERR.print(entry["note"], highlight=False, soft_wrap=True)
+                ERR.print(with_flags(entry["note"]), highlight=False, soft_wrap=True)
         elif "summary" in entry and not self.quiet:
             for line in entry["summary"]:
                 ERR.print(line, highlight=False, markup=False, soft_wrap=True)

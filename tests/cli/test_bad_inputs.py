@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-import cli
 import nas.journal.journal
+from nas.cli.main import make_app
 from nas.journal.storage import Storage
 from tests.support import bad_files as bad
 from tests.support.cli_runs import content, invoke
@@ -348,7 +348,7 @@ def test_bad_input(place: Path, row: Bad) -> None:
 
 def test_every_command_is_in_the_table() -> None:
     """...and more than sixty kinds of input."""
-    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = get_command(make_app()).commands  # type: ignore[attr-defined]
     assert {*commands} <= {shlex.split(row.words)[0] for row in TABLE}
     assert len({(row.says, row.code) for row in TABLE}) > 60
 

@@ -309,9 +309,9 @@ def _target(seeds: Seeds, folder: Path) -> Case:
 
 @parser("configuration", typer.BadParameter.mro()[1])
 def _config(seeds: Seeds, folder: Path) -> Case:
-    import cli
+    from nas.cli.main import make_app
 
-    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     path = folder / "x.toml"
     texts = {
         "train-supernet": 'space = "mbv3-tiny"\nseed = 3\nepochs = 2\nlr = 0.1\npretrained = false\nout = "runs/x"\n',
@@ -330,9 +330,9 @@ def _config(seeds: Seeds, folder: Path) -> Case:
 
 @parser("configuration of an earlier run", typer.BadParameter.mro()[1])
 def _earlier(seeds: Seeds, folder: Path) -> Case:
-    import cli
+    from nas.cli.main import make_app
 
-    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     path = folder / "x.json"
     sources = {"train-supernet": seeds.run / "run.json", "search": next(seeds.run.glob("search-*.json"))}
     kept = {command: json.loads(source.read_text()) for command, source in sources.items()}

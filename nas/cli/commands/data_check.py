@@ -8,11 +8,8 @@ import typer
 
 from nas.cli.options import Config, Json, Seed, print_json
 
-data_app = typer.Typer(name="data", help="Look at data sets.")
 
-
-@data_app.command()
-def check(
+def data_check(
     source: Annotated[
         str, typer.Argument(help="As --data of train-supernet: 'embedded', a folder, a .tar file or a timm name.")
     ] = "embedded",
