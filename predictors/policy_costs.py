@@ -27,9 +27,10 @@ from predictors.costs.network import (
 )
 from predictors.latency.additive import LatencyModel
 from predictors.targets.target import Target
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import Op
 from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.space import SearchSpace
 
 _MACS = total_macs(np.eye(len(FEATURES)))
 """Weights of cost features that sum up to MACs."""

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .architecture import Architecture
+    from .genes import Gene
     from .presets import PRESETS, get_space
-    from .space import Family, Gene, SearchSpace, Segment
+    from .space import Family, SearchSpace, Segment
 
 __all__ = ["PRESETS", "Architecture", "Family", "Gene", "SearchSpace", "Segment", "get_space"]
 
 _HOMES = {
     "architecture": ("Architecture",),
     "presets": ("PRESETS", "get_space"),
-    "space": ("Family", "Gene", "SearchSpace", "Segment"),
+    "genes": ("Gene",),
+    "space": ("Family", "SearchSpace", "Segment"),
 }
 
 

@@ -1,4 +1,4 @@
-"""An architecture: one choice for every active gene of a search space."""
+"""An architecture, one choice for every active gene of a search space, and the two ends of its network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from typing import Any
 
 Choice = int | float
 _LARGEST = 2**31
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The two ends of a network, which its data set decides and no architecture.
+
+    Attributes:
+        in_chans: channels of the input image.
+        outputs: values that the network gives per image; a classifier's classes.
+    """
+
+    in_chans: int
+    outputs: int
 
 
 @dataclass(frozen=True)

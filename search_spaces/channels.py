@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,23 @@ class Axis:
 
 Group = tuple[Axis, ...]
 """All axes that one order of channels (or heads) appears in."""
+
+
+def writes(model: nn.Module, *paths: str) -> tuple[Axis, ...]:
+    """Output channels of modules (convolutions, linear layers, norms): the first dimension of all their tensors."""
+    return tuple(
+        Axis(f"{path}.{name}", 0)
+        for path in paths
+        for name, tensor in model.get_submodule(path).state_dict(keep_vars=True).items()
+        if tensor.ndim
+    )
+
+
+def reads(*paths: str) -> tuple[Axis, ...]:
+    """Input channels of dense convolutions and linear layers."""
+    return tuple(Axis(f"{path}.weight", 1, score=True) for path in paths)
+
+
+def has(model: nn.Module, path: str) -> bool:
+    """Whether the model has a module at that path."""
+    return any(name == path for name, _ in model.named_modules())

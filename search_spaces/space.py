@@ -1,45 +1,28 @@
-"""Search spaces: genes, and the algebra over them (sample, encode, mutate, count, neighbours).
-
-A *vector* is an int64 array with one choice index per gene. It is *canonical* when every inactive gene is 0. All
-methods that take vectors take a population of shape ``[n, genes]`` and work on it at once.
-"""
+"""Search spaces: genes together with the family that builds their networks."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .architecture import Architecture, Choice
+from .architecture import Architecture, Choice, Interface
 from .channels import Group
-from .errors import UserError
+from .genes import Gene, GeneSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-Vectors = NDArray[np.int64]
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+"""A value that JSON can hold."""
 
+Drop = tuple[float, float]
+"""Probabilities with which a network is regularised while it trains: of dropping a feature before the last layer, and
+of dropping the last block (stochastic depth; earlier blocks are dropped less often)."""
 
-@dataclass(frozen=True)
-class Gene:
-    """One decision.
-
-    Attributes:
-        name: for example ``resolution`` or ``s2.b0.kernel`` (stage 2, block 0).
-        choices: the allowed values, ascending, so that index 0 is the smallest network.
-        gate: ``(gene, minimum)``: active only where that gene's value is at least ``minimum``; None: always.
-    """
-
-    name: str
-    choices: tuple[Choice, ...]
-    gate: tuple[str, Choice] | None = None
+NO_DROP: Drop = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,8 +40,8 @@ class Segment:
     gate: tuple[str, Choice] | None = None
 
 
-class Family(ABC):
-    """What a timm family must say to become a supernet. One file of ``search_spaces`` holds one.
+class Family(Protocol):
+    """What makes networks of architectures. A member is one file of ``search_spaces/families``.
 
     Attributes:
         packed: endings of parameter names whose first dimension holds several parts of equal shape, and how many; each
@@ -68,14 +51,29 @@ class Family(ABC):
     packed: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
-    def genes(self) -> tuple[Gene, ...]: ...
+    def genes(self) -> tuple[Gene, ...]:
+        """The decisions. Choices ascend, so that the first is the smallest network."""
 
     @abstractmethod
-    def segments(self) -> tuple[Segment, ...]: ...
+    def segments(self) -> tuple[Segment, ...]:
+        """Parts that depend on few genes, usually blocks, and the rest of the network, whose path is ``""``."""
 
     @abstractmethod
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
-        """JSON-able description from which timm alone builds the model (see ``timm_spec``)."""
+    def build(
+        self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
+    ) -> nn.Module:
+        """The network of an architecture, freshly initialised; on ``meta`` without storage or initialisation.
+
+        Args:
+            architecture: one choice for every active gene.
+            interface: the two ends of the network.
+            device: name of the torch device.
+            drop: how the network is regularised in training mode.
+        """
+
+    @abstractmethod
+    def describe(self, architecture: Architecture, interface: Interface) -> Mapping[str, Json]:
+        """What an exported folder says of the network, so that it can be built without this package."""
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
         """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all.
@@ -86,173 +84,29 @@ class Family(ABC):
 
 
 @dataclass(frozen=True)
-class SearchSpace:
-    """A named family with its genes. Gating genes are themselves ungated, which keeps counting exact and simple.
+class SearchSpace(GeneSpace):
+    """The genes of a family, and the networks that it builds of them.
 
     Attributes:
-        name: as the command line takes it.
         family: how its networks are built.
         source: where the choices come from.
         kernel_transforms: smaller kernels pass through learned matrices (Once-for-All) instead of being plain crops.
         timm_name: the timm model that the largest network is, whose weights fit; empty: none.
     """
 
-    name: str
+    genes: tuple[Gene, ...] = field(init=False, repr=False, compare=False)
     family: Family
     source: str = ""
     kernel_transforms: bool = False
     timm_name: str = ""
 
-    @cached_property
-    def genes(self) -> tuple[Gene, ...]:
-        return self.family.genes()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", self.family.genes())
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         return self.family.segments()
 
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """Gene name -> column."""
-        return {gene.name: i for i, gene in enumerate(self.genes)}
-
-    @cached_property
-    def cardinality(self) -> Vectors:
-        """Number of choices of each gene, shape ``[genes]``."""
-        return np.array([len(g.choices) for g in self.genes], dtype=np.int64)
-
-    @cached_property
-    def _gates(self) -> list[tuple[int, int, int]]:
-        """(gene, gating gene, smallest open index of the gating gene)."""
-        gates = []
-        for i, gene in enumerate(self.genes):
-            if gene.gate is not None:
-                gates.append((i, *self.gate_index(gene.gate)))
-        return gates
-
-    def gate_index(self, gate: tuple[str, Choice]) -> tuple[int, int]:
-        """A gate as (column, smallest open index)."""
-        column = self.index[gate[0]]
-        choices = self.genes[column].choices
-        return column, next(j for j, choice in enumerate(choices) if choice >= gate[1])
-
-    def active(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Mask of shape ``[n, genes]``: which genes count."""
-        mask = np.ones(vectors.shape, dtype=bool)
-        for gene, column, minimum in self._gates:
-            mask[:, gene] = vectors[:, column] >= minimum
-        return mask
-
-    def canonical(self, vectors: Vectors) -> Vectors:
-        """The same networks with inactive genes set to 0."""
-        return np.where(self.active(vectors), vectors, 0)
-
-    def sample(self, rng: np.random.Generator, n: int) -> Vectors:
-        """``n`` canonical vectors, every gene uniform (duplicates possible)."""
-        return self.canonical(rng.integers(0, self.cardinality, size=(n, len(self.genes))))
-
-    def extremes(self) -> Vectors:
-        """The smallest and the largest network, shape ``[2, genes]``."""
-        top = self.cardinality - 1
-        return self.canonical(np.stack([np.zeros_like(top), top]))
-
-    @property
-    def smallest(self) -> Architecture:
-        return self.decode(self.extremes()[0])
-
-    @property
-    def largest(self) -> Architecture:
-        return self.decode(self.extremes()[1])
-
-    def mutate(self, rng: np.random.Generator, vectors: Vectors, rate: float) -> Vectors:
-        """Reset each active gene with probability ``rate`` to another choice; at least one gene of a row changes."""
-        vectors = self.canonical(vectors)
-        movable = self.active(vectors) & (self.cardinality > 1)
-        hit = (rng.random(vectors.shape) < rate) & movable
-        forced = np.argmax(rng.random(vectors.shape) * movable, axis=1)
-        rows = np.flatnonzero(~hit.any(axis=1) & movable.any(axis=1))
-        hit[rows, forced[rows]] = True
-        step = rng.integers(1, np.maximum(self.cardinality, 2), size=vectors.shape)
-        changed = np.where(hit, (vectors + step) % self.cardinality, vectors)
-        return self.canonical(changed)
-
-    def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """All distinct architectures that differ in the choice of exactly one active gene."""
-        vector = self.encode(architecture)
-        found: dict[Architecture, None] = {}
-        for column in np.flatnonzero(self.active(vector[None])[0]):
-            for choice in range(self.cardinality[column]):
-                if choice != vector[column]:
-                    other = vector.copy()
-                    other[column] = choice
-                    found[self.decode(other)] = None
-        return list(found)
-
-    @cached_property
-    def size(self) -> int:
-        """Exact number of different architectures."""
-        gating = {column for _, column, _ in self._gates}
-        total = 1
-        for column, gene in enumerate(self.genes):
-            if gene.gate is None and column not in gating:
-                total *= len(gene.choices)
-        for column in gating:
-            total *= sum(
-                math.prod(
-                    len(self.genes[gated].choices)
-                    for gated, gate, minimum in self._gates
-                    if gate == column and choice >= minimum
-                )
-                for choice in range(len(self.genes[column].choices))
-            )
-        return total
-
-    def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture once. For spaces small enough to walk through."""
-        free = [range(len(g.choices)) if g.gate is None else (0,) for g in self.genes]
-        for base in itertools.product(*free):
-            mask = self.active(np.array([base]))[0]
-            gated = [
-                range(len(g.choices)) if g.gate is not None and mask[i] else (base[i],)
-                for i, g in enumerate(self.genes)
-            ]
-            for vector in itertools.product(*gated):
-                yield self.decode(np.array(vector))
-
-    def encode(self, architecture: Architecture) -> Vectors:
-        """Canonical vector of shape ``[genes]``.
-
-        Raises:
-            UserError: a gene is missing, unknown, inactive, or its value is not among the choices.
-        """
-        values: Mapping[str, Choice] = dict(architecture.genes)
-        vector = np.zeros(len(self.genes), dtype=np.int64)
-        for i, gene in enumerate(self.genes):
-            if gene.name in values:
-                if values[gene.name] not in gene.choices:
-                    raise UserError(
-                        f"{gene.name} = {values[gene.name]} is not in space '{self.name}': "
-                        f"choices are {', '.join(map(str, gene.choices))}"
-                    )
-                vector[i] = gene.choices.index(values[gene.name])
-        expected = {self.genes[i].name for i in np.flatnonzero(self.active(vector[None])[0])}
-        if wrong := sorted(expected.symmetric_difference(values)):
-            raise UserError(f"not an architecture of space '{self.name}': gene {wrong[0]} is missing or not active")
-        return vector
-
-    def encode_many(self, architectures: list[Architecture]) -> Vectors:
-        """Vectors of shape ``[n, genes]``."""
-        rows = [self.encode(a) for a in architectures]
-        return np.stack(rows) if rows else np.zeros((0, len(self.genes)), dtype=np.int64)
-
-    def decode(self, vector: Vectors) -> Architecture:
-        """The architecture of a vector of shape ``[genes]``; inactive genes are ignored."""
-        mask = self.active(np.asarray(vector)[None])[0]
-        genes = tuple((gene.name, gene.choices[int(vector[i])]) for i, gene in enumerate(self.genes) if mask[i])
-        return Architecture(self.name, genes)
-
-    def build(self, architecture: Architecture, num_classes: int, in_chans: int, device: str = "cpu") -> nn.Module:
-        """The ordinary timm model of an architecture, freshly initialised."""
-        from search_spaces.builders.timm_model import build_spec
-
-        return build_spec(self.family.timm_spec(architecture, num_classes, in_chans), device)
+    def build(self, architecture: Architecture, interface: Interface, device: str = "cpu") -> nn.Module:
+        """The network of an architecture, freshly initialised; on ``meta`` without storage or initialisation."""
+        return self.family.build(architecture, interface, device)

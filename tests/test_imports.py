@@ -24,7 +24,8 @@ HEAVY = ("torch", "timm", "torchvision", "optuna", "pymoo", "scipy", "onnx", "on
 FLOORS = (
     ("search_spaces/errors.py",),
     ("search_spaces/schema.py",),
-    ("search_spaces/architecture.py", "search_spaces/channels.py", "search_spaces/genes.py"),
+    ("search_spaces/architecture.py", "search_spaces/channels.py"),
+    ("search_spaces/genes.py",),
     ("search_spaces/space.py",),
     ("search_spaces/policy.py", "search_spaces/operators", "search_spaces/builders"),
     ("search_spaces/families",),
@@ -51,7 +52,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 ARROWS_UP = {
     "nas/export/folder.py -> nas/workflows/trained.py",
-    "search_spaces/space.py -> search_spaces/builders/timm_model.py",
 }
 PRIVATE_ELSEWHERE = {"nas/profiling/bundle.py -> nas/runtimes/_onnx_timing.py"}
 CIRCLES = 4

@@ -24,7 +24,7 @@ from benchmarks.latency._networks import network as mobilenet
 from predictors.costs.network import CostTables, Floats, op_features
 from predictors.latency.fit import Data
 from search_spaces import get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
 from search_spaces.operators.operator import trace_on
@@ -224,7 +224,7 @@ def ofa_on_desktop(networks: int, seed: int = 0) -> Table:
     for name in ("ofa-mbv3-w1.0", "ofa-mbv3-w1.2"):
         space = get_space(name)
         vectors = space.sample(np.random.default_rng(seed), networks // 2)
-        matrices.append(CostTables(space, 1000, 3).features(vectors))
+        matrices.append(CostTables(space, Interface(3, 1000)).features(vectors))
         for vector in vectors:
             architecture = space.decode(vector)
             names.append(f"{name} {architecture.id}")

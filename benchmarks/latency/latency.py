@@ -28,6 +28,7 @@ from predictors.latency.operator_table import TableLatency, fit_operators
 from predictors.latency.residual import ResidualLatency, learned
 from predictors.targets.target import FOLDER, load_target, to_toml
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.operators.operator import KINDS, trace
 
 
@@ -176,7 +177,7 @@ def fbnet() -> None:
 def rate() -> None:
     """Candidates a second, and whether one network gets the same latency by itself."""
     space = get_space("mbv3-large")
-    tables = CostTables(space, 1000, 3)
+    tables = CostTables(space, Interface(3, 1000))
     vectors = space.sample(np.random.default_rng(0), 100_000)
     target = load_target("cortex-a72").latency
     additive_part = target.base if isinstance(target, ResidualLatency) else target
@@ -197,7 +198,7 @@ def rate() -> None:
         worst = 0.0
         for i in range(20):
             architecture = space.decode(vectors[i])
-            ops = trace(space.build(architecture, 1000, 3, "meta").eval(), 3, architecture.resolution)
+            ops = trace(space.build(architecture, Interface(3, 1000), "meta").eval(), 3, architecture.resolution)
             worst = max(worst, abs(model.network(operator_rows(ops), "fp32") / found[i] - 1))
         print(f"  {name:60}{seconds:6.2f} s   largest difference to the network itself {worst:.1e}", flush=True)
 

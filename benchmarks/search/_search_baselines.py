@@ -23,7 +23,7 @@ from benchmarks.search._search_problems import Known
 from nas.search.loop import BATCH, LoopSettings, optimise
 from predictors.accuracy.predictor import one_hot_features
 from search_spaces import SearchSpace
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]
 Method = Callable[[Known, int, int], Vectors]

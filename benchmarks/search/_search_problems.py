@@ -32,7 +32,8 @@ from predictors.accuracy.predictor import Features, one_hot_features, space_feat
 from predictors.costs.network import COLUMN, CostTables, total_macs
 from predictors.targets.target import load_target
 from search_spaces import Architecture, SearchSpace, get_space
-from search_spaces.space import Vectors
+from search_spaces.architecture import Interface
+from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def ofa_measured() -> tuple[SearchSpace, CostTables, Vectors, Floats]:
     accuracy = np.array([float(row["top1"]) for row in rows]) / 100
     vectors, inverse = np.unique(vectors, axis=0, return_inverse=True)
     inverse = inverse.ravel()
-    return space, CostTables(space, 1000, 3), vectors, np.bincount(inverse, accuracy) / np.bincount(inverse)
+    return space, CostTables(space, Interface(3, 1000)), vectors, np.bincount(inverse, accuracy) / np.bincount(inverse)
 
 
 def ofa_architecture(space: SearchSpace, row: dict[str, str]) -> Architecture:
@@ -319,7 +320,7 @@ def demo(table: Path) -> Known:
         raise SystemExit(f"{table} is not here; measure it: python -m benchmarks.search.search table --run runs/demo")
     whole, part, vectors, inside = demo_vectors()
     accuracy = np.array(json.loads(table.read_text()))
-    tables = CostTables(whole, 10, 1)
+    tables = CostTables(whole, Interface(1, 10))
     latency = load_target("cortex-a72").latency.predict_vectors(tables, vectors, "fp32")
     features = space_features(whole, tables, vectors)
     place = {row.tobytes(): i for i, row in enumerate(inside)}

@@ -41,8 +41,8 @@ from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.workflows.trained import Trained, open_trained
 from predictors.targets.target import load_target
+from search_spaces.genes import Vectors
 from search_spaces.policy import WEIGHT_BITS, parse_menu, stages_of
-from search_spaces.space import Vectors
 
 Floats = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Contest:
     def costs(self, menu: tuple[str, ...]) -> CandidateCosts:
         info = self.trained.dataset.info
         tables = self.trained.costs(self.target, "int8").tables
-        assert tables.num_classes == len(info.classes)
+        assert tables.interface.outputs == len(info.classes)
         return CandidateCosts(self.trained.space, tables, self.target, ",".join(menu))
 
     def points(self, candidates: list[Candidate]) -> Floats:

@@ -34,7 +34,7 @@ from nas.search.pareto import hypervolume
 from predictors.accuracy.choice import KINDS, fit_kind
 from predictors.accuracy.gp import fit_gp
 from predictors.accuracy.predictor import one_hot_features, space_features
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]
 

@@ -15,12 +15,13 @@ from predictors.accuracy.predictor import space_features
 from predictors.costs.network import CostTables, size_bytes
 from predictors.targets.target import load_target
 from search_spaces import SearchSpace, get_space
+from search_spaces.architecture import Interface
 
 
 def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_000) -> dict[str, float]:
     """Candidates a second on one thread, for each predictor and for all together."""
     rng = np.random.default_rng(0)
-    tables, target = CostTables(space, 10, 3), load_target("cortex-a72")
+    tables, target = CostTables(space, Interface(3, 10)), load_target("cortex-a72")
     known = space.sample(rng, measured)
     accuracy = 0.8 + 0.02 * rng.standard_normal(measured)
     gp = fit_gp(space_features(space, tables, known), accuracy)

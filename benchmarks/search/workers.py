@@ -43,6 +43,7 @@ from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 SPACE = get_space("mbv3-tiny")
 LARGE = get_space("mbv3-large")
@@ -59,7 +60,7 @@ def accuracy_of(candidate: Candidate) -> Accuracy:
 def work(where: Path | str, name: str, config: SearchConfig, seconds: float, log: Path, out: Path) -> None:
     """One worker."""
     torch.set_num_threads(1)
-    costs = CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target(config.target), config.precision)
+    costs = CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target(config.target), config.precision)
 
     def measure(candidate: Candidate, split: str) -> Accuracy:
         with open(log, "a") as file:

@@ -24,6 +24,7 @@ import torch
 from nas.supernet.borrow import named_shapes, plan
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
@@ -39,7 +40,9 @@ def check(name: str, limit: float) -> dict[str, Any]:
     try:
         space = get_space(f"timm:{name}")
         found |= {"family": type(space.family).__name__, "subnets": space.size, "genes": len(space.genes)}
-        found["parameters"] = sum(p.numel() for p in space.build(space.largest, CLASSES, 3, "meta").parameters())
+        found["parameters"] = sum(
+            p.numel() for p in space.build(space.largest, Interface(3, CLASSES), "meta").parameters()
+        )
         if found["parameters"] > limit * 1e6:
             _check_shapes(space)
             found["status"] = "shapes"
@@ -58,11 +61,11 @@ def _random(space: SearchSpace, number: int) -> list[Architecture]:
 
 
 def _check_shapes(space: SearchSpace) -> None:
-    largest = dict(space.build(space.largest, CLASSES, 3, "meta").state_dict())
+    largest = dict(space.build(space.largest, Interface(3, CLASSES), "meta").state_dict())
     plain = timm.create_model(space.timm_name, num_classes=CLASSES, device="meta").state_dict()
     assert {n: t.shape for n, t in largest.items()} == {n: t.shape for n, t in plain.items()}
     for architecture in (space.smallest, *_random(space, 5)):
-        plan(largest, named_shapes(space.build(architecture, CLASSES, 3, "meta")), space.family.packed)
+        plan(largest, named_shapes(space.build(architecture, Interface(3, CLASSES), "meta")), space.family.packed)
 
 
 @torch.no_grad()

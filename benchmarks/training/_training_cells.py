@@ -35,7 +35,7 @@ from nas.training.step import resize
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 from search_spaces import SearchSpace, get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_compat import timm
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -168,7 +168,7 @@ def trained_alone(
     dataset = _opened(config.source, config.seed)
     info, side = dataset.info, architecture.resolution
     torch.manual_seed(config.seed)
-    model = space.build(architecture, len(info.classes), info.in_chans)
+    model = space.build(architecture, Interface(info.in_chans, len(info.classes)))
     model, steps, spent = train_model(model, side, config, steps, seconds)
     found = [
         Classification().score(model, eval_batches(dataset, split, side, 256), "cpu") for split in ("search", "test")

@@ -14,7 +14,7 @@ from benchmarks.training._training_cells import cell, family, source_of, summary
 from nas.training.config import TrainConfig
 from predictors.costs.network import CostTables, total_macs
 from search_spaces import SearchSpace, get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 
 POOL = 2000
 
@@ -59,7 +59,7 @@ def binned(space: SearchSpace, bins: int, each: int, seed: int) -> tuple[list[Ar
 
 def macs_of(space: SearchSpace, architectures: list[Architecture]) -> NDArray[np.float64]:
     """Multiply-accumulates, ``[n]``, for a classifier of 10 classes."""
-    tables = CostTables(space, 10, 3)
+    tables = CostTables(space, Interface(3, 10))
     return total_macs(tables.features(np.stack([space.encode(a) for a in architectures])))
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture
+from search_spaces.genes import Gene, GeneSpace, Vectors
 from search_spaces.policy import INT8, WEIGHT_BITS, Policy, make_policy, parse_policy, stages_of
-from search_spaces.space import Family, Gene, SearchSpace, Segment, Vectors
+from search_spaces.space import SearchSpace
 
 OUTER = "outer"
 """Stands for what belongs to no stage, in the names of genes."""
@@ -60,11 +61,12 @@ class CandidateSpace:
     menu: tuple[str, ...]
 
     @cached_property
-    def space(self) -> SearchSpace:
+    def space(self) -> GeneSpace:
         """Of vectors ``[n, genes]``; the columns of policies, if any, are the last."""
         if len(self.menu) == 1:
             return self.architectures
-        return SearchSpace(self.architectures.name, _WithBits(self.architectures, self._bits))
+        bits = tuple(Gene(f"{stage}.bits", self._bits) for stage in (OUTER, *stages_of(self.architectures)))
+        return GeneSpace(self.architectures.name, (*self.architectures.genes, *bits))
 
     @cached_property
     def _bits(self) -> tuple[int, ...]:
@@ -118,20 +120,3 @@ class CandidateSpace:
         """Whether a candidate of the space has a policy over the menu, stage by stage."""
         policy, stages = candidate.policy, stages_of(self.architectures)
         return set(policy.precisions) <= set(self.menu) and {s for s, _ in policy.stages} <= set(stages)
-
-
-class _WithBits(Family):
-    """A space's family with genes for the bits of weights."""
-
-    def __init__(self, space: SearchSpace, bits: tuple[int, ...]) -> None:
-        self._base = space.family
-        self._bits = tuple(Gene(f"{stage}.bits", bits) for stage in (OUTER, *stages_of(space)))
-
-    def genes(self) -> tuple[Gene, ...]:
-        return (*self._base.genes(), *self._bits)
-
-    def segments(self) -> tuple[Segment, ...]:
-        return self._base.segments()
-
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
-        return self._base.timm_spec(architecture, num_classes, in_chans)

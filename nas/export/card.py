@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nas.runtimes.table import by_suffix, get_runtime
-from search_spaces.builders.timm_model import plain_arguments
+from search_spaces.builders.timm_model import TimmSpec
 
 from .device_script import script_name
 from .hub import LOADER, data_name, front_matter
@@ -62,7 +62,7 @@ def _loading(facts: dict[str, Any]) -> str:
     """How timm loads the weights, here and from the hub."""
     mode = "L" if facts["input"]["input_size"][0] == 1 else "RGB"
     name = LOADER.removesuffix(".py")
-    plain = plain_arguments(facts["timm"]) is not None
+    plain = TimmSpec.from_json(facts["timm"]).plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
     why = (
         "The network is a model of timm with other arguments; timm alone loads this folder."

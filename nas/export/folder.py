@@ -25,7 +25,8 @@ from nas.store.versions import libraries
 from nas.tasks.score import Score
 from nas.workflows.trained import Trained
 from predictors.targets.target import Target
-from search_spaces.builders.timm_model import loader_source, plain_arguments
+from search_spaces.architecture import Interface
+from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
 
 from .card import WEIGHTS, first_weights, input_config, model_card
@@ -63,7 +64,7 @@ def export_candidate(
     info = trained.dataset.info
     shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
     out.mkdir(parents=True, exist_ok=True)
-    spec = trained.space.family.timm_spec(candidate.architecture, len(info.classes), info.in_chans)
+    spec = trained.space.family.describe(candidate.architecture, Interface(info.in_chans, len(info.classes)))
     content = trained.run.read()
     origin = dict(finetuned or {})
     simulator = "simulator" if origin else "simulator (search)"
@@ -117,7 +118,7 @@ def export_candidate(
     earlier = _earlier_files(out)
     write_json(out / MANIFEST, facts)
     write_json(out / CONFIG, timm_config(shipped.model, facts))
-    if plain_arguments(spec) is None:
+    if TimmSpec.from_json(spec).plain_arguments() is None:
         atomic_write(out / LOADER, loader_source().encode())
     atomic_write(out / "README.md", model_card(facts).encode())
     for name in earlier - facts["files"].keys():  # of another network, as nothing in this folder would say any more

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from search_spaces.builders.timm_model import ENTRY, plain_arguments
+from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.errors import UsageError
 
 CONFIG = "config.json"
 LOADER = "timm_subnet.py"
-"""Beside the weights where timm's own functions do not build the network; see ``timm_spec.loader_source``."""
+"""Beside the weights where timm's own functions do not build the network; see ``timm_model.loader_source``."""
 UNKNOWN = "unknown"
 """The hub's word for a licence that nobody stated."""
 
@@ -29,22 +29,22 @@ def timm_config(model: nn.Module, facts: dict[str, Any]) -> dict[str, Any]:
         model: the subnet; timm's own names of its first and last layer are taken from it.
         facts: as of :func:`nas.export.card.model_card`.
     """
-    spec = facts["timm"]
-    plain = plain_arguments(spec)
+    spec = TimmSpec.from_json(facts["timm"])
+    plain = spec.plain_arguments()
     own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
     layers = {key: own[key] for key in ("first_conv", "classifier") if own.get(key)}
     licence = {} if facts["license"] is None else {"license": facts["license"]}
     return {
-        "architecture": ENTRY if plain is None else spec["model"],
-        "num_classes": spec["num_classes"],
+        "architecture": ENTRY if plain is None else spec.model,
+        "num_classes": spec.interface.outputs,
         "num_features": model.num_features,
         "label_names": facts["classes"],
-        "model_args": {"spec": spec} if plain is None else plain,
+        "model_args": {"spec": facts["timm"]} if plain is None else plain,
         "pretrained_cfg": {
             **facts["input"],
             "fixed_input_size": False,
             "crop_mode": "center",
-            "num_classes": spec["num_classes"],
+            "num_classes": spec.interface.outputs,
             **layers,
             **licence,
         },

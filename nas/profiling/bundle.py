@@ -21,7 +21,7 @@ from nas.store.seeds import stream
 from nas.store.versions import libraries
 from predictors.costs.network import CostTables, Floats, operator_rows
 from search_spaces import SearchSpace, get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
 
 from . import runner as profile_runner
@@ -42,6 +42,11 @@ class Part:
     space: str
     num_classes: int
     in_chans: int
+
+    @property
+    def interface(self) -> Interface:
+        """The two ends of its networks."""
+        return Interface(self.in_chans, self.num_classes)
 
 
 MEASURED = ("fp32", "int8")
@@ -97,9 +102,7 @@ class Member:
         """Its operators, ``[ops, features]``."""
         from search_spaces.operators.operator import trace
 
-        model = get_space(self.part.space).build(
-            self.architecture, self.part.num_classes, self.part.in_chans, device="meta"
-        )
+        model = get_space(self.part.space).build(self.architecture, self.part.interface, "meta")
         return operator_rows(trace(model.eval(), self.part.in_chans, self.architecture.resolution))
 
 
@@ -121,7 +124,7 @@ def members(plan: Plan) -> list[Member]:
     found: list[Member] = []
     for i, part in enumerate(plan.parts):
         space = get_space(part.space)
-        tables = CostTables(space, part.num_classes, part.in_chans)
+        tables = CostTables(space, part.interface)
         share = [total // len(plan.parts) + (i < total % len(plan.parts)) for total in (plan.fit, plan.check)]
         chosen = [space.decode(v) for v in choose(tables, share[0], plan.precisions[-1], plan.seed)]
         others = _random(space, plan.seed, set(chosen), share[1])
@@ -176,7 +179,7 @@ def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]
 
     chosen = members(plan)
     for k, member in enumerate(chosen):
-        model = get_space(member.part.space).build(member.architecture, member.part.num_classes, member.part.in_chans)
+        model = get_space(member.part.space).build(member.architecture, member.part.interface)
         plain = float_file(model.eval(), member.image)
         files = {}
         for precision in plan.precisions:

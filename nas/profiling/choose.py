@@ -19,7 +19,7 @@ from predictors.latency.additive import design
 from predictors.latency.kernel import kernel
 from predictors.latency.operator_table import log_features
 from predictors.targets.target import load_target
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 POPULATION = 500
 _TERM, _NOISE = 0.3, 0.01  # relative standard deviations: of a term of the model, and of a measurement

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas.search.evolution.archive import Archive
 from search_spaces.errors import UsageError, unknown_name
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 from .problem import Problem
 
@@ -62,7 +62,7 @@ def uniform(field: Field, answer: Answer) -> Vectors:
     return order
 
 
-def scaled(space: SearchSpace) -> Vectors:
+def scaled(space: GeneSpace) -> Vectors:
     """All subnets whose genes of a kind (the last part of their name) stand at the same level, ``[n, genes]``."""
     kinds = list(dict.fromkeys(gene.name.split(".")[-1] for gene in space.genes))
     members = [[i for i, gene in enumerate(space.genes) if gene.name.split(".")[-1] == kind] for kind in kinds]

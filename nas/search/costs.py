@@ -14,8 +14,9 @@ from predictors.costs.network import COLUMN, Costs, CostTables
 from predictors.policy_costs import PolicyCosts
 from predictors.targets.target import Target
 from search_spaces.errors import InfeasibleError
+from search_spaces.genes import GeneSpace, Vectors
 from search_spaces.policy import parse_menu
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.space import SearchSpace
 
 from .objectives import OBJECTIVES, Bounds, Objective, latency_on
 
@@ -45,7 +46,7 @@ class CandidateCosts:
         return CandidateSpace(self.architectures, parse_menu(self.precision))
 
     @property
-    def space(self) -> SearchSpace:
+    def space(self) -> GeneSpace:
         """Of the candidates' vectors: genes of architectures, and of policies where there is a choice."""
         return self.candidates.space
 

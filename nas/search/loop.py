@@ -19,7 +19,7 @@ from nas.store.seeds import stream
 from predictors.accuracy.choice import AUTO, WORTH_ASKING, Choice, choose, fit_kind
 from predictors.accuracy.gp import GroupGP, fit_gp
 from predictors.accuracy.predictor import AccuracyPredictor
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 from .acquisition import choose_batch
 from .pareto import front, hypervolume
@@ -275,7 +275,7 @@ def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None 
     return pool[chosen[:count]]
 
 
-def _biased(space: SearchSpace, seed: int, n: int) -> Vectors:
+def _biased(space: GeneSpace, seed: int, n: int) -> Vectors:
     """Random vectors from the smallest to the largest: each row draws its genes around a level of its own."""
     rng = stream(seed, "search.biased")
     level = rng.uniform(-0.5, 1.5, size=(n, 1))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from predictors.costs.network import Floats
     from predictors.policy_costs import PolicyCosts
     from predictors.targets.target import Target
-    from search_spaces.space import Vectors
+    from search_spaces.genes import Vectors
 
     Column = Callable[[PolicyCosts, Target, Vectors, Vectors], Floats]
     """Costs ``[n]`` on a target of vectors ``[n, genes]`` with policies ``[n, 1 + stages]`` (see ``PolicyCosts``)."""

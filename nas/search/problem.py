@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictors.accuracy.predictor import Features, gene_features
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.errors import UserError
-from search_spaces.space import Family, Gene, SearchSpace, Segment, Vectors
+from search_spaces.architecture import Choice
+from search_spaces.genes import Gene, GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
 
@@ -32,14 +30,14 @@ class Problem:
         violation: vectors to by how much they break the bounds ``[n]``; 0: not at all.
     """
 
-    space: SearchSpace
+    space: GeneSpace
     costs: Callable[[Vectors], Floats]
     features: Callable[[Vectors], Features]
     violation: Callable[[Vectors], Floats]
 
 
 def problem(
-    space: SearchSpace,
+    space: GeneSpace,
     costs: Callable[[Vectors], Floats],
     features: Callable[[Vectors], Features] | None = None,
     violation: Callable[[Vectors], Floats] | None = None,
@@ -55,24 +53,8 @@ def problem(
     return Problem(space, costs, features or plain, violation or unbounded)
 
 
-class _GenesAlone(Family):
-    """A family that builds no networks: accuracies come from elsewhere."""
-
-    def __init__(self, genes: Sequence[Gene]) -> None:
-        self._genes = tuple(genes)
-
-    def genes(self) -> tuple[Gene, ...]:
-        return self._genes
-
-    def segments(self) -> tuple[Segment, ...]:
-        return ()
-
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
-        raise UserError(f"space '{architecture.space}' has genes alone and builds no networks")
-
-
-def plain_space(name: str, genes: Mapping[str, Sequence[Choice]] | Sequence[Gene]) -> SearchSpace:
+def plain_space(name: str, genes: Mapping[str, Sequence[Choice]] | Sequence[Gene]) -> GeneSpace:
     """A search space of genes alone, given as name -> choices (ascending) or, with gates, as :class:`Gene` objects."""
     if isinstance(genes, Mapping):
         genes = [Gene(gene, tuple(choices)) for gene, choices in genes.items()]
-    return SearchSpace(name, _GenesAlone(genes))
+    return GeneSpace(name, tuple(genes))

@@ -21,7 +21,7 @@ from nas.journal.journal import TEST, Journal
 from nas.store.seeds import stream
 from nas.tasks.score import Score
 from predictors.accuracy.predictor import AccuracyPredictor, space_features
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .baselines import BASELINES, Answer, Field, parse_baselines
 from .config import SearchConfig, check_config

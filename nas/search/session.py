@@ -17,7 +17,7 @@ from nas.journal.journal import SEARCH, Journal
 from nas.store.schema import between, problem
 from nas.tasks.score import Score
 from predictors.targets.target import to_toml
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .config import SearchConfig
 from .costs import CandidateCosts

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.quantization.fake import Fake, fake_quantized
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.builders.timm_model import build_spec
+from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
-from search_spaces.space import SearchSpace
+from search_spaces.space import NO_DROP, Drop, SearchSpace
 
 from .borrow import Cut, add_clips, add_kernel_transforms, borrow, clip_name, constant_shapes, named_shapes, plan
 from .depthwise import speed_up
@@ -30,9 +29,6 @@ _PARTS = 8192
 
 
 PartKey = tuple[str, tuple[Choice, ...]]
-Drop = tuple[float, float]
-"""Probability of dropout before the classifier, and of stochastic depth in the last block (earlier ones: less)."""
-NO_DROP: Drop = (0.0, 0.0)
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -104,11 +100,12 @@ class Supernet(nn.Module):
         self.space = space
         self.num_classes = num_classes
         self.in_chans = in_chans
+        self.interface = Interface(in_chans, num_classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = space.build(space.largest, num_classes, in_chans)
+            self.model = space.build(space.largest, self.interface)
         if space.kernel_transforms:
-            add_kernel_transforms(self.model, _smaller_kernels(space, num_classes, in_chans))
+            add_kernel_transforms(self.model, _smaller_kernels(space, self.interface))
         add_clips(self.model, learned)
         self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
         self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
@@ -175,7 +172,7 @@ class Supernet(nn.Module):
     def extract(self, architecture: Architecture) -> nn.Module:
         """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
         tensors = self._tensors()
-        model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+        model = self.space.build(architecture, self.interface, "meta")
         constants = constant_shapes(model)
         shapes = [*named_shapes(model), *constants]
         weights = borrow(tensors, plan(tensors, shapes, self.space.family.packed))
@@ -210,7 +207,7 @@ class Supernet(nn.Module):
         """
         keys = self._part_keys(architecture)
         if any(self._parts.recall(key) is None for key in keys.values()):
-            model = self.space.build(architecture, self.num_classes, self.in_chans, "meta")
+            model = self.space.build(architecture, self.interface, "meta")
             for path, key in keys.items():
                 if self._parts.recall(key) is None:
                     self._parts.keep(key, self._part(model, path))
@@ -225,9 +222,7 @@ class Supernet(nn.Module):
         """A skeleton that shares no part with others: how often a block is dropped depends on the whole network."""
         if (known := self._dropping.recall((architecture, drop))) is not None:
             return known
-        spec = self.space.family.timm_spec(architecture, self.num_classes, self.in_chans)
-        options = {**spec["options"], "drop_rate": drop[0], "drop_path_rate": drop[1]}
-        found = self._part(build_spec({**spec, "options": options}, "meta"), "", whole=True)
+        found = self._part(self.space.family.build(architecture, self.interface, "meta", drop), "", whole=True)
         self._dropping.keep((architecture, drop), found)
         return found
 
@@ -259,14 +254,12 @@ class Supernet(nn.Module):
         return Skeleton(module, tuple(cuts), tuple(slots))
 
 
-def _smaller_kernels(space: SearchSpace, num_classes: int, in_chans: int) -> dict[str, range]:
+def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, range]:
     """Convolutions whose kernel shrinks in some architecture -> the sides that it shrinks to."""
     deepest = dict(space.largest.genes) | {g.name: g.choices[0] for g in space.genes if g.name.endswith("kernel")}
-    shapes = dict(
-        named_shapes(space.build(Architecture(space.name, tuple(deepest.items())), num_classes, in_chans, "meta"))
-    )
+    shapes = dict(named_shapes(space.build(Architecture(space.name, tuple(deepest.items())), interface, "meta")))
     found = {}
-    for name, large in named_shapes(space.build(space.largest, num_classes, in_chans, "meta")):
+    for name, large in named_shapes(space.build(space.largest, interface, "meta")):
         if len(large) == 4 and shapes[name][3] < large[3]:
             found[name.removesuffix(".weight")] = range(large[3] - 2, shapes[name][3] - 1, -2)
     return found

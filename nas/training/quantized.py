@@ -19,6 +19,7 @@ from nas.quantization.graph import capture
 from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
 from nas.store.seeds import stream
 from nas.supernet.borrow import is_clip
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
 from search_spaces.space import SearchSpace
@@ -132,6 +133,6 @@ def check_quantization(space: SearchSpace, menu: str, share: float, noise: float
         return
     try:
         smallest = space.smallest
-        capture(space.build(smallest, 2, 3).eval(), (3, smallest.resolution, smallest.resolution))
+        capture(space.build(smallest, Interface(3, 2)).eval(), (3, smallest.resolution, smallest.resolution))
     except UserError as error:
         raise UserError(f"--quantization-aware: space '{space.name}' cannot be quantized: {error}") from None

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.data.mixing import mix
-from nas.supernet.supernet import NO_DROP, Supernet
+from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import Task
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
+from search_spaces.space import NO_DROP
 
 from .amp import FULL, Precision
 from .strategies import Pass

@@ -18,7 +18,9 @@ def space_row(space: SearchSpace) -> dict[str, Any]:
 def describe_space(space: SearchSpace, num_classes: int = 1000, in_chans: int = 3) -> dict[str, Any]:
     """Genes, exact number of subnets, and the costs of the smallest and the largest."""
     from predictors.costs.network import architecture_features, costs_of
+    from search_spaces.architecture import Interface
 
+    interface = Interface(in_chans, num_classes)
     ends = {"smallest": space.smallest, "largest": space.largest}
     return {
         **space_row(space),
@@ -28,7 +30,7 @@ def describe_space(space: SearchSpace, num_classes: int = 1000, in_chans: int = 
         "subnets": space.size,
         "costs": {
             name: {
-                precision: asdict(costs_of(architecture_features(space, a, num_classes, in_chans), precision))
+                precision: asdict(costs_of(architecture_features(space, a, interface), precision))
                 for precision in ("fp32", "int8")
             }
             for name, a in ends.items()

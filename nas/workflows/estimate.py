@@ -16,7 +16,7 @@ from predictors.costs.network import ACTIVATION_BYTES, WEIGHT_BYTES
 from predictors.policy_costs import NetworkCosts, network_costs
 from predictors.targets.target import load_target
 from search_spaces import get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
@@ -214,7 +214,7 @@ def _of_architecture(architecture: Architecture, num_classes: int | None, in_cha
 
     def build(resolution: int | None) -> nn.Module:
         genes = dict(architecture.genes) | ({"resolution": resolution} if resolution else {})
-        return space.build(Architecture(space.name, tuple(genes.items())), classes, channels, "meta")
+        return space.build(Architecture(space.name, tuple(genes.items())), Interface(channels, classes), "meta")
 
     side = architecture.resolution
     return Subject(f"{space.name} {architecture.id}", build, (channels, side, side))
@@ -239,7 +239,7 @@ def _of_candidate(name: str, run: Callable[[], Run] | None, num_classes: int | N
 
 def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:
     """An exported folder or a file in it, or a file with an architecture alone."""
-    from search_spaces.builders.timm_model import build_foreign
+    from search_spaces.builders.timm_model import TimmSpec, build_foreign
 
     folder = path if path.is_dir() else path.parent
     file = path if path.suffix == ".json" else folder / "architecture.json"
@@ -261,6 +261,6 @@ def _exported(path: Path, num_classes: int | None, in_chans: int | None) -> Subj
         for part in ("options", "arguments"):
             if resolution is not None and "img_size" in changed.get(part, {}):
                 changed[part] = changed[part] | {"img_size": resolution}
-        return build_foreign(changed, str(file), "meta")
+        return build_foreign(TimmSpec.from_json(changed), str(file), "meta")
 
     return Subject(facts[0], build, (spec["in_chans"], *size[1:]), *facts[1:])

@@ -21,7 +21,7 @@ from nas.training.weights import config_of, load_supernet
 from predictors.costs.network import CostTables
 from predictors.targets.target import Target
 from search_spaces import SearchSpace
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
 
 Report = Callable[[dict[str, Any]], None]
@@ -55,7 +55,7 @@ class Trained:
 
     def costs(self, target: Target, precision: str, others: tuple[Target, ...] = ()) -> CandidateCosts:
         info = self.dataset.info
-        tables = CostTables(self.space, len(info.classes), info.in_chans)
+        tables = CostTables(self.space, Interface(info.in_chans, len(info.classes)))
         return CandidateCosts(self.space, tables, target, precision, others)
 
     def journal(self, storage: str | None = None) -> Journal:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from predictors.costs.network import COLUMN, FEATURES, CostTables, total_macs
 from search_spaces.architecture import Choice
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
 Shape = tuple[int | str, ...]
@@ -99,7 +99,7 @@ def unwarp(learned: Floats) -> Floats:
     return accuracy
 
 
-def gene_features(space: SearchSpace, vectors: Vectors) -> Floats:
+def gene_features(space: GeneSpace, vectors: Vectors) -> Floats:
     """Genes ``[n, genes + bent + shared]``, those of absent blocks 0; a typical squared norm of the genes is 1.
 
     - Every gene: minus the reciprocal of the chosen value, from -1 (smallest choice) to 1 (largest). Accuracy saturates
@@ -117,7 +117,7 @@ def gene_features(space: SearchSpace, vectors: Vectors) -> Floats:
     return np.concatenate([each, each @ table.shared], axis=1)
 
 
-def one_hot_features(space: SearchSpace, vectors: Vectors) -> Floats:
+def one_hot_features(space: GeneSpace, vectors: Vectors) -> Floats:
     """Genes as one column a choice, ``[n, sum of choices]``, for spaces whose choices have no order (operators)."""
     active = space.active(vectors)
     columns = [(vectors[:, g] == choice) & active[:, g] for g, n in enumerate(space.cardinality) for choice in range(n)]
@@ -125,7 +125,7 @@ def one_hot_features(space: SearchSpace, vectors: Vectors) -> Floats:
     return stacked
 
 
-def physics_features(space: SearchSpace, tables: CostTables, vectors: Vectors) -> Floats:
+def physics_features(space: GeneSpace, tables: CostTables, vectors: Vectors) -> Floats:
     """Log MACs, log parameters, and every gene that others hang on (the depths) on [-1, 1]; ``[n, 2 + depths]``."""
     columns = [np.log(tables.additive(_COUNTED, vectors))]
     for column in sorted({space.index[gene.gate[0]] for gene in space.genes if gene.gate is not None}):
@@ -133,7 +133,7 @@ def physics_features(space: SearchSpace, tables: CostTables, vectors: Vectors) -
     return np.concatenate(columns, axis=1)
 
 
-def space_features(space: SearchSpace, tables: CostTables, vectors: Vectors) -> Features:
+def space_features(space: GeneSpace, tables: CostTables, vectors: Vectors) -> Features:
     """What a predictor sees of vectors ``[n, genes]`` of a space."""
     return Features(gene_features(space, vectors), physics_features(space, tables, vectors))
 
@@ -156,7 +156,7 @@ class _GeneTable:
 
 
 @lru_cache(maxsize=16)
-def _gene_table(space: SearchSpace) -> _GeneTable:
+def _gene_table(space: GeneSpace) -> _GeneTable:
     straight = np.zeros((len(space.genes), max(len(gene.choices) for gene in space.genes)))
     bent = np.zeros_like(straight)
     for column, gene in enumerate(space.genes):

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from search_spaces.architecture import Interface
 from search_spaces.operators.operator import Op
 from search_spaces.space import SearchSpace
 
@@ -17,7 +18,7 @@ from .network import COLUMN, FEATURES, CostTables, Floats, table_entries, traced
 def boundary_tables(tables: CostTables) -> list[Floats]:
     """Elements that every entry of ``tables`` reads of what others wrote, the image aside; for ``CostTables.lookup``.
     Traced once a space, then kept on disk."""
-    return _boundary_tables(tables.space, tables.num_classes, tables.in_chans)
+    return _boundary_tables(tables.space, tables.interface)
 
 
 def entering(ops: Sequence[Op]) -> int:
@@ -36,13 +37,13 @@ def conversion_row(elements: float) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def _boundary_tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
-    path = table_path(space, num_classes, in_chans, (*FEATURES, "entering"))
+def _boundary_tables(space: SearchSpace, interface: Interface) -> list[Floats]:
+    path = table_path(space, interface, (*FEATURES, "entering"))
     entries = table_entries(space)
     found = load_tables(path, [(n,) for n in entries])
     if found is None:
         found = [np.zeros(n) for n in entries]
-        for entry in traced_entries(space, num_classes, in_chans):
+        for entry in traced_entries(space, interface):
             found[entry.segment][entry.row] = entering(entry.ops)
         save_tables(path, found)
     return found

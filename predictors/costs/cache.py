@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.architecture import Interface
 from search_spaces.space import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -47,16 +48,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "nas"
 
 
-def table_path(space: SearchSpace, num_classes: int, in_chans: int, features: Sequence[str]) -> Path:
-    """The file for the tables of a space on data with that many classes and channels."""
+def table_path(space: SearchSpace, interface: Interface, features: Sequence[str]) -> Path:
+    """The file for the tables of a space whose networks have these ends."""
     content = {
         "space": space.name,
         "genes": [asdict(gene) for gene in space.genes],
         "segments": [asdict(segment) for segment in space.segments],
-        "models": [
-            space.family.timm_spec(architecture, num_classes, in_chans)
-            for architecture in (space.smallest, space.largest)
-        ],
+        "models": [space.family.describe(architecture, interface) for architecture in (space.smallest, space.largest)],
         "features": list(features),
         "timm": importlib.metadata.version("timm"),
         "torch": importlib.metadata.version("torch"),

@@ -16,10 +16,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import KINDS, Op, trace
 from search_spaces.policy import FLOAT, PRECISIONS, WEIGHT_BITS
-from search_spaces.space import SearchSpace, Segment, Vectors
+from search_spaces.space import SearchSpace, Segment
 
 from .cache import load_tables, save_tables, table_path
 from .memory import DEFAULT_RULES, RULES, check_rules, peaks
@@ -112,10 +113,10 @@ def costs_of(features: Floats, precision: str, rules: str = DEFAULT_RULES) -> Co
     )
 
 
-def architecture_features(space: SearchSpace, architecture: Architecture, num_classes: int, in_chans: int) -> Floats:
+def architecture_features(space: SearchSpace, architecture: Architecture, interface: Interface) -> Floats:
     """Features of one architecture, from its own traced model."""
-    model = space.build(architecture, num_classes, in_chans, "meta").eval()
-    ops = trace(model, in_chans, architecture.resolution)
+    model = space.build(architecture, interface, "meta").eval()
+    ops = trace(model, interface.in_chans, architecture.resolution)
     return op_features(ops, sum(p.numel() for p in model.parameters()))
 
 
@@ -124,14 +125,14 @@ class CostTables:
 
     Args:
         space: the search space.
-        num_classes, in_chans: of the data set.
+        interface: the two ends of the networks.
     """
 
-    def __init__(self, space: SearchSpace, num_classes: int, in_chans: int) -> None:
-        self.space, self.num_classes, self.in_chans = space, num_classes, in_chans
+    def __init__(self, space: SearchSpace, interface: Interface) -> None:
+        self.space, self.interface = space, interface
         self.columns = [np.array([space.index[g] for g in s.genes], dtype=np.int64) for s in space.segments]
         self.gates = [space.gate_index(s.gate) if s.gate else None for s in space.segments]
-        self.tables = _tables(space, num_classes, in_chans)
+        self.tables = _tables(space, interface)
         self.strides = []
         for columns in self.columns:
             shape = space.cardinality[columns]
@@ -182,21 +183,21 @@ class CostTables:
 
 
 @lru_cache(maxsize=16)
-def _tables(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
+def _tables(space: SearchSpace, interface: Interface) -> list[Floats]:
     """One table a segment, ``[combinations + 1, features]``; kept on disk, since a large space takes seconds."""
     shapes = [(entries, len(FEATURES)) for entries in table_entries(space)]
-    path = table_path(space, num_classes, in_chans, FEATURES)
+    path = table_path(space, interface, FEATURES)
     tables = load_tables(path, shapes)
     if tables is None:
-        tables = _fill(space, num_classes, in_chans)
+        tables = _fill(space, interface)
         save_tables(path, tables)
     return tables
 
 
-def _fill(space: SearchSpace, num_classes: int, in_chans: int) -> list[Floats]:
+def _fill(space: SearchSpace, interface: Interface) -> list[Floats]:
     """The tables, one traced segment after another."""
     tables = [np.zeros((entries, len(FEATURES))) for entries in table_entries(space)]
-    for entry in traced_entries(space, num_classes, in_chans):
+    for entry in traced_entries(space, interface):
         tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
     return tables
 
@@ -222,7 +223,7 @@ class Entry:
     params: int
 
 
-def traced_entries(space: SearchSpace, num_classes: int, in_chans: int) -> Iterator[Entry]:
+def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
     """Every entry of the tables, from a small set of models that covers all combinations; some come repeatedly."""
     from search_spaces.operators.segments import SegmentTracer
 
@@ -236,12 +237,12 @@ def traced_entries(space: SearchSpace, num_classes: int, in_chans: int) -> Itera
     tracer = SegmentTracer(paths)
     while any(todo):
         architecture = _cover(space, todo)
-        model = space.build(architecture, num_classes, in_chans, "meta").eval()
+        model = space.build(architecture, interface, "meta").eval()
         params = np.zeros(len(paths), dtype=np.int64)
         for name, parameter in model.named_parameters():
             params[number[_owner(paths, name)]] += parameter.numel()
         values = dict(architecture.genes)
-        for resolution, groups in zip(resolutions, tracer.traces(model, in_chans, resolutions), strict=True):
+        for resolution, groups in zip(resolutions, tracer.traces(model, interface.in_chans, resolutions), strict=True):
             values["resolution"] = resolution
             for i, segment in enumerate(space.segments):
                 if groups[segment.path]:

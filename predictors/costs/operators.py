@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.architecture import Interface
 from search_spaces.space import SearchSpace
 
 from .cache import load_tables, save_tables, table_path
@@ -35,26 +36,26 @@ class OperatorTables:
 
 def operator_tables(tables: CostTables) -> OperatorTables:
     """The operators behind ``tables``; traced once a space, then kept on disk."""
-    return _operator_tables(tables.space, tables.num_classes, tables.in_chans)
+    return _operator_tables(tables.space, tables.interface)
 
 
 @lru_cache(maxsize=4)
-def _operator_tables(space: SearchSpace, num_classes: int, in_chans: int) -> OperatorTables:
-    path = table_path(space, num_classes, in_chans, (*FEATURES, "operators"))
+def _operator_tables(space: SearchSpace, interface: Interface) -> OperatorTables:
+    path = table_path(space, interface, (*FEATURES, "operators"))
     entries = table_entries(space)
     found = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
     if found is None:
-        found = _fill(space, num_classes, in_chans, entries)
+        found = _fill(space, interface, entries)
         save_tables(path, found)
     return OperatorTables(found[0], [numbers.astype(np.int64) for numbers in found[1:]])
 
 
-def _fill(space: SearchSpace, num_classes: int, in_chans: int, entries: Sequence[int]) -> list[Floats]:
+def _fill(space: SearchSpace, interface: Interface, entries: Sequence[int]) -> list[Floats]:
     """The distinct rows, then a padded table of numbers a segment."""
     number: dict[bytes, int] = {}
     rows: list[Floats] = []
     held: list[dict[int, list[int]]] = [{} for _ in entries]
-    for entry in traced_entries(space, num_classes, in_chans):
+    for entry in traced_entries(space, interface):
         numbers = []
         for row in operator_rows(entry.ops):
             if (key := row.tobytes()) not in number:

@@ -20,8 +20,8 @@ import numpy as np
 
 from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES, CostTables, Floats
 from search_spaces.errors import unknown_name
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import KINDS
-from search_spaces.space import Vectors
 
 MILLION = 1e6
 UNFOLD = 2.0

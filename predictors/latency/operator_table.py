@@ -16,7 +16,7 @@ import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, SUMS, CostTables, Floats
 from predictors.costs.operators import operator_tables
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .additive import AdditiveLatency, Coefficients, Corrected
 from .fit import checked

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, CostTables, Floats
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import KINDS
-from search_spaces.space import Vectors
 
 from .additive import Corrected
 from .fit import Data, Method, Predictor, additive

@@ -1,18 +1,8 @@
 """From a JSON description to a timm model.
 
-An exported subnet carries such a description in its ``config.json``. Where timm's functions take all of it as keyword
-arguments, timm builds it without help (:func:`plain_arguments`). Else :func:`timm_model` does, which needs timm alone;
+An exported subnet carries such a description (:class:`TimmSpec`) in its ``config.json``. Where timm's functions take
+all of it as keyword arguments, timm builds it without help. Otherwise :func:`timm_model` does, which needs timm alone;
 its own source text lies beside the exported weights: what runs here is what users import.
-
-A description names a model of timm and what is different about this one:
-
-- ``model``: name that ``timm.create_model`` knows;
-- ``options``: keyword arguments of ``timm.create_model``;
-- ``arguments``: constructor arguments to replace, after timm has worked out its own for that name;
-- ``blocks``: ``{argument: [...]}``: that constructor argument is a block class, and its n-th block gets the n-th
-  entry's arguments in place of the common ones;
-- ``head_dim`` (may be missing): channels of an attention head of a ViT, where they are not embedding / heads;
-- ``num_classes``, ``in_chans``.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -22,9 +12,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
+from search_spaces.space import NO_DROP, Drop, Family, Json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,68 +95,102 @@ register_model(nas_subnet)
 '''
 
 
-def plain_arguments(spec: dict[str, Any]) -> dict[str, Any] | None:
-    """Keyword arguments with which ``timm.create_model`` builds a description without help.
+@dataclass(frozen=True)
+class TimmSpec:
+    """A model of timm, and what is different about this one.
 
-    Returns:
-        All but ``num_classes`` and ``in_chans``; None: timm's own functions do not take it. Those of EfficientNet and
-        MobileNet decode ``block_args`` from a text of their own, blocks that differ have no common argument, and
-        attention heads of a width of their own need a class.
+    Attributes:
+        model: name that ``timm.create_model`` knows.
+        interface: the two ends of the network.
+        options: keyword arguments of ``timm.create_model``.
+        arguments: constructor arguments to replace, after timm has worked out its own for that name.
+        blocks: by the constructor argument that is a block class, arguments of every block in order; the n-th block
+            gets those of the n-th entry in place of the common ones.
+        head_dim: channels of an attention head of a ViT, where they are not embedding / heads.
     """
-    merged: dict[str, Any] = {}
-    for entries in spec["blocks"].values():
-        if len({json.dumps(entry, sort_keys=True) for entry in entries}) > 1:
+
+    model: str
+    interface: Interface
+    options: Mapping[str, Json] = field(default_factory=dict)
+    arguments: Mapping[str, Json] = field(default_factory=dict)
+    blocks: Mapping[str, Sequence[Mapping[str, Json]]] = field(default_factory=dict)
+    head_dim: int | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """As an exported folder holds it, and as :func:`timm_model` takes it."""
+        return {
+            "model": self.model,
+            "options": self.options,
+            "arguments": self.arguments,
+            "blocks": self.blocks,
+            "num_classes": self.interface.outputs,
+            "in_chans": self.interface.in_chans,
+            **({} if self.head_dim is None else {"head_dim": self.head_dim}),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> TimmSpec:
+        """Inverse of :meth:`to_json`, of checked content."""
+        return TimmSpec(
+            data["model"],
+            Interface(data["in_chans"], data["num_classes"]),
+            data["options"],
+            data["arguments"],
+            data["blocks"],
+            data.get("head_dim"),
+        )
+
+    def build(self, device: str = "cpu") -> nn.Module:
+        """The model; on ``meta`` without storage or initialisation."""
+        from . import timm_compat  # noqa: F401  (before timm is imported)
+
+        model: nn.Module
+        if device != "meta":
+            model = timm_model(self.to_json(), device=device)
+            return model
+        from .no_init import NoInit
+
+        with NoInit():
+            model = timm_model(self.to_json(), device="meta")
+        return model
+
+    def plain_arguments(self) -> dict[str, Json] | None:
+        """Keyword arguments with which ``timm.create_model`` builds the model without help.
+
+        Returns:
+            All but ``num_classes`` and ``in_chans``; None: timm's own functions do not take it. Those of EfficientNet
+            and MobileNet decode ``block_args`` from a text of their own, blocks that differ have no common argument,
+            and attention heads of a width of their own need a class.
+        """
+        merged: dict[str, Json] = {}
+        for entries in self.blocks.values():
+            if len({json.dumps(entry, sort_keys=True) for entry in entries}) > 1:
+                return None
+            merged |= entries[0]
+        if "block_args" in self.arguments or self.head_dim is not None:
             return None
-        merged |= entries[0]
-    if "block_args" in spec["arguments"] or "head_dim" in spec:
-        return None
-    return {**spec["options"], **spec["arguments"], **merged}
+        return {**self.options, **self.arguments, **merged}
 
 
-def make_spec(
-    model: str, num_classes: int, in_chans: int, options: dict[str, Any] | None = None,
-    arguments: dict[str, Any] | None = None, blocks: dict[str, list[dict[str, Any]]] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """A description with all its keys (see the head of this file)."""
-    return {
-        "model": model,
-        "options": options or {},
-        "arguments": arguments or {},
-        "blocks": blocks or {},
-        "num_classes": num_classes,
-        "in_chans": in_chans,
-    }
+class TimmFamily(Family):
+    """A family whose networks are models of timm with other arguments."""
 
+    @abstractmethod
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
+        """The model of timm that an architecture stands for."""
 
-def constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A named timm model on ``meta``, and the arguments that timm passes to its class.
+    def build(
+        self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
+    ) -> nn.Module:
+        """As in :class:`Family`."""
+        spec = self.spec(architecture, interface)
+        if drop != NO_DROP:
+            spec = replace(spec, options={**spec.options, "drop_rate": drop[0], "drop_path_rate": drop[1]})
+        return spec.build(device)
 
-    Raises:
-        UserError: timm does not build it through its common builder.
-    """
-    import copy
-    import sys
-    from unittest.mock import patch
-
-    from .no_init import NoInit
-    from .timm_compat import timm
-
-    found: dict[str, Any] = {}
-    module: Any = sys.modules[timm.model_entrypoint(name).__module__]
-    build = getattr(module, "build_model_with_cfg", None)
-    if build is None:
-        raise UserError(f"timm:{name} is not supported because timm does not build it by its common builder")
-
-    def recording(model_class: Any, *args: Any, **kwargs: Any) -> Any:
-        def construct(**given: Any) -> Any:
-            found.update(copy.deepcopy(given))
-            return model_class(**given)
-
-        return build(construct, *args, **kwargs)
-
-    with NoInit(), patch.object(module, "build_model_with_cfg", recording):
-        model = timm.create_model(name, device="meta")
-    return model, found
+    def describe(self, architecture: Architecture, interface: Interface) -> Mapping[str, Json]:
+        """As in :class:`Family`: :meth:`TimmSpec.to_json`."""
+        return self.spec(architecture, interface).to_json()
 
 
 _OPTIONS = ("act_layer", "bn_eps", "head_bias", "img_size")
@@ -169,48 +198,35 @@ _OPTIONS = ("act_layer", "bn_eps", "head_bias", "img_size")
 _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
 
 
-def build_foreign(spec: dict[str, Any], where: str, device: str = "cpu") -> nn.Module:
-    """:func:`build_spec` for a description that comes from a file: nothing but a network of a usual size is made.
+def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
+    """:meth:`TimmSpec.build` for a description that comes from a file: only a network of a usual size is made.
 
     Args:
+        spec: the description.
         where: the file, for messages.
+        device: name of the torch device.
 
     Raises:
         UserError: another option than those that shape a network (timm's others load files), a size beyond any
             network's, or timm cannot build it.
     """
-    for option in spec["options"]:
+    for option in spec.options:
         if option not in _OPTIONS:
             raise UserError(f"{where} asks timm for '{option!s:.50}', which shapes no network; export it again")
-    if not _moderate({key: value for key, value in spec.items() if key != "num_classes"}):
+    if not _moderate({key: value for key, value in spec.to_json().items() if key != "num_classes"}):
         raise UserError(f"{where} describes no network of a usual size; export it again")
     try:
-        return build_spec(spec, device)
+        return spec.build(device)
     except Exception as error:  # constructors of all of timm's families, on arguments that anybody may have written
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UserError(f"{where} describes no network that timm can build: {reason}; export it again") from None
 
 
-def _moderate(value: Any, depth: int = 0) -> bool:
+def _moderate(value: Json, depth: int = 0) -> bool:
     """Whether numbers, texts and lists are of sizes that a description has."""
-    if isinstance(value, dict | list):
-        parts = value.values() if isinstance(value, dict) else value
-        return depth < _DEEPEST and len(value) <= _MOST and all(_moderate(part, depth + 1) for part in parts)
     if isinstance(value, str):
         return len(value) <= _MOST
+    if isinstance(value, Mapping | Sequence):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return depth < _DEEPEST and len(value) <= _MOST and all(_moderate(part, depth + 1) for part in parts)
     return value is None or abs(value) <= _LARGEST
-
-
-def build_spec(spec: dict[str, Any], device: str = "cpu") -> nn.Module:
-    """Build ``spec`` on ``device``; on ``meta`` without storage or initialisation."""
-    from . import timm_compat  # noqa: F401  (before timm is imported)
-
-    model: nn.Module
-    if device != "meta":
-        model = timm_model(spec, device=device)
-        return model
-    from .no_init import NoInit
-
-    with NoInit():
-        model = timm_model(spec, device="meta")
-    return model

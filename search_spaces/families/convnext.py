@@ -9,18 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.builders.timm_model import make_spec
-from search_spaces.channels import Axis, Group
+from search_spaces.architecture import Architecture, Choice, Interface
+from search_spaces.builders.timm_model import TimmFamily, TimmSpec
+from search_spaces.channels import Axis, Group, has, reads, writes
 from search_spaces.errors import UsageError
-from search_spaces.space import Family, Gene, Segment
-
-from .resnet import has, reads, writes
+from search_spaces.genes import Gene
+from search_spaces.space import Family, Segment
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .named import Named, Options
+    from .options import Named, Options
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class ConvNeXtFamily(Family):
+class ConvNeXtFamily(TimmFamily):
     """Stem, four stages, head.
 
     Attributes:
@@ -75,7 +74,7 @@ class ConvNeXtFamily(Family):
                 segments.append(segment(f"{path}.blocks.{b}", (width, f"s{s}.kernel"), gate))
         return (*segments, segment("", ("s1.width", f"s{len(self.stages)}.width")))
 
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
         stages = list(enumerate(self.stages, start=1))
         arguments = {
@@ -83,7 +82,7 @@ class ConvNeXtFamily(Family):
             "depths": [int(chosen.get(f"s{s}.depth", stage.depths[-1])) for s, stage in stages],
             "kernel_sizes": [int(chosen.get(f"s{s}.kernel", stage.kernels[-1])) for s, stage in stages],
         }
-        return make_spec(self.model, num_classes, in_chans, arguments=arguments)
+        return TimmSpec(self.model, interface, arguments=arguments)
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
         """The residual stream of every stage of elastic width, the channels inside its MLPs, and those inside the stem.
@@ -147,7 +146,7 @@ def derive(named: Named, options: Options) -> Family:
     Raises:
         UsageError: a kernel of even side: its output would not fit the shortcut.
     """
-    from .named import depths, multiples, resolutions
+    from .options import depths, multiples, resolutions
 
     if even := [k for k in options.kernel if k % 2 == 0]:
         raise UsageError(f"kernel={even[0]} in a space around {named.name}: kernels have odd sides, like kernel=3,5,7")

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.builders.timm_model import make_spec
+from search_spaces.architecture import Architecture, Choice, Interface
+from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
-from search_spaces.space import Family, Gene, Segment
+from search_spaces.genes import Gene
+from search_spaces.space import Family, Segment
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .named import Named, Options
+    from .options import Named, Options
 
 KERNEL = {
     "ir": "dw_kernel_size", "ds": "dw_kernel_size", "dsa": "dw_kernel_size", "er": "exp_kernel_size",
@@ -66,7 +67,7 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class EfficientNetFamily(Family):
+class EfficientNetFamily(TimmFamily):
     """A stem, stages, and a head of timm's ``EfficientNet`` or ``MobileNetV3`` class.
 
     Attributes:
@@ -120,7 +121,7 @@ class EfficientNetFamily(Family):
         shell = dict.fromkeys((stem, before, "head.width"))
         return (*segments, Segment("", ("resolution", *(g for g in shell if g in known))))
 
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
         stem = self._width(chosen, "stem.width", self.stems)
         arguments: dict[str, Any] = {
@@ -130,7 +131,7 @@ class EfficientNetFamily(Family):
         }
         if self.heads:
             arguments["num_features"] = chosen.get("head.width", self.heads[-1])
-        return make_spec(self.model, num_classes, in_chans, dict(self.options), arguments)
+        return TimmSpec(self.model, interface, dict(self.options), arguments)
 
     def _width(self, chosen: Mapping[str, Choice], gene: str, widths: tuple[int, ...]) -> int:
         """Channels of the stem or a stage; 0 where they are fixed by block."""
@@ -168,7 +169,7 @@ def derive(named: Named, options: Options) -> Family:
     Networks with mixed kernels, conditional convolutions, space-to-depth blocks or norms over many channels vary depth
     and resolution only: in these a channel's place decides what is done with it, so a slice is another function.
     """
-    from .named import depths, multiples, resolutions
+    from .options import depths, multiples, resolutions
 
     net: Any = named.model
     given = [[_json_block(args, named) for args in stage] for stage in named.arguments["block_args"]]
@@ -233,7 +234,7 @@ def _expands(args: Mapping[str, Any], inputs: tuple[int, ...], named: Named, opt
     """Expansion choices of a block; those that would widen its squeeze-and-excitation by rounding are left out."""
     from timm.layers import make_divisible
 
-    from .named import fractions
+    from .options import fractions
 
     own = args.get("exp_ratio", 1)
     if args["block_type"] not in EXPANDING or own <= 1:
@@ -266,7 +267,7 @@ def _json_block(args: Mapping[str, Any], named: Named) -> dict[str, Any]:
 def _act_name(layer: Any, named: Named) -> str | None:
     from timm.layers import get_act_layer
 
-    from .named import unsupported
+    from .options import unsupported
 
     if layer is None or isinstance(layer, str):
         return layer

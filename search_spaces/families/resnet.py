@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.builders.timm_model import make_spec
-from search_spaces.channels import Axis, Group
-from search_spaces.space import Family, Gene, Segment
+from search_spaces.architecture import Architecture, Choice, Interface
+from search_spaces.builders.timm_model import TimmFamily, TimmSpec
+from search_spaces.channels import Axis, Group, has, reads, writes
+from search_spaces.genes import Gene
+from search_spaces.space import Family, Segment
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .named import Named, Options
+    from .options import Named, Options
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class ResNetFamily(Family):
+class ResNetFamily(TimmFamily):
     """Stem, four stages, linear classifier.
 
     Attributes:
@@ -77,7 +78,7 @@ class ResNetFamily(Family):
         shell = ("resolution", *(g for g in ("stem.width", before) if g in known))
         return (*segments, Segment("", shell))
 
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
         layers = [int(chosen.get(f"s{s}.depth", stage.depths[-1])) for s, stage in enumerate(self.stages, start=1)]
         channels = [int(chosen.get(f"s{s}.width", stage.widths[-1])) for s, stage in enumerate(self.stages, start=1)]
@@ -86,7 +87,7 @@ class ResNetFamily(Family):
             arguments["stem_width"] = int(chosen.get("stem.width", self.stems[-1]))
         elastic = any(stage.expands for stage in self.stages)
         blocks = {"block": list(self._inner_widths(chosen, layers, channels))} if elastic else {}
-        return make_spec(self.model, num_classes, in_chans, arguments=arguments, blocks=blocks)
+        return TimmSpec(self.model, interface, arguments=arguments, blocks=blocks)
 
     def _inner_widths(
         self, chosen: Mapping[str, Choice], layers: Sequence[int], channels: Sequence[int]
@@ -133,21 +134,6 @@ def inner_width(width: int, expand: float) -> int:
 def _gate(s: int, b: int, stage: Stage) -> tuple[str, Choice] | None:
     """When block ``b`` of a stage exists."""
     return (f"s{s}.depth", b + 1) if b >= stage.depths[0] else None
-
-
-def writes(model: nn.Module, *paths: str) -> tuple[Axis, ...]:
-    """Output channels of modules (convolutions, linear layers, norms): the first dimension of all their tensors."""
-    return tuple(
-        Axis(f"{path}.{name}", 0)
-        for path in paths
-        for name, tensor in model.get_submodule(path).state_dict(keep_vars=True).items()
-        if tensor.ndim
-    )
-
-
-def reads(*paths: str) -> tuple[Axis, ...]:
-    """Input channels of dense convolutions and linear layers."""
-    return tuple(Axis(f"{path}.weight", 1, score=True) for path in paths)
 
 
 def _inner_groups(model: nn.Module, path: str) -> list[Group]:
@@ -204,11 +190,6 @@ def _stem_groups(model: nn.Module) -> list[Group]:
     ]
 
 
-def has(model: nn.Module, path: str) -> bool:
-    """Whether the model has a module at that path."""
-    return any(name == path for name, _ in model.named_modules())
-
-
 def _has_eca(block: Any) -> bool:
     return type(getattr(block, "se", None)).__name__ == "EcaModule"
 
@@ -219,7 +200,7 @@ def derive(named: Named, options: Options) -> Family:
     Some networks vary depth and resolution only, because a slice of their channels would be another function: grouped
     convolutions (ResNeXt), group norm, blocks of other kinds (Res2Net, ResNeSt, SKNet) and pruned networks.
     """
-    from .named import depths, resolutions
+    from .options import depths, resolutions
 
     net: Any = named.model
     channels = named.arguments.get("channels", (64, 128, 256, 512))  # timm's default
@@ -259,7 +240,7 @@ def _widths(planes: int, first: Any, stem: int, options: Options) -> tuple[int, 
     """
     from timm.layers import EcaModule
 
-    from .named import multiples
+    from .options import multiples
 
     def kept(width: int) -> bool:
         channels = width * first.expansion
@@ -275,7 +256,7 @@ def _widths(planes: int, first: Any, stem: int, options: Options) -> tuple[int, 
 def _expands(width: int, first: Any, options: Options) -> tuple[float, ...]:
     """Choices of a bottleneck's inner width as a fraction of its output ``width``; none where ours would be another
     rounding of the model's own."""
-    from .named import fractions
+    from .options import fractions
 
     own = first.conv2.out_channels
     expands = tuple(own / width * f for f in fractions(options.expand, (0.5, 0.75)))

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search_spaces.architecture import Architecture, Choice
-from search_spaces.builders.timm_model import make_spec
+from search_spaces.architecture import Architecture, Choice, Interface
+from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
 from search_spaces.errors import UsageError
-from search_spaces.space import Family, Gene, Segment
+from search_spaces.genes import Gene
+from search_spaces.space import Family, Segment
 
-from .named import Named, Options, depths, fractions, multiples, resolutions, unsupported
+from .options import Named, Options, depths, fractions, multiples, resolutions, unsupported
 from .vit_channels import vit_channel_groups
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class VitFamily(Family):
+class VitFamily(TimmFamily):
     """A vision transformer. Whatever has a single choice is no gene (but for the resolution).
 
     Attributes:
@@ -80,7 +81,7 @@ class VitFamily(Family):
         ]
         return (*blocks, Segment("", elastic("resolution", "width")))
 
-    def timm_spec(self, architecture: Architecture, num_classes: int, in_chans: int) -> dict[str, Any]:
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
 
         def choice(gene: str, choices: tuple[Choice, ...]) -> Choice:
@@ -93,10 +94,14 @@ class VitFamily(Family):
         if self.pool:
             arguments["num_heads"] = width // self.head_dim
         entries = [{"num_heads": h, "mlp_ratio": r} for h, r in zip(heads, ratios, strict=True)]
-        spec = make_spec(self.model, num_classes, in_chans, arguments=arguments, blocks={"block_fn": entries})
-        if any(h * self.head_dim != width for h in heads):
-            spec["head_dim"] = self.head_dim
-        return spec
+        narrow = any(h * self.head_dim != width for h in heads)
+        return TimmSpec(
+            self.model,
+            interface,
+            arguments=arguments,
+            blocks={"block_fn": entries},
+            head_dim=self.head_dim if narrow else None,
+        )
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
         return vit_channel_groups(

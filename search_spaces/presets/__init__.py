@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from search_spaces.errors import unknown_name
-from search_spaces.families.named import PREFIX, derived_space
+from search_spaces.families.named import derived_space
+from search_spaces.families.options import PREFIX
 from search_spaces.space import SearchSpace
 
 from . import autoformer, efficientnet, resnet
@@ -14,7 +15,7 @@ PRESETS: dict[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``derived``).
+    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``).
 
     Raises:
         UsageError: unknown; the message offers the nearest name.

@@ -28,8 +28,9 @@ from nas.store.files import save_tensors
 from nas.store.run import Run
 from nas.workflows.trained import open_trained
 from search_spaces import PRESETS, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
-from search_spaces.builders.timm_model import ENTRY, build_spec, plain_arguments
+from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from tests.support.cli_runs import invoke
 from tests.support.scripts import run_script
 
@@ -159,10 +160,11 @@ def test_what_timm_builds_without_help_is_the_described_network(name: str) -> No
     space = get_space(name)
     plain = 0
     for architecture in (space.smallest, space.largest):
-        spec = json.loads(json.dumps(space.family.timm_spec(architecture, 5, 3)))
-        if (arguments := plain_arguments(spec)) is not None:
+        spec = json.loads(json.dumps(space.family.describe(architecture, Interface(3, 5))))
+        described = TimmSpec.from_json(spec)
+        if (arguments := described.plain_arguments()) is not None:
             model = timm.create_model(spec["model"], num_classes=5, in_chans=3, device="meta", **arguments)
-            assert repr(model) == repr(build_spec(spec, "meta"))
+            assert repr(model) == repr(described.build("meta"))
             plain += 1
     assert plain or "block_args" in spec["arguments"] or "head_dim" in spec or spec["blocks"]
 
@@ -170,9 +172,9 @@ def test_what_timm_builds_without_help_is_the_described_network(name: str) -> No
 @pytest.mark.parametrize("name", ["timm:resnet10t:width=0.5,1:resolution=64", "autoformer-tiny"])
 def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
     space = get_space(name)
-    spec = json.loads(json.dumps(space.family.timm_spec(space.smallest, 5, 1)))
-    assert plain_arguments(spec) is not None
-    model = build_spec(spec).eval()
+    spec = json.loads(json.dumps(space.family.describe(space.smallest, Interface(1, 5))))
+    assert TimmSpec.from_json(spec).plain_arguments() is not None
+    model = TimmSpec.from_json(spec).build().eval()
     info = types.SimpleNamespace(in_chans=1, mean=(0.5,), std=(0.2,), interpolation="bilinear", crop_pct=0.9)
     facts = {"timm": spec, "input": input_config(info, 64), "classes": list("abcde"), "license": "mit"}
     config = timm_config(model, facts)

@@ -21,6 +21,7 @@ from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 
 SPACE = get_space("mbv3-tiny")
@@ -34,7 +35,7 @@ def accuracy_of(candidate: Candidate) -> Accuracy:
 
 @pytest.fixture(scope="module")
 def costs() -> CandidateCosts:
-    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+    return CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
 
 
 def _session(where: Path, costs: CandidateCosts) -> Session:

@@ -36,6 +36,7 @@ from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 from tests.support.cli_runs import invoke
 
@@ -166,7 +167,7 @@ def test_postgresql_down_and_up_again(postgres: Any, capsys: pytest.CaptureFixtu
 
 
 def _search(where: Path, log: Path, out: Path, seconds: float) -> None:
-    costs = CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+    costs = CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
     slow = Slow(log, seconds)
 
     def measure(candidate: Candidate, split: str) -> Accuracy:

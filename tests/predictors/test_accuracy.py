@@ -29,6 +29,7 @@ from predictors.accuracy.predictor import (
 )
 from predictors.costs.network import COLUMN, CostTables, total_macs
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 
 SPACE = get_space("mbv3-tiny")
@@ -36,7 +37,7 @@ SPACE = get_space("mbv3-tiny")
 
 @pytest.fixture(scope="module")
 def tables() -> CostTables:
-    return CostTables(SPACE, 10, 1)
+    return CostTables(SPACE, Interface(1, 10))
 
 
 def _problem(tables: CostTables, n: int, seed: int) -> tuple[Features, np.ndarray, np.ndarray]:

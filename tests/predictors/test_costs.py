@@ -31,9 +31,10 @@ from predictors.costs.network import (
     total_macs,
 )
 from search_spaces import PRESETS, SearchSpace, get_space
+from search_spaces.architecture import Interface
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import trace
 from search_spaces.operators.segments import structure
-from search_spaces.space import Vectors
 from tests.support.spaces import NAMES
 
 TINY = get_space("mbv3-tiny")
@@ -47,8 +48,8 @@ OTHERS = [space for name, space in PRESETS.items() if name not in NAMES]  # thes
 @settings(max_examples=2, deadline=None)
 def test_macs_are_half_of_the_flop_counter(space: SearchSpace, seed: int) -> None:
     architecture = space.decode(space.sample(np.random.default_rng(seed), 1)[0])
-    found = costs_of(architecture_features(space, architecture, 10, 3), "fp32")
-    model = space.build(architecture, 10, 3, "meta").eval()
+    found = costs_of(architecture_features(space, architecture, Interface(3, 10)), "fp32")
+    model = space.build(architecture, Interface(3, 10), "meta").eval()
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, architecture.resolution, architecture.resolution, device="meta"))
     assert 2 * found.macs == counter.get_total_flops()
@@ -65,17 +66,17 @@ def thinned(space: SearchSpace) -> SearchSpace:
 
 @pytest.mark.parametrize("space", [TINY, *map(thinned, PRESETS.values())], ids=lambda s: s.name)
 def test_tables_equal_traced_models(space: SearchSpace) -> None:
-    tables = CostTables(space, 10, 1)
+    tables = CostTables(space, Interface(1, 10))
     vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 4)])
     features = tables.features(vectors)
     for vector, row in zip(vectors, features, strict=True):
-        np.testing.assert_array_equal(row, architecture_features(space, space.decode(vector), 10, 1))
+        np.testing.assert_array_equal(row, architecture_features(space, space.decode(vector), Interface(1, 10)))
 
 
 def test_equal_parts_are_run_once() -> None:
     """Blocks of one stage that are built alike are one structure; a stride or a width makes another."""
-    blocks = TINY.build(TINY.largest, 10, 1, "meta").blocks
-    first = TINY.build(TINY.largest, 10, 1, "meta").blocks
+    blocks = TINY.build(TINY.largest, Interface(1, 10), "meta").blocks
+    first = TINY.build(TINY.largest, Interface(1, 10), "meta").blocks
     assert structure(blocks[1][0]) == structure(first[1][0])
     assert structure(blocks[1][0]) != structure(blocks[1][1])
     wide, strided = torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.Conv2d(4, 8, 3, 2, padding=1)
@@ -89,7 +90,7 @@ def written(folder: Path) -> list[Path]:
 def fresh_features(vectors: Vectors) -> Floats:
     """As a new process would get them."""
     _tables.cache_clear()
-    return CostTables(TINY, 10, 1).features(vectors)
+    return CostTables(TINY, Interface(1, 10)).features(vectors)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_tables_are_kept_on_disk_and_mended(tmp_path: Path, filled: list[int]) -
         file.write_bytes(damage)
         np.testing.assert_array_equal(fresh_features(VECTORS), expected)
         assert written(tmp_path / "cache") == [file]
-        assert load_tables(file, [t.shape for t in _tables(TINY, 10, 1)]) is not None
+        assert load_tables(file, [t.shape for t in _tables(TINY, Interface(1, 10))]) is not None
     assert len(filled) == 5
 
 
@@ -149,19 +150,19 @@ def test_the_name_of_a_table_follows_its_content(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("NAS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     paths = {
-        table_path(space, classes, channels, FEATURES)
+        table_path(space, Interface(channels, classes), FEATURES)
         for space in (TINY, get_space("mbv3-small"), thinned(TINY))
         for classes in (10, 11)
         for channels in (1, 3)
     }
     assert len(paths) == 12
     assert {p.parent for p in paths} == {tmp_path / "nas"}
-    assert table_path(TINY, 10, 1, FEATURES) in paths
+    assert table_path(TINY, Interface(1, 10), FEATURES) in paths
 
 
 def test_additive_equals_weighted_features() -> None:
     space = get_space("mbv3-tiny")
-    tables = CostTables(space, 10, 1)
+    tables = CostTables(space, Interface(1, 10))
     rng = np.random.default_rng(0)
     vectors = space.sample(rng, 200)
     weights = rng.random(len(FEATURES)) * ~np.isin(FEATURES, PEAKS)
@@ -206,7 +207,7 @@ def test_size_and_peak_by_hand() -> None:
 
 def test_larger_choices_never_cost_less() -> None:
     space = get_space("mbv3-tiny")
-    tables = CostTables(space, 10, 1)
+    tables = CostTables(space, Interface(1, 10))
     rng = np.random.default_rng(1)
     vectors = space.sample(rng, 100)
     grown = vectors.copy()

@@ -22,6 +22,7 @@ from predictors.costs.network import (
 from predictors.latency.additive import AdditiveLatency, Coefficients
 from predictors.latency.fit import fit_report
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from search_spaces.operators.operator import KINDS, trace
 
@@ -49,14 +50,14 @@ def random_features(seed: int, n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tiny() -> CostTables:
-    return CostTables(get_space("mbv3-tiny"), 10, 3)
+    return CostTables(get_space("mbv3-tiny"), Interface(3, 10))
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_prediction_is_the_sum_over_operators(precision: str) -> None:
     space = get_space("mbv3-tiny")
     architecture = space.largest
-    ops = trace(space.build(architecture, 10, 3, "meta").eval(), 3, architecture.resolution)
+    ops = trace(space.build(architecture, Interface(3, 10), "meta").eval(), 3, architecture.resolution)
     c = MODEL.coefficients[precision]
     per_mmac = {
         "conv": c.conv_ms_per_mmac, "pointwise": c.pointwise_ms_per_mmac, "depthwise": c.depthwise_ms_per_mmac,
@@ -73,7 +74,7 @@ def test_prediction_is_the_sum_over_operators(precision: str) -> None:
         per_mb = per_mbyte.get(op.kind, c.activation_ms_per_mb)
         expected += per_mb * op.moved * ACTIVATION_BYTES[precision] / 1e6
         expected += c.weight_ms_per_mb * op.weights * WEIGHT_BYTES[precision] / 1e6
-    features = architecture_features(space, architecture, 10, 3)
+    features = architecture_features(space, architecture, Interface(3, 10))
     assert MODEL.predict(features[None], precision)[0] == pytest.approx(expected, rel=1e-12)
 
 
@@ -85,7 +86,7 @@ def test_populations_and_single_networks_agree(tiny: CostTables, precision: str)
     assert by_table == pytest.approx(MODEL.predict(tiny.features(vectors), precision), abs=1e-6)
     for vector, ms in zip(vectors[:6], by_table[:6], strict=True):
         architecture = space.decode(vector)
-        ops = trace(space.build(architecture, 10, 3, "meta").eval(), 3, architecture.resolution)
+        ops = trace(space.build(architecture, Interface(3, 10), "meta").eval(), 3, architecture.resolution)
         assert MODEL.network(operator_rows(ops), precision) == pytest.approx(ms, rel=1e-9)
 
 

@@ -15,20 +15,22 @@ from predictors.latency.kernel import kernel, leave_out, solve
 from predictors.latency.operator_table import TableLatency, fit_operators
 from predictors.latency.residual import TOTALS, Residual, ResidualLatency, fit_residual, learned
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
+from search_spaces.genes import Vectors
 from search_spaces.operators.operator import Op, trace
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.space import SearchSpace
 from tests.predictors.test_latency import MODEL, random_features
 
 
 @pytest.fixture(scope="module")
 def tiny() -> CostTables:
-    return CostTables(get_space("mbv3-tiny"), 10, 3)
+    return CostTables(get_space("mbv3-tiny"), Interface(3, 10))
 
 
 def operators(space: SearchSpace, vector: Vectors) -> list[Op]:
     architecture = space.decode(vector)
-    return trace(space.build(architecture, 10, 3, "meta").eval(), 3, architecture.resolution)
+    return trace(space.build(architecture, Interface(3, 10), "meta").eval(), 3, architecture.resolution)
 
 
 def pointwise(inside: int, outside: int, pixels: int) -> Floats:

@@ -19,6 +19,7 @@ from torch import nn
 from predictors.costs.memory import RULES, check_rules, live, peaks
 from predictors.costs.network import CostTables, architecture_features, op_features, peak_activation_bytes
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError
@@ -196,11 +197,13 @@ def test_rules_by_hand() -> None:
 def test_no_runtime_needs_less_than_its_largest_operator(rules: str) -> None:
     space = get_space("mbv3-tiny")
     vectors = space.sample(np.random.default_rng(0), 3)
-    found = peak_activation_bytes(CostTables(space, 10, 3).features(vectors), "int8", rules)
+    found = peak_activation_bytes(CostTables(space, Interface(3, 10)).features(vectors), "int8", rules)
     for vector, peak in zip(vectors, found, strict=True):
         architecture = space.decode(vector)
-        assert peak == peak_activation_bytes(architecture_features(space, architecture, 10, 3), "int8", rules)
-        model = space.build(architecture, 10, 3, "meta").eval()
+        assert peak == peak_activation_bytes(
+            architecture_features(space, architecture, Interface(3, 10)), "int8", rules
+        )
+        model = space.build(architecture, Interface(3, 10), "meta").eval()
         for op in trace(model, 3, architecture.resolution):
             inputs = sum(b.elements for b in op.reads)
             assert peak >= (max if op.one_to_one or op.kind == "depthwise" else sum)((inputs, op.writes[0].elements))
@@ -253,7 +256,7 @@ def tight() -> Any:
     from predictors.targets.target import load_target
 
     space = get_space("mbv3-tiny")
-    tables = CostTables(space, 10, 3)
+    tables = CostTables(space, Interface(3, 10))
     free = CandidateCosts(space, tables, replace(load_target("cortex-m7"), ram_bytes=None, flash_bytes=None), "int8")
     rows = free.of(space.sample(np.random.default_rng(0), 400))
     flash, ram = (int(np.median(rows[:, column])) for column in (1, 3))

@@ -12,6 +12,7 @@ from predictors.latency.fit import fit
 from predictors.latency.operator_learning import Networks, learn_operators
 from predictors.latency.operator_table import TableLatency
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 TRUTH = Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.3, 0.05, 0.001, 0.01)
 
@@ -19,7 +20,7 @@ TRUTH = Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.3, 0.05, 0.001, 0.01)
 @pytest.fixture(scope="module")
 def networks() -> list[Floats]:
     """Operator rows of 70 random networks."""
-    tables = CostTables(get_space("mbv3-tiny"), 10, 3)
+    tables = CostTables(get_space("mbv3-tiny"), Interface(3, 10))
     known = operator_tables(tables)
     found = []
     for vector in tables.space.sample(np.random.default_rng(0), 70):

@@ -13,7 +13,7 @@ from predictors.latency.residual import INPUTS, PLANE, Residual, ResidualLatency
 from predictors.policy_costs import PolicyCosts, network_costs
 from predictors.targets.target import Target, load_target
 from search_spaces import get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.operators.operator import Op, trace
 from search_spaces.policy import parse_policy, stages_of
 
@@ -29,7 +29,7 @@ def _with_residual() -> Target:
 
 
 def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
-    model = get_space(name).build(architecture, 10, 1, "meta").eval()
+    model = get_space(name).build(architecture, Interface(1, 10), "meta").eval()
     return trace(model, 1, architecture.resolution), sum(p.numel() for p in model.parameters())
 
 
@@ -38,7 +38,7 @@ def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
 def test_tables_agree_with_the_operators_of_one_network(name: str, target: Target) -> None:
     target = replace(target, weight_bits=A72.weight_bits)
     space = get_space(name)
-    both, costs = CandidateSpace(space, MENU), PolicyCosts(CostTables(space, 10, 1), MENU)
+    both, costs = CandidateSpace(space, MENU), PolicyCosts(CostTables(space, Interface(1, 10)), MENU)
     vectors = both.space.sample(np.random.default_rng(1), 6)
     parts = both.parts(vectors)
     found = np.stack(
@@ -91,7 +91,10 @@ def test_a_float_stage_pays_for_two_conversions() -> None:
 
 def test_no_conversions_between_quantized_stages() -> None:
     space = get_space("mbv3-tiny")
-    costs, both = PolicyCosts(CostTables(space, 10, 1), MENU), CandidateSpace(space, ("int8", "w4a8", "w2a8"))
+    costs, both = (
+        PolicyCosts(CostTables(space, Interface(1, 10)), MENU),
+        CandidateSpace(space, ("int8", "w4a8", "w2a8")),
+    )
     vectors = both.space.sample(np.random.default_rng(0), 20)
     parts = costs.parts([c.policy for c in both.candidates(vectors)])
     int8 = np.full((20, 1 + len(stages_of(space))), MENU.index("int8"))

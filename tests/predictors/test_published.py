@@ -9,6 +9,7 @@ import pytest
 
 from predictors.costs.network import COLUMN, CostTables, architecture_features, costs_of, total_macs
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from tests.support.shared_data import shared_file
 
 ONCE_FOR_ALL = shared_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv")
@@ -22,7 +23,9 @@ def test_macs_and_parameters_of_every_measured_subnet(tmp_path: Path, monkeypatc
 
     rows = table_rows(ONCE_FOR_ALL)
     assert len(rows) == 1005
-    features = CostTables(space, 1000, 3).features(space.encode_many([ofa_architecture(space, row) for row in rows]))
+    features = CostTables(space, Interface(3, 1000)).features(
+        space.encode_many([ofa_architecture(space, row) for row in rows])
+    )
     np.testing.assert_array_equal(total_macs(features), [float(row["macs"]) for row in rows])
     np.testing.assert_array_equal(features[:, COLUMN["params"]], [float(row["params"]) for row in rows])
 

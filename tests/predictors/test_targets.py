@@ -28,6 +28,7 @@ from predictors.targets.target import (
     to_toml,
 )
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from search_spaces.operators.operator import trace
@@ -58,7 +59,7 @@ def test_shipped_targets_are_complete(name: str) -> None:
 @pytest.mark.parametrize("preset", ["mbv3-tiny", "mbv3-large"])
 def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> None:
     space, target = get_space(preset), load_target(name)
-    tables, vectors = CostTables(space, 10, 3), np.stack(space.extremes())
+    tables, vectors = CostTables(space, Interface(3, 10)), np.stack(space.extremes())
     for precision in target.latency.precisions:
         small, large = target.latency.predict_vectors(tables, vectors, precision)
         assert 0 < small < large < (60_000 if name.startswith("cortex-m") else 1000)
@@ -66,7 +67,7 @@ def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> 
 
 def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
     space, target = get_space("mbv3-large"), load_target("cortex-a72")
-    tables, largest = CostTables(space, 1000, 3), space.extremes()[1][None]
+    tables, largest = CostTables(space, Interface(3, 1000)), space.extremes()[1][None]
     integer, floating = (target.latency.predict_vectors(tables, largest, p)[0] for p in ("int8", "fp32"))
     assert integer < floating
 
@@ -75,7 +76,7 @@ def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
 def test_larger_kernels_are_not_free(name: str) -> None:
     """A search would otherwise take the largest kernel everywhere."""
     space, target = get_space("mbv3-tiny"), load_target(name)
-    tables = CostTables(space, 10, 3)
+    tables = CostTables(space, Interface(3, 10))
     small = space.extremes()[1][None].copy()
     for column, gene in enumerate(space.genes):
         if gene.name.endswith("kernel"):

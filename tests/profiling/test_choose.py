@@ -9,6 +9,7 @@ from nas.profiling.choose import choose, greedy, operator_counts, prior
 from predictors.costs.network import CostTables, Floats, operator_rows
 from predictors.costs.operators import operator_tables
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.operators.operator import trace
 
 NOISE = 0.01**2
@@ -16,7 +17,7 @@ NOISE = 0.01**2
 
 @pytest.fixture(scope="module")
 def tables() -> CostTables:
-    return CostTables(get_space("mbv3-tiny"), 10, 3)
+    return CostTables(get_space("mbv3-tiny"), Interface(3, 10))
 
 
 def left(covariance: Floats, measured: list[int]) -> float:
@@ -44,7 +45,7 @@ def test_counts_are_those_of_the_traced_network(tables: CostTables) -> None:
     rows = operator_tables(tables).rows
     for vector, counts in zip(vectors, operator_counts(tables, vectors), strict=True):
         architecture = tables.space.decode(vector)
-        model = tables.space.build(architecture, 10, 3, "meta").eval()
+        model = tables.space.build(architecture, Interface(3, 10), "meta").eval()
         traced = operator_rows(trace(model, 3, architecture.resolution))
         assert counts.sum() == len(traced)
         assert counts @ rows == pytest.approx(traced.sum(axis=0))

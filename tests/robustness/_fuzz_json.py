@@ -19,6 +19,7 @@ import typer
 from nas.data.dataset import DataInfo
 from nas.data.opening import open_dataset
 from nas.store.run import Run
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 from tests.robustness._fuzz_mutate import json_file, json_text, raw, tensor_file, toml_file, tree
 from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
@@ -94,7 +95,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     space, path = get_space("mbv3-tiny"), folder / "journal.log"
     weights = Run(seeds.run).read()["weights"]
     measured = (seeds.run / "journal.log").read_bytes().splitlines()[:40]
-    costs = CandidateCosts(space, CostTables(space, 10, 1), load_target("cortex-a72"), "int8")
+    costs = CandidateCosts(space, CostTables(space, Interface(1, 10)), load_target("cortex-a72"), "int8")
     batch = space.sample(np.random.default_rng(0), 3)
     claimed, free, _ = (Candidate(space.decode(vector), "int8") for vector in batch)
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as tensors_of
 from nas.data.dataset import DataInfo
 from nas.store.run import Run
 from nas.training import checkpoint as training_checkpoint
+from search_spaces.architecture import Interface
 from tests.robustness._fuzz_mutate import other_tensors, tensor_file, torch_file
 from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
 from tests.support.once_for_all import CLASSES, PUBLISHED, checkpoint
@@ -89,7 +90,7 @@ def _predictor(seeds: Seeds, folder: Path) -> Case:
     from search_spaces import get_space
 
     space, path = get_space("mbv3-tiny"), folder / "predictor-x.safetensors"
-    seen = space_features(space, CostTables(space, 10, 1), space.sample(np.random.default_rng(0), 12))
+    seen = space_features(space, CostTables(space, Interface(1, 10)), space.sample(np.random.default_rng(0), 12))
     files = [to_bytes(fit_kind(kind, seen, np.linspace(0.5, 0.9, 12)), space.name) for kind in ("boosting", "mlp")]
     files.append(next(seeds.run.glob("predictor-*.safetensors")).read_bytes())
 

@@ -20,7 +20,8 @@ import torch
 
 from nas.store.files import load_tensors, save_tensors
 from search_spaces import PRESETS, get_space
-from search_spaces.builders.timm_model import build_foreign
+from search_spaces.architecture import Interface
+from search_spaces.builders.timm_model import TimmSpec, build_foreign
 from tests.robustness._fuzz_mutate import checksum
 from tests.support.cli_runs import content, edit_json, invoke, train_words, unfinish, write_photos
 
@@ -193,9 +194,9 @@ def test_a_description_that_makes_timm_load_a_file(here: Path, finished: Path, t
 def test_descriptions_of_our_own_are_no_foreign_ones(space: str) -> None:
     """What a family writes into an exported folder, it must be allowed to read."""
     known = get_space(space)
-    spec = json.loads(json.dumps(known.family.timm_spec(known.smallest, 10, 3)))
-    assert sum(p.numel() for p in build_foreign(spec, "x", "meta").parameters()) == sum(
-        p.numel() for p in known.build(known.smallest, 10, 3, "meta").parameters()
+    spec = json.loads(json.dumps(known.family.describe(known.smallest, Interface(3, 10))))
+    assert sum(p.numel() for p in build_foreign(TimmSpec.from_json(spec), "x", "meta").parameters()) == sum(
+        p.numel() for p in known.build(known.smallest, Interface(3, 10), "meta").parameters()
     )
 
 

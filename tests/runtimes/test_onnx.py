@@ -12,6 +12,7 @@ import torch
 from nas.candidates.calibrate import calibrate
 from nas.quantization.quantize import quantize
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 from search_spaces.policy import parse_policy
 from tests.support.quantize_nets import CLASSES, SIDE, batch, trained
@@ -188,7 +189,7 @@ def test_other_families_agree_too(name, tmp_path):
     """Strided shortcuts, attention over channels, layer norms and layer scales."""
     torch.manual_seed(0)
     space = get_space(f"timm:{name}:resolution=64")
-    model = space.build(space.smallest, CLASSES, 3)
+    model = space.build(space.smallest, Interface(3, CLASSES))
     images = torch.randn(64, 3, 64, 64)
     calibrate(model, images)
     quantized = quantize(model, images)

@@ -20,6 +20,7 @@ from nas.runtimes._onnx_timing import float_file, quantized, shrunk  # noqa: E40
 from nas.runtimes.onnx import Onnx  # noqa: E402
 from nas.runtimes.table import dialect_for  # noqa: E402
 from search_spaces import get_space  # noqa: E402
+from search_spaces.architecture import Interface  # noqa: E402
 from search_spaces.builders.timm_compat import timm  # noqa: E402
 
 SIDE = 32
@@ -28,7 +29,7 @@ _MOVES = {"Flatten", "Reshape"}  # the two exporters differ in what moves nothin
 
 def tiny() -> nn.Module:
     space = get_space("mbv3-tiny")
-    return space.build(space.smallest, 10, 3).eval()
+    return space.build(space.smallest, Interface(3, 10)).eval()
 
 
 def executed(data: bytes, folder: Path) -> Counter[str]:

@@ -17,7 +17,8 @@ from nas.search.pareto import front, hypervolume
 from nas.search.problem import plain_space
 from search_spaces import get_space
 from search_spaces.errors import UsageError
-from search_spaces.space import Gene, SearchSpace, Vectors
+from search_spaces.genes import Gene, Vectors
+from search_spaces.space import SearchSpace
 
 GATED = plain_space(
     "gated",

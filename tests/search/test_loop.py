@@ -14,8 +14,7 @@ from nas.search.loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs, op
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from predictors.accuracy.choice import WORTH_ASKING
-from search_spaces.errors import UserError
-from search_spaces.space import Gene, Vectors
+from search_spaces.genes import Gene, Vectors
 
 SPACE = plain_space(
     "made-up",
@@ -198,11 +197,6 @@ def test_a_second_cost_from_what_is_known() -> None:
         return hypervolume(np.column_stack([1 - _accuracy(rows), other(rows)]) / corner, np.ones(2))
 
     assert volume(vectors) > 0.95 * volume(EVERYTHING)
-
-
-def test_a_plain_space_builds_no_networks() -> None:
-    with pytest.raises(UserError, match="genes alone"):
-        SPACE.build(SPACE.smallest, 10, 3)
 
 
 def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:

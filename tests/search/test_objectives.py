@@ -12,10 +12,11 @@ from nas.search.objectives import OBJECTIVES, Bounds, find_objective, make_bound
 from predictors.costs.network import Costs, CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 
 SPACE = get_space("mbv3-tiny")
-COSTS = CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+COSTS = CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
 
 
 def test_every_objective_has_a_bound_and_every_bound_an_objective() -> None:

@@ -22,15 +22,16 @@ from nas.tasks.classification import Accuracy
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import InfeasibleError, UsageError
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 SPACE = get_space("mbv3-tiny")
 
 
 @pytest.fixture(scope="module")
 def costs() -> CandidateCosts:
-    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+    return CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
 
 
 class Table:

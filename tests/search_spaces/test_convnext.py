@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from search_spaces import get_space
-from search_spaces.builders.timm_model import build_spec
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
+from search_spaces.families.convnext import ConvNeXtFamily
 from tests.support.named_models import (
     CLASSES,
     check_against_timm,
@@ -40,11 +43,12 @@ def test_channel_groups(name: str) -> None:
 def test_channel_groups_of_other_heads_and_stems(argument: dict[str, int]) -> None:
     """As in convnext_large_mlp and convnext_tiny_hnf, and a stem that stage 1 downsamples."""
     space = get_space("timm:test_convnext2:resolution=32")
-    spec = space.family.timm_spec(space.largest, CLASSES, 3)
-    model = build_spec({**spec, "arguments": {**spec["arguments"], **argument}})
+    assert isinstance(space.family, ConvNeXtFamily)
+    spec = space.family.spec(space.largest, Interface(3, CLASSES))
+    model = replace(spec, arguments={**spec.arguments, **argument}).build()
     groups = space.family.channel_groups(model)
     check_permutations(model, groups, 32)
-    usual = len(space.family.channel_groups(build_spec(spec)))
+    usual = len(space.family.channel_groups(spec.build()))
     assert len(groups) == usual + ("patch_size" in argument)
 
 

@@ -17,6 +17,7 @@ from nas.supernet.borrow import borrow, named_shapes, plan
 from nas.supernet.supernet import Supernet
 from predictors.costs.network import architecture_features, costs_of
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import timm_model
@@ -70,7 +71,7 @@ def test_borrowed_equals_extracted_equals_timm(name: str, training: bool) -> Non
         net.zero_grad()
         extracted = net.extract(architecture)
         with NoInit():  # all is loaded
-            reference = get_space(name).build(architecture, CLASSES, 3)
+            reference = get_space(name).build(architecture, Interface(3, CLASSES))
         reference.load_state_dict(extracted.state_dict())
         x = images(architecture)
         ours = net.train(training)(x, architecture)
@@ -130,7 +131,7 @@ def test_assembled_skeletons_equal_fresh_ones(name: str) -> None:
     for vector in space.sample(np.random.default_rng(0), 4):
         architecture = space.decode(vector)
         assembled = net.skeleton(architecture)
-        fresh = space.build(architecture, CLASSES, 3, "meta")
+        fresh = space.build(architecture, Interface(3, CLASSES), "meta")
         assert dict(named_shapes(assembled.model)) == dict(named_shapes(fresh))
         assert {cut.name for cut in assembled.cuts} == set(fresh.state_dict())
         assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]
@@ -140,8 +141,8 @@ def test_assembled_skeletons_equal_fresh_ones(name: str) -> None:
 def test_costs_equal_the_built_model(name: str) -> None:
     space = get_space(name)
     for architecture in architectures(name):
-        costs = costs_of(architecture_features(space, architecture, CLASSES, 3), "fp32")
-        model = space.build(architecture, CLASSES, 3, "meta").eval()
+        costs = costs_of(architecture_features(space, architecture, Interface(3, CLASSES)), "fp32")
+        model = space.build(architecture, Interface(3, CLASSES), "meta").eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(torch.empty(1, 3, architecture.resolution, architecture.resolution, device="meta"))
         assert 2 * costs.macs == counter.get_total_flops()
@@ -152,9 +153,9 @@ def test_costs_equal_the_built_model(name: str) -> None:
 def test_a_description_survives_json(name: str) -> None:
     space = get_space(name)
     architecture = architectures(name)[1]
-    spec = space.family.timm_spec(architecture, CLASSES, 3)
+    spec = space.family.describe(architecture, Interface(3, CLASSES))
     again = timm_model(json.loads(json.dumps(spec)), device="meta")
-    assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, CLASSES, 3, "meta")))
+    assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, Interface(3, CLASSES), "meta")))
 
 
 @of_each(NAMES)

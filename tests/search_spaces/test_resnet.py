@@ -13,6 +13,7 @@ from timm.layers import make_divisible
 from nas.supernet.borrow import named_shapes, plan
 from predictors.costs.network import architecture_features, costs_of
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import timm_model
 from search_spaces.families.resnet import inner_width
 from tests.support.named_models import check_against_timm, check_channel_groups, check_shapes, sizes
@@ -77,7 +78,7 @@ def test_inner_width_rounds_as_timm(width: int, expand: float) -> None:
 def test_ofa_widths_are_the_published_ones(seed: int) -> None:
     """Outputs are multiples of 8 near .65, .8 and 1 times the base's, inner widths near .2, .25 or .35 of these."""
     architecture = OFA.decode(OFA.sample(np.random.default_rng(seed), 1)[0])
-    model = timm_model(json.loads(json.dumps(OFA.family.timm_spec(architecture, 10, 3))), device="meta")
+    model = timm_model(json.loads(json.dumps(OFA.family.describe(architecture, Interface(3, 10)))), device="meta")
     assert model.bn1.num_features in (40, 48, 64)
     for s, base in enumerate((256, 512, 1024, 2048), start=1):
         blocks = model.get_submodule(f"layer{s}")
@@ -91,7 +92,7 @@ def test_ofa_widths_are_the_published_ones(seed: int) -> None:
                 inner,
                 width,
             )
-    large = OFA.build(OFA.largest, 10, 3, "meta").state_dict()
+    large = OFA.build(OFA.largest, Interface(3, 10), "meta").state_dict()
     plan(large, named_shapes(model))
 
 
@@ -109,7 +110,7 @@ def test_ofa_macs_at_224() -> None:
 
     def macs(architecture: Architecture) -> int:
         genes = tuple((gene, 224 if gene == "resolution" else value) for gene, value in architecture)
-        return costs_of(architecture_features(OFA, Architecture(OFA.name, genes), 1000, 3), "fp32").macs
+        return costs_of(architecture_features(OFA, Architecture(OFA.name, genes), Interface(3, 1000)), "fp32").macs
 
     published_stem = 112**2 * 9 * (3 * 24 + 24 * 40)
     our_stem = 112**2 * 9 * (3 * 20 + 20 * 20 + 20 * 40)

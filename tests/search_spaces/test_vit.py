@@ -18,6 +18,7 @@ from nas.quantization.quantize import quantize
 from nas.supernet.borrow import named_shapes, plan
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import timm_model
 from search_spaces.channels import Group
@@ -201,7 +202,7 @@ def test_order_of_channels_does_not_matter(variant: str) -> None:
         model.load_state_dict(before)
     # the groups are complete: whatever shrinks is an axis of one of them
     axes = {(axis.name, axis.dim) for group in groups for axis in group}
-    small = dict(named_shapes(net.space.build(net.space.smallest, CLASSES, 3, "meta")))
+    small = dict(named_shapes(net.space.build(net.space.smallest, Interface(3, CLASSES), "meta")))
     shrinks = {
         (name, dim)
         for name, tensor in before.items() if name in small
@@ -218,7 +219,7 @@ def test_the_pasted_loader_builds_a_subnet_with_timm_alone() -> None:
     extracted = net.extract(architecture)
     pasted: dict[str, object] = {}
     exec(inspect.getsource(timm_model), pasted)
-    spec = json.loads(json.dumps(space.family.timm_spec(architecture, CLASSES, 3)))
+    spec = json.loads(json.dumps(space.family.describe(architecture, Interface(3, CLASSES))))
     model: nn.Module = pasted["timm_model"](spec).eval()  # type: ignore[operator]
     model.load_state_dict(extracted.state_dict())
     assert torch.equal(model(images(64)), extracted(images(64)))
@@ -239,13 +240,13 @@ def test_what_named_models_can_vary(name: str, missing: set[str]) -> None:
     space = derived_space(f"timm:{name}")
     kinds = {gene.name.split(".")[-1] for gene in space.genes}
     assert kinds == {"resolution", "width", "depth", "heads", "expand"} - missing
-    largest = space.build(space.largest, CLASSES, 3, "meta")
+    largest = space.build(space.largest, Interface(3, CLASSES), "meta")
     source = largest.state_dict()
     assert dict(named_shapes(largest)) == dict(
         named_shapes(timm.create_model(name, num_classes=CLASSES, device="meta"))
     )
     for vector in space.sample(np.random.default_rng(0), 2):
-        model = space.build(space.decode(vector), CLASSES, 3, "meta")
+        model = space.build(space.decode(vector), Interface(3, CLASSES), "meta")
         shapes = dict(named_shapes(model))
         for cut in plan(source, shapes.items(), space.family.packed):  # raises where a shape does not fit
             assert cut.take(source).shape == shapes[cut.name]
@@ -314,7 +315,7 @@ def test_autoformer(size: str) -> None:
             expected += 2 * 2 * width + (width + 1) * 3 * inner + (inner + 1) * width
             expected += (width + 1) * hidden + (hidden + 1) * width
         expected += 2 * width + (width + 1) * 1000
-        model = space.build(architecture, 1000, 3, "meta")
+        model = space.build(architecture, Interface(3, 1000), "meta")
         counts.append(sum(p.numel() for p in model.parameters()))
         assert counts[-1] == expected
     assert counts[0] < searched < counts[1]

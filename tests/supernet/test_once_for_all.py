@@ -21,7 +21,7 @@ from torch import Tensor
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
 from tests.support.once_for_all import CLASSES, PUBLISHED, Published, State, checkpoint, divisible
 
@@ -241,13 +241,13 @@ def test_missing_misshapen_and_surplus_tensors_are_named(w10: Imported) -> None:
 )
 def test_another_network_is_an_error_that_names_the_right_space(given: str, name: str) -> None:
     space = get_space(name)
-    model = space.build(space.largest, CLASSES, 3, "meta")
+    model = space.build(space.largest, Interface(3, CLASSES), "meta")
     with pytest.raises(UserError, match=rf"and \d+ more; by its first convolution the file is for --space {given}$"):
         convert_ofa(checkpoint(PUBLISHED[given]), model)
 
 
 def test_matrices_without_a_place(w10: Imported) -> None:
-    model = get_space("mbv3-large").build(get_space("mbv3-large").largest, CLASSES, 3, "meta")
+    model = get_space("mbv3-large").build(get_space("mbv3-large").largest, Interface(3, CLASSES), "meta")
     with pytest.raises(UserError, match=r"blocks.1.depth_conv.conv.5to3_matrix has no place here; .* 37 more"):
         convert_ofa(w10.state, model)  # 20 blocks, two matrices each
 

@@ -12,6 +12,7 @@ from torch import nn
 from nas.supernet.borrow import borrow, named_shapes, plan, slices
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 TINY = get_space("mbv3-tiny")
 
@@ -41,7 +42,7 @@ def test_borrowed_equals_plain_timm(net: Supernet, training: bool, seed: int) ->
     architecture = TINY.decode(TINY.sample(rng, 1)[0])
     x = torch.from_numpy(rng.standard_normal((3, 2, architecture.resolution, architecture.resolution))).float()
     plain = net.extract(architecture).train(training)
-    reference = TINY.build(architecture, 7, 2)
+    reference = TINY.build(architecture, Interface(2, 7))
     reference.load_state_dict(plain.state_dict())
     reference.train(training)
     net.train(training)
@@ -75,7 +76,7 @@ def test_skeletons_from_cached_parts_equal_fresh_ones() -> None:
     for vector in TINY.sample(rng, 60):
         architecture = TINY.decode(vector)
         assembled = net.skeleton(architecture)
-        fresh = TINY.build(architecture, 7, 1, "meta")
+        fresh = TINY.build(architecture, Interface(1, 7), "meta")
         assert dict(named_shapes(assembled.model)) == dict(named_shapes(fresh))
         assert {cut.name for cut in assembled.cuts} == set(fresh.state_dict())
         assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]

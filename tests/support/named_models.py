@@ -11,6 +11,7 @@ from torch import nn
 from nas.supernet.borrow import named_shapes, plan
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.channels import Group
 
@@ -47,11 +48,11 @@ def check_against_timm(space_name: str, side: int) -> None:
 def check_shapes(space_name: str, seed: int = 0) -> None:
     """The largest network has the tensors of the named model; smaller ones have leading slices of some of them."""
     space = get_space(space_name)
-    large = space.build(space.largest, 1000, 3, "meta").state_dict()
+    large = space.build(space.largest, Interface(3, 1000), "meta").state_dict()
     plain = timm.create_model(space.timm_name, num_classes=1000, device="meta").state_dict()
     assert {n: t.shape for n, t in large.items()} == {n: t.shape for n, t in plain.items()}
     for vector in [space.extremes()[0], *space.sample(np.random.default_rng(seed), 3)]:
-        shapes = named_shapes(space.build(space.decode(vector), 1000, 3, "meta"))
+        shapes = named_shapes(space.build(space.decode(vector), Interface(3, 1000), "meta"))
         plan(large, shapes, space.family.packed)  # raises where a tensor is unknown or does not fit
         for name, shape in shapes:
             assert len(shape) != 3 or shape == large[name].shape, f"{name}: a 1-D kernel is not cropped at its centre"
@@ -89,13 +90,13 @@ def check_channel_groups(space_name: str, side: int, ordered: tuple[str, ...] = 
     """Permutations are harmless, and every elastic dimension is in exactly one group, but for those of tensors whose
     names begin with one of ``ordered``."""
     space = get_space(space_name)
-    model = space.build(space.largest, CLASSES, 3)
+    model = space.build(space.largest, Interface(3, CLASSES))
     groups = space.family.channel_groups(model)
     check_permutations(model, groups, side)
     covered = Counter((axis.name, axis.dim) for group in groups for axis in group)
     assert set(covered.values()) == {1}
     large = model.state_dict()
-    small = space.build(space.smallest, CLASSES, 3, "meta").state_dict()
+    small = space.build(space.smallest, Interface(3, CLASSES), "meta").state_dict()
     elastic = {(n, d) for n, t in small.items() for d in range(min(2, t.ndim)) if t.shape[d] < large[n].shape[d]}
     left = {name for name, _ in elastic - set(covered)}
     assert all(name.startswith(ordered) for name in left), left

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 CLASSES = 8
 SIDE = 20
@@ -38,7 +39,7 @@ def trained() -> nn.Module:
         space = get_space("mbv3-tiny")
         vector = space.extremes()[0]
         vector[space.index["s2.depth"]] = 1  # one block with a residual connection around squeeze-and-excitation
-        model = space.build(space.decode(vector), CLASSES, 1)
+        model = space.build(space.decode(vector), Interface(1, CLASSES))
         steps = 200
         optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=steps)

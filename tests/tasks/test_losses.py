@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from nas.training.config import TrainConfig, check_settings
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies import Pass
 from search_spaces import SearchSpace, get_space
-from search_spaces.builders.timm_model import build_spec
+from search_spaces.architecture import Interface
+from search_spaces.builders.timm_model import TimmFamily
 from search_spaces.errors import UsageError
 
 TINY = get_space("mbv3-tiny")
@@ -178,9 +180,11 @@ def test_who_learns_from_what() -> None:
 
 def standalone(space: SearchSpace, net: Supernet, drop: tuple[float, float]) -> torch.nn.Module:
     """timm's own model of the largest architecture with the supernet's weights."""
-    spec = space.family.timm_spec(space.largest, net.num_classes, net.in_chans)
-    options = {**spec["options"], "drop_rate": drop[0], "drop_path_rate": drop[1]}
-    model = build_spec({**spec, "options": options})
+    family, interface = space.family, Interface(net.in_chans, net.num_classes)
+    assert isinstance(family, TimmFamily)
+    spec = family.spec(space.largest, interface)
+    options = {**spec.options, "drop_rate": drop[0], "drop_path_rate": drop[1]}
+    model = replace(spec, options=options).build()
     model.load_state_dict(net.model.state_dict())
     return model.train()
 

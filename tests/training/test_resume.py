@@ -32,6 +32,7 @@ from nas.workflows.train import train_supernet
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from tests.support.cli_runs import invoke, write_photos
 from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
 
@@ -247,7 +248,7 @@ def test_kill_9(photos: Path, straight: Straight, tmp_path: Path, whole_group: b
 
 @pytest.fixture(scope="module")
 def costs() -> CandidateCosts:
-    return CandidateCosts(SPACE, CostTables(SPACE, 10, 1), load_target("cortex-a72"), "int8")
+    return CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
 
 
 class Table:

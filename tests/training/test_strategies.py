@@ -31,6 +31,7 @@ from nas.training.strategies.progressive import Progressive
 from nas.training.strategies.saliency import saliency, scores
 from nas.workflows.train import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from tests.conftest import PhotoFolder
 from tests.support.stopping import Acts, interrupt
@@ -274,7 +275,7 @@ def test_sorted_subnets_are_nested(name: str) -> None:
     assert (np.diff(space.encode_many(list(nested)), axis=0) >= 0).all()
     macs = np.log(setting(space).macs(space.encode_many(list(nested))))
     assert (np.diff(macs) > 0).all()
-    shapes = [{n: p.shape for n, p in space.build(a, 3, 1, "meta").named_parameters()} for a in nested]
+    shapes = [{n: p.shape for n, p in space.build(a, Interface(1, 3), "meta").named_parameters()} for a in nested]
     for small, large in pairwise(shapes):  # every tensor is a part of the next one's
         for tensor, shape in small.items():
             assert all(s <= b for s, b in zip(shape, large[tensor], strict=True))

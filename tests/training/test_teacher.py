@@ -29,8 +29,9 @@ from nas.training.teacher.teacher import open_teacher
 from nas.training.weights import load_supernet
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
-from search_spaces.builders.timm_model import build_spec, make_spec
+from search_spaces.builders.timm_model import TimmSpec
 from search_spaces.errors import UsageError, UserError
 from tests.conftest import PhotoFolder
 from tests.support.cli_runs import half, invoke
@@ -51,22 +52,22 @@ def photos(photo_folder: PhotoFolder) -> Path:
 def write_folder(folder: Path, classes: tuple[str, ...] = CLASSES, channels: int = 3, seed: int = 1) -> Path:
     """A teacher as ``nas export`` writes it: a random ResNet, sharp enough to have opinions."""
     folder.mkdir(exist_ok=True)
-    spec = make_spec("resnet10t", len(classes), channels)
+    spec = TimmSpec("resnet10t", Interface(channels, len(classes)))
     torch.manual_seed(seed)
-    model = build_spec(spec)
+    model = spec.build()
     with torch.no_grad():
         model.get_classifier().weight.mul_(300)
     save_tensors(folder / "model.safetensors", model.state_dict(), {})
     seen = {"input_size": [channels, 32, 32], "mean": list(MEAN[:channels]), "std": list(STD[:channels]),
             "interpolation": "bilinear", "crop_pct": 0.9}  # fmt: skip
-    write_json(folder / "architecture.json", {"timm": spec, "classes": list(classes), "input": seen})
+    write_json(folder / "architecture.json", {"timm": spec.to_json(), "classes": list(classes), "input": seen})
     return folder
 
 
 def by_hand(folder: Path, dataset: Dataset, temperature: float) -> torch.Tensor:
     """Probabilities of the training images from the folder's files, image by image with timm's own transform."""
     facts = json.loads((folder / "architecture.json").read_text())
-    model = build_spec(facts["timm"]).eval()
+    model = TimmSpec.from_json(facts["timm"]).build().eval()
     model.load_state_dict(load_tensors(folder / "model.safetensors")[0])
     transform = timm.data.create_transform(**facts["input"], is_training=False)
     channels = facts["input"]["input_size"][0]

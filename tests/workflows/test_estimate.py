@@ -18,6 +18,7 @@ from nas.workflows.estimate import estimate_model
 from predictors.costs.network import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from tests.support.cli_runs import invoke
 
@@ -27,7 +28,7 @@ COSTS = ("macs", "params", "size_bytes", "peak_activation_bytes")
 
 def front(target: str, precision: str, n: int = 3) -> list[dict[str, Any]]:
     """Members as a search writes them, from the cost tables."""
-    costs = CandidateCosts(SPACE, CostTables(SPACE, 7, 1), load_target(target), precision)
+    costs = CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 7)), load_target(target), precision)
     members = []
     for i, vector in enumerate(SPACE.sample(np.random.default_rng(5), n)):
         architecture = SPACE.decode(vector)
@@ -88,7 +89,7 @@ def test_an_architecture_as_text_file_or_export(empty: Path, precision: str) -> 
     side = space_architecture.resolution
     facts = {
         "candidate": member["id"], "precision": precision, "architecture": architecture,
-        "timm": SPACE.family.timm_spec(space_architecture, 7, 1), "input": {"input_size": [1, side, side]},
+        "timm": SPACE.family.describe(space_architecture, Interface(1, 7)), "input": {"input_size": [1, side, side]},
         "target": {"name": "cortex-a72"},
     }  # fmt: skip
     (empty / "export" / "architecture.json").write_text(json.dumps(facts))
@@ -204,8 +205,8 @@ def test_a_run_without_a_search_and_an_unknown_candidate(run: Path) -> None:
 )
 def test_a_damaged_export(empty: Path, damage: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     content = {
-        "timm": SPACE.family.timm_spec(SPACE.smallest, 7, 1), "input": {"input_size": [1, 24, 24]}, "candidate": "a",
-        "precision": "int8", "target": {"name": "host"},
+        "timm": SPACE.family.describe(SPACE.smallest, Interface(1, 7)), "input": {"input_size": [1, 24, 24]},
+        "candidate": "a", "precision": "int8", "target": {"name": "host"},
     }  # fmt: skip
     (empty / "architecture.json").write_text(json.dumps(content))
     assert invoke("estimate", ".", "--json").json["target"] == "host"

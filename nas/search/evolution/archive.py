@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.pareto import front
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]
 Score = Callable[[Vectors], tuple[Floats, Floats]]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nas.store.seeds import stream
 from search_spaces.errors import unknown_name
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 from .archive import Archive, Score
 from .lagrange import additive_effects, sweep, weightings
@@ -42,7 +42,7 @@ def check_algorithm(name: str) -> None:
 
 
 def evolve(
-    space: SearchSpace,
+    space: GeneSpace,
     score: Score,
     seeds: Vectors,
     seed: int,
@@ -83,7 +83,7 @@ def evolve(
     return archive.vectors, archive.objectives
 
 
-def _evolve(space: SearchSpace, archive: Archive, seeds: Vectors, rng: np.random.Generator, evaluations: int) -> None:
+def _evolve(space: GeneSpace, archive: Archive, seeds: Vectors, rng: np.random.Generator, evaluations: int) -> None:
     archive.add(np.concatenate([seeds, space.extremes()]))
     drawn = space.sample(rng, min(_PICTURE, evaluations // 5))
     seen = [(drawn, *archive.score(drawn))]
@@ -102,7 +102,7 @@ def _evolve(space: SearchSpace, archive: Archive, seeds: Vectors, rng: np.random
     improve(space, archive, evaluations - archive.scored)
 
 
-def _children(space: SearchSpace, archive: Archive, rng: np.random.Generator, count: int) -> Vectors:
+def _children(space: GeneSpace, archive: Archive, rng: np.random.Generator, count: int) -> Vectors:
     """Canonical children of members of the front."""
     parents = archive.vectors
     n = len(parents)
@@ -115,7 +115,7 @@ def _children(space: SearchSpace, archive: Archive, rng: np.random.Generator, co
     return space.canonical(children)
 
 
-def mutate(space: SearchSpace, rng: np.random.Generator, vectors: Vectors) -> None:
+def mutate(space: GeneSpace, rng: np.random.Generator, vectors: Vectors) -> None:
     """Change one to three genes of every row, in place: half by one step, half to any other choice."""
     movable = np.flatnonzero(space.cardinality > 1)
     rows = np.repeat(np.arange(len(vectors)), rng.integers(1, 4, size=len(vectors)))
@@ -129,7 +129,7 @@ def mutate(space: SearchSpace, rng: np.random.Generator, vectors: Vectors) -> No
 
 
 @lru_cache(maxsize=1)
-def all_vectors(space: SearchSpace) -> Vectors:
+def all_vectors(space: GeneSpace) -> Vectors:
     """Every canonical vector of a space once, ``[size, genes]``."""
     free = [n if gene.gate is None else 1 for gene, n in zip(space.genes, space.cardinality, strict=True)]
     vectors = np.stack(np.unravel_index(np.arange(int(np.prod(free))), free), axis=1)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
 
 
-def additive_effects(space: SearchSpace, vectors: Vectors, objectives: Floats) -> list[Floats]:
+def additive_effects(space: GeneSpace, vectors: Vectors, objectives: Floats) -> list[Floats]:
     """Effect of every choice of every gene on the objectives, one ``[choices, k]`` a gene, by ridge regression."""
     active = space.active(vectors)
     columns = [
@@ -30,7 +30,7 @@ def additive_effects(space: SearchSpace, vectors: Vectors, objectives: Floats) -
     return list(np.split(slope, np.cumsum(space.cardinality)[:-1]))
 
 
-def sweep(space: SearchSpace, effects: list[Floats], weights: Floats) -> Vectors:
+def sweep(space: GeneSpace, effects: list[Floats], weights: Floats) -> Vectors:
     """The best vector of the additive picture for each weighting ``[m, k]``, shape ``[m, genes]``."""
     vectors = np.zeros((len(weights), len(space.genes)), dtype=np.int64)
     gated: dict[int, list[tuple[int, int]]] = {}

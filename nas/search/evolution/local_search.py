@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 from .archive import Archive
 
 
-def one_exchange(space: SearchSpace, vectors: Vectors) -> Vectors:
+def one_exchange(space: GeneSpace, vectors: Vectors) -> Vectors:
     """All canonical vectors that differ from a row of ``vectors`` in one choice; may hold duplicates."""
     genes = np.repeat(np.arange(len(space.genes)), space.cardinality)
     choices = np.concatenate([np.arange(n) for n in space.cardinality])
@@ -21,7 +21,7 @@ def one_exchange(space: SearchSpace, vectors: Vectors) -> Vectors:
     return space.canonical(rows)
 
 
-def improve(space: SearchSpace, archive: Archive, evaluations: int, chunk: int = 64) -> None:
+def improve(space: GeneSpace, archive: Archive, evaluations: int, chunk: int = 64) -> None:
     """Pareto local search (Paquete, Chiarandini and Stützle, 2004) on an archive: its members are walked around once
     each, new ones too, until all are or ``evaluations`` more vectors were scored."""
     walked: set[bytes] = set()

@@ -18,7 +18,7 @@ from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
 from search_spaces.errors import UsageError
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 from .archive import Archive
 
@@ -30,7 +30,7 @@ _CLASSES = {
 
 
 def run_pymoo(
-    name: str, space: SearchSpace, archive: Archive, seeds: Vectors, seed: int, evaluations: int,
+    name: str, space: GeneSpace, archive: Archive, seeds: Vectors, seed: int, evaluations: int,
     population: int = POPULATION,
 ) -> None:  # fmt: skip
     """Run one of pymoo's algorithms for a number of evaluations; what it finds is in the archive."""
@@ -56,7 +56,7 @@ def run_pymoo(
 
 
 class _Predicted(Problem):
-    def __init__(self, space: SearchSpace, archive: Archive, objectives: int) -> None:
+    def __init__(self, space: GeneSpace, archive: Archive, objectives: int) -> None:
         self.space, self.archive = space, archive
         top = space.cardinality - 1
         super().__init__(n_var=len(top), n_obj=objectives, n_ieq_constr=1, xl=0, xu=top, vtype=int)
@@ -67,7 +67,7 @@ class _Predicted(Problem):
 
 
 class _Seeded(Sampling):
-    def __init__(self, space: SearchSpace, seeds: Vectors) -> None:
+    def __init__(self, space: GeneSpace, seeds: Vectors) -> None:
         super().__init__()
         self.space, self.seeds = space, seeds
 
@@ -76,7 +76,7 @@ class _Seeded(Sampling):
 
 
 class _Reset(Mutation):
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: GeneSpace) -> None:
         super().__init__()
         self.space = space
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictors.costs.network import CostTables, total_macs
-from search_spaces.architecture import Architecture
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.genes import Vectors
+from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.quantization.fake import Fake
@@ -70,7 +71,7 @@ class Setting:
 
     @cached_property
     def _tables(self) -> CostTables:
-        return CostTables(self.space, self.num_classes, self.in_chans)
+        return CostTables(self.space, Interface(self.in_chans, self.num_classes))
 
     def macs(self, vectors: Vectors) -> Floats:
         """Multiply-accumulates of vectors ``[n, genes]``, shape ``[n]``."""

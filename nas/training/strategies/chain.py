@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from search_spaces.space import SearchSpace, Vectors
+from search_spaces.genes import Vectors
+from search_spaces.space import SearchSpace
 
 _GOLDEN = (5**0.5 - 1) / 2
 

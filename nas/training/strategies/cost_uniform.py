@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .base import Floats, LossOf, Pass, Setting
 from .pool import macs_pool

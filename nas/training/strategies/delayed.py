@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .base import LossOf, Pass, Setting, sample_from
 from .chain import chain

@@ -14,7 +14,8 @@ import numpy as np
 from nas.training.strategies import LossOf, Pass
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
-from search_spaces.space import Gene, SearchSpace, Vectors
+from search_spaces.genes import Gene, Vectors
+from search_spaces.space import SearchSpace
 
 FACTORS = {"width": 2.6, "heads": 2.6, "expand": 2.8}
 """How much more of a kind of gene a wider network may have, as published; heads are an attention's width."""

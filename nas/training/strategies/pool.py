@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas.store.seeds import stream
-from search_spaces.space import Vectors
+from search_spaces.genes import Vectors
 
 from .base import Floats, Setting
 

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from search_spaces.errors import UsageError
-from search_spaces.space import Gene, SearchSpace, Vectors
+from search_spaces.genes import Gene, Vectors
+from search_spaces.space import SearchSpace
 
 from .base import LossOf, Pass, Setting, sample_from
 

@@ -23,7 +23,7 @@ from nas.store.records import TEACHER
 from nas.store.run import Run, file_hash
 from nas.supernet.first_weights import fetched
 from search_spaces.builders.timm_compat import timm
-from search_spaces.builders.timm_model import build_foreign
+from search_spaces.builders.timm_model import TimmSpec, build_foreign
 from search_spaces.errors import UsageError, UserError
 
 _WEIGHTS = "model.safetensors"
@@ -132,7 +132,7 @@ def _from_folder(folder: Path, dataset: Dataset) -> Teacher:
     if len(size) != 3 or len(sizes) > 1 or spec["num_classes"] != len(classes):
         raise UserError(f"{folder / _FACTS} is damaged: its sizes contradict each other; export it again")
     _check(str(folder), size[0], len(classes), classes, dataset)
-    model = build_foreign(spec, str(folder / _FACTS))
+    model = build_foreign(TimmSpec.from_json(spec), str(folder / _FACTS))
     teacher = Teacher(model, "", (size[0], size[1], size[2]), mean, std, seen["interpolation"], seen["crop_pct"])
     tensors, _ = load_tensors(folder / _WEIGHTS)
     try:

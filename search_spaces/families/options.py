@@ -1,0 +1,86 @@
+"""Choices around a named timm model, and what families work out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PREFIX = "timm:"
+"""What the name of a space around a timm model begins with."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices around a named model. Fractions are of the model's own values, and 1 is always among them.
+
+    A family leaves out what its networks cannot vary. Empty: the family's default.
+
+    Attributes:
+        width: fractions of the channels of a stage, or of the embedding.
+        depth: fractions of the blocks of a stage, or of the network.
+        kernel: sides of depthwise kernels; a block takes those up to its own.
+        expand: fractions of a block's expansion, or of its MLP ratio.
+        heads: fractions of a block's attention heads.
+        resolution: sides of the input image in pixels.
+    """
+
+    width: tuple[float, ...] = ()
+    depth: tuple[float, ...] = ()
+    kernel: tuple[int, ...] = ()
+    expand: tuple[float, ...] = ()
+    heads: tuple[float, ...] = ()
+    resolution: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A model that timm knows by name, as timm builds it.
+
+    Attributes:
+        name: with its pretrained tag, if one was given.
+        model: without storage.
+        arguments: what timm passes to the model's class.
+        resolution: side of the image it was made for.
+    """
+
+    name: str
+    model: nn.Module
+    arguments: Mapping[str, Any]
+    resolution: int
+
+
+def unsupported(named: Named, reason: str) -> UserError:
+    """The error of a model that cannot be made elastic."""
+    return UserError(f"{PREFIX}{named.name} is not supported because {reason}")
+
+
+def fractions(given: tuple[float, ...], default: tuple[float, ...]) -> tuple[float, ...]:
+    """Ascending fractions, 1 included."""
+    return tuple(sorted({*(given or default), 1.0}))
+
+
+def depths(blocks: int, options: Options, default: tuple[float, ...] = (0.5, 1.0)) -> tuple[int, ...]:
+    """Choices for a number of blocks."""
+    return tuple(sorted({max(1, round(blocks * f)) for f in fractions(options.depth, default)}))
+
+
+def multiples(
+    value: int, options: tuple[float, ...], step: int = 8, default: tuple[float, ...] = (0.75, 1.0)
+) -> tuple[int, ...]:
+    """Choices for a number of channels: multiples of ``step`` below ``value``, and ``value`` itself."""
+    wanted = {max(step, round(value * f / step) * step) for f in fractions(options, default) if f < 1}
+    return tuple(sorted({w for w in wanted if w < value} | {value}))
+
+
+def resolutions(named: Named, options: Options, step: int = 32) -> tuple[int, ...]:
+    """Choices for the image side: as given, or four from 4/7 of the model's own up to it in multiples of ``step``."""
+    if options.resolution:
+        return tuple(sorted(set(options.resolution)))
+    own = named.resolution
+    return tuple(sorted({max(step, round(own * f / 7 / step) * step) for f in (4, 5, 6)} - {own} | {own}))
