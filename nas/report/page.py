@@ -1,4 +1,4 @@
-"""The report as files: one page that needs nothing else, and its main plots as SVG and PNG beside it."""
+"""The report as files: one HTML page that needs no other file, and its main plots as SVG files beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from nas.store.run import Run
 from search_spaces.errors import UsageError, UserError
 
 from .gather import Material, gather
-from .png import to_png
 from .script import SCRIPT
 from .searches import method, overview, search
 from .sections import provenance, settings, training
@@ -29,8 +28,8 @@ def write_report(run: Run, out: Path | None = None) -> dict[str, Any]:
     """Write the report of a run.
 
     Args:
-        out: the page; None: ``report.html`` in the run directory. Its plots are in a folder beside it,
-            ``report-plots/<target>-latency.svg`` and so on, each as PNG too.
+        out: path of the page; None: ``report.html`` in the run directory. The plots are written to a folder beside it:
+            ``report-plots/<target>-latency.svg`` and so on.
 
     Returns:
         ``report`` and ``plots``, the paths written; ``searches``, targets that could be told of; ``notes``, what could
@@ -49,10 +48,9 @@ def write_report(run: Run, out: Path | None = None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for plot in (svg for part in body for svg in part.iter("svg") if svg.get("data-file")):
-        for suffix, content in ((".svg", svg_file(plot)), (".png", to_png(plot))):
-            file = folder / (re.sub(r"[^\w.-]", "_", plot.get("data-file", "")) + suffix)
-            atomic_write(file, content)
-            written.append(str(file))
+        file = folder / (re.sub(r"[^\w.-]", "_", plot.get("data-file", "")) + ".svg")
+        atomic_write(file, svg_file(plot))
+        written.append(str(file))
     atomic_write(path, html(f"nas: {material.name}", STYLE, SCRIPT, body))
     return {"run": str(run.path), "report": str(path), "searches": searches, "plots": written, "notes": material.notes}
 

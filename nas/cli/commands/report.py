@@ -36,6 +36,6 @@ def report(
         warn(note)
     OUT.print(f"wrote {result['report']}", soft_wrap=True, highlight=False, markup=False)
     if result["plots"]:
-        folder, count = Path(result["plots"][0]).parent, len(result["plots"]) // 2
-        OUT.print(f"wrote {folder}: {count} plots, as SVG and PNG", soft_wrap=True, highlight=False, markup=False)
+        folder = Path(result["plots"][0]).parent
+        OUT.print(f"wrote {folder}: {len(result['plots'])} plots (SVG)", soft_wrap=True, highlight=False, markup=False)
     following(f"nas export --run {directory.path}" if result["searches"] else f"nas search --run {directory.path}")
