@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nas.runtimes.table import by_suffix, get_runtime
+from nas.training.config import TrainConfig
 from search_spaces.builders.timm_model import TimmSpec
 
 from .device_script import script_name
@@ -138,12 +139,11 @@ def _licence(facts: dict[str, Any]) -> str:
     return f"Licence of the weights: not stated (`nas {command} --license NAME` states it)."
 
 
-def first_weights(config: dict[str, Any]) -> str | None:
-    """What a training began with, from its settings; None: random weights."""
-    if config.get("pretrained"):
-        return f"timm's pretrained weights for {config['space']}"
-    init = config.get("init")
-    return None if init is None else f"the weights in {data_name(init)}"
+def first_weights(config: TrainConfig) -> str | None:
+    """What a training began with, in words; None: random weights."""
+    if config.pretrained:
+        return f"timm's pretrained weights for {config.space}"
+    return None if config.init is None else f"the weights in {data_name(config.init)}"
 
 
 def input_config(info: Any, resolution: int) -> dict[str, Any]:

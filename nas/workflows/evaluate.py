@@ -75,7 +75,7 @@ def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
         raise UserError(f"{file} does not exist")
     opened = open_model(file)
     shape = input_size(opened, file)
-    check_images_of(trained, opened, file)
+    check_images_of(trained.dataset.info, trained.run.path, opened, file)
     return {
         **accuracy_dict(run_file(opened, trained.dataset, split, shape[-1])),
         "latency_ms": latency_ms(opened, shape),

@@ -7,12 +7,17 @@ from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import Shipped, ship
+from nas.export.card import first_weights
+from nas.export.folder import Finetuned, Source, export_candidate
+from nas.export.hub import check_license
+from nas.runtimes.table import parse_formats
 from nas.store.files import check_folder
 from nas.store.run import Run
+from nas.training.weights import config_of
 from predictors.targets.target import load_target
 
 from .resolve import calibrated_on, pick_member, read_search
-from .trained import open_trained, same_weights
+from .trained import Trained, open_trained, same_weights
 
 
 def ship_member(run: Run, name: str = "best", target: str | None = None) -> Shipped:
@@ -43,10 +48,6 @@ def export_model(
         formats: names of formats, separated by commas; None: the target's.
         license: of the weights, by the hub's name, for card and ``config.json``; None: nobody states one.
     """
-    from nas.export.folder import export_candidate
-    from nas.export.hub import check_license
-    from nas.runtimes.table import parse_formats
-
     check_license(license)
     check_folder(out)
     result = read_search(run, target)
@@ -56,10 +57,24 @@ def export_model(
     with run.locked():
         trained = open_trained(run, calibrated_on(result))
         same_weights(trained, result)
+        source = export_source(trained)
         written = []
         for member in members:
             folder = run.export(f"{device.name}-{member['id']}")
             if out is not None:
                 folder = out / member["id"] if name == "all" else out
-            written.append((folder, export_candidate(trained, member, device, folder, formats=forms, license=license)))
+            written.append((folder, export_candidate(source, member, device, folder, forms, license)))
     return written
+
+
+def export_source(trained: Trained, finetuned: Finetuned | None = None) -> Source:
+    """What candidates of a trained run are exported from.
+
+    Args:
+        trained: the run of a supernet, or of a fine-tuned candidate, which lies in ``finetune/`` of a supernet's.
+        finetuned: how the candidate was fine-tuned; None: the run is a supernet's.
+    """
+    supernet = trained.run if finetuned is None else Run(trained.run.path.parents[1])
+    first = first_weights(config_of(supernet))
+    seed = config_of(trained.run).seed
+    return Source(trained.net, trained.dataset, trained.calibration, trained.weights, seed, first, finetuned)

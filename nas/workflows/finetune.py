@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
-from nas.export.folder import export_candidate
+from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
 from nas.search.search import accuracy_dict
 from nas.store.files import check_folder, is_json
@@ -36,6 +36,7 @@ from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, Policy
 
 from .estimate import DEFAULT_TARGET
+from .export import export_source
 from .resolve import calibrated_on, parse_architecture, pick_member, read_search
 from .trained import Trained, open_trained, same_weights, test_accuracy
 
@@ -126,8 +127,11 @@ def finetune(
         }
         folder = out or run.export(f"{device.name}-{candidate.id}-{found['kept']}-{settings_id}")
         member = _member(kept, candidate, device, after if better else before, test)
-        told = {**origin, "before": found["before"]} if better else None
-        facts = export_candidate(kept, member, device, folder, told, license=license)
+        finetuned = Finetuned(
+            before, trained.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware),
+            config.seed,
+        ) if better else None  # fmt: skip
+        facts = export_candidate(export_source(kept, finetuned), member, device, folder, license=license)
         return found | {"path": str(folder), "results": facts["results"]}
 
 

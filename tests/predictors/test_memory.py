@@ -310,12 +310,11 @@ def test_estimate_says_what_does_not_fit() -> None:
 def test_an_export_that_would_not_fit_is_refused(tmp_path: Any) -> None:
     from typing import cast
 
-    from nas.export.folder import export_candidate
-    from nas.workflows.trained import Trained
+    from nas.export.folder import Source, export_candidate
     from predictors.targets.target import load_target
     from search_spaces.errors import InfeasibleError
 
     member = {"id": "0123-int8", "size_bytes": 2e6, "peak_activation_bytes": 1e5}
     with pytest.raises(InfeasibleError, match=r"0123-int8: 2,000 kB of weights exceed the 918 kB of flash"):
-        export_candidate(cast(Trained, None), member, load_target("cortex-m7"), tmp_path / "export")
+        export_candidate(cast(Source, None), member, load_target("cortex-m7"), tmp_path / "export")
     assert not (tmp_path / "export").exists()

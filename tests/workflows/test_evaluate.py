@@ -16,6 +16,7 @@ from nas.cli.options import run_at
 from nas.export.folder import check_images_of, export_candidate
 from nas.export.manifest import exported_file, open_model
 from nas.store.run import Run
+from nas.workflows.export import export_source
 from nas.workflows.resolve import pick_member, read_search
 from nas.workflows.trained import open_trained
 from predictors.targets.target import load_target
@@ -39,7 +40,7 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
 
 def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = {"results": [], "files": {"model.safetensors": "", "model.int8.onnx": ""}}
-    monkeypatch.setattr("nas.export.folder.export_candidate", lambda *_, **__: written)
+    monkeypatch.setattr("nas.workflows.export.export_candidate", lambda *_, **__: written)
     done = invoke("export", "--run", "run", "--out", "to ship")
     assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.onnx' --run run"
     done = invoke("estimate", "best", "--run", "run")
@@ -60,7 +61,7 @@ def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:
 
     def check(**changed: object) -> None:
         metadata = {key: json.dumps(value) for key, value in (own | changed).items()}
-        check_images_of(trained, types.SimpleNamespace(metadata=metadata), file)
+        check_images_of(trained.dataset.info, trained.run.path, types.SimpleNamespace(metadata=metadata), file)
 
     check()
     with pytest.raises(UserError, match="classes differ"):
@@ -78,7 +79,7 @@ def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) 
     (folder / "model.w4a8.onnx").write_bytes(b"somebody's own")
     trained = open_trained(Run(here / "run"))
     member = pick_member(read_search(trained.run)) | {"precision": "fp32"}
-    export_candidate(trained, member, load_target("cortex-a72"), folder)
+    export_candidate(export_source(trained), member, load_target("cortex-a72"), folder)
     assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.fp32.onnx", "model.w4a8.onnx"]
     assert json.loads((folder / "architecture.json").read_text())["files"].keys() == {
         "model.safetensors",
