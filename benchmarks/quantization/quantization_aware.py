@@ -20,7 +20,6 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
+from nas.events import Evaluated, Event, Stepped
 from nas.store.run import Run
 from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
@@ -57,10 +57,10 @@ def subnets(space: SearchSpace) -> dict[str, Architecture]:
 def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None = None) -> None:
     """Train a run, up to a step (a multiple of 20) or to its end; goes on where it stopped."""
 
-    def report(entry: dict[str, Any]) -> None:
-        if "loss" in entry and entry["step"] % 200 == 0:
-            print(f"{run.path.name} {entry}", flush=True)
-        if last is not None and entry.get("step") == last:
+    def report(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step % 200 == 0:
+            print(f"{run.path.name} {event}", flush=True)
+        if isinstance(event, Stepped | Evaluated) and event.step == last:
             os.kill(os.getpid(), signal.SIGINT)
 
     run.path.mkdir(parents=True, exist_ok=True)

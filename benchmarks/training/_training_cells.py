@@ -24,6 +24,7 @@ from nas.candidates.calibrate import calibrate
 from nas.data.batches import TrainSteps, calibration_images, eval_batches
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
+from nas.events import Event, Stepped
 from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
@@ -153,9 +154,9 @@ def trained_supernet(
     }
 
 
-def _say(entry: dict[str, Any]) -> None:
-    if "loss" in entry and entry["step"] % 500 == 0:
-        print(f"  step {entry['step']}/{entry['steps']}, loss {entry['loss']:.3f}", file=sys.stderr, flush=True)
+def _say(event: Event) -> None:
+    if isinstance(event, Stepped) and event.step % 500 == 0:
+        print(f"  step {event.step}/{event.steps}, loss {event.loss:.3f}", file=sys.stderr, flush=True)
 
 
 def trained_alone(

@@ -17,13 +17,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.training.image_folder import write_image_folder
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
+from nas.events import Event, Stepped
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy, Classification
 from nas.training.config import Engine, TrainConfig
@@ -71,9 +71,9 @@ def trained(folder: Path, name: str, config: TrainConfig) -> dict[str, Accuracy]
     """Train, and measure the three subnets."""
     run, began = Run(folder / name), time.process_time()
 
-    def report(entry: dict[str, Any]) -> None:
-        if "loss" in entry and entry["step"] % 100 == 0:
-            print(f"  {name}: step {entry['step']}/{entry['steps']}, loss {entry['loss']:.3f}", file=sys.stderr)
+    def report(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step % 100 == 0:
+            print(f"  {name}: step {event.step}/{event.steps}, loss {event.loss:.3f}", file=sys.stderr)
 
     train_supernet(run, config, Engine(workers=0, save_seconds=1e9, evaluations=1), report)
     done = open_trained(run)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from nas.events import (
+    Advanced,
+    Described,
+    Evaluated,
+    Event,
+    Measured,
+    Noted,
+    Recalled,
+    Started,
+    Stepped,
+    Warned,
+)
 
 from .console import ERR, warn
 from .messages import with_flags
@@ -36,28 +49,24 @@ class TrainingProgress(_Live):
         self.task = self.progress.add_task("training", total=None, note="")
         self.note = ""
 
-    def __call__(self, entry: dict[str, Any]) -> None:
-        if "warning" in entry:
-            warn(entry["warning"])
-        elif "note" in entry:
-            if not self.quiet:
-                ERR.print(with_flags(entry["note"]), highlight=False, soft_wrap=True)
-        elif "summary" in entry and not self.quiet:
-            for line in entry["summary"]:
-                ERR.print(line, highlight=False, markup=False, soft_wrap=True)
-        elif "start" in entry and not self.quiet:
-            text = f"{entry['start']}: {entry['steps']} steps on {entry['data']['source']}"
-            ERR.print(text, highlight=False, markup=False, soft_wrap=True)
-        elif "smallest" in entry:
-            ends = ("smallest", "random", "largest")
-            self.note = ", ".join(f"{name} {100 * entry[name]:.1f} %" for name in ends if name in entry)
-            if not self.quiet and not ERR.is_terminal:
-                ERR.print(f"step {entry['step']}/{entry['steps']}: {self.note}")
-        elif "candidate" in entry:
-            self.note = f"candidate {100 * entry['candidate']:.1f} %"
-        elif "loss" in entry:
-            note = f"epoch {entry['epoch']:.1f}  loss {entry['loss']:.3f}  {self.note}"
-            self.progress.update(self.task, completed=entry["step"], total=entry["steps"], note=note)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Warned(text):
+                warn(text)
+            case Noted(text) if not self.quiet:
+                ERR.print(with_flags(text), highlight=False, soft_wrap=True)
+            case Described(lines) if not self.quiet:
+                for line in lines:
+                    ERR.print(line, highlight=False, markup=False, soft_wrap=True)
+            case Started(run, steps, source) if not self.quiet:
+                ERR.print(f"{run}: {steps} steps on {source}", highlight=False, markup=False, soft_wrap=True)
+            case Evaluated():
+                self.note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in event.accuracies.items())
+                if not self.quiet and not ERR.is_terminal and "smallest" in event.accuracies:
+                    ERR.print(f"step {event.step}/{event.steps}: {self.note}")
+            case Stepped():
+                note = f"epoch {event.epoch:.1f}  loss {event.loss:.3f}  {self.note}"
+                self.progress.update(self.task, completed=event.step, total=event.steps, note=note)
 
 
 class SearchProgress(_Live):
@@ -65,21 +74,21 @@ class SearchProgress(_Live):
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet)
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, TaskID] = {}
 
-    def __call__(self, entry: dict[str, Any]) -> None:
-        if "known" in entry:
-            if not self.quiet:
-                ERR.print(f"{entry['known']} measurements from before: a front of {entry['front']}, hypervolume "
-                          f"{entry['hypervolume']:.4f}, before any of this search", soft_wrap=True)  # fmt: skip
-            return
-        bar = "measuring" if entry["origin"] in ("first", "search") else f"baseline {entry['origin']}"
-        if bar not in self.tasks:
-            self.tasks[bar] = self.progress.add_task(bar, total=entry["of"], note="")
-        note = f"last {100 * entry['accuracy']:.1f} %"
-        self.progress.update(self.tasks[bar], completed=entry["measured"], note=note)
-        if not (self.quiet or ERR.is_terminal) and entry["measured"] % -(-entry["of"] // _LINES) == 0:
-            ERR.print(f"{bar} {entry['measured']}/{entry['of']}: {note}", highlight=False, soft_wrap=True)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Recalled(count, front, hypervolume) if not self.quiet:
+                ERR.print(f"{count} measurements from before: a front of {front}, hypervolume {hypervolume:.4f}, "
+                          "before any of this search", soft_wrap=True)  # fmt: skip
+            case Measured(origin, done, total, accuracy):
+                bar = "measuring" if origin in ("first", "search") else f"baseline {origin}"
+                if bar not in self.tasks:
+                    self.tasks[bar] = self.progress.add_task(bar, total=total, note="")
+                note = f"last {100 * accuracy:.1f} %"
+                self.progress.update(self.tasks[bar], completed=done, note=note)
+                if not (self.quiet or ERR.is_terminal) and done % -(-total // _LINES) == 0:
+                    ERR.print(f"{bar} {done}/{total}: {note}", highlight=False, soft_wrap=True)
 
 
 class ProfileProgress(_Live):
@@ -87,15 +96,16 @@ class ProfileProgress(_Live):
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet)
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, TaskID] = {}
 
-    def __call__(self, entry: dict[str, Any]) -> None:
-        if "warning" in entry:
-            warn(entry["warning"])
-            return
-        if entry["stage"] not in self.tasks:
-            self.tasks[entry["stage"]] = self.progress.add_task(entry["stage"], total=entry["of"], note="")
-        self.progress.update(self.tasks[entry["stage"]], completed=entry["done"], note=entry["note"])
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Warned(text):
+                warn(text)
+            case Advanced(stage, done, total, note):
+                if stage not in self.tasks:
+                    self.tasks[stage] = self.progress.add_task(stage, total=total, note="")
+                self.progress.update(self.tasks[stage], completed=done, note=note)
 
 
 def _progress(shown: bool) -> Progress:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.runtimes.table import suffixes
 from nas.store.files import read_json
-from nas.store.metrics import read_metrics
+from nas.store.metrics import Metric, read_metrics
 from nas.store.records import SEARCH
 from nas.store.run import Run, file_hash
 from nas.workflows.estimate import estimate_model
@@ -38,7 +38,7 @@ class Material:
     path: Path
     name: str
     content: Facts
-    metrics: list[Facts]
+    metrics: list[Metric]
     searches: dict[str, Facts]
     exports: list[tuple[str, Facts, dict[str, str]]]
     seconds: Seconds = field(default_factory=dict)
@@ -95,7 +95,7 @@ def _read(path: Path, notes: list[str], form: Any) -> Facts | None:
     return found
 
 
-def _metrics(path: Path, notes: list[str]) -> list[Facts]:
+def _metrics(path: Path, notes: list[str]) -> list[Metric]:
     found, bad = read_metrics(path)
     if bad:
         notes.append(f"{path}: {bad} lines are damaged and left out")

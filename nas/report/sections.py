@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from xml.etree.ElementTree import Element
 
+from nas.events import Evaluated, Stepped
 from nas.report.draw.curves import accuracy_curves, loss_curve
 from nas.report.draw.markup import figure, pairs, table, tag
 from nas.store.versions import NAS, in_words, version
@@ -18,13 +19,12 @@ PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")
 def training(material: Material) -> list[Element]:
     """Loss, and accuracy of the watched subnets."""
     steps, done = material.content.get("steps"), material.content["complete"]
-    last = max((entry["step"] for entry in material.metrics), default=0)
+    last = max((entry.step for entry in material.metrics), default=0)
     state = f"Trained for {steps} steps." if done else f"Training is not finished: step {last}."
     found = [tag("h2", "Training", id="training"), tag("p", state)]
-    losses = [entry for entry in material.metrics if "loss" in entry]
-    watched = [entry for entry in material.metrics if "loss" not in entry]
-    numbers = [k for entry in watched for k, v in entry.items() if isinstance(v, float) and k not in ("step", "steps")]
-    keys = list(dict.fromkeys(numbers))
+    losses = [entry for entry in material.metrics if isinstance(entry, Stepped)]
+    watched = [entry for entry in material.metrics if isinstance(entry, Evaluated)]
+    keys = list(dict.fromkeys(name for entry in watched for name in entry.accuracies))
     plots = []
     if keys:
         caption = (

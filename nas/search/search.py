@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
+from nas.events import Listener, Recalled
 from nas.journal.journal import TEST, Journal
 from nas.store.seeds import stream
 from nas.tasks.score import Score
@@ -31,7 +32,7 @@ from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
 from .objectives import LATENCY_ON, Bounds
 from .pareto import front, hypervolume
 from .problem import Problem
-from .session import Measure, Report, Session
+from .session import Measure, Session
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +56,7 @@ def search(
     config: SearchConfig,
     journal: Journal,
     measure: Measure,
-    report: Report,
+    report: Listener,
     keep: Callable[[AccuracyPredictor], None] | None = None,
 ) -> dict[str, Any]:
     """Find the measured Pareto front of the error and the costs that are objectives.
@@ -165,8 +166,7 @@ def _stopped(config: SearchConfig, loop: Loop, left: int, spent: float) -> str:
 def _report_known(session: Session, reference: Floats) -> None:
     """Say what earlier measurements are worth for this search, before it adds its own."""
     points = session.points(*session.measured(within_bounds=True))
-    found = {"known": len(points), "front": int(front(points).sum()), "hypervolume": _relative_hv(points, reference)}
-    session.report(found)
+    session.report(Recalled(len(points), int(front(points).sum()), _relative_hv(points, reference)))
 
 
 def _first_designs(session: Session, problem: Problem, smallest: Vectors) -> Vectors:

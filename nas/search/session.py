@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
+from nas.events import Listener, Measured
 from nas.journal.journal import SEARCH, Journal
 from nas.store.schema import between, problem
 from nas.tasks.score import Score
@@ -26,14 +27,13 @@ from .objectives import parse_objectives
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Candidate, str], Score]
-Report = Callable[[dict[str, Any]], None]
 
 
 class Session:
     """The measurements one search has made so far, in its own order."""
 
     def __init__(
-        self, costs: CandidateCosts, config: SearchConfig, journal: Journal, measure: Measure, report: Report
+        self, costs: CandidateCosts, config: SearchConfig, journal: Journal, measure: Measure, report: Listener
     ) -> None:  # fmt: skip
         self.costs, self.journal, self.measure_one, self.report = costs, journal, measure, report
         self.space = costs.space
@@ -105,7 +105,7 @@ class Session:
         def tell(_: Candidate, found: Score) -> None:
             nonlocal there
             there += 1
-            self.report({"origin": origin, "measured": there, "of": total, "accuracy": found.value})
+            self.report(Measured(origin, there, total, found.value))
 
         with self.stage(origin, candidates):
             more = [] if spare is None else self.candidates(spare)

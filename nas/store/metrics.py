@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: a JSON object a line, each with the step that it belongs to.
+"""``metrics.jsonl``: a JSON object per line, each with the step that it belongs to.
 
 A line may be cut short or strange (a crash, a power cut, another program): it is left out, and stops nobody.
 """
@@ -6,48 +6,71 @@ A line may be cut short or strange (a crash, a power cut, another program): it i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from nas.events import Evaluated, Listener, Stepped
+from search_spaces.schema import Count, convert, problem
 
 from .files import atomic_write
 
-Entry = dict[str, Any]
+Metric = Stepped | Evaluated
 
 
-def entry_of(line: bytes) -> Entry | None:
+@dataclass(frozen=True)
+class _Step:
+    """The keys of every line; those of :class:`Evaluated` lie beside them, one for each subnet."""
+
+    step: Count
+    steps: Count | None = None
+
+
+def metric_of(line: bytes) -> Metric | None:
     """What a line holds; None: not what a training writes."""
     try:
-        entry = json.loads(line)
+        content = json.loads(line)
+        if isinstance(content, dict) and "loss" in content:
+            return convert(content, Stepped)
+        place = convert(content, _Step)
     except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and type(entry.get("step")) is int else None
+    others = ((key, value) for key, value in content.items() if key not in ("step", "steps"))
+    return Evaluated(place.step, {key: value for key, value in others if not problem(value, float)}, place.steps)
 
 
-def read_metrics(path: Path) -> tuple[list[Entry], int]:
-    """The entries of a file in order, and how many lines hold none. A file that is not there has no lines."""
+def line_of(metric: Metric) -> dict[str, float]:
+    """The keys and values of a line, in order."""
+    if isinstance(metric, Evaluated):
+        head = {"step": metric.step, "steps": metric.steps}
+        return {key: value for key, value in head.items() if value is not None} | dict(metric.accuracies)
+    names = ("step", "steps", "epoch", "loss", "eta_s", "rollbacks", "lr_factor")
+    return {name: value for name in names if (value := getattr(metric, name)) is not None}
+
+
+def read_metrics(path: Path) -> tuple[list[Metric], int]:
+    """The entries of a file in order, and how many lines hold none. A file that doesn't exist has no lines."""
     lines = path.read_bytes().splitlines() if path.exists() else []
-    found = [entry_of(line) for line in lines]
-    whole = [entry for entry in found if entry is not None]
-    return whole, len(found) - len(whole)
+    metrics = [metric_of(line) for line in lines]
+    whole = [metric for metric in metrics if metric is not None]
+    return whole, len(metrics) - len(whole)
 
 
 class Metrics:
-    """The file of a training, cut back to the step that it goes on from.
+    """The file of a training, cut back to the step that the training continues from.
 
     Args:
         path: of the file.
         start: steps done.
-        report: called with every new entry.
+        listener: called with every new entry.
     """
 
-    def __init__(self, path: Path, start: int, report: Callable[[Entry], None]) -> None:
-        self.path, self.report = path, report
-        kept = [entry for entry in read_metrics(path)[0] if entry["step"] <= start]
-        atomic_write(path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+    def __init__(self, path: Path, start: int, listener: Listener) -> None:
+        self.path, self.listener = path, listener
+        lines = [line_of(metric) for metric in read_metrics(path)[0] if metric.step <= start]
+        atomic_write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
-    def write(self, entry: Entry) -> None:
+    def write(self, metric: Metric) -> None:
         """Add a line."""
         with open(self.path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
-        self.report(entry)
+            file.write(json.dumps(line_of(metric)) + "\n")
+        self.listener(metric)

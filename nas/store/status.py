@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.errors import UserError
 
-from .metrics import entry_of
+from .metrics import metric_of
 from .run import DEFAULT_ROOT, Run
 
 _TAIL = 65536
@@ -64,9 +64,9 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     except OSError:
         return 0, None
     for line in reversed(lines):
-        entry = entry_of(line) or {}
-        if type(entry.get("steps")) is int:
-            return entry["step"], entry["steps"]
+        metric = metric_of(line)
+        if metric is not None and metric.steps is not None:
+            return metric.step, metric.steps
     return 0, None
 
 

@@ -135,10 +135,10 @@ class Guard:
         """For the checkpoint; empty where nothing was seen."""
         return asdict(self.health) if self.health != Health() else {}
 
-    def metrics(self) -> dict[str, Any]:
-        """What a line of metrics tells of it; empty where the run never went back."""
+    def setbacks(self) -> tuple[int | None, float | None]:
+        """How often the run went back, and what its learning rate is multiplied by since; None where it never did."""
         again = self.health.rollbacks
-        return {"rollbacks": again, "lr_factor": self.health.lr_factor} if again else {}
+        return (again, self.health.lr_factor) if again else (None, None)
 
     def roll_back(self, run: Run, done: int, writes: bool = True) -> str:
         """Make the last good state the run's checkpoint, at a lower learning rate from there.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from nas.events import Event, Listener
+from nas.store.metrics import Metric, line_of
 from search_spaces.errors import UserError, install_hint, unknown_name
-
-Entry = Mapping[str, Any]
 
 _NO_METRICS = ("step", "steps", "eta_s")
 
@@ -22,15 +22,14 @@ _NO_METRICS = ("step", "steps", "eta_s")
 class Logger(Protocol):
     """Takes the metrics of a run, line by line."""
 
-    def write(self, entry: Entry) -> None: ...
+    def write(self, metric: Metric) -> None: ...
 
     def close(self) -> None: ...
 
 
-def scalars(entry: Entry) -> dict[str, float]:
-    """The metrics of a line: its numbers, without the step that they belong to."""
-    kinds = (int, float)
-    return {k: v for k, v in entry.items() if k not in _NO_METRICS and isinstance(v, kinds) and v is not True}
+def scalars(metric: Metric) -> dict[str, float]:
+    """The numbers of a line of metrics, without the step that they belong to."""
+    return {name: value for name, value in line_of(metric).items() if name not in _NO_METRICS}
 
 
 class TensorBoard:
@@ -44,11 +43,11 @@ class TensorBoard:
         self._open = lambda step: SummaryWriter(str(folder / "tensorboard"), purge_step=step)
         self._writer: Any = None
 
-    def write(self, entry: Entry) -> None:
+    def write(self, metric: Metric) -> None:
         if self._writer is None:
-            self._writer = self._open(entry["step"])  # type: ignore[no-untyped-call]
-        for name, value in scalars(entry).items():
-            self._writer.add_scalar(name, value, entry["step"])
+            self._writer = self._open(metric.step)  # type: ignore[no-untyped-call]
+        for name, value in scalars(metric).items():
+            self._writer.add_scalar(name, value, metric.step)
         self._writer.flush()
 
     def close(self) -> None:
@@ -70,8 +69,8 @@ class WandB:
             project="nas", name=place.name, id=identity, resume="allow", dir=str(place), config=dict(config)
         )
 
-    def write(self, entry: Entry) -> None:
-        self._run.log(scalars(entry), step=entry["step"])
+    def write(self, metric: Metric) -> None:
+        self._run.log(scalars(metric), step=metric.step)
 
     def close(self) -> None:
         self._run.finish()
@@ -100,7 +99,7 @@ def parse_loggers(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def logging_to(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Iterator[Callable[[Entry], None]]:
+def logging_to(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Iterator[Listener]:
     """A function that hands the lines with a step to every logger named; they are closed on leaving."""
     with ExitStack() as stack:
         loggers: list[Logger] = []
@@ -109,9 +108,9 @@ def logging_to(names: Sequence[str], folder: Path, config: Mapping[str, Any]) ->
             stack.callback(logger.close)
             loggers.append(logger)
 
-        def write(entry: Entry) -> None:
-            if "step" in entry:
+        def write(event: Event) -> None:
+            if isinstance(event, Metric):
                 for logger in loggers:
-                    logger.write(entry)
+                    logger.write(event)
 
         yield write

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nas.data.batches import train_batches
 from nas.data.dataset import DataInfo, Dataset
+from nas.events import Evaluated, Listener, Noted, Stepped, Warned, ignore
 from nas.store.metrics import Metrics
 from nas.store.run import Run
 from nas.store.seeds import sequence, stream
@@ -48,15 +49,13 @@ from .step import StepInput, loss_without_gradient, mix_batch, run_passes, updat
 from .strategies import Setting, get_strategy
 from .weights import evaluate_watched, save_trained
 
-Report = Callable[[dict[str, Any]], None]
-
 
 class Interrupted(Exception):
     """Training was asked to stop; the state is saved."""
 
 
 def train(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report,
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener,
     curriculum: Curriculum | None = None, world: World = ALONE,
 ) -> None:  # fmt: skip
     """Train, or go on training, the supernet of a run; writes ``supernet.safetensors`` at the end.
@@ -77,7 +76,7 @@ def train(
 
 
 def _until_collapse(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Report, curriculum: Curriculum | None,
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener, curriculum: Curriculum | None,
     world: World,
 ) -> bool:  # fmt: skip
     """Train to the end, which is True, or until the run collapses and goes back."""
@@ -90,15 +89,15 @@ def _until_collapse(
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
     if warning:
-        report({"warning": warning})
+        report(Warned(warning))
     if state is not None:
         checkpoint.restore(run, state, net.model, optimizer, steps)
-        report({"note": f"resumed at step {state.step}"})
+        report(Noted(f"resumed at step {state.step}"))
         average = {name: tensor.to(engine.device) for name, tensor in state.average.items()}
     else:
         start_from(net, config.pretrained, config.init)
         if config.zero_gamma and not zero_gamma(net.model):
-            report({"warning": f"--zero-gamma: no residual block of {config.space} ends in a batch norm"})
+            report(Warned(f"--zero-gamma: no residual block of {config.space} ends in a batch norm"))
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
     task, loss_settings, outputs = dataset.task, loss_of(config), len(dataset.info.classes)
@@ -108,7 +107,7 @@ def _until_collapse(
     precision.load(state.scaler if state else {})
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
-    write = Metrics(run.metrics, start, report).write if world.main else lambda entry: None
+    write = Metrics(run.metrics, start, report).write if world.main else ignore
     curriculum = curriculum or whole_space(
         space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed
     )
@@ -159,7 +158,7 @@ def _until_collapse(
             done = step + 1
             guard.see(passes, losses)
             if guard.collapsed:
-                report({"warning": guard.roll_back(run, done, world.main)})
+                report(Warned(guard.roll_back(run, done, world.main)))
                 if world.any(stop())[0]:
                     raise Interrupted
                 return False
@@ -169,11 +168,10 @@ def _until_collapse(
                 speed = (done - start) / (time.monotonic() - began)
                 epoch = round(config.epochs * done / steps, 2)
                 eta = round((steps - done) / speed)
-                line = {"step": done, "steps": steps, "epoch": epoch, "loss": round(loss, 4), "eta_s": eta}
-                write(line | guard.metrics())
+                write(Stepped(done, round(loss, 4), steps, epoch, eta, *guard.setbacks()))
             if done in evaluate_at:
                 if world.main:
-                    write({"step": done, "steps": steps} | evaluate_watched(net, average, dataset, curriculum.watched))
+                    write(Evaluated(done, evaluate_watched(net, average, dataset, curriculum.watched), steps))
                 world.wait()
             stopping, due = world.any(stop(), time.monotonic() - saved > engine.save_seconds or done == steps)
             if stopping:

@@ -16,6 +16,7 @@ from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
+from nas.events import Listener, Started
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
 from nas.search.search import accuracy_dict
@@ -26,7 +27,7 @@ from nas.tasks.score import Score
 from nas.training.amp import check_amp
 from nas.training.config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
 from nas.training.curriculum import Curriculum
-from nas.training.loop import Report, train
+from nas.training.loop import train
 from nas.training.quantized import PHASE
 from nas.training.rehearsal.lr_finder import scaled
 from nas.training.strategies.fixed import Fixed
@@ -69,7 +70,7 @@ def finetune(
     target: str | None,
     config: FinetuneConfig,
     engine: Engine,
-    report: Report,
+    report: Listener,
     out: Path | None = None,
     dry_run: bool = False,
     license: str | None = None,
@@ -199,7 +200,7 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
 
 
 def _trained_further(
-    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, engine: Engine, report: Report
+    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, engine: Engine, report: Listener
 ) -> Trained:
     """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
     info = trained.dataset.info
@@ -213,7 +214,7 @@ def _trained_further(
         if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
             shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
         steps = total_steps(settings, info.counts["train"])
-        report({"start": str(sub.path), "steps": steps, "data": info.to_dict()})
+        report(Started(str(sub.path), steps, info.source))
         train(sub, settings, trained.dataset, engine, report, curriculum)
         ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
         sub.write(sub.read() | ended)

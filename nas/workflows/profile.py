@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from nas.events import Advanced, Listener, Warned
 from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
 from nas.profiling.fit import Fitted, read_results, target_of
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
@@ -18,8 +19,6 @@ from nas.store.run import Run, latest
 from predictors.targets.target import Target, to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError, unknown_name
-
-Report = Callable[[dict[str, Any]], None]
 
 DEFAULT_SPACES = (Part("mbv3-tiny", 10, 3), Part("mbv3-large", 1000, 3))
 """Where there is no run: small and large networks."""
@@ -49,7 +48,7 @@ class Request:
     seed: int = 0
 
 
-def profile_command(request: Request, report: Report, dry_run: bool = False) -> dict[str, Any]:
+def profile_command(request: Request, report: Listener, dry_run: bool = False) -> dict[str, Any]:
     """Do what the flags ask for; what is printed, with the command to type ``next``.
 
     Raises:
@@ -129,7 +128,7 @@ def summary(plan: Plan) -> str:
     )
 
 
-def profile_host(plan: Plan, out: Path, name: str, report: Report) -> dict[str, Any]:
+def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> dict[str, Any]:
     """Measure this machine and write its target file; the same call again goes on where it was stopped.
 
     Networks and measurements stay in a folder beside the file, ``<out without .toml>.profile``.
@@ -147,7 +146,7 @@ def profile_host(plan: Plan, out: Path, name: str, report: Report) -> dict[str, 
     return _write(manifest, folder / "results.json", out, name, report)
 
 
-def bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
+def bundle(folder: Path, plan: Plan, report: Listener) -> dict[str, Any]:
     """Write a bundle for another device."""
     manifest = write_bundle(folder, plan, _counting("writing networks", report))
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
@@ -160,7 +159,7 @@ def bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
             "next": f"nas profile --import results.json --bundle {folder}"}  # fmt: skip
 
 
-def import_results(results: Path, folder: Path | None, out: Path, name: str, report: Report) -> dict[str, Any]:
+def import_results(results: Path, folder: Path | None, out: Path, name: str, report: Listener) -> dict[str, Any]:
     """Write the target file of results that came back from a device.
 
     Args:
@@ -177,12 +176,12 @@ def import_results(results: Path, folder: Path | None, out: Path, name: str, rep
     return _write(read_manifest(folder), results, out, name, report)
 
 
-def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: Report) -> dict[str, Any]:
+def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: Listener) -> dict[str, Any]:
     results = read_results(path, manifest)
-    target, fitted = target_of(manifest, results, name, lambda line: report({"warning": f"left out: {line}"}))
+    target, fitted = target_of(manifest, results, name, lambda line: report(Warned(f"left out: {line}")))
     for precision, result in fitted.items():
         for note in result.notes:
-            report({"warning": f"{precision}: {note}"})
+            report(Warned(f"{precision}: {note}"))
     comment = (
         f"Written by nas profile. Valid for this device and runtime, best for networks like those measured.\n"
         f"{target.description}; {target.runtime}; torch {manifest['versions']['torch']}, "
@@ -215,5 +214,5 @@ def facts(target: Target, fitted: dict[str, Fitted], results: dict[str, Any], ou
     }
 
 
-def _counting(what: str, report: Report) -> Callable[[int, int, str], None]:
-    return lambda done, total, note: report({"stage": what, "done": done, "of": total, "note": note})
+def _counting(what: str, report: Listener) -> Callable[[int, int, str], None]:
+    return lambda done, total, note: report(Advanced(what, done, total, note))

@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
+from nas.events import Listener, ignore
 from nas.journal.storage import check_url
 from nas.search.config import SearchConfig, check_config, with_others
 from nas.search.search import search
@@ -18,11 +19,11 @@ from predictors.accuracy.files import to_bytes
 from predictors.accuracy.predictor import AccuracyPredictor
 from predictors.targets.target import load_target
 
-from .trained import Report, open_trained, silent
+from .trained import open_trained
 
 
 def search_run(
-    run: Run, config: SearchConfig, report: Report = silent, dry_run: bool = False, storage: str | None = None
+    run: Run, config: SearchConfig, report: Listener = ignore, dry_run: bool = False, storage: str | None = None
 ) -> dict[str, Any]:
     """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
 

@@ -10,6 +10,7 @@ from typing import Any
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.data.summary import lines, summarise
+from nas.events import Described, Event, Listener, Noted, Started, Warned, ignore
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
 from nas.store.versions import versions
 from nas.supernet.first_weights import start_from
@@ -27,7 +28,7 @@ from nas.training.teacher.teacher import open_teacher
 from search_spaces import get_space
 from search_spaces.errors import UsageError
 
-from .trained import Report, as_trained, check_same_data, silent
+from .trained import as_trained, check_same_data
 
 ENGINE = Engine()
 
@@ -40,15 +41,14 @@ def default_run(config: TrainConfig) -> Run:
 
 
 def train_supernet(
-    run: Run, config: TrainConfig, engine: Engine = ENGINE, report: Report = silent, dry_run: bool = False,
+    run: Run, config: TrainConfig, engine: Engine = ENGINE, report: Listener = ignore, dry_run: bool = False,
     world: World = ALONE,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
 
     Args:
         run: directory, made where there is none.
-        report: called with each thing worth telling: ``warning``, ``note``, ``summary``, and the lines of
-            ``metrics.jsonl``.
+        report: called with every event of the run, see :mod:`nas.events`.
         dry_run: check everything, and return a ``summary`` of what would be done.
 
     Returns:
@@ -73,18 +73,18 @@ def train_supernet(
             return content
     dataset = open_dataset(config.source, config.seed, config.root)
     for warning in dataset.warnings:
-        report({"warning": warning})
+        report(Warned(warning))
     if run.exists:
         dataset = as_trained(run, dataset)
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
     if config.teacher is not None and not run.exists:
         for note in open_teacher(config.teacher, dataset).notes:  # one that does not fit shall leave no run behind
-            report({"warning": note})
+            report(Warned(note))
     known = setting(config, dataset.info)
     get_strategy(config.strategy, known)  # a space that it cannot support shall leave no run behind
     steps = total_steps(config, dataset.info.counts["train"])
-    held = {"summary": lines(summarise(dataset))}
+    held = Described(tuple(lines(summarise(dataset))))
     if dry_run:
         report(held)
         expected = _forecast(config, dataset, engine, report)
@@ -98,11 +98,11 @@ def train_supernet(
             started = {"config": asdict(config), "data": dataset.info.to_dict(), "versions": versions()}
             run.write(started | {"complete": False})
         report(held)
-        report({"start": str(run.path), "steps": steps, "data": dataset.info.to_dict()})
+        report(Started(str(run.path), steps, dataset.info.source))
         _explain(config, known, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
             share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
-            report({"note": describe(_forecast(share, dataset, engine, report))})
+            report(Noted(describe(_forecast(share, dataset, engine, report))))
         alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
         settled = replace(settle_lr(run, alone, dataset, engine, steps, report), accumulate=config.accumulate)
         world.from_main(settled)
@@ -119,35 +119,35 @@ def _follow(run: Run, config: TrainConfig, engine: Engine, world: World) -> dict
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
         check_same_data(run, dataset)
-        train(run, settled, as_trained(run, dataset), engine, lambda entry: None, world=world)
+        train(run, settled, as_trained(run, dataset), engine, ignore, world=world)
     return {}
 
 
-def _explain(config: TrainConfig, known: Setting, report: Report) -> None:
+def _explain(config: TrainConfig, known: Setting, report: Listener) -> None:
     """Say which strategy ``auto`` is for a run, and why, and which settings a strategy makes nothing of."""
     if config.strategy == AUTO:
-        report({"note": choose(known)[1]})
+        report(Noted(choose(known)[1]))
     for warning in without_effect(config, known):
-        report({"warning": warning})
+        report(Warned(warning))
 
 
-def _forecast(config: TrainConfig, dataset: Dataset, engine: Engine, report: Report) -> Forecast:
+def _forecast(config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener) -> Forecast:
     """What the run will take, with a warning where it does not fit."""
     found = forecast(config, dataset, engine)
     if problem := shortage(found):
-        report({"warning": problem})
+        report(Warned(problem))
     return found
 
 
-def _both(first: Report, second: Report) -> Report:
-    def report(entry: dict[str, Any]) -> None:
-        first(entry)
-        second(entry)
+def _both(first: Listener, second: Listener) -> Listener:
+    def report(event: Event) -> None:
+        first(event)
+        second(event)
 
     return report
 
 
-def _try_start(config: TrainConfig, dataset: Dataset, report: Report) -> Dataset:
+def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Dataset:
     """Load the first weights into a supernet that is thrown away: those that do not fit shall leave no run behind.
 
     Returns:
@@ -157,7 +157,7 @@ def _try_start(config: TrainConfig, dataset: Dataset, report: Report) -> Dataset
     net = Supernet(get_space(config.space), info.num_classes, info.in_chans)
     start = start_from(net, config.pretrained, config.init)
     for note in start.notes:
-        report({"warning": note})
+        report(Warned(note))
     if start.normalisation is None or len(start.normalisation[0]) != info.in_chans:
         return dataset
     mean, std = start.normalisation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,12 +22,6 @@ from predictors.targets.target import Target
 from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
-
-Report = Callable[[dict[str, Any]], None]
-
-
-def silent(entry: dict[str, Any]) -> None:
-    """A report that nobody reads."""
 
 
 @dataclass(frozen=True)

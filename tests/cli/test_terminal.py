@@ -15,6 +15,7 @@ import pytest
 
 from nas.cli.console import new_table, show
 from nas.cli.progress import SearchProgress
+from nas.events import Measured
 from tests.support.cli_runs import invoke
 
 _SCRIPT = """
@@ -95,6 +96,6 @@ def test_a_search_in_a_pipe_tells_where_it_is_now_and_then(capsys: pytest.Captur
     for quiet in (False, True):
         with SearchProgress(quiet) as progress:
             for done in range(1, 11):
-                progress({"origin": "search", "measured": done, "of": 10, "accuracy": 0.5})
+                progress(Measured("search", done, 10, 0.5))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"measuring {done}/10: last 50.0 %" for done in (3, 6, 9)]

@@ -20,6 +20,7 @@ from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
 from nas.data.mixing import check_mixing, mix
 from nas.data.opening import open_dataset
+from nas.events import Event, Noted, Warned
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
@@ -55,8 +56,8 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
     return TrainConfig(source=str(photos), epochs=0.5, batch_size=4, **{"strategy": "random", **more})
 
 
-def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
-    reports: list[dict[str, Any]] = []
+def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[Event]:
+    reports: list[Event] = []
     training.train_supernet(run, config, engine, reports.append)
     return reports
 
@@ -428,7 +429,7 @@ def test_short_runs_take_a_default_rate(photos: Path, tmp_path: Path) -> None:
     for optimizer, rate in (("nesterov", 0.1), ("adamw", 0.002)):
         run = Run(tmp_path / optimizer)
         reports = _train(run, _config(photos, lr_auto=True, optimizer=optimizer))
-        assert any("too few to find a learning rate" in entry.get("warning", "") for entry in reports)
+        assert any(isinstance(e, Warned) and "too few to find a learning rate" in e.text for e in reports)
         assert run.read()["lr"] == rate
     assert [lr_finder.range_steps(steps) for steps in (599, 600, 5000)] == [0, 60, 100]
 
@@ -489,11 +490,11 @@ def test_forecast_counts_weights_gradients_slots_and_average(
 def test_a_forecast_changes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _config(photos, mixup=0.2)
     plain, forecasted = Run(tmp_path / "plain"), Run(tmp_path / "forecasted")
-    assert not any("MB of tensors" in entry.get("note", "") for entry in _train(plain, config))
+    assert not any(isinstance(e, Noted) and "MB of tensors" in e.text for e in _train(plain, config))
     monkeypatch.setattr(training, "WORTH_A_FORECAST", 1)
     monkeypatch.setattr(forecast, "_MOST", 3)
     reports = _train(forecasted, config)
-    assert any("MB of tensors" in entry.get("note", "") for entry in reports)
+    assert any(isinstance(e, Noted) and "MB of tensors" in e.text for e in reports)
     assert _equal(_weights(forecasted), _weights(plain))
     assert plain.read() == forecasted.read()
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.events import Event, Warned
 from nas.store.files import load_tensors, save_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
@@ -262,9 +263,9 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
 
 def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[str]:
     """Warnings of the run."""
-    reports: list[dict[str, Any]] = []
+    reports: list[Event] = []
     train_supernet(run, config, engine, reports.append)
-    return [entry["warning"] for entry in reports if "warning" in entry]
+    return [event.text for event in reports if isinstance(event, Warned)]
 
 
 def _metrics(run: Run) -> list[dict[str, Any]]:
@@ -299,14 +300,14 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     at_steps += [(35, interrupt), (67, interrupt), (collapse - 1, interrupt), (62, interrupt), (90, kill)]
     warnings, stops = [], 0
     while True:
-        reports: list[dict[str, Any]] = []
+        reports: list[Event] = []
         try:
             train_supernet(stopped, config, ENGINE, reports.append)
             break
         except (Interrupted, Killed):
             stops += 1
         finally:
-            warnings += [entry["warning"] for entry in reports if "warning" in entry]
+            warnings += [event.text for event in reports if isinstance(event, Warned)]
     assert stops == 5
     assert warnings == [warning]
     _assert_same(stopped, straight)
@@ -315,10 +316,10 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
 def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
     cliff["limit"] = 0.0
     run = Run(tmp_path / "run")
-    reports: list[dict[str, Any]] = []
+    reports: list[Event] = []
     with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train anew .* lower --lr"):
         train_supernet(run, _config(photos, rollbacks=2), ENGINE, reports.append)
-    went = [entry["warning"].split("going on ")[1] for entry in reports if "warning" in entry]
+    went = [event.text.split("going on ")[1] for event in reports if isinstance(event, Warned)]
     assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
     assert checkpoint.load_good(run).step == 60
     assert not run.supernet.exists()

@@ -10,19 +10,20 @@ from typing import Any, ClassVar
 
 import pytest
 
+from nas.events import Evaluated, Stepped, Warned
 from nas.store.metrics import Metrics, read_metrics
 from nas.store.run import Run
 from nas.training.config import Engine, TrainConfig
-from nas.training.loggers import LOGGERS, logging_to, parse_loggers, scalars
+from nas.training.loggers import LOGGERS, logging_to, parse_loggers
 from nas.workflows.train import train_supernet
 from search_spaces.errors import UsageError, UserError
 from tests.conftest import PhotoFolder
 
 LINES = [
-    {"warning": "not a metric"},
-    {"step": 20, "steps": 40, "epoch": 0.5, "loss": 2.5, "eta_s": 9},
-    {"step": 20, "steps": 40, "smallest": 0.25, "largest": 0.5, "final": True},
-    {"step": 40, "steps": 40, "epoch": 1.0, "loss": 2.0, "eta_s": 0},
+    Warned("not a metric"),
+    Stepped(20, 2.5, 40, 0.5, 9),
+    Evaluated(20, {"smallest": 0.25, "largest": 0.5}, 40),
+    Stepped(40, 2.0, 40, 1.0, 0),
 ]
 
 
@@ -97,7 +98,8 @@ def test_a_run_logs_what_its_file_holds(modules: dict[str, Any], photo_folder: P
     train_supernet(run, config, Engine(workers=0, evaluations=1, log=("tensorboard",)), lambda entry: None)
     (board,) = _FakeBoard.made
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert [(n, v, line["step"]) for line in lines for n, v in scalars(line).items()] == board.found
+    places = ("step", "steps", "eta_s")
+    assert [(n, v, line["step"]) for line in lines for n, v in line.items() if n not in places] == board.found
     assert board.found
 
 
@@ -141,7 +143,7 @@ def test_wandb_itself_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_metrics_are_cut_back_to_where_training_goes_on(tmp_path: Path, strange: bytes) -> None:
     path, said = tmp_path / "metrics.jsonl", []
     path.write_bytes(b'{"step": 20}\n' + strange + b'\n{"step": 40}\n')
-    assert read_metrics(path) == ([{"step": 20}, {"step": 40}], 1)
-    Metrics(path, 20, said.append).write({"step": 30})
-    assert path.read_text() == '{"step": 20}\n{"step": 30}\n'
-    assert said == [{"step": 30}]
+    assert read_metrics(path) == ([Evaluated(20, {}), Evaluated(40, {})], 1)
+    Metrics(path, 20, said.append).write(Stepped(30, 1.5))
+    assert path.read_text() == '{"step": 20}\n{"step": 30, "loss": 1.5}\n'
+    assert said == [Stepped(30, 1.5)]

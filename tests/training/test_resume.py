@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from nas.candidates.candidate import Candidate
+from nas.events import Event, Warned
 from nas.journal.journal import Journal
 from nas.search.config import SearchConfig
 from nas.search.costs import CandidateCosts
@@ -68,8 +69,8 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
     return TrainConfig(source=str(photos), epochs=1.0, batch_size=4, **more)
 
 
-def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[dict[str, Any]]:
-    reports: list[dict[str, Any]] = []
+def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[Event]:
+    reports: list[Event] = []
     train_supernet(run, config, engine, reports.append)
     return reports
 
@@ -161,7 +162,7 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, 
             _train(damaged, config)
     damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-1000])
     reports = _train(damaged, config)
-    warnings = [entry["warning"] for entry in reports if "warning" in entry]
+    warnings = [event.text for event in reports if isinstance(event, Warned)]
     assert len(warnings) == 1
     assert "is damaged" in warnings[0]
     assert "step 4" in warnings[0]

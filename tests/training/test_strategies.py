@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import cli
+from nas.events import Noted
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
@@ -429,7 +430,7 @@ def test_auto_says_why_and_trains_as_the_chosen_one(photos: Path, tmp_path: Path
     for name in ("auto", "random"):
         config = TrainConfig(source=str(photos), epochs=0.5, batch_size=4, strategy=name)
         run = Run(tmp_path / name)
-        train_supernet(run, config, ENGINE, lambda e: notes.append(e["note"]) if "note" in e else None)
+        train_supernet(run, config, ENGINE, lambda e: notes.append(e.text) if isinstance(e, Noted) else None)
         weights.append(_weights(run))
     assert TrainConfig().strategy == "auto"
     assert len([n for n in notes if n.startswith("strategy random: 4 steps")]) == 1

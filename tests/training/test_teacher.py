@@ -17,6 +17,7 @@ from nas.candidates.calibrate import calibrate
 from nas.data.batches import eval_tensors, train_batches, train_positions
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
+from nas.events import Event, Noted, Warned
 from nas.store.files import load_tensors, save_tensors, write_json
 from nas.store.run import Run
 from nas.training.config import Engine, TrainConfig
@@ -79,10 +80,10 @@ def by_hand(folder: Path, dataset: Dataset, temperature: float) -> torch.Tensor:
 
 def ask(path: Path, name: object, dataset: Dataset, temperature: float = 1.0) -> tuple[Answers, list[str]]:
     path.mkdir(exist_ok=True)
-    reports: list[dict[str, Any]] = []
+    reports: list[Event] = []
     found = answers_of(Run(path), str(name), temperature, dataset, "cpu", reports.append)
     assert found is not None
-    return found, [kind for entry in reports for kind in entry]
+    return found, [type(event) for event in reports]
 
 
 # What is kept
@@ -134,24 +135,24 @@ def test_grey_images_for_a_teacher_of_colours(photo_folder: PhotoFolder, tmp_pat
 def test_asked_once_and_again_where_it_must_be(photos: Path, tmp_path: Path) -> None:
     dataset, folder, run = open_dataset(str(photos)), write_folder(tmp_path / "teacher"), tmp_path / "run"
     first, said = ask(run, folder, dataset)
-    assert said == ["note"]
+    assert said == [Noted]
     content = Run(run).teacher.read_bytes()
 
-    def again(expected: list[str], dataset: Dataset = dataset, temperature: float = 1.0) -> Answers:
+    def again(expected: list[type], dataset: Dataset = dataset, temperature: float = 1.0) -> Answers:
         found, said = ask(run, folder, dataset, temperature)
         assert said == expected
         return found
 
     assert torch.equal(again([]).values, first.values)
     half(Run(run).teacher)  # damaged
-    assert torch.equal(again(["warning", "note"]).values, first.values)
+    assert torch.equal(again([Warned, Noted]).values, first.values)
     assert Run(run).teacher.read_bytes() == content
-    assert not torch.equal(again(["note"], temperature=2.0).values, first.values)
-    again(["note"])
+    assert not torch.equal(again([Noted], temperature=2.0).values, first.values)
+    again([Noted])
     other = open_dataset(str(photos), seed=1)  # other splits
-    again(["note"], dataset=other)
+    again([Noted], dataset=other)
     write_folder(folder, seed=2)  # other weights
-    again(["warning", "note"], dataset=other)
+    again([Warned, Noted], dataset=other)
     for file in folder.iterdir():
         file.unlink()
     again([], dataset=other)  # the teacher is gone, its answers are there

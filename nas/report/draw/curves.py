@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from nas.events import Evaluated, Stepped
+
 from .chart import BOTTOM, HEIGHT, chart, x_scale, y_scale
 from .marks import Key, line, point, series
 from .markup import tag
@@ -20,16 +22,18 @@ _KINDS = dict(zip(("pointwise", "depthwise", "conv", "linear", "matmul"), COLOUR
 """Colour of operators by their kind."""
 
 
-def accuracy_curves(metrics: list[Facts], keys: list[str]) -> Element:
+def accuracy_curves(metrics: list[Evaluated], keys: list[str]) -> Element:
     """Accuracy of watched subnets over training steps, one line for each key of the metrics."""
-    found = {key: [(m["step"], 100 * m[key]) for m in metrics if key in m] for key in keys}
+    found: dict[str, Points] = {
+        key: [(m.step, 100 * m.accuracies[key]) for m in metrics if key in m.accuracies] for key in keys
+    }
     title = "Accuracy of watched subnets while training"
     return _curves(title, "training-accuracy", found, "accuracy, %")
 
 
-def loss_curve(metrics: list[Facts]) -> Element:
+def loss_curve(metrics: list[Stepped]) -> Element:
     """Loss over training steps."""
-    points = [(m["step"], m["loss"]) for m in metrics]
+    points: Points = [(m.step, m.loss) for m in metrics]
     return _curves("Loss while training", "training-loss", {"loss": points}, "loss")
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.data.dataset import Dataset
+from nas.events import Listener, Noted, Warned
 from nas.store.run import Run
 from nas.training.config import Engine, TrainConfig
-from nas.training.loop import Report
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 
@@ -49,7 +49,7 @@ class Found:
 
 
 def settle_lr(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, steps: int, report: Report
+    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, steps: int, report: Listener
 ) -> TrainConfig:
     """The configuration with the learning rate that a run of ``steps`` steps trains with, found once for a run.
 
@@ -62,13 +62,13 @@ def settle_lr(
         count = range_steps(steps)
         if count:
             lr = find_lr(config, dataset, engine, count).lr
-            report({"note": f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"})
+            report(Noted(f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"))
         else:
             lr = FALLBACK[_has_betas(config.optimizer)]
-            report({
-                "warning": f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
+            report(Warned(
+                f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
                 f"{SHARE:.0%} of a run at most); taking {lr:g}. More --epochs, or give --lr"
-            })  # fmt: skip
+            ))  # fmt: skip
         content["lr"] = lr
         run.write(content)
     return replace(config, lr=content["lr"], lr_auto=False)

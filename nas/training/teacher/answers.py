@@ -7,7 +7,7 @@ sees each image as in an evaluation, once; TinyViT keeps one answer for every ra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nas.data.batches import train_positions
 from nas.data.dataset import Dataset, Ints
+from nas.events import Listener, Noted, Warned
 from nas.store.files import load_tensors, save_tensors
 from nas.store.run import Run
 from search_spaces.errors import UserError
@@ -25,8 +26,6 @@ from .teacher import Teacher, open_teacher, weights_of
 
 TOP = 10
 _BATCH = 64
-
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Answers:
 
 
 def answers_of(
-    run: Run, name: str | None, temperature: float, dataset: Dataset, device: str, report: Report
+    run: Run, name: str | None, temperature: float, dataset: Dataset, device: str, report: Listener
 ) -> Answers | None:
     """The answers of the teacher ``name``, from the run's file where that is whole and fits, else from the teacher.
     None: there is no teacher.
@@ -85,7 +84,7 @@ def answers_of(
     if known is not None:
         return known
     teacher = open_teacher(name, dataset)
-    report({"note": f"asking the teacher {name} about {images:,} training images, once"})
+    report(Noted(f"asking the teacher {name} about {images:,} training images, once"))
     chosen, values = [], []
     for probabilities in _probabilities(teacher, temperature, dataset, device):
         found = probabilities.topk(top, dim=1)
@@ -96,7 +95,7 @@ def answers_of(
     return Answers(tensors["classes"], tensors["values"], classes)
 
 
-def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, report: Report) -> Answers | None:
+def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, report: Listener) -> Answers | None:
     """What the run's file holds, where that answers what is asked; None: it must be made.
 
     Args:
@@ -108,11 +107,11 @@ def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, r
     try:
         tensors, metadata = load_tensors(run.teacher)
     except UserError as error:
-        report({"warning": f"{error}; the teacher is asked again"})
+        report(Warned(f"{error}; the teacher is asked again"))
         return None
     weights = weights_of(asked["teacher"])
     if weights is not None and metadata.get("weights") != weights:
-        report({"warning": f"the teacher {asked['teacher']} changed since {run.path} began; it is asked again"})
+        report(Warned(f"the teacher {asked['teacher']} changed since {run.path} began; it is asked again"))
         return None
     if any(metadata.get(key) != value for key, value in asked.items()):
         return None
@@ -124,7 +123,7 @@ def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, r
         or not ((classes >= 0) & (classes < num_classes)).all()
         or not ((values >= 0) & (values <= 1)).all()
     ):
-        report({"warning": f"{run.teacher} holds no probabilities of these images; the teacher is asked again"})
+        report(Warned(f"{run.teacher} holds no probabilities of these images; the teacher is asked again"))
         return None
     return Answers(classes, values, num_classes)
 
