@@ -53,7 +53,7 @@ def predicted(file: File) -> str:
     if not (file.path.parent / MANIFEST).is_file():
         return f"predicted latency: unknown, there is no {MANIFEST} beside the file"
     facts = estimate_model(str(file.path.parent), TARGET)
-    return f"predicted latency on {TARGET}: {facts['latency_ms']:.3g} ms, {facts['latency_source']}"
+    return f"predicted latency on {TARGET}: {facts.latency_ms:.3g} ms, {facts.latency_source}"
 
 
 def row(file: File, counted: Summary, seconds: float) -> str:

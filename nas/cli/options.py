@@ -56,18 +56,6 @@ License = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
 
 
-def run_at(path: Path | None, model: str | None = None) -> Any:
-    """The run of a directory; None: the one that ``model``, an exported file, lies in, or the run touched last."""
-    from nas.store.files import is_json
-    from nas.store.run import Run, open_run
-
-    if path is None and model is not None and not is_json(model):  # an exported file lies inside its run
-        for parent in Path(model).resolve().parents:
-            if (parent / "run.json").exists():
-                return Run(parent)
-    return open_run(path)
-
-
 def resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
     """Choose the device, and share the cores between the processes of a run, and in each between computing and loading.
 
@@ -115,6 +103,15 @@ def printed(ctx: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
-def print_json(value: Any) -> None:
-    """Data on stdout."""
-    typer.echo(json.dumps(value, indent=2))
+def print_json(value: object) -> None:
+    """Data on stdout: what JSON has, paths as text, and records, whose fields that are None are left out."""
+    typer.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> object:
+    import dataclasses
+
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {name: field for name, field in fields.items() if field is not None}
+    return str(value)

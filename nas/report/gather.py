@@ -12,7 +12,7 @@ from nas.store.files import read_json
 from nas.store.metrics import Metric, read_metrics
 from nas.store.records import SEARCH
 from nas.store.run import Run, file_hash
-from nas.workflows.estimate import estimate_model
+from nas.workflows.estimate import Estimate, estimate_model
 from search_spaces.errors import UserError
 
 from .seconds import Seconds, seconds_of
@@ -64,7 +64,7 @@ def gather(run: Run) -> Material:
     return Material(run.path, name, content, metrics, searches, exports, _seconds(run.journal, notes), notes)
 
 
-def estimated(material: Material, result: Facts, member: Facts) -> Facts:
+def estimated(material: Material, result: Facts, member: Facts) -> Estimate:
     """Costs of a member of a front on its target, operator by operator.
 
     Raises:

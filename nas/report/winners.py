@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 from nas.report.draw.blocks import blocks_of, draw
 from nas.report.draw.curves import layers_plot
 from nas.report.draw.markup import figure, note, table, tag, wide
+from nas.workflows.estimate import Estimate
 from nas.workflows.resolve import pick_member
 from search_spaces.errors import UserError
 
@@ -48,7 +49,7 @@ def winners(material: Material, name: str) -> list[Element]:
         return [tag("h3", "Architectures"), note(f"They cannot be drawn: {error}")]
     roles = roles_of(result)
     chosen = set(roles)
-    if sum(len(each["layers"]) for each in costs.values()) <= _OPERATORS:
+    if sum(len(each.layers or ()) for each in costs.values()) <= _OPERATORS:
         chosen = set(costs)
     left_out = f" Drawn are {len(shown)} of {len(result['front'])}." if len(shown) < len(result["front"]) else ""
     elsewhere = "" if len(chosen) == len(costs) else " For the operators of another: nas estimate ID --layers."
@@ -72,17 +73,17 @@ def roles_of(result: Facts) -> dict[str, list[str]]:
     return found
 
 
-def _network(name: str, member: Facts, costs: Facts, layers: bool, roles: list[str]) -> Element:
-    blocks = blocks_of(costs["layers"])
+def _network(name: str, member: Facts, costs: Estimate, layers: bool, roles: list[str]) -> Element:
+    blocks = blocks_of(costs.layers or ())
     heading = f"{member['id']}{': ' if roles else ''}{', '.join(roles)}"
     facts = (
         f"{percent(member['test'])} on the test split, {member['latency_ms']:.3f} ms, "
-        f"{member['size_bytes'] / 1e3:.1f} kB, image of {costs['resolution']} px, "
+        f"{member['size_bytes'] / 1e3:.1f} kB, image of {costs.resolution} px, "
         f"{describe_precision(member['precision'])}"
     )
     genes = "; ".join(describe_genes(member["architecture"]["genes"]).split("\n"))
     title = f"Architecture of {member['id']}"
-    more = [tag("details", tag("summary", f"Where its {costs['latency_ms']:.3f} ms go"), *_layers(costs))]
+    more = [tag("details", tag("summary", f"Where its {costs.latency_ms:.3f} ms go"), *_layers(costs))]
     return tag(
         "figure",
         tag("figcaption", tag("b", heading), tag("br"), facts),
@@ -93,17 +94,17 @@ def _network(name: str, member: Facts, costs: Facts, layers: bool, roles: list[s
     )
 
 
-def _layers(estimate: Facts) -> list[Element]:
+def _layers(estimate: Estimate) -> list[Element]:
     caption = (
-        f"{estimate['latency_ms']:.3f} ms in all ({estimate['latency_source']}), of which "
-        f"{estimate['fixed_ms']:.3f} ms are the same for any network."
+        f"{estimate.latency_ms:.3f} ms in all ({estimate.latency_source}), of which "
+        f"{estimate.fixed_ms:.3f} ms are the same for any network."
     )
-    slowest = sorted(estimate["layers"], key=lambda row: -row["ms"])[:_SLOWEST]
-    total = estimate["latency_ms"] or 1.0
+    slowest = sorted(estimate.layers or (), key=lambda row: -row.ms)[:_SLOWEST]
+    total = estimate.latency_ms or 1.0
     rows: list[list[Element | str]] = [
-        [row["path"] or "(the network itself)", row["kind"], " x ".join(map(str, row["out_shape"])),
-         f"{row['macs'] / 1e6:.3f}", f"{row['ms']:.4f}", f"{100 * row['ms'] / total:.1f}"]
+        [row.path or "(the network itself)", row.kind, " x ".join(map(str, row.out_shape)),
+         f"{row.macs / 1e6:.3f}", f"{row.ms:.4f}", f"{100 * row.ms / total:.1f}"]
         for row in slowest
     ]  # fmt: skip
     head = ["slowest operators", "kind", "result", "MMACs", "ms", "% of ms"]
-    return [figure(layers_plot(estimate), caption), table("Slowest operators", head, rows)]
+    return [figure(layers_plot(estimate.layers or ()), caption), table("Slowest operators", head, rows)]

@@ -18,7 +18,7 @@ from nas.tasks.score import Score
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
-from .resolve import calibrated_on, parse_architecture, pick_member, read_search
+from .resolve import calibrated_on, read_candidate
 from .trained import Trained, open_trained, recalled
 
 
@@ -41,24 +41,18 @@ def evaluate_model(
     policy = parse_policy(precision)
     from nas.export.manifest import exported_file
 
-    path = Path(model)
-    with run.locked():
+    with run.joined():
         trained = open_trained(run)
-        if not is_json(model) and (file := exported_file(path)) is not None:
+        if not is_json(model) and (file := exported_file(Path(model))) is not None:
             if calibration_images is not None:
-                raise UsageError("--calibration-images: an exported file is calibrated already; leave it out")
+                raise UsageError("`calibration_images`: an exported file is calibrated already; leave it out")
             return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
-        if path.suffix == ".json" or is_json(model):
+        chosen = read_candidate(run, model)
+        if chosen.search is None:
             check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
-            candidate = Candidate(trained.own(parse_architecture(model)), str(policy))
-        elif path.exists():
-            raise UserError(f"{path} is no exported folder or file; give one, a candidate, or an architecture")
-        else:
-            result = read_search(run, None)
-            member = pick_member(result, model)
-            candidate = Candidate.from_dict(member)
-            if calibration_images is None:
-                calibration_images = calibrated_on(result)
+        elif calibration_images is None:
+            calibration_images = calibrated_on(chosen.search)
+        candidate = Candidate(trained.own(chosen.architecture), chosen.precision or str(policy))
         if calibration_images is not None:
             check_images(calibration_images)
             trained = replace(trained, calibration_images=calibration_images)

@@ -20,7 +20,7 @@ from nas.events import Listener, Started
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
 from nas.search.search import accuracy_dict
-from nas.store.files import check_folder, is_json
+from nas.store.files import check_folder
 from nas.store.run import Run, file_hash
 from nas.store.versions import versions
 from nas.tasks.score import Score
@@ -38,7 +38,7 @@ from search_spaces.policy import FLOAT, Policy
 
 from .estimate import DEFAULT_TARGET
 from .export import export_source
-from .resolve import calibrated_on, parse_architecture, pick_member, read_search
+from .resolve import calibrated_on, read_candidate
 from .trained import Trained, open_trained, same_weights, test_accuracy
 
 LR_SHARE = 0.1
@@ -148,16 +148,15 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         UsageError: the candidate is not on the front, or the target is unknown.
         UserError: there is no such search, or the architecture is not of the run's space.
     """
-    if not (name.endswith(".json") or is_json(name)):
-        result = read_search(trained.run, target)
-        same_weights(trained, result)
-        member = pick_member(result, name)
-        found = Candidate.from_dict(member)
-        device = load_target(result["config"]["target"])
-        return replace(trained, calibration_images=calibrated_on(result)), found, device
-    architecture = trained.own(parse_architecture(name))
-    device = load_target(target or DEFAULT_TARGET)
-    return trained, Candidate(architecture, device.precision(None)), device
+    chosen = read_candidate(trained.run, name, target)
+    architecture = trained.own(chosen.architecture)
+    if chosen.search is None or chosen.precision is None:
+        device = load_target(target or DEFAULT_TARGET)
+        return trained, Candidate(architecture, device.precision(None)), device
+    same_weights(trained, chosen.search)
+    device = load_target(chosen.search["config"]["target"])
+    trained = replace(trained, calibration_images=calibrated_on(chosen.search))
+    return trained, Candidate(architecture, chosen.precision), device
 
 
 def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:

@@ -1,18 +1,94 @@
-"""What a user's word means: a search, a member of its front, an architecture."""
+"""What a user's word means: a member of a front, an architecture, an exported folder or file, a timm model."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.candidates.calibrate import CALIBRATION_IMAGES
-from nas.store.files import is_json, read_json
+from nas.runtimes.table import suffixes
+from nas.store.files import check_format, is_json, read_json
+from nas.store.hints import hint
+from nas.store.records import EXPORTED
 from nas.store.records import SEARCH as SEARCH_RESULT
-from nas.store.run import Run
+from nas.store.run import Run, open_run
+from nas.store.schema import check_form
 from predictors.targets.target import load_target
-from search_spaces.architecture import Architecture
-from search_spaces.errors import UsageError, UserError
+from search_spaces import get_space
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.errors import UsageError, UserError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
+"""Words for members of a front."""
+
+
+@dataclass(frozen=True)
+class ExportedPath:
+    """An exported folder, or a file in it."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class MemberName:
+    """The id of a member of a front or its beginning, or one of :data:`PICKS`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A name of timm's, with or without a pretrained tag."""
+
+    text: str
+
+
+def read_word(word: str) -> Architecture | ExportedPath | MemberName | ModelName:
+    """What kind of thing a word names; only a file that may hold an architecture is opened.
+
+    Raises:
+        UserError: a path that leads nowhere, or JSON that isn't an architecture.
+    """
+    path = Path(word)
+    if is_json(word):
+        return parse_architecture(word)
+    if path.suffix == ".json":
+        content = read_json(path)
+        check_format(content, path)
+        if not isinstance(content, dict) or "timm" not in content:
+            return parse_architecture(word)
+        return ExportedPath(path)
+    if path.is_dir() or path.suffix in (".safetensors", *suffixes()):
+        return ExportedPath(path)
+    if word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word):
+        return MemberName(word)
+    if "/" in word or "\\" in word:
+        raise UserError(f"{word} does not exist; give an exported folder, or another model")
+    return ModelName(word)
+
+
+def find_run(path: Path | None, word: str | None = None) -> Run:
+    """The run of a directory; None: the one that an exported file lies in, or the run touched last.
+
+    Args:
+        path: directory of the run.
+        word: what the run is wanted for.
+
+    Raises:
+        UserError: there is no run.
+    """
+    if path is None and word is not None and not is_json(word):
+        for parent in Path(word).resolve().parents:
+            if (parent / "run.json").exists():
+                return Run(parent)
+    return open_run(path)
 
 
 def read_search(run: Run, target: str | None = None) -> dict[str, Any]:
@@ -26,8 +102,9 @@ def read_search(run: Run, target: str | None = None) -> dict[str, Any]:
     else:
         paths = sorted(run.searches().values(), key=lambda p: p.stat().st_mtime)
     if not paths or not paths[-1].exists():
-        of, flag = ("", "") if target is None else (f" for {target}", f" --target {target}")
-        raise UserError(f"{run.path} has no finished search{of}; start one: nas search --run {run.path}{flag}")
+        wanted = "" if target is None else f" for {target}"
+        start = hint("search", run=run.path, target=target)
+        raise UserError(f"{run.path} has no finished search{wanted}; start one: {start}")
     result: dict[str, Any] = read_json(paths[-1], SEARCH_RESULT)
     return result
 
@@ -69,4 +146,170 @@ def parse_architecture(text: str) -> Architecture:
         content = json.loads(text) if is_json(text) else read_json(path, {})
         return Architecture.from_dict(content.get("architecture", content))
     except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
-        raise UserError(f"'{text[:200]}' is no architecture: {str(error)[:200]}") from None
+        raise UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}") from None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A candidate that a word means.
+
+    Attributes:
+        architecture: its network.
+        precision: its policy; None: an architecture alone has none.
+        search: the search on whose front it is; None: an architecture is on no front.
+    """
+
+    architecture: Architecture
+    precision: str | None = None
+    search: dict[str, Any] | None = None
+
+
+def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
+    """A member of a front, or any architecture.
+
+    Args:
+        run: whose fronts.
+        word: as :func:`read_word` takes it.
+        target: whose front; None: the last search's.
+
+    Raises:
+        UsageError: no such candidate.
+        UserError: no such search, or a path to something else.
+    """
+    match read_word(word):
+        case Architecture() as architecture:
+            return Chosen(architecture)
+        case ExportedPath(path) if path.suffix == ".json":
+            return Chosen(parse_architecture(word))
+        case ExportedPath(path):
+            raise UserError(f"{path} is not an exported folder or file; give one, a candidate, or an architecture")
+        case MemberName(name) | ModelName(name):
+            search = read_search(run, target)
+            member = pick_member(search, name)
+            return Chosen(Architecture.from_dict(member["architecture"]), member["precision"], search)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to estimate.
+
+    Attributes:
+        name: in the result.
+        build: the model on ``meta`` for images of that side; None: its own.
+        size: (channels, height, width) of its own images.
+        target, precision: what it was made for; empty: nothing in particular.
+    """
+
+    name: str
+    build: Callable[[int | None], nn.Module]
+    size: tuple[int, int, int]
+    target: str = ""
+    precision: str = ""
+
+
+def read_subject(
+    word: str, run: Callable[[], Run] | None = None, num_classes: int | None = None, in_chans: int | None = None
+) -> Subject:
+    """The network that a word means.
+
+    Args:
+        word: as :func:`read_word` takes it.
+        run: opens the run that members of a front come from.
+        num_classes, in_chans: None: the network's own; for an architecture 1000 and 3.
+
+    Raises:
+        UsageError: an unknown model, or a member of no run in particular.
+        UserError: a file that is missing or damaged, or a run without a search.
+    """
+    match read_word(word):
+        case Architecture() as architecture:
+            return _of_architecture(architecture, num_classes, in_chans)
+        case ExportedPath(path):
+            return _of_export(path, num_classes, in_chans)
+        case MemberName(name):
+            return _of_member(name, run, num_classes, in_chans)
+        case ModelName(name):
+            return _of_timm(name, num_classes, in_chans)
+
+
+def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:
+    from search_spaces.builders.no_init import NoInit
+    from search_spaces.builders.timm_compat import timm
+
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        raise unknown_name("model", name, [*timm.list_models(), *PICKS])
+    tagged = timm.list_models(f"{base}.*", pretrained=True) if tag else []
+    if tag and name not in tagged:
+        raise unknown_name("pretrained tag", tag, [t.partition(".")[2] for t in tagged], f"of {base}")
+    options = {k: v for k, v in (("num_classes", num_classes), ("in_chans", in_chans)) if v is not None}
+
+    def create(**more: int) -> nn.Module:
+        with NoInit():
+            return timm.create_model(name, pretrained=False, device="meta", **options, **more)  # type: ignore[no-any-return]
+
+    def build(resolution: int | None) -> nn.Module:
+        if resolution is None:
+            return create()
+        try:
+            return create(img_size=resolution)  # position embeddings are made for one size
+        except TypeError:
+            return create()  # most networks take any size
+
+    channels, height, width = timm.get_pretrained_cfg(name).input_size
+    return Subject(name, build, (in_chans or channels, height, width))
+
+
+def _of_architecture(architecture: Architecture, num_classes: int | None, in_chans: int | None) -> Subject:
+    space = get_space(architecture.space)
+    space.encode(architecture)
+    classes, channels = num_classes or 1000, in_chans or 3
+
+    def build(resolution: int | None) -> nn.Module:
+        genes = dict(architecture.genes) | ({"resolution": resolution} if resolution else {})
+        return space.build(Architecture(space.name, tuple(genes.items())), Interface(channels, classes), "meta")
+
+    side = architecture.resolution
+    return Subject(f"{space.name} {architecture.id}", build, (channels, side, side))
+
+
+def _of_member(name: str, run: Callable[[], Run] | None, num_classes: int | None, in_chans: int | None) -> Subject:
+    if run is None:
+        raise UsageError(f"candidate '{name}' needs its run; give `run`")
+    home = run()
+    result = read_search(home)
+    member = pick_member(result, name)
+    data = home.read_data()
+    network = _of_architecture(
+        Architecture.from_dict(member["architecture"]),
+        num_classes or len(data["classes"]),
+        in_chans or data["in_chans"],
+    )
+    return Subject(member["id"], network.build, network.size, result["config"]["target"], member["precision"])
+
+
+def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:
+    """An exported folder or a file in it, or a file with an architecture alone."""
+    from search_spaces.builders.timm_model import TimmSpec, build_foreign
+
+    folder = path if path.is_dir() else path.parent
+    file = path if path.suffix == ".json" else folder / "architecture.json"
+    content = read_json(file)
+    check_format(content, file)
+    if not isinstance(content, dict) or "timm" not in content:
+        return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
+    check_form(content, EXPORTED, file)
+    spec = dict(content["timm"])
+    spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
+    if len(size := content["input"]["input_size"]) != 3:
+        raise UserError(f"{file} is damaged: input_size is not channels, height and width; export it again")
+    facts = (content["candidate"], content["target"]["name"], content["precision"])
+
+    def build(resolution: int | None) -> nn.Module:
+        changed = dict(spec)
+        for part in ("options", "arguments"):
+            if resolution is not None and "img_size" in changed.get(part, {}):
+                changed[part] = changed[part] | {"img_size": resolution}
+        return build_foreign(TimmSpec.from_json(changed), str(file), "meta")
+
+    return Subject(facts[0], build, (spec["in_chans"], *size[1:]), *facts[1:])

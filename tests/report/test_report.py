@@ -335,10 +335,10 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     space = get_space("mbv3-tiny")
     architecture = getattr(space, end)
     genes = dict(architecture.genes)
-    layers = estimate_model(architecture.to_json(), "cortex-a72", num_classes=10, in_chans=1, layers=True)["layers"]
+    layers = estimate_model(architecture.to_json(), "cortex-a72", num_classes=10, in_chans=1, layers=True).layers
     blocks = blocks_of(layers)
-    assert sum(block.macs for block in blocks) == sum(row["macs"] for row in layers)
-    assert sum(block.ms for block in blocks) == pytest.approx(sum(row["ms"] for row in layers))
+    assert sum(block.macs for block in blocks) == sum(row.macs for row in layers)
+    assert sum(block.ms for block in blocks) == pytest.approx(sum(row.ms for row in layers))
     for stage in (1, 2, 3):
         own = [block for block in blocks if block.stage == f"blocks.{stage}"]
         assert len(own) == genes[f"s{stage}.depth"]
@@ -356,7 +356,7 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     ],
 )
 def test_blocks_of_other_families(model: str, stages: dict[str, int]) -> None:
-    blocks = blocks_of(estimate_model(model, "cortex-a72", precision="fp32", layers=True)["layers"])
+    blocks = blocks_of(estimate_model(model, "cortex-a72", precision="fp32", layers=True).layers)
     assert {stage: n for stage, n in Counter(block.stage for block in blocks).items() if stage in stages} == stages
 
 

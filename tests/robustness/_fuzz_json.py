@@ -164,7 +164,7 @@ def _search(seeds: Seeds, folder: Path) -> Case:
 def _exported(seeds: Seeds, folder: Path) -> Case:
     from nas.export.manifest import check_unaltered, exported_file
     from nas.report.gather import gather
-    from nas.workflows.estimate import _exported as read
+    from nas.workflows.resolve import read_subject
 
     run = Run(folder / "run")
     place = run.export("x")
@@ -182,7 +182,7 @@ def _exported(seeds: Seeds, folder: Path) -> Case:
         with suppress(UserError):
             check_unaltered(file) if (file := exported_file(place)) else None
         gather(run)
-        subject = read(place, None, None)
+        subject = read_subject(str(place))
         if rng.random() < 0.3:
             subject.build(None)
 

@@ -102,9 +102,9 @@ def test_an_architecture_as_text_file_or_export(empty: Path, precision: str) -> 
         estimate_model("export/model.safetensors"),
     ]
     for one in found:
-        assert {k: one[k] for k in COSTS} == {k: member[k] for k in COSTS}
-        assert one["latency_ms"] == pytest.approx(member["latency_ms"], rel=1e-12)
-        assert (one["precision"], one["resolution"]) == (precision, side)
+        assert {k: getattr(one, k) for k in COSTS} == {k: member[k] for k in COSTS}
+        assert one.latency_ms == pytest.approx(member["latency_ms"], rel=1e-12)
+        assert (one.precision, one.resolution) == (precision, side)
 
 
 @pytest.mark.parametrize(
@@ -125,24 +125,24 @@ def test_any_timm_model_at_its_own_size_or_another(name: str, resolution: int | 
     model = timm.create_model(name, num_classes=10, device="meta", **more).eval()
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, side, side, device="meta"))
-    assert 2 * facts["macs"] == counter.get_total_flops()
-    assert facts["params"] == sum(p.numel() for p in model.parameters())
-    assert (facts["resolution"], facts["precision"]) == (side, "int8")
-    assert facts["latency_source"] == load_target("cortex-a72").label("int8")
+    assert 2 * facts.macs == counter.get_total_flops()
+    assert facts.params == sum(p.numel() for p in model.parameters())
+    assert (facts.resolution, facts.precision) == (side, "int8")
+    assert facts.latency_source == load_target("cortex-a72").label("int8")
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_layers_add_up(precision: str) -> None:
     facts = estimate_model("efficientnet_b0", "cortex-a72", 96, precision, layers=True)
-    layers = facts["layers"]
-    assert len(layers) == facts["operators"]
-    assert sum(row["ms"] for row in layers) + facts["fixed_ms"] == pytest.approx(facts["latency_ms"], rel=1e-12)
-    assert all(row["ms"] > 0 for row in layers)
-    assert sum(row["macs"] for row in layers) == facts["macs"]
+    layers = facts.layers
+    assert len(layers) == facts.operators
+    assert sum(row.ms for row in layers) + facts.fixed_ms == pytest.approx(facts.latency_ms, rel=1e-12)
+    assert all(row.ms > 0 for row in layers)
+    assert sum(row.macs for row in layers) == facts.macs
     stem = layers[0]
-    assert (stem["path"], stem["kind"], stem["out_shape"]) == ("conv_stem", "conv", [32, 48, 48])
+    assert (stem.path, stem.kind, stem.out_shape) == ("conv_stem", "conv", (32, 48, 48))
     width = {"int8": 1, "fp32": 4}[precision]
-    assert stem["bytes"] == width * (3 * 96 * 96 + 32 * 48 * 48 + 32 * 27)
+    assert stem.bytes == width * (3 * 96 * 96 + 32 * 48 * 48 + 32 * 27)
 
 
 def test_it_prints_a_table_and_the_layers(empty: Path) -> None:
@@ -155,8 +155,8 @@ def test_it_prints_a_table_and_the_layers(empty: Path) -> None:
 
 def test_other_channels_and_classes() -> None:
     three, one = (estimate_model("resnet18", resolution=64, in_chans=c, num_classes=5) for c in (3, 1))
-    assert three["params"] - one["params"] == 2 * 64 * 49
-    assert estimate_model("resnet18", resolution=64, num_classes=6)["params"] - three["params"] == 513
+    assert three.params - one.params == 2 * 64 * 49
+    assert estimate_model("resnet18", resolution=64, num_classes=6).params - three.params == 513
 
 
 # bad input: one or two lines, and the right exit code
@@ -170,7 +170,7 @@ def test_other_channels_and_classes() -> None:
         (("no/such/folder",), 1, "no/such/folder does not exist"),
         (("missing.json",), 1, "missing.json does not exist"),
         (("here/model.safetensors",), 1, "architecture.json does not exist"),
-        (("{}",), 1, "is no architecture"),
+        (("{}",), 1, "is not an architecture"),
         (('{"space": "mbv3-tiny", "genes": {}}',), 1, "is missing or not active"),
         (("resnet18", "--target", "cortx-a72"), 2, "did you mean 'cortex-a72'"),
         (("resnet18", "--precision", "int4"), 2, "did you mean 'int8'"),

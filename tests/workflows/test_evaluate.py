@@ -12,12 +12,11 @@ import pytest
 from nas.candidates.calibrate import Calibration
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
-from nas.cli.options import run_at
 from nas.export.folder import check_images_of, export_candidate
 from nas.export.manifest import exported_file, open_model
 from nas.store.run import Run
 from nas.workflows.export import export_source
-from nas.workflows.resolve import pick_member, read_search
+from nas.workflows.resolve import find_run, pick_member, read_search
 from nas.workflows.trained import open_trained
 from predictors.targets.target import load_target
 from search_spaces import get_space
@@ -35,7 +34,7 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
     found = measure(trained.net, trained.dataset, Candidate(largest, "int8"), "test", Calibration())
     assert f"{100 * found.value:.2f} ± " in result.out
     with pytest.raises(UserError, match="no run under"):  # as a path, a part of it were too long
-        run_at(None, json.dumps({"space": f"folder/{'x' * 300}/name"}))
+        find_run(None, json.dumps({"space": f"folder/{'x' * 300}/name"}))
 
 
 def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from nas.cli.options import (
     RunDir,
     command_line,
     print_json,
-    run_at,
 )
 
 
@@ -44,11 +43,12 @@ def estimate(
     from nas.cli.console import following
     from nas.cli.tables.estimate import print_estimate
     from nas.workflows.estimate import estimate_model
+    from nas.workflows.resolve import find_run
 
-    facts = estimate_model(model, target, resolution, precision, lambda: run_at(run), classes, in_chans, layers)
+    costs = estimate_model(model, target, resolution, precision, lambda: find_run(run), classes, in_chans, layers)
     if as_json:
-        print_json(facts)
+        print_json(costs)
     else:
-        print_estimate(facts)
+        print_estimate(costs)
         own = [] if run is None else ["--run", str(run)]
-        following(command_line(["nas", "search", *own, "--target", target or facts["target"]]))
+        following(command_line(["nas", "search", *own, "--target", target or costs.target]))

@@ -14,7 +14,6 @@ from nas.cli.options import (
     command_line,
     print_json,
     resources,
-    run_at,
 )
 
 
@@ -39,9 +38,10 @@ def evaluate(
     """Accuracy of an exported file, a candidate of a front, or any architecture of the space."""
     from nas.cli.console import OUT, following, percent
     from nas.workflows.evaluate import evaluate_model
+    from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
-    directory = run_at(run, model)
+    directory = find_run(run, model)
     result = evaluate_model(directory, model, split, precision, calibration_images)
     if as_json:
         print_json(result)

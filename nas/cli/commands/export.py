@@ -19,7 +19,6 @@ from nas.cli.options import (
     print_json,
     printed,
     resources,
-    run_at,
 )
 
 
@@ -48,9 +47,10 @@ def export(
         return
     from nas.cli.console import OUT, following, percent
     from nas.workflows.export import export_model
+    from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
-    directory = run_at(run)
+    directory = find_run(run)
     written = export_model(directory, target, candidate, out, formats, license)
     if as_json:
         print_json([{"path": str(path), **facts} for path, facts in written])

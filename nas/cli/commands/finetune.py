@@ -25,7 +25,6 @@ from nas.cli.options import (
     print_json,
     printed,
     resources,
-    run_at,
 )
 
 
@@ -76,8 +75,9 @@ def finetune(
     from nas.training.loop import Interrupted
     from nas.workflows.finetune import FinetuneConfig
     from nas.workflows.finetune import finetune as work
+    from nas.workflows.resolve import find_run
 
-    directory = run_at(run)
+    directory = find_run(run)
     chosen, workers = resources(device, workers)
     settings = FinetuneConfig(epochs, lr, netaug, quantization_aware, seed)
     engine = Engine(chosen, workers, save_seconds)

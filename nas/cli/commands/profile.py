@@ -19,7 +19,6 @@ from nas.cli.options import (
     print_json,
     printed,
     resources,
-    run_at,
 )
 
 
@@ -64,10 +63,11 @@ def profile(
     from nas.cli.progress import ProfileProgress
     from nas.cli.tables.profile import print_profile
     from nas.workflows.profile import Request, profile_command
+    from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
     request = Request(
-        device, bundle, results, space, None if run is None else run_at(run), networks, held_out, precision, threads,
+        device, bundle, results, space, None if run is None else find_run(run), networks, held_out, precision, threads,
         uint8, classes, in_chans, name, out, seed,
     )  # fmt: skip
     with ProfileProgress(quiet or as_json or dry_run) as progress:

@@ -19,7 +19,6 @@ from nas.cli.options import (
     print_json,
     printed,
     resources,
-    run_at,
 )
 
 
@@ -90,12 +89,13 @@ def search(
     from nas.cli.tables.search import print_search
     from nas.search.config import SearchConfig, parse_targets
     from nas.search.objectives import make_bounds, parse_bounds_elsewhere
+    from nas.workflows.resolve import find_run
     from nas.workflows.search import search_run
 
     resources("cpu", 0)
     limits = {"latency": max_latency, "size": max_size, "macs": max_macs, "memory": max_memory}
     bounds = make_bounds(limits, parse_bounds_elsewhere(max_latency_on or []))
-    directory = run_at(run)
+    directory = find_run(run)
     results = []
     for name in parse_targets(target):
         settings = SearchConfig(

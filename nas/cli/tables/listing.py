@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,8 @@ def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
         say("\n".join(lines), bold=len(row["run"]))
 
 
-def memory_line(limits: dict[str, Any]) -> str:
+def memory_line(limits: Mapping[str, int | str]) -> str:
     """A device's memory in words."""
     names = {"ram_bytes": "of RAM for activations", "flash_bytes": "of flash for weights"}
-    parts = [f"{limits[key] / 1e3:,.0f} kB {words}" for key, words in names.items() if key in limits]
+    parts = [f"{int(limits[key]) / 1e3:,.0f} kB {words}" for key, words in names.items() if key in limits]
     return f"{', '.join(parts)} (rules: {limits['memory_rules']})"

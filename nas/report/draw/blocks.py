@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from xml.etree.ElementTree import Element
+
+from nas.workflows.estimate import Layer
 
 from .chart import drawing
 from .marks import words
@@ -45,30 +46,30 @@ class Block:
         return re.sub(r"\.?b?\d+$", "", self.path) if "." in self.path else self.path
 
 
-def blocks_of(layers: Iterable[dict[str, Any]]) -> list[Block]:
+def blocks_of(layers: Iterable[Layer]) -> list[Block]:
     """Blocks in the order of execution, from the operators of :func:`nas.workflows.estimate.estimate_model`.
 
     What computes nothing (an activation, a pooling between blocks) belongs to the block before.
     """
-    groups: list[tuple[str, list[dict[str, Any]]]] = []
+    groups: list[tuple[str, list[Layer]]] = []
     for row in layers:
-        match = _BLOCK.match(row["path"])
+        match = _BLOCK.match(row.path)
         path = match.group() if match else ""
-        if groups and (path == groups[-1][0] or (not row["macs"] and path not in {p for p, _ in groups})):
+        if groups and (path == groups[-1][0] or (not row.macs and path not in {p for p, _ in groups})):
             groups[-1][1].append(row)
-        elif row["macs"]:
+        elif row.macs:
             groups.append((path, [row]))
     return [_block(path, rows) for path, rows in groups]
 
 
-def _block(path: str, rows: list[dict[str, Any]]) -> Block:
-    shape = next(row["out_shape"] for row in reversed(rows) if row["macs"])
+def _block(path: str, rows: list[Layer]) -> Block:
+    shape = next(row.out_shape for row in reversed(rows) if row.macs)
     channels, side = (shape[0], shape[-1]) if len(shape) == 3 else (shape[-1], 1)
     kernels = [
-        round(math.sqrt(row["weights"] / row["out_shape"][0])) for row in rows if row["kind"] == "depthwise"
+        round(math.sqrt(row.weights / row.out_shape[0])) for row in rows if row.kind == "depthwise"
     ]  # fmt: skip
-    macs, ms = sum(row["macs"] for row in rows), sum(row["ms"] for row in rows)
-    return Block(path, channels, side, max(kernels, default=0), rows[0]["precision"], macs, ms)
+    macs, ms = sum(row.macs for row in rows), sum(row.ms for row in rows)
+    return Block(path, channels, side, max(kernels, default=0), rows[0].precision, macs, ms)
 
 
 def draw(title: str, blocks: list[Block]) -> Element:

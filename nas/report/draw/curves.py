@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from nas.events import Evaluated, Stepped
+from nas.workflows.estimate import Layer
 
 from .chart import BOTTOM, HEIGHT, chart, x_scale, y_scale
 from .marks import Key, line, point, series
@@ -61,19 +63,18 @@ def averaged(points: Points) -> Points:
     return [(part[-1][0], sum(v for _, v in part) / len(part)) for part in parts]
 
 
-def layers_plot(estimate: Facts) -> Element:
+def layers_plot(layers: Sequence[Layer]) -> Element:
     """Predicted time of each operator in the order of execution."""
-    layers = estimate["layers"]
-    x, y = x_scale([0, len(layers)], from_zero=True), y_scale([row["ms"] for row in layers], from_zero=True)
-    kinds = [kind for kind in _KINDS if any(row["kind"] == kind for row in layers)]
+    x, y = x_scale([0, len(layers)], from_zero=True), y_scale([row.ms for row in layers], from_zero=True)
+    kinds = [kind for kind in _KINDS if any(row.kind == kind for row in layers)]
     width = max(1.0, x(1) - x(0) - 1)
     marks = []
     for i, row in enumerate(layers):
-        colour = _KINDS.get(row["kind"], GREY)
-        shape = " x ".join(map(str, row["out_shape"]))
-        where = f"{row['path'] or '(the network itself)'}\n{row['kind']}, {shape}, {row['precision']}"
-        tip = f"{where}\n{row['ms']:.4f} ms, {row['macs'] / 1e6:.3f} MMACs"
-        top = y(row["ms"])
+        colour = _KINDS.get(row.kind, GREY)
+        shape = " x ".join(map(str, row.out_shape))
+        where = f"{row.path or '(the network itself)'}\n{row.kind}, {shape}, {row.precision}"
+        tip = f"{where}\n{row.ms:.4f} ms, {row.macs / 1e6:.3f} MMACs"
+        top = y(row.ms)
         marks.append(tag("rect", x=x(i), y=top, width=width, height=HEIGHT - BOTTOM - top, fill=colour, data_tip=tip))
     keys = [*(Key(kind, _KINDS[kind], "square") for kind in kinds), Key("other", GREY, "square")]
     names = ("operator, in the order of execution", "predicted latency, ms")
