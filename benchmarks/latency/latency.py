@@ -5,8 +5,8 @@
     python -m benchmarks.latency.latency targets --write   # also replace the cortex-a72 files in predictors/targets
 
 Splits are ``numpy.random.default_rng(seed).permutation(n)``, the first N networks to fit and the rest to test, seeds
-0, 1, ...; errors are pooled over splits. Measurements: see ``_networks.data_folder``. NAS-Bench-201's networks take
-minutes to trace the first time.
+0, 1, ...; errors are pooled over splits. ``NAS_BENCH_DATA`` names the folder of the measurements. NAS-Bench-201's
+networks take minutes to trace the first time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.latency import _blocks, _nasbench201
-from benchmarks.latency._cortex_a72 import ARMNN, DEPTHWISE_FLOOR, TARGETS
-from benchmarks.latency._networks import RPI4, mlperf_rpi4
+from benchmarks.latency.blocks import fbnet_blocks
+from benchmarks.latency.cortex_a72 import ARMNN, DEPTHWISE_FLOOR, TARGETS
+from benchmarks.latency.nasbench201 import table as nasbench201_table
+from benchmarks.latency.networks import RPI4, mlperf_rpi4
 from predictors.costs.network import ACTIVATION_BYTES, COLUMN, CostTables, Floats, operator_rows, total_macs
 from predictors.costs.operators import operator_tables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
@@ -132,7 +133,7 @@ def nasbench201() -> None:
         ("oneproxy", "nnmeter_measured_a76", "fp32", 20),
         ("oneproxy", "latbench_cpu_855", "int8", 20),
     ):
-        published = _nasbench201.table(source)
+        published = nasbench201_table(source)
         known = np.isfinite(published.ms[column])
         features, ms = published.features()[known], published.ms[column][known]
         print(f"\nNAS-Bench-201 without dead edges, {column}, {precision}, N = {train}, 10 seeds")
@@ -159,7 +160,7 @@ def fbnet() -> None:
         ("MACs alone", macs_alone), ("additive", additive()), ("additive + table of the other stages", table),
     )  # fmt: skip
     for column in ("raspi4", "pixel3"):
-        blocks = _blocks.fbnet(column)
+        blocks = fbnet_blocks(column)
         stages = np.array(blocks.stages)
         print(f"\nFBNet blocks, {column}, fp32, a stage left out")
         for name, method in methods:
@@ -225,14 +226,11 @@ def main() -> None:
     parser.add_argument("table", nargs="*", choices=[*names, []], metavar="table", help=f"{', '.join(names)}; or all")
     parser.add_argument("--write", action="store_true", help="replace the files of the cortex-a72 targets")
     arguments = parser.parse_args()
-    try:
-        for name in arguments.table or names:
-            if name == "targets":
-                targets(arguments.write)
-            else:
-                TABLES[name]()
-    except FileNotFoundError as error:
-        print(f"skipped: {error.filename} is not there; NAS_BENCH_DATA names the folder of published measurements")
+    for name in arguments.table or names:
+        if name == "targets":
+            targets(arguments.write)
+        else:
+            TABLES[name]()
 
 
 if __name__ == "__main__":

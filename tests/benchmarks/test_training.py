@@ -1,4 +1,4 @@
-"""The arithmetic of ``benchmarks/training/training.py``, and its promise to run no cell twice."""
+"""The arithmetic of the experiments on trained networks, and its promise to run no cell twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def test_a_finished_cell_is_not_run_again(tmp_path: Path) -> None:
-    from benchmarks.training._training_cells import cell
+    from benchmarks.support.cells import cell
 
     runs = []
     for _ in range(2):
@@ -28,7 +28,7 @@ def _interrupt() -> dict[str, bool]:
 
 def test_rank_correlation_within_groups() -> None:
     """A guess that orders the groups rightly and reverses every group: counted by hand."""
-    from benchmarks.training._training_quality import rank_correlations
+    from benchmarks.training.quality import rank_correlations
 
     truth, groups = np.array([1.0, 2, 3, 11, 12, 13]), np.array([0, 0, 0, 1, 1, 1])
     guess = np.array([3.0, 2, 1, 13, 12, 11])
@@ -39,7 +39,7 @@ def test_rank_correlation_within_groups() -> None:
 
 
 def test_groups_have_nearly_equal_macs() -> None:
-    from benchmarks.training._training_quality import binned, macs_of
+    from benchmarks.training.quality import binned, macs_of
     from search_spaces import get_space
 
     space = get_space("mbv3-tiny")
@@ -52,7 +52,7 @@ def test_groups_have_nearly_equal_macs() -> None:
 
 
 def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> None:
-    from benchmarks.training._training_cells import family, summary, trained_alone, trained_supernet
+    from benchmarks.support.cells import family, summary, trained_alone, trained_supernet
     from nas.training.config import TrainConfig
     from search_spaces import get_space
 
@@ -71,14 +71,14 @@ def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> No
 
 
 def test_the_command_line_covers_every_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from benchmarks.training import training
-    from benchmarks.training._training_quality import SHORT, Budget
+    from benchmarks.training import quality
+    from benchmarks.training.quality import SHORT, Budget
 
     seen = []
-    monkeypatch.setattr(training, "quality", lambda *args: seen.append(args) or _EMPTY)
+    monkeypatch.setattr(quality, "quality", lambda *args: seen.append(args) or _EMPTY)
     for more in ([], ["--short"], ["--short", "--seconds", "7", "--bins", "0"]):
-        monkeypatch.setattr(sys, "argv", ["training.py", "quality", "--out", str(tmp_path), *more])
-        training.main()
+        monkeypatch.setattr(sys, "argv", ["quality", "--out", str(tmp_path), *more])
+        quality.main()
     budgets = [args[3] for args in seen]
     assert budgets[:2] == [Budget(), SHORT]
     assert (budgets[2].seconds, budgets[2].bins, budgets[2].each) == (7, 0, SHORT.each)

@@ -39,7 +39,9 @@ def nas(folder: Path, *words: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``clothing/<split>/<class>/<number>.jpg``, some 150 photos a class to train on."""
     out = tmp_path_factory.mktemp("clothing")
-    subprocess.run([sys.executable, ROOT / "benchmarks" / "image_folder.py", DATA, out / "clothing"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.support.image_folder", DATA, out / "clothing"], check=True, cwd=ROOT
+    )
     for split, count in PER_CLASS.items():
         for by_class in (out / "clothing" / split).iterdir():
             for surplus in sorted(by_class.iterdir())[count:]:

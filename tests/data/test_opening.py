@@ -549,7 +549,7 @@ def test_unknown_split(embedded: Dataset) -> None:
 @pytest.mark.skipif(not CLOTHING.exists(), reason=f"needs {CLOTHING.name} in NAS_BENCH_DATA")
 def test_clothing_photos(tmp_path: Path) -> None:
     folder = tmp_path / "clothing"
-    subprocess.run([sys.executable, ROOT / "benchmarks" / "image_folder.py", CLOTHING, folder], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.support.image_folder", CLOTHING, folder], check=True, cwd=ROOT)
     dataset = open_dataset(str(folder), 0)
     assert dataset.info.counts == {"train": 3068, "search": 341, "test": 372}
     assert (dataset.info.num_classes, dataset.info.in_chans, dataset.warnings) == (10, 3, ())

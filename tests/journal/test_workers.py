@@ -122,11 +122,11 @@ def test_workers_on_a_database_walk_the_same_path(tmp_path: Path) -> None:
 @pytest.fixture
 def postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A real server."""
-    from benchmarks.search import _postgres
+    from benchmarks.support import postgres
 
-    if reason := _postgres.missing():
+    if reason := postgres.missing():
         pytest.skip(reason)
-    server = _postgres.Server()
+    server = postgres.Server()
     try:
         yield server
     finally:

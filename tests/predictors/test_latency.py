@@ -156,7 +156,7 @@ def test_unknown_precision_names_the_nearest() -> None:
 )
 def test_published_networks_have_their_published_costs(family: str, mmacs: float, million_parameters: float) -> None:
     """arXiv:1704.04861 table 8, arXiv:1801.04381 table 4, arXiv:1905.02244 table 3."""
-    from benchmarks.latency._networks import network_features
+    from benchmarks.latency.networks import network_features
 
     features = network_features(family, 1.0, 224)
     macs = sum(features[COLUMN[f"macs_{kind}"]] for kind in KINDS)
@@ -166,12 +166,13 @@ def test_published_networks_have_their_published_costs(family: str, mmacs: float
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_cortex_a72_predicts_published_measurements(precision: str) -> None:
-    from benchmarks.latency import _networks as module
+    from benchmarks.latency.networks import MLPERF_RPI4, mlperf_rpi4
+    from benchmarks.support.data import data_folder
     from predictors.targets.target import load_target
 
-    if not (module.data_folder() / "latency" / "mlperf_rpi4.csv").is_file():
-        pytest.skip(f"published measurements are not in {module.data_folder()}; set NAS_BENCH_DATA")
-    measured = module.mlperf_rpi4(precision)
+    if not (data_folder() / MLPERF_RPI4).is_file():
+        pytest.skip(f"published measurements are not in {data_folder()}; set NAS_BENCH_DATA")
+    measured = mlperf_rpi4(precision)
     model = load_target("cortex-a72").latency
     predicted = np.array([model.network(row[None], precision) for row in measured.features])
     v2 = measured.names.index("mobilenet_v2 1 224")

@@ -215,7 +215,7 @@ def test_no_runtime_needs_less_than_its_largest_operator(rules: str) -> None:
 def test_published_peaks_of_tinyengine(
     monkeypatch: pytest.MonkeyPatch, name: str, resolution: int, kilobytes: float
 ) -> None:
-    from benchmarks.latency._published import proxylessnas
+    from benchmarks.latency.published import proxylessnas
 
     with NoInit(), torch.device("meta"):
         model = (_mobilenet_v2(0.35) if name == "mobilenetv2" else proxylessnas(0.3)).eval()

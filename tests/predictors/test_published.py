@@ -19,9 +19,10 @@ ONCE_FOR_ALL = shared_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv")
 def test_macs_and_parameters_of_every_measured_subnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     space = get_space("ofa-mbv3-w1.0")
-    from benchmarks.search._search_problems import ofa_architecture, table_rows
+    from benchmarks.search.problems import ofa_architecture
+    from benchmarks.support.data import read_table
 
-    rows = table_rows(ONCE_FOR_ALL)
+    rows = read_table(ONCE_FOR_ALL)
     assert len(rows) == 1005
     features = CostTables(space, Interface(3, 1000)).features(
         space.encode_many([ofa_architecture(space, row) for row in rows])

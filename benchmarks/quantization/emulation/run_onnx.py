@@ -39,4 +39,5 @@ def main(model: str, images: str, logits: str, *numbers: str) -> None:
     print(f"{seconds / max(len(pixels) - 1, 1):.6f}")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

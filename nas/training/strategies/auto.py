@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import Setting
 
 SANDWICH_STEPS = 50_000
-"""Steps from which the sandwich rule is chosen. ``benchmarks/training/training.py`` measures it: on Fashion-MNIST one
+"""Steps from which the sandwich rule is chosen. ``benchmarks/training/strategies.py`` measures it: on Fashion-MNIST one
 random
 subnet a step was better at equal time, by less the longer the runs, up to 29,000 steps (10,000 of the sandwich): a
 teacher that is not trained yet hurts its students. The sandwich was published for about 110,000 steps on ImageNet."""

@@ -6,8 +6,6 @@ Three stages of five equal cells, 16, 32 and 64 channels wide, with a residual b
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.latency._networks import data_folder
+from benchmarks.support.data import data_file, read_table
 from predictors.costs.cache import cache_folder, load_tables, save_tables, table_format
 from predictors.costs.network import FEATURES, Floats, op_features
 from search_spaces.builders.no_init import NoInit
@@ -194,12 +192,8 @@ def table(name: str, dead: bool = False) -> Table:
         name: ``help`` (HW-NAS-Bench and HELP: columns ``raspi4``, ``pixel3``, ...) or ``oneproxy``
             (``nnmeter_measured_a76``, ``latbench_cpu_855``, ``latbench_jetson``, ``hwnasbench_edgegpu``, ...).
         dead: keep networks with dead edges, or without any path.
-
-    Raises:
-        FileNotFoundError: the file is not there; see ``_networks.data_folder``.
     """
-    with gzip.open(data_folder() / "latency" / FILES[name], "rt") as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    rows = read_table(data_file(f"latency/{FILES[name]}"))
     if not dead:
         rows = [row for row in rows if connected(row["code"]) and not dead_edges(row["code"])]
     columns = [c for c in rows[0] if c not in ("arch_idx", "code")]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.latency._networks import RPI4, mlperf_rpi4
-from benchmarks.latency._published import Table, ncnn
+from benchmarks.latency.networks import RPI4, mlperf_rpi4
+from benchmarks.latency.published import Table, ncnn
 from benchmarks.latency.targets import Fitted, carried, few, scaled, show, xnnpack
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import additive, cross_validate, fit

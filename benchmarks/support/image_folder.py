@@ -1,4 +1,4 @@
-"""Write a packed set of JPEG images as a data folder: ``python -m benchmarks.training.image_folder NPZ OUT``.
+"""Write a packed set of JPEG images as a data folder: ``python -m benchmarks.support.image_folder NPZ OUT``.
 
 The file holds ``classes`` and, a split, ``<split>_bytes`` (all JPEG files end to end), ``<split>_offsets`` (n + 1) and
 ``<split>_labels``; the folder is ``OUT/<split>/<class>/<number>.jpg``, the files byte for byte as they were.
@@ -6,7 +6,7 @@ The file holds ``classes`` and, a split, ``<split>_bytes`` (all JPEG files end t
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,13 @@ def write_image_folder(npz: str | Path, out: str | Path) -> int:
     return written
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("npz", type=Path, help="the packed images")
+    parser.add_argument("out", type=Path, help="the folder to write")
+    given = parser.parse_args()
+    print(f"{write_image_folder(given.npz, given.out):,} images written below {given.out}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    print(f"{write_image_folder(sys.argv[1], sys.argv[2]):,} images written below {sys.argv[2]}")
+    main()

@@ -1,7 +1,12 @@
-"""Times of training steps: through the supernet against standalone networks, and against the ``ofa`` package."""
+"""Times of training steps, in processor time of one thread.
+
+python -m benchmarks.training.speed overhead     # through the supernet against the same networks alone
+python -m benchmarks.training.speed sandwich     # a sandwich step against the ofa package's; depthwise gradients
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import statistics
@@ -18,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.support.results import add_out, write_results
 from nas.supernet import depthwise
 from nas.supernet.depthwise import speed_up
 from nas.supernet.supernet import Supernet
@@ -201,3 +207,51 @@ def _ofa_network() -> tuple[Any, str]:
     return networks.OFAMobileNetV3(
         dropout_rate=0, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4]
     ), ""
+
+
+def overhead(given: argparse.Namespace) -> dict[str, Any]:
+    found = {}
+    for name, batch, subnets in (("mbv3-tiny", 64, given.subnets), ("mbv3-large", 32, max(3, given.subnets // 5))):
+        row = found[name] = step_ratio(get_space(name), batch, subnets, given.seed)
+        print(f"{name:<11} batch {batch}: {row['supernet_ms']:8.1f} ms supernet, {row['standalone_ms']:8.1f} ms alone, "
+              f"ratio {row['ratio']:.3f}", flush=True)  # fmt: skip
+    return found
+
+
+def sandwich(given: argparse.Namespace) -> dict[str, Any]:
+    rows = []
+    print("weight gradient of depthwise convolutions, ms")
+    for row in gradient_times(given.batch_size, given.repeats):
+        rows.append(row)
+        print(f"kernel {row['kernel']}, {row['channels']:>4} channels, side {row['side']:>2}, stride {row['stride']}: "
+              f"{row['torch_ms']:6.1f} torch, {row['ours_ms']:6.1f} ours, ratio {row['ratio']:.2f}",
+              flush=True)  # fmt: skip
+    steps = sandwich_times(given.resolution, given.batch_size, given.repeats, given.seed)
+    print(f"sandwich step of ofa-mbv3-w1.0, {given.resolution} px, batch {given.batch_size}")
+    print(f"ours: {steps['ours_ms']:,.0f} ms; with torch's depthwise gradient: {steps['torch_gradient_ms']:,.0f} ms")
+    if steps["ofa_ms"] is None:
+        print(f"the ofa package: skipped, {steps['skipped']}")
+    else:
+        print(f"the ofa package: {steps['ofa_ms']:,.0f} ms; ours is {steps['ratio']:.3f} of it")
+    return {"gradients": rows, "sandwich": steps}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="name")
+    one = commands.add_parser("overhead")
+    one.add_argument("--subnets", type=int, default=30, help="of mbv3-tiny; a fifth of them of mbv3-large")
+    two = commands.add_parser("sandwich")
+    two.add_argument("--resolution", type=int, default=128)
+    two.add_argument("--batch-size", type=int, default=32)
+    two.add_argument("--repeats", type=int, default=5)
+    for each in (one, two):
+        each.add_argument("--seed", type=int, default=0)
+        add_out(each)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    write_results(given.name, given, {"overhead": overhead, "sandwich": sandwich}[given.name](given))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import Floats, op_features
 from predictors.latency.fit import Data
 from search_spaces.builders.no_init import NoInit
@@ -101,11 +99,7 @@ class Measured:
         return Data(self.features, self.ms, precision, tuple(self.families))
 
 
-def data_folder() -> Path:
-    """Where the published measurements lie; not part of the repository."""
-    return Path(os.environ.get("NAS_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
+MLPERF_RPI4 = "latency/mlperf_rpi4.csv"
 RPI4 = ("v2.1", "rpi4-tflite-v2.7.1-ruy")
 """Round and system of the reference set: TFLite 2.7.1 with ruy, 4 threads."""
 
@@ -116,12 +110,8 @@ def mlperf_rpi4(precision: str, system: tuple[str, str] = RPI4) -> Measured:
     Args:
         precision: of the checkpoints.
         system: round and system, as in the table.
-
-    Raises:
-        FileNotFoundError: the table is not there; see :func:`data_folder`.
     """
-    with (data_folder() / "latency" / "mlperf_rpi4.csv").open() as file:
-        table = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    table = read_table(data_file(MLPERF_RPI4))
     rows = [row for row in table if (row["round"], row["system"], row["precision"]) == (*system, precision)]
     keys = [(row["family"], float(row["width"]), int(row["resolution"])) for row in rows]
     return Measured(

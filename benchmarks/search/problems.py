@@ -9,12 +9,8 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import itertools
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.support.data import data_file, read_table
 from nas.search.evolution.evolve import all_vectors
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space
@@ -70,22 +67,6 @@ class Known:
         return hypervolume(points[front(points)], np.ones(points.shape[1]))
 
 
-def shared(name: str) -> Path:
-    """A file of the shared measurements; ends the benchmark where it is absent."""
-    root = os.environ.get("NAS_BENCH_DATA") or Path(__file__).parents[2] / "shared" / "data"
-    path = Path(root) / name
-    if not path.exists():
-        raise SystemExit(f"{path} is not here; set NAS_BENCH_DATA to the folder of shared measurements")
-    return path
-
-
-def table_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file, packed or not, without its comments."""
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    return list(csv.DictReader(line for line in io.StringIO(text) if not line.startswith("#")))
-
-
 # Once-for-All
 
 
@@ -99,7 +80,7 @@ def ofa_space() -> SearchSpace:
 def ofa_measured() -> tuple[SearchSpace, CostTables, Vectors, Floats]:
     """The space, its cost tables, and the distinct measured subnets with their accuracies on [0, 1]."""
     space = ofa_space()
-    rows = table_rows(shared("tabular/ofa_mbv3_w10_imagenet_dynast.csv"))
+    rows = read_table(data_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv"))
     vectors = space.encode_many([ofa_architecture(space, row) for row in rows])
     accuracy = np.array([float(row["top1"]) for row in rows]) / 100
     vectors, inverse = np.unique(vectors, axis=0, return_inverse=True)
@@ -211,7 +192,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
 def nb201() -> Known:
     """NAS-Bench-201: nothing is modelled, the front is known."""
-    rows = table_rows(shared("tabular/natsbench_tss_acc_latency.csv.gz"))
+    rows = read_table(data_file("tabular/natsbench_tss_acc_latency.csv.gz"))
     space = plain_space("nas-bench-201", {f"edge{a}{b}": range(len(OPERATIONS)) for a, b in EDGES})
     vectors = np.array([_operations(row["arch"]) for row in rows])
     place = np.full(len(OPERATIONS) ** len(EDGES), -1)

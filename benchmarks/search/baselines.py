@@ -19,7 +19,7 @@ from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 
-from benchmarks.search._search_problems import Known
+from benchmarks.search.problems import Known
 from nas.search.loop import BATCH, LoopSettings, optimise
 from predictors.accuracy.predictor import one_hot_features
 from search_spaces import SearchSpace

@@ -1,16 +1,25 @@
-"""What a supernet's subnets are worth: against the same networks trained alone, and as a ranking of architectures."""
+"""What a supernet's subnets are worth: against the same networks trained alone, and as a ranking of architectures.
+
+    python -m benchmarks.training.quality [--short] [--data fashion] [--lr 0.4] [--seconds 600] ...
+
+Times are processor time of one thread. Every finished training is kept as a file in ``--out``: the same command
+continues where it stopped, and a larger one only adds what is new. ``--short`` takes about five minutes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import argparse
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.training._training_cells import cell, family, source_of, summary, trained_alone, trained_supernet
+from benchmarks.support.cells import SOURCES, cell, family, source_of, summary, trained_alone, trained_supernet
+from benchmarks.support.results import COLUMNS, add_out, figures, write_results
 from nas.training.config import TrainConfig
 from predictors.costs.network import CostTables, total_macs
 from search_spaces import SearchSpace, get_space
@@ -131,3 +140,43 @@ def quality(folder: Path, data: str, config: TrainConfig, budget: Budget) -> dic
         "ranked": len(ranked),
         "spread": float(100 * np.ptp(truth)) if truth else 0.0,
     }
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    budget = SHORT if given.short else Budget()
+    asked = {name: getattr(given, name) for name in asdict(budget) if getattr(given, name) is not None}
+    config = TrainConfig(space=given.space, strategy=given.strategy, seed=given.seed, lr=given.lr)
+    found = quality(given.out, given.data, config, replace(budget, **asked))
+    steps, once = found["steps"], found["largest_seconds"]
+    print(f"accuracy, %, on {given.data}; {steps['supernet']:,} steps of the supernet, {steps['alone']:,} of each "
+          f"alone; of those the largest took {once:.0f} s")  # fmt: skip
+    print(f"{'':<28}" + "".join(f"{c:>10}" for c in COLUMNS) + f"{'seconds':>10}")
+    for name, row in found["accuracy"].items():
+        print(f"{name:<28}" + figures(row) + f"{found['seconds'][name] or float('nan'):>10.0f}")
+    if found["ranked"]:
+        print(f"Kendall's tau with {found['ranked']} networks trained alone (their accuracies spread over "
+              f"{found['spread']:.1f} points)")  # fmt: skip
+    for name, row in found["tau"].items():
+        print(f"{name:<28} all {row['all']:.2f}, within nearly equal MACs {row['within']:.2f}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_out(parser)
+    parser.add_argument("--data", choices=SOURCES, default="embedded")
+    parser.add_argument("--space", default="mbv3-tiny")
+    parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--short", action="store_true", help="about five minutes; other flags still count")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strategy", default="random")
+    for field, default in asdict(Budget()).items():
+        flag = f"--{field.replace('_', '-')}"
+        parser.add_argument(flag, type=type(default), help=f"default {default:g}, short {asdict(SHORT)[field]:g}")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    write_results("quality", given, run(given))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Networks of published tables other than ``_networks``' and ``_nasbench201``'s, and their latencies.
+"""Networks of published tables other than those of ``networks`` and ``nasbench201``, and their latencies.
 
 - ncnn on Raspberry Pi 3 and 5: what timm has of the networks of Tencent/ncnn's ``benchmark`` folder;
 - MLPerf Tiny on microcontrollers: its four networks, ProxylessNAS and MobileNetV2 of TinyEngine's table;
@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.latency._networks import TIMM, data_folder
-from benchmarks.latency._networks import network as mobilenet
+from benchmarks.latency.networks import TIMM
+from benchmarks.latency.networks import network as mobilenet
+from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import CostTables, Floats, op_features
 from predictors.latency.fit import Data
 from search_spaces import get_space
@@ -39,14 +38,8 @@ class Table:
 
 
 def rows(file: str) -> list[dict[str, str]]:
-    """A table of ``latency/``, without the comments on top.
-
-    Raises:
-        FileNotFoundError: it is not there; see ``_networks.data_folder``.
-    """
-    path = data_folder() / "latency" / file
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    """A table of ``latency/``."""
+    return read_table(data_file(f"latency/{file}"))
 
 
 def proxylessnas(width: float = 1.0) -> nn.Module:

@@ -17,9 +17,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.latency._networks import data_folder
-from benchmarks.training.image_folder import write_image_folder
-from benchmarks.training.pretrained_start import measured, middle
+from benchmarks.support.data import data_file
+from benchmarks.support.image_folder import write_image_folder
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import TrainSteps, calibration_images, eval_batches
 from nas.data.dataset import Dataset
@@ -28,13 +27,13 @@ from nas.events import Event, Stepped
 from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
-from nas.tasks.classification import Classification
+from nas.tasks.classification import Accuracy, Classification
 from nas.tasks.losses import label_loss
 from nas.training.config import Engine, TrainConfig, resolve_augment, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
 from nas.workflows.train import train_supernet
-from nas.workflows.trained import open_trained
+from nas.workflows.trained import Trained, open_trained
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_compat import timm
@@ -66,10 +65,7 @@ def source_of(name: str, folder: Path) -> str:
     out, done = folder / name, folder / f"{name}.written"
     if not done.exists():
         if name == "cifar10":
-            npz = data_folder() / "images" / "cifar10_jpeg32.npz"
-            if not npz.exists():
-                sys.exit(f"{npz} is not there; set NAS_BENCH_DATA to the folder with the shared data")
-            write_image_folder(npz, out)
+            write_image_folder(data_file("images/cifar10_jpeg32.npz"), out)
         else:
             if not FASHION.exists():
                 sys.exit(f"{FASHION} is not there: apt-get install dataset-fashion-mnist, or give --data embedded")
@@ -221,6 +217,21 @@ def train_model(
     spent = run(0, steps, steps)
     calibrate(model, calibration_images(dataset, side))
     return model, steps, spent
+
+
+def middle(space: SearchSpace) -> Architecture:
+    """The upper median of every gene's choices."""
+    return space.decode(space.cardinality // 2)
+
+
+def measured(trained: Trained, architecture: Architecture) -> Accuracy:
+    """Of the calibrated subnet, in fp32, on the search and test splits together."""
+    model, side = trained.net.extract(architecture), architecture.resolution
+    calibrate(model, calibration_images(trained.dataset, side))
+    found = [
+        Classification().score(model, eval_batches(trained.dataset, s, side, 256), "cpu") for s in ("search", "test")
+    ]
+    return Accuracy(sum(f.correct for f in found), sum(f.images for f in found))
 
 
 def family(space: SearchSpace, randoms: int, seed: int) -> dict[str, Architecture]:

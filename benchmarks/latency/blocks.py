@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.latency._networks import data_folder
+from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import Floats, op_features
 from search_spaces.builders.no_init import NoInit
 from search_spaces.operators.operator import trace_on
@@ -78,7 +77,7 @@ def _row(block: nn.Module, channels: int, side: int) -> Floats:
     return op_features(ops[1:], 0)
 
 
-def fbnet(column: str) -> Blocks:
+def fbnet_blocks(column: str) -> Blocks:
     """FBNet blocks (HW-NAS-Bench, fp32); a stage has equal output channels.
 
     Latencies are published less that of the skip in their place: nothing where it is an identity, a 1 x 1 convolution
@@ -86,13 +85,8 @@ def fbnet(column: str) -> Blocks:
 
     Args:
         column: ``raspi4`` or ``pixel3``.
-
-    Raises:
-        FileNotFoundError: the table is not there; see ``_networks.data_folder``.
     """
-    with (data_folder() / "latency" / "fbnet_lut_hwnasbench_cifar.csv").open() as file:
-        table = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    rows = [r for r in table if r["op"] != "skip"]
+    rows = [r for r in read_table(data_file("latency/fbnet_lut_hwnasbench_cifar.csv")) if r["op"] != "skip"]
     absolute = np.array([r["skip_is_identity"] == "1" for r in rows])
     features = []
     with NoInit(), torch.device("meta"):
