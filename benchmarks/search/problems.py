@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.support.data import data_file, read_table
 from nas.search.evolution.evolve import all_vectors
 from nas.search.pareto import front, hypervolume
-from nas.search.problem import Problem, plain_space
+from nas.search.problem import Problem, plain_space, problem
 from nas.store.files import write_json
 from predictors.accuracy.predictor import Features, one_hot_features, space_features
 from predictors.costs.network import COLUMN, CostTables, total_macs
@@ -177,7 +177,7 @@ def ofa(target: str = "cortex-a72") -> Known:
     def costs(v: Vectors) -> Floats:
         return latency.predict_vectors(tables, v, "fp32")[:, None]
 
-    known = Problem(space, costs, lambda v: space_features(space, tables, v), lambda v: np.zeros(len(v)))
+    known = problem(space, costs, lambda v: space_features(space, tables, v))
     ends = space.extremes()
     reference = np.array([1 - truth(ends[:1])[0], 1.01 * costs(ends[1:])[0, 0]])
     note = f"surrogate of {len(vectors)} measured subnets, latency of {target} (fp32)"
@@ -204,7 +204,7 @@ def nb201() -> Known:
     def at(v: Vectors) -> NDArray[np.int64]:
         return place[_code(v)]
 
-    known = Problem(space, lambda v: latency[at(v), None], lambda v: features[at(v)], lambda v: np.zeros(len(v)))
+    known = problem(space, lambda v: latency[at(v), None], lambda v: features[at(v)])
     points = np.column_stack([1 - accuracy, latency])[front(np.column_stack([1 - accuracy, latency]))]
     learned = points[points[:, 0] < 0.5]  # the network without operators guesses
     reference = 1.1 * learned.max(axis=0)
@@ -309,7 +309,7 @@ def demo(table: Path) -> Known:
     def at(v: Vectors) -> NDArray[np.int64]:
         return np.array([place[row.tobytes()] for row in v], dtype=np.int64)
 
-    known = Problem(part, lambda v: latency[at(v), None], lambda v: features[at(v)], lambda v: np.zeros(len(v)))
+    known = problem(part, lambda v: latency[at(v), None], lambda v: features[at(v)])
     reference = np.array([1 - accuracy[latency.argmin()], 1.01 * latency.max()])
     note = "432 subnets of the demo's supernet measured (fp32, 5,000 images), latency of cortex-a72 (fp32)"
     return Known(known, lambda v: accuracy[at(v)], reference, inside, note)

@@ -223,6 +223,17 @@ def _shares(known: Known, marks: tuple[int, ...], seeds: range, methods: list[st
 # transfer
 
 
+def predicted_front(loop: Loop) -> Vectors:
+    """The front by a loop's predictions alone, searched to the end."""
+    problem, predictor = loop.problem, loop.predictor()
+
+    def score(vectors: Vectors) -> tuple[Floats, Floats]:
+        costs, violation = problem.assess(vectors)
+        return np.column_stack([1 - predictor.mean_of(problem.features(vectors)), costs]) / loop.reference, violation
+
+    return evolve(problem.space, score, loop.vectors, loop.settings.seed, CALLS, polish=True)[0]
+
+
 def transfer(seeds: range, second: str = "host") -> None:
     first, other = ofa(), ofa(second)
     best = best_known(other)
@@ -235,7 +246,7 @@ def transfer(seeds: range, second: str = "host") -> None:
             began = time.process_time()
             loop = Loop(other.problem, LoopSettings(seed=seed), other.reference)
             loop.tell(done.vectors, done.accuracy)
-            vectors, _ = loop.predicted_front(CALLS)
+            vectors = predicted_front(loop)
             seconds.append(time.process_time() - began)
             volumes.append(100 * other.volume(vectors) / best)
         rows.append([str(n), spread(volumes), spread(seconds, 2)])

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nas.store.settings import Declared, Setting, check_setting
 from search_spaces.architecture import Architecture
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UserError
 
 CALIBRATION_IMAGES = 256
+CALIBRATION = Setting("Images that a subnet is calibrated on.", at_least=2)
 _REMEMBERED = 1024  # subnets; a large one has about 100 kB of statistics
 
 
@@ -95,13 +97,12 @@ class Calibration:
 
 
 def check_images(images: int) -> None:
-    """Refuse a number of calibration images that gives no statistics.
+    """Refuse a number of calibration images that gives no variance.
 
     Raises:
-        UsageError: names the flag and the rule.
+        UsageError: names the rule.
     """
-    if images < 2:
-        raise UsageError(f"--calibration-images {images}: a variance needs at least 2; give a few hundred")
+    check_setting(Declared("calibration_images", int, False, CALIBRATION_IMAGES, CALIBRATION), images)
 
 
 class _Pool:

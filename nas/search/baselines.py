@@ -27,7 +27,7 @@ _ROUNDS = 40
 
 @dataclass(frozen=True)
 class Field:
-    """Where a baseline plays.
+    """What a baseline starts from.
 
     Attributes:
         problem: what is searched.
@@ -51,10 +51,12 @@ def random_search(field: Field, answer: Answer) -> Vectors:
 
 
 def uniform(field: Field, answer: Answer) -> Vectors:
-    """Subnets scaled as wholes: one level for all widths, one for all depths and so on; evenly spread over the cost."""
-    grid = scaled(field.problem.space)
-    grid = grid[field.problem.violation(grid) <= 0]
-    order = grid[np.argsort(field.problem.costs(grid)[:, 0], kind="stable")]
+    """Subnets that are scaled as a whole: one level for all widths, one for all depths and so on. They are evenly
+    spread over the cost."""
+    grid = uniform_vectors(field.problem.space)
+    costs, violation = field.problem.assess(grid)
+    grid, costs = grid[violation <= 0], costs[violation <= 0]
+    order = grid[np.argsort(costs[:, 0], kind="stable")]
     if len(order) > field.count:
         order = order[np.unique(np.linspace(0, len(order) - 1, field.count).round().astype(int))]
     if len(order):
@@ -62,15 +64,15 @@ def uniform(field: Field, answer: Answer) -> Vectors:
     return order
 
 
-def scaled(space: GeneSpace) -> Vectors:
-    """All subnets whose genes of a kind (the last part of their name) stand at the same level, ``[n, genes]``."""
+def uniform_vectors(space: GeneSpace) -> Vectors:
+    """All subnets whose genes of one kind (the last part of their name) have the same level, ``[n, genes]``."""
     kinds = list(dict.fromkeys(gene.name.split(".")[-1] for gene in space.genes))
     members = [[i for i, gene in enumerate(space.genes) if gene.name.split(".")[-1] == kind] for kind in kinds]
-    levels = [np.linspace(0, 1, max(2, int(space.cardinality[own].max()))) for own in members]
+    levels = [np.linspace(0, 1, max(2, int(space.cardinality[genes].max()))) for genes in members]
     rows = np.zeros((int(np.prod([len(level) for level in levels])), len(space.genes)))
     for row, chosen in zip(rows, product(*levels), strict=True):
-        for own, level in zip(members, chosen, strict=True):
-            row[own] = level
+        for genes, level in zip(members, chosen, strict=True):
+            row[genes] = level
     vectors = space.canonical((rows * (space.cardinality - 1)).round().astype(np.int64))
     return np.unique(vectors, axis=0)
 
@@ -78,29 +80,29 @@ def scaled(space: GeneSpace) -> Vectors:
 def nsga2(field: Field, answer: Answer) -> Vectors:
     """NSGA-II (pymoo's) on measurements: population 24, uniform crossover, genes reset at random. Candidates out of
     the bounds are known without a measurement."""
-    from nas.search.evolution.pymoo_algorithms import run_pymoo
+    from nas.search.evolution.nsga2 import run_nsga2
 
     problem, space = field.problem, field.problem.space
     measured: dict[bytes, float] = {}
     rows: list[Vectors] = []
 
     def score(vectors: Vectors) -> tuple[Floats, Floats]:
-        violation = problem.violation(vectors)
+        costs, violation = problem.assess(vectors)
         new = {v.tobytes(): v for v in vectors[violation <= 0] if v.tobytes() not in measured}
         asked = list(new.values())[: field.count - len(rows)]
         if asked:
-            found = answer(np.stack(asked))
-            measured.update({v.tobytes(): float(a) for v, a in zip(asked, found, strict=True)})
+            accuracies = answer(np.stack(asked))
+            measured.update({v.tobytes(): float(a) for v, a in zip(asked, accuracies, strict=True)})
             rows.extend(asked)
         if len(rows) >= field.count:
             raise _Spent
         error = np.array([1 - measured.get(v.tobytes(), 0.0) for v in vectors])
-        return np.column_stack([error, problem.costs(vectors)]), violation
+        return np.column_stack([error, costs]), violation
 
     seeds = np.concatenate([field.start[None], field.random[: _POPULATION - 1]])
     try:
         archive = Archive(score, len(space.genes))
-        run_pymoo("nsga2", space, archive, seeds, field.seed, _ROUNDS * field.count, _POPULATION)
+        run_nsga2(space, archive, seeds, field.seed, _ROUNDS * field.count, _POPULATION)
     except _Spent:
         pass
     return np.stack(rows)
@@ -130,5 +132,5 @@ def parse_baselines(text: str) -> tuple[str, ...]:
         if name not in BASELINES:
             raise unknown_name("baseline", name, (*BASELINES, NONE))
     if len(set(names)) < len(names):
-        raise UsageError(f"--compare {text} names a baseline twice; give each once")
+        raise UsageError(f"`compare` is {text}, which names a baseline twice; give each once")
     return names

@@ -3,80 +3,79 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES
-from nas.search.evolution.evolve import check_algorithm
-from predictors.accuracy.choice import AUTO, check_kind
+from nas.candidates.calibrate import CALIBRATION, CALIBRATION_IMAGES
+from nas.store.settings import Setting, check_settings
+from predictors.accuracy.choice import AUTO
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 
 from .baselines import parse_baselines
-from .loop import BATCH
+from .loop import ALGORITHM, BATCH, PREDICTOR, SEED
 from .objectives import DEFAULT, LATENCY_ON, Bounds, other_targets, parse_objectives
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What decides a search's plan.
+    """What decides a search.
 
     Attributes:
-        target: what candidates are scored for.
-        precision: what their policies are made of, as in :func:`search_spaces.policy.parse_menu`; empty: the target's.
-        measurements: how many subnets this search may measure, its random baseline not counted.
-        bounds: constraints.
+        target: device that candidates are scored for: a name or a target file.
+        precision: precisions of its policies, as in :func:`search_spaces.policy.parse_menu`; empty: the target's.
+        measurements: how many subnets the search may measure, those of its baselines not counted.
+        bounds: upper limits of the costs.
+        seed: seed of everything random.
+        calibration_images: training images that a candidate is calibrated on before it is measured.
+        algorithm: how predictions are searched.
+        predictor: accuracy predictor; ``auto``: chosen by cross-validation.
+        batch: candidates that are chosen at once.
+        seconds: no new batch is begun after this long; None: no limit.
+        patience: measurements after which the search stops unless the hypervolume grew by a thousandth; 0: never.
         objectives: what the front is of, as in :func:`nas.search.objectives.parse_objectives`.
         compare: baselines to measure beside it, as in :func:`nas.search.baselines.parse_baselines`.
-        seed: of everything random.
-        calibration_images: what a candidate is calibrated on before it is measured.
-        algorithm: that searches the predictions, of ``evolve.ALGORITHMS``.
-        predictor: of ``accuracy_choice.KINDS``, or ``auto``.
-        batch: candidates chosen at once.
-        seconds: no new batch is begun after this long; None: no limit.
-        patience: stop once this many measurements let the hypervolume grow by less than a thousandth; 0: never.
-        prior: measurements in the journal when the search first began (set by :func:`search`).
+        prior: measurements in the journal when the search first began (set by the search itself).
     """
 
     target: str
-    precision: str = ""
-    measurements: int = 40
+    precision: Annotated[
+        str, Setting("Default: the target's. Several, as fp32,int8,w4a8, or mixed: searched for every stage.")
+    ] = ""
+    measurements: Annotated[int, Setting("Subnets to measure for a target, baselines apart.", at_least=4)] = 40
     bounds: Bounds = field(default_factory=Bounds)
-    seed: int = 0
-    calibration_images: int = CALIBRATION_IMAGES
-    algorithm: str = "archive"
-    predictor: str = AUTO
-    batch: int = BATCH
-    seconds: float | None = None
-    patience: int = 0
-    objectives: str = DEFAULT
-    compare: str = "random"
+    seed: Annotated[int, SEED] = 0
+    calibration_images: Annotated[int, CALIBRATION] = CALIBRATION_IMAGES
+    algorithm: Annotated[str, ALGORITHM] = "archive"
+    predictor: Annotated[str, PREDICTOR] = AUTO
+    batch: Annotated[int, Setting("Candidates chosen at once.", at_least=1)] = BATCH
+    seconds: Annotated[float | None, Setting("Seconds after which no batch is begun.", above=0, unit="seconds")] = None
+    patience: Annotated[
+        int, Setting("Stop once so many measurements gain less than 0.1 % hypervolume; 0: never.", at_least=0)
+    ] = 0
+    objectives: Annotated[str, Setting("Two to four of accuracy, latency, latency:TARGET, size, macs, memory.")] = (
+        DEFAULT
+    )
+    compare: Annotated[str, Setting("Baselines at as many measurements: random, uniform, nsga2, or none.")] = "random"
     prior: int = 0
 
 
 def parse_targets(text: str) -> list[str]:
-    """Names or files of targets, separated by commas; a later one that is wrong shall not wait for a search to end.
+    """Names or files of targets, separated by commas. All are opened, so that a wrong one is refused before the first
+    search begins.
 
     Raises:
         UsageError: an unknown target, or one twice.
-        UserError: a target file that is none.
+        UserError: a target file that is damaged.
     """
-    found = [load_target(name.strip()).name for name in text.split(",")]
-    if len(set(found)) < len(found):
-        raise UsageError(f"--target {text} names one of them twice; give each once")
-    return [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in text.split(",")]
+    if len({load_target(name).name for name in names}) < len(names):
+        raise UsageError(f"`target` is {text}, which names one of them twice; give each once")
+    return names
 
 
 def check_config(config: SearchConfig) -> None:
     """Refuse what no search can do. Raises UsageError."""
-    if config.measurements < 4:
-        raise UsageError(f"--measurements {config.measurements} is too few; a search needs at least 4")
-    if config.seconds is not None and not config.seconds > 0:  # not a number neither
-        raise UsageError(f"--time {config.seconds:g} leaves no time to measure; give seconds above 0")
-    if config.batch < 1:
-        raise UsageError(f"--batch {config.batch} measures nothing; give at least 1")
-    if config.patience < 0:
-        raise UsageError(f"--patience {config.patience} is negative; give 0 for no early stop, or measurements to wait")
-    check_algorithm(config.algorithm)
-    check_kind(config.predictor)
+    check_settings(config)
     parse_objectives(config.objectives)
     parse_baselines(config.compare)
 
@@ -94,7 +93,7 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
         if target.name == config.target:
             raise UsageError(
                 f"{target.name} is this search's own target: its latency is the objective 'latency', its limit "
-                "--max-latency"
+                "`max_latency`"
             )
         target.menu(config.precision)
     objectives = ["accuracy", *(_renamed(name, others) for name in named)]

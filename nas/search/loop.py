@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.evolution.evolve import all_vectors, evolve
+from nas.search.evolution.evolve import ALGORITHMS, all_vectors, evolve
 from nas.search.evolution.local_search import one_exchange
 from nas.store.seeds import stream
-from predictors.accuracy.choice import AUTO, WORTH_ASKING, Choice, choose, fit_kind
+from nas.store.settings import Setting, check_settings
+from predictors.accuracy.choice import AUTO, KINDS, WORTH_ASKING, Choice, choose, fit_kind
 from predictors.accuracy.gp import GroupGP, fit_gp
 from predictors.accuracy.predictor import AccuracyPredictor
 from search_spaces.genes import GeneSpace, Vectors
@@ -37,21 +39,28 @@ _SETTLED, _GROWTH = 40, 1.08
 _STALLED = 1e-3
 
 
+SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
+ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
+PREDICTOR = Setting(
+    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *KINDS)
+)
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """How a loop works.
 
     Attributes:
-        seed: of everything random.
-        algorithm: of ``evolve.ALGORITHMS``.
-        predictor: of ``accuracy_choice.KINDS``, or ``auto``.
-        evaluations: predictions an evolution may ask for.
+        seed: seed of everything random.
+        algorithm: how predictions are searched.
+        predictor: accuracy predictor; ``auto``: chosen by cross-validation.
+        evaluations: predictions that one evolution may ask for.
     """
 
-    seed: int = 0
-    algorithm: str = "archive"
-    predictor: str = AUTO
-    evaluations: int = _EVALUATIONS
+    seed: Annotated[int, SEED] = 0
+    algorithm: Annotated[str, ALGORITHM] = "archive"
+    predictor: Annotated[str, PREDICTOR] = AUTO
+    evaluations: Annotated[int, Setting("Predictions that one evolution may ask for.", at_least=1)] = _EVALUATIONS
 
 
 class Loop:
@@ -63,12 +72,18 @@ class Loop:
         problem: what is searched.
         settings: how.
         reference: worst corner ``[1 + k]`` (error, costs) of the hypervolume that is to grow.
+
+    Raises:
+        UsageError: a setting that isn't one of its choices, or outside its range.
     """
 
     def __init__(self, problem: Problem, settings: LoopSettings, reference: Floats) -> None:
+        check_settings(settings)
         self.problem, self.settings, self.reference = problem, settings, reference
         self.vectors: Vectors = np.zeros((0, len(problem.space.genes)), dtype=np.int64)
         self.accuracy: Floats = np.zeros(0)
+        self._costs: Floats = np.zeros((0, len(reference) - 1))
+        self._violation: Floats = np.zeros(0)
         self.noise_std = 0.0
         self.choice = Choice() if settings.predictor == AUTO else Choice(settings.predictor)
         self.volumes: list[float] = []
@@ -81,6 +96,9 @@ class Loop:
         """Learn the accuracies ``[n]`` of vectors ``[n, genes]``; ``noise_std``: known error of one measurement."""
         self.vectors = np.concatenate([self.vectors, vectors])
         self.accuracy = np.concatenate([self.accuracy, accuracy])
+        costs, violation = self.problem.assess(vectors)
+        self._costs = np.concatenate([self._costs, costs])
+        self._violation = np.concatenate([self._violation, violation])
         self.noise_std = noise_std
         self._fitted = None
         points = self.points() / self.reference
@@ -88,11 +106,15 @@ class Loop:
 
     def points(self) -> Floats:
         """Objectives (error, costs) ``[n, 1 + k]`` of what is measured and within the bounds."""
-        fine = self.problem.violation(self.vectors) <= 0
-        return np.column_stack([1 - self.accuracy[fine], self.problem.costs(self.vectors[fine])])
+        return np.column_stack([1 - self.accuracy[self.feasible], self._costs[self.feasible]])
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Which of the measured vectors are within the bounds, ``[n]``."""
+        return self._violation <= 0
 
     def stalled(self, patience: int) -> bool:
-        """Whether the last ``patience`` measurements let the hypervolume grow by less than a thousandth."""
+        """Whether the hypervolume grew by less than a thousandth over the last ``patience`` measurements; 0: never."""
         if patience <= 0 or len(self.volumes) <= patience + FIRST_DESIGNS:
             return False
         return self.volumes[-1] < (1 + _STALLED) * self.volumes[-1 - patience]
@@ -135,7 +157,7 @@ class Loop:
         known = np.concatenate([self.vectors, pending])
         pool = self._open(self._candidates(predictor, rng), known)
         if not len(pool):  # few keep tight bounds: look beside all that do
-            pool = self._open(one_exchange(problem.space, self.vectors[problem.violation(self.vectors) <= 0]), known)
+            pool = self._open(one_exchange(problem.space, self.vectors[self.feasible]), known)
         if not len(pool):
             return pool
         measured = self.points()
@@ -169,8 +191,7 @@ class Loop:
         space = self.problem.space
         if space.size <= _SMALL:
             return all_vectors(space)
-        fine = self.problem.violation(self.vectors) <= 0
-        best = self.vectors[fine][front(self.points())]
+        best = self.vectors[self.feasible][front(self.points())]
         seeds = np.concatenate([best, self._pool])
         seed = int(rng.integers(2**31))
         evaluations, algorithm = self.settings.evaluations, self.settings.algorithm
@@ -178,27 +199,20 @@ class Loop:
         near = space.mutate(rng, np.concatenate([self._pool, best]), 1.0 / len(space.genes))
         return np.concatenate([self._pool, near, space.sample(rng, 200)])
 
-    def predicted_front(self, evaluations: int) -> tuple[Vectors, Floats]:
-        """The front by predictions alone, and its objectives (error, costs), searched to the end."""
-        found, objectives = evolve(
-            self.problem.space, self._score(self.predictor()), self.vectors, self.settings.seed, evaluations,
-            self.settings.algorithm, polish=True,
-        )  # fmt: skip
-        return found, objectives * self.reference
-
     def _score(self, predictor: AccuracyPredictor) -> Callable[[Vectors], tuple[Floats, Floats]]:
         problem, reference = self.problem, self.reference
 
         def score(vectors: Vectors) -> tuple[Floats, Floats]:
             error = 1 - predictor.mean_of(problem.features(vectors))
-            return np.column_stack([error, problem.costs(vectors)]) / reference, problem.violation(vectors)
+            costs, violation = problem.assess(vectors)
+            return np.column_stack([error, costs]) / reference, violation
 
         return score
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class LoopResult:
+    """What a search measured.
 
     Attributes:
         vectors: everything measured, in order, ``[n, genes]``.
@@ -224,7 +238,7 @@ def optimise(
     seconds: float = np.inf,
     patience: int = 0,
     settings: LoopSettings | None = None,
-) -> Found:
+) -> LoopResult:
     """Search any problem with a callable.
 
     Args:
@@ -246,10 +260,9 @@ def optimise(
             break
         todo = loop.ask(min(batch, left))
     points = loop.points()
-    feasible = np.flatnonzero(problem.violation(loop.vectors) <= 0)
-    best = feasible[np.flatnonzero(front(points))]
-    order = best[np.argsort(problem.costs(loop.vectors[best])[:, 0], kind="stable")]
-    return Found(loop.vectors, loop.accuracy, order.tolist(), loop.volumes, loop.choice)
+    best = np.flatnonzero(front(points))
+    order = np.flatnonzero(loop.feasible)[best[np.argsort(points[best, 1], kind="stable")]]
+    return LoopResult(loop.vectors, loop.accuracy, order.tolist(), loop.volumes, loop.choice)
 
 
 def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None = None) -> Vectors:
@@ -261,12 +274,13 @@ def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None 
     """
     space = problem.space
     pool = np.concatenate([space.extremes(), *([] if more is None else [more]), _biased(space, seed, 4000)])
-    pool = pool[problem.violation(pool) <= 0]
     _, first = np.unique(pool, axis=0, return_index=True)
     pool = pool[np.sort(first)]
+    costs, violation = problem.assess(pool)
+    pool, costs = pool[violation <= 0], costs[violation <= 0]
     if len(pool) <= count:
         return pool
-    level = np.log(np.maximum(problem.costs(pool)[:, 0], 1e-12))
+    level = np.log(np.maximum(costs[:, 0], 1e-12))
     chosen = list(range((pool[:2, None] == space.extremes()).all(-1).any(1).sum()))
     for want in np.linspace(level.min(), level.max(), count - len(chosen) + 2)[1:-1]:
         distance = np.abs(level - want)

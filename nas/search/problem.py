@@ -1,6 +1,6 @@
 """What a search must know of its candidates, and nothing more: genes, exact costs, what a predictor sees.
 
-A supernet with a target is one such problem (``objectives.CandidateCosts``); a table of known accuracies is another.
+A supernet with a target is one such problem (``costs.CandidateCosts``); a table of known accuracies is another.
 See ``docs/search.md``.
 """
 
@@ -24,16 +24,23 @@ class Problem:
     """Candidates that differ in genes; the error of each must be measured, its costs are known.
 
     Attributes:
-        space: whose vectors ``[n, genes]`` are the candidates.
-        costs: vectors to exact costs ``[n, k]``, all minimised beside the error.
-        features: vectors to what the accuracy predictor sees.
-        violation: vectors to by how much they break the bounds ``[n]``; 0: not at all.
+        space: the space whose vectors ``[n, genes]`` are the candidates.
+        assess: gives the exact costs ``[n, k]`` of vectors, all minimised beside the error, and by how much the
+            vectors break the bounds ``[n]``; 0: not at all.
+        features: gives what the accuracy predictor sees of vectors.
     """
 
     space: GeneSpace
-    costs: Callable[[Vectors], Floats]
+    assess: Callable[[Vectors], tuple[Floats, Floats]]
     features: Callable[[Vectors], Features]
-    violation: Callable[[Vectors], Floats]
+
+    def costs(self, vectors: Vectors) -> Floats:
+        """Exact costs ``[n, k]``."""
+        return self.assess(vectors)[0]
+
+    def violation(self, vectors: Vectors) -> Floats:
+        """By how much vectors break the bounds, ``[n]``."""
+        return self.assess(vectors)[1]
 
 
 def problem(
@@ -42,15 +49,21 @@ def problem(
     features: Callable[[Vectors], Features] | None = None,
     violation: Callable[[Vectors], Floats] | None = None,
 ) -> Problem:
-    """A :class:`Problem`; without ``features`` the predictor sees the genes and the logarithms of the costs."""
+    """A :class:`Problem` of functions of vectors ``[n, genes]``.
+
+    Args:
+        costs: exact costs ``[n, k]``.
+        features: what the accuracy predictor sees; None: the genes and the logarithms of the costs.
+        violation: by how much vectors break the bounds ``[n]``; None: there are no bounds.
+    """
 
     def plain(vectors: Vectors) -> Features:
         return Features(gene_features(space, vectors), np.log(np.maximum(costs(vectors), 1e-12)))
 
-    def unbounded(vectors: Vectors) -> Floats:
-        return np.zeros(len(vectors))
+    def assess(vectors: Vectors) -> tuple[Floats, Floats]:
+        return costs(vectors), np.zeros(len(vectors)) if violation is None else violation(vectors)
 
-    return Problem(space, costs, features or plain, violation or unbounded)
+    return Problem(space, assess, features or plain)
 
 
 def plain_space(name: str, genes: Mapping[str, Sequence[Choice]] | Sequence[Gene]) -> GeneSpace:

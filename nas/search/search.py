@@ -25,7 +25,7 @@ from predictors.accuracy.predictor import AccuracyPredictor, space_features
 from search_spaces.genes import Vectors
 
 from .baselines import BASELINES, Answer, Field, parse_baselines
-from .config import SearchConfig, check_config
+from .config import SearchConfig
 from .costs import CandidateCosts
 from .fidelity import agreement, gain_over_random, predictor_report, ranking, rmse
 from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
@@ -43,12 +43,12 @@ _MARKS = 6
 def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: Sequence[str]) -> Problem:
     """The search problem of a supernet on a target: the objectives' costs beside the error."""
     chosen = costs.indices(objectives)
-    return Problem(
-        costs.space,
-        lambda vectors: costs.of(vectors)[:, chosen],
-        lambda vectors: space_features(costs.space, costs.tables, vectors),
-        lambda vectors: costs.violation(costs.of(vectors), bounds),
-    )
+
+    def assess(vectors: Vectors) -> tuple[Floats, Floats]:
+        rows = costs.of(vectors)
+        return rows[:, chosen], costs.violation(rows, bounds)
+
+    return Problem(costs.space, assess, lambda vectors: space_features(costs.space, costs.tables, vectors))
 
 
 def search(
@@ -62,6 +62,7 @@ def search(
     """Find the measured Pareto front of the error and the costs that are objectives.
 
     Args:
+        config: checked, see :func:`nas.search.config.check_config`.
         measure: (candidate, split) to accuracy; called for what the journal does not hold, on the search split, and
             for each member of the front on the test split.
         report: called after every measurement.
@@ -72,11 +73,9 @@ def search(
         a function of the configuration and the journal.
 
     Raises:
-        UsageError: a search that means nothing, as in :func:`check_config`.
         InfeasibleError: no candidate is within the bounds.
     """
     began = time.monotonic()
-    check_config(config)
     session = Session(costs, config, journal, measure, report)
     config = session.config
     budget = config.measurements

@@ -28,7 +28,6 @@ REQUIRED = {
 EXTRAS: dict[str, Mapping[str, str]] = {
     **{entry.extra: entry.packages for entry in RUNTIMES.values()},
     "predictors": {"scikit-learn": "1.4"},
-    "agemoea": {"numba": "0.59"},
     "storage": {"psycopg": "3.1", "pymysql": "1.1"},
     "datasets": {"datasets": "4"},
     "webdataset": {"webdataset": "0.2.86"},
@@ -40,7 +39,7 @@ _MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 _USES = {
     **{entry.extra: f"nas export --format {name}" for name, entry in RUNTIMES.items()},
     "predictors": "nas search --predictor boosting or mlp",
-    "agemoea": "nas search --algorithm agemoea", "storage": "nas search --storage postgresql:// or mysql://",
+    "storage": "nas search --storage postgresql:// or mysql://",
     "datasets": "nas train-supernet --data hfds/NAME", "webdataset": "nas train-supernet --data wds/FOLDER",
     "tensorboard": "nas train-supernet --log tensorboard", "wandb": "nas train-supernet --log wandb",
 }  # fmt: skip

@@ -11,8 +11,8 @@ import pytest
 
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
-from nas.search.baselines import scaled
-from nas.search.config import SearchConfig
+from nas.search.baselines import uniform_vectors
+from nas.search.config import SearchConfig, check_config
 from nas.search.costs import CandidateCosts
 from nas.search.evolution.evolve import evolve
 from nas.search.objectives import Bounds, other_targets, parse_objectives
@@ -146,9 +146,23 @@ def test_feasible_sampling_is_feasible_and_distinct(costs: CandidateCosts) -> No
     assert (costs.of(found) <= costs.user_limits(tight)).all()
 
 
-def test_too_small_a_budget(costs: CandidateCosts, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="at least 4"):
-        _run(costs, tmp_path, SearchConfig("cortex-a72", "int8", 0))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"measurements": 3}, "`measurements` is 3; it must be at least 4"),
+        ({"seconds": 0.0}, "`seconds` is 0; it must be above 0 seconds"),
+        ({"batch": 0}, "`batch` is 0; it must be at least 1"),
+        ({"patience": -1}, "`patience` is -1; it must be at least 0"),
+        ({"calibration_images": 1}, "`calibration_images` is 1; it must be at least 2"),
+        ({"predictor": "gpp"}, "did you mean 'gp'"),
+        ({"algorithm": "nsga"}, "did you mean 'nsga2'"),
+        ({"compare": "random,random"}, "names a baseline twice"),
+        ({"objectives": "accuracy,speed"}, "unknown objective 'speed'"),
+    ],
+)
+def test_settings_that_no_search_can_follow(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_config(replace(SearchConfig("cortex-a72", "int8"), **change))
 
 
 def test_evolution_finds_the_front_of_a_separable_problem() -> None:
@@ -281,7 +295,7 @@ def test_baselines_play_with_as_many_measurements(costs: CandidateCosts, tmp_pat
 
 
 def test_uniformly_scaled_subnets_share_a_level_by_kind() -> None:
-    vectors = scaled(SPACE)
+    vectors = uniform_vectors(SPACE)
     assert any((v == SPACE.extremes()[0]).all() for v in vectors)
     assert any((v == SPACE.extremes()[1]).all() for v in vectors)
     for vector in vectors:

@@ -58,7 +58,7 @@ def search(
     calibration_images: Annotated[int, typer.Option(min=2, help="Images that a subnet is calibrated on.")] = 256,
     algorithm: Annotated[
         str,
-        typer.Option(help="How predictions are searched: archive; pymoo's nsga2, nsga3, smsemoa, agemoea, agemoea2."),
+        typer.Option(help="How predictions are searched: archive; or pymoo's nsga2, for comparison."),
     ] = "archive",
     predictor: Annotated[
         str, typer.Option(help="Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.")

@@ -6,7 +6,7 @@ crossover of neighbours on the front and by resets or single steps of few genes,
 search. Polynomial mutation and rounding would change next to nothing on genes with a handful of choices, and a
 population without an archive loses good points.
 
-``nsga2``, ``agemoea``, ``agemoea2``, ``smsemoa`` and ``nsga3`` are pymoo's, for comparison (``evolve_pymoo``).
+``nsga2`` is pymoo's, for comparison (:mod:`nas.search.evolution.nsga2`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .local_search import improve
 
 Floats = NDArray[np.float64]
 
-ALGORITHMS = ("archive", "nsga2", "agemoea", "agemoea2", "smsemoa", "nsga3")
+ALGORITHMS = ("archive", "nsga2")
 EVALUATIONS = 20_000
 
 _ENUMERATE = 1_000_000
@@ -58,7 +58,7 @@ def evolve(
         seed: of the evolution.
         evaluations: how many vectors may be scored; spaces of at most that many are enumerated.
         algorithm: one of :data:`ALGORITHMS`.
-        polish: go on with the one-exchange local search until nothing gains, however many vectors that takes, and
+        polish: continue with the one-exchange local search until nothing gains, however many vectors that takes, and
             enumerate spaces of up to a million.
 
     Raises:
@@ -75,9 +75,9 @@ def evolve(
         if polish:
             improve(space, archive, 50 * evaluations)
     else:
-        from .pymoo_algorithms import run_pymoo
+        from .nsga2 import run_nsga2
 
-        run_pymoo(algorithm, space, archive, space.canonical(seeds), seed, evaluations)
+        run_nsga2(space, archive, space.canonical(seeds), seed, evaluations)
     if not archive.feasible:
         return archive.vectors[:0], archive.objectives[:0]
     return archive.vectors, archive.objectives

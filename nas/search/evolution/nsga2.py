@@ -1,13 +1,12 @@
-"""pymoo's algorithms on the same problem, for comparison: uniform crossover, mutation by resetting genes, duplicates by
-hashed rows, and everything they score goes to the archive."""
+"""NSGA-II (Deb et al., 2002; pymoo's) on the same problem, for comparison: uniform crossover, mutation by resetting
+genes, duplicates by hashed rows; everything that it scores goes to the archive."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from math import comb
 from typing import Any
 
 import numpy as np
+from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
@@ -15,43 +14,23 @@ from pymoo.core.problem import Problem
 from pymoo.core.sampling import Sampling
 from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.optimize import minimize
-from pymoo.util.ref_dirs import get_reference_directions
 
-from search_spaces.errors import UsageError
 from search_spaces.genes import GeneSpace, Vectors
 
 from .archive import Archive
 
 POPULATION = 100
-_CLASSES = {
-    "nsga2": ("nsga2", "NSGA2"), "agemoea": ("age", "AGEMOEA"), "agemoea2": ("age2", "AGEMOEA2"),
-    "smsemoa": ("sms", "SMSEMOA"), "nsga3": ("nsga3", "NSGA3"),
-}  # fmt: skip
 
 
-def run_pymoo(
-    name: str, space: GeneSpace, archive: Archive, seeds: Vectors, seed: int, evaluations: int,
-    population: int = POPULATION,
-) -> None:  # fmt: skip
-    """Run one of pymoo's algorithms for a number of evaluations; what it finds is in the archive."""
+def run_nsga2(
+    space: GeneSpace, archive: Archive, seeds: Vectors, seed: int, evaluations: int, population: int = POPULATION
+) -> None:
+    """Run NSGA-II for a number of evaluations; what it finds is in the archive."""
     objectives = archive.score(space.extremes()[:1])[0].shape[1]
-    operators: dict[str, Any] = {
-        "pop_size": population,
-        "sampling": _Seeded(space, seeds),
-        "crossover": UniformCrossover(prob=0.9),
-        "mutation": _Reset(space),
-        "eliminate_duplicates": _SameRow(),
-    }
-    if name == "nsga3":
-        parts = max(p for p in range(1, population) if comb(p + objectives - 1, p) <= population)
-        operators["ref_dirs"] = get_reference_directions("das-dennis", objectives, n_partitions=parts)
-    module, cls = _CLASSES[name]
-    try:
-        algorithm = getattr(import_module(f"pymoo.algorithms.moo.{module}"), cls)(**operators)
-    except Exception as error:  # pymoo raises a bare one where numba is missing
-        if "numba" not in str(error):
-            raise
-        raise UsageError(f"pymoo's {cls} needs numba; pip install numba, or take --algorithm archive") from None
+    algorithm = NSGA2(
+        pop_size=population, sampling=_Seeded(space, seeds), crossover=UniformCrossover(prob=0.9),
+        mutation=_Reset(space), eliminate_duplicates=_SameRow(),
+    )  # fmt: skip
     minimize(_Predicted(space, archive, objectives), algorithm, ("n_eval", evaluations), seed=seed)
 
 
