@@ -17,7 +17,6 @@ from predictors.costs.boundaries import boundary_tables, conversion_row, enterin
 from predictors.costs.network import (
     FEATURES,
     Costs,
-    CostTables,
     Floats,
     op_features,
     operator_rows,
@@ -25,6 +24,7 @@ from predictors.costs.network import (
     size_bytes,
     total_macs,
 )
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import LatencyModel
 from predictors.targets.target import Target
 from search_spaces.genes import Vectors
@@ -76,15 +76,10 @@ def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target
     """
     rows, precisions = operator_rows(ops), [policy.of(op.path) for op in ops]
     model, runs_as = target.latency, [target.runs_as(name) for name in precisions]
-    outer = target.runs_as(policy.outer)
-    ms, fixed_ms = np.zeros(len(ops)), 0.0
-    for name in {*runs_as, outer}:
-        mine, fixed = np.array([other == name for other in runs_as]), model.fixed(name)
-        alone = model.operators(rows, name)
-        total = float(alone.sum()) + fixed
-        scale = model.network(rows, name) / total if total else 1.0  # a correction falls on all parts alike
-        ms[mine] = alone[mine] * scale
-        fixed_ms += fixed * scale if name == outer else 0.0
+    ms = np.zeros(len(ops))
+    for name in set(runs_as):
+        mine = np.array([other == name for other in runs_as])
+        ms[mine] = model.operators(rows, name)[mine]
     for first, elements in _converted(ops, precisions):
         ms[first] += float(model.operators(conversion_row(elements), _quantized(model.precisions))[0])
     stages = [max((s for s, _ in policy.stages if within(op.path, s)), key=len, default="") for op in ops]
@@ -95,7 +90,8 @@ def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target
         size += float(size_bytes(features, name))
         peak = max(peak, float(peak_activation_bytes(features, name, target.memory_rules)))
     macs = int(total_macs(rows.sum(axis=0)))
-    return NetworkCosts(Costs(macs, params, int(size), int(peak)), precisions, ms, fixed_ms)
+    costs = Costs(macs, params, int(size), int(peak))
+    return NetworkCosts(costs, precisions, ms, model.fixed(target.runs_as(policy.outer)))
 
 
 def _converted(ops: Sequence[Op], precisions: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -150,24 +146,19 @@ class PolicyCosts:
         return self.tables.lookup(self._peaks[rules], vectors, "max", parts[:, self._stage])
 
     def latency_ms(self, target: Target, vectors: Vectors, parts: Vectors) -> Floats:
-        """Milliseconds ``[n]``. What every network costs is that of the precision outside all stages; corrections of
-        whole networks count as much as the time that is spent at their precision."""
+        """Milliseconds ``[n]``. What every network costs is that of the precision outside all stages."""
         model, names = target.latency, [target.runs_as(name) for name in self.menu]
         if target not in self._latencies:
             columns = [model.entries(self.tables, name) for name in names]
-            # [precision, row, share]: what a segment takes counts for the share of its own precision
-            own = np.eye(len(names))[:, None, :]
-            self._latencies[target] = [np.stack(column)[..., None] * own for column in zip(*columns, strict=True)]
-        shares = self.tables.lookup(self._latencies[target], vectors, variants=parts[:, self._stage]).T
+            # [precision, row, precision]: every precision is summed up by itself, which decides how sums are rounded
+            apart = np.eye(len(names))[:, None, :]
+            self._latencies[target] = [np.stack(column)[..., None] * apart for column in zip(*columns, strict=True)]
+        sums = self.tables.lookup(self._latencies[target], vectors, variants=parts[:, self._stage]).T
         outside = parts[:, 0] == np.arange(len(self.menu))[:, None]
-        shares = shares + np.where(outside, [[model.fixed(name)] for name in names], 0.0)
-        found: Floats = sum(
-            (s * model.correction(self.tables, vectors, name) for s, name in zip(shares, names, strict=True)),
-            np.zeros(len(vectors)),
-        )
+        ms: Floats = (sums + np.where(outside, [[model.fixed(name)] for name in names], 0.0)).sum(axis=0)
         if not self._float.any() or self._float.all():
-            return found
-        return found + self._conversions(model, vectors, parts)
+            return ms
+        return ms + self._conversions(model, vectors, parts)
 
     def _conversions(self, model: LatencyModel, vectors: Vectors, parts: Vectors) -> Floats:
         """Milliseconds of converting what passes between float and integer parts."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import Floats, op_features
 from search_spaces.builders.no_init import NoInit
-from search_spaces.operators.operator import trace_on
+from search_spaces.operators.trace import trace_on
 
 
 @dataclass(frozen=True)

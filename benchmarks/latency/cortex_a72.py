@@ -9,9 +9,8 @@ import numpy as np
 from benchmarks.latency.networks import RPI4, mlperf_rpi4
 from benchmarks.latency.published import Table, ncnn
 from benchmarks.latency.targets import Fitted, carried, few, scaled, show, xnnpack
-from predictors.latency.additive import AdditiveLatency, LatencyModel
+from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import additive, cross_validate, fit
-from predictors.latency.residual import Residual, ResidualLatency, fit_residual, learned
 from predictors.targets.target import Target
 
 # FBNet blocks on a Raspberry Pi 4 in fp32 (HW-NAS-Bench, recovered from HELP) that differ in the kernel alone, 5 or 3:
@@ -27,37 +26,31 @@ MLPERF = (
 NETWORKS = {"int8": "TensorFlow's quantized", "fp32": "floating-point"}
 
 
-def _target(
-    name: str, runtime: str, threads: int, fits: dict[str, Fitted], residuals: dict[str, Residual] | None = None
-) -> Target:
-    model: LatencyModel = AdditiveLatency({p: f.coefficients for p, f in fits.items()})
+def _target(name: str, runtime: str, threads: int, fits: dict[str, Fitted]) -> Target:
     return Target(
         name=name,
         description=DESCRIPTION,
         runtime=runtime,
         threads=threads,
         default_precision="int8",
-        latency=ResidualLatency(model, residuals) if residuals else model,
+        latency=AdditiveLatency({p: f.coefficients for p, f in fits.items()}),
         labels={p: f.label for p, f in fits.items()},
         sources={p: f.source for p, f in fits.items()},
     )
 
 
 def _mlperf(name: str, runtime: str, system: tuple[str, str]) -> Target:
-    """A target from MLPerf's whole networks, with a correction where it helps."""
-    fits, residuals = {}, {}
+    """A target from MLPerf's whole networks."""
+    fits = {}
     for precision in ("int8", "fp32"):
         data = mlperf_rpi4(precision, system).data(precision)
-        base = additive(DEPTHWISE_FLOOR)
         source = MLPERF.format(system[1], NETWORKS[precision])
         coefficients = fit(data.features, data.ms, precision, DEPTHWISE_FLOOR)
-        if (residual := fit_residual(data, base)) is not None:
-            residuals[precision] = residual
-        report = cross_validate(data, learned(base) if residual else base).splits
+        report = cross_validate(data, additive(DEPTHWISE_FLOOR)).splits
         assert report is not None
         show(f"{name}, {precision}", report)
         fits[precision] = Fitted(coefficients, report.label, source)
-    return _target(name, runtime, 4, fits, residuals)
+    return _target(name, runtime, 4, fits)
 
 
 NOTE = (

@@ -19,18 +19,21 @@ import numpy as np
 
 from benchmarks.latency.blocks import fbnet_blocks
 from benchmarks.latency.cortex_a72 import ARMNN, DEPTHWISE_FLOOR, TARGETS
+from benchmarks.latency.measured_operators import fit_operators
 from benchmarks.latency.nasbench201 import table as nasbench201_table
 from benchmarks.latency.networks import RPI4, mlperf_rpi4
-from predictors.costs.network import ACTIVATION_BYTES, COLUMN, CostTables, Floats, operator_rows, total_macs
+from benchmarks.latency.residual import learn_residual
+from predictors.costs.network import ACTIVATION_BYTES, COLUMN, Floats, operator_rows, total_macs
 from predictors.costs.operators import operator_tables
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import Data, FitReport, Method, Predictor, additive, cross_validate, fit, fit_report
-from predictors.latency.operator_table import TableLatency, fit_operators
-from predictors.latency.residual import ResidualLatency, learned
+from predictors.latency.operator_table import TableLatency
 from predictors.targets.target import FOLDER, load_target, to_toml
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.operators.operator import KINDS, trace
+from search_spaces.operators.operator import KINDS
+from search_spaces.operators.trace import trace
 
 
 def macs_alone(data: Data) -> Predictor:
@@ -97,7 +100,7 @@ METHODS: dict[str, Method] = {
     "MACs alone": macs_alone,
     "additive of seven constants, no prior": plain,
     "additive": additive(DEPTHWISE_FLOOR),
-    "additive + residual": learned(additive(DEPTHWISE_FLOOR)),
+    "additive + residual": learn_residual(additive(DEPTHWISE_FLOOR)),
 }
 
 
@@ -138,7 +141,7 @@ def nasbench201() -> None:
         features, ms = published.features()[known], published.ms[column][known]
         print(f"\nNAS-Bench-201 without dead edges, {column}, {precision}, N = {train}, 10 seeds")
         for name, method in (
-            ("MACs alone", macs_alone), ("additive", additive()), ("additive + residual", learned()),
+            ("MACs alone", macs_alone), ("additive", additive()), ("additive + residual", learn_residual()),
         ):  # fmt: skip
             errors, ranks = [], []
             for seed in range(10):
@@ -180,15 +183,14 @@ def rate() -> None:
     space = get_space("mbv3-large")
     tables = CostTables(space, Interface(3, 1000))
     vectors = space.sample(np.random.default_rng(0), 100_000)
-    target = load_target("cortex-a72").latency
-    additive_part = target.base if isinstance(target, ResidualLatency) else target
+    additive_part = load_target("cortex-a72").latency
     assert isinstance(additive_part, AdditiveLatency)
     chosen = operator_tables(tables).rows[::40]  # stand-ins for measured operators
     took = additive_part.operators(chosen, "fp32")
     measured = fit_operators(additive_part.of("fp32"), chosen[took > 0], 1.2 * took[took > 0], "fp32")
     looked_up = TableLatency(additive_part, {"fp32": measured})
     models: dict[str, LatencyModel] = {
-        "additive": additive_part, f"table of {len(measured.ms)} operators": looked_up, "cortex-a72": target,
+        "cortex-a72": additive_part, f"table of {len(measured.ms)} operators": looked_up,
     }  # fmt: skip
     print("\n100,000 candidates of mbv3-large on one core, fp32")
     for name, model in models.items():

@@ -20,7 +20,8 @@ from benchmarks.support.data import data_file, read_table
 from predictors.costs.cache import cache_folder, load_tables, save_tables, table_format
 from predictors.costs.network import FEATURES, Floats, op_features
 from search_spaces.builders.no_init import NoInit
-from search_spaces.operators.operator import Op, trace
+from search_spaces.operators.operator import Op
+from search_spaces.operators.trace import trace
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))

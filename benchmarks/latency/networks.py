@@ -14,7 +14,7 @@ from predictors.costs.network import Floats, op_features
 from predictors.latency.fit import Data
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
-from search_spaces.operators.operator import trace
+from search_spaces.operators.trace import trace
 
 if TYPE_CHECKING:
     from torch import nn

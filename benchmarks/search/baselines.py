@@ -19,9 +19,9 @@ from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 
+from benchmarks.search.one_hot import one_hot_features
 from benchmarks.search.problems import Known
 from nas.search.loop import BATCH, LoopSettings, optimise
-from predictors.accuracy.predictor import one_hot_features
 from search_spaces import SearchSpace
 from search_spaces.genes import Vectors
 

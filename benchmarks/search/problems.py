@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.search.one_hot import one_hot_features
 from benchmarks.support.data import data_file, read_table
 from nas.search.evolution.evolve import all_vectors
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from nas.store.files import write_json
-from predictors.accuracy.predictor import Features, one_hot_features, space_features
-from predictors.costs.network import COLUMN, CostTables, total_macs
+from predictors.accuracy.predictor import Features, space_features
+from predictors.costs.network import COLUMN, total_macs
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface

@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from benchmarks.search.baselines import METHODS
+from benchmarks.search.one_hot import one_hot_features
 from benchmarks.search.problems import Known, demo, measure_demo, nb201, ofa, ofa_measured, surrogate_error
 from nas.search.evolution.evolve import ALGORITHMS, evolve
 from nas.search.loop import Loop, LoopSettings, optimise
 from nas.search.pareto import hypervolume
 from predictors.accuracy.choice import KINDS, fit_kind
 from predictors.accuracy.gp import fit_gp
-from predictors.accuracy.predictor import one_hot_features, space_features
+from predictors.accuracy.predictor import space_features
 from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,8 @@ import torch
 
 from predictors.accuracy.gp import fit_gp
 from predictors.accuracy.predictor import space_features
-from predictors.costs.network import CostTables, size_bytes
+from predictors.costs.network import size_bytes
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Interface

@@ -21,7 +21,8 @@ from scipy.stats import kendalltau
 from benchmarks.support.cells import SOURCES, cell, family, source_of, summary, trained_alone, trained_supernet
 from benchmarks.support.results import COLUMNS, add_out, figures, write_results
 from nas.training.config import TrainConfig
-from predictors.costs.network import CostTables, total_macs
+from predictors.costs.network import total_macs
+from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 

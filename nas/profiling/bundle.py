@@ -19,7 +19,8 @@ from nas.store.records import BUNDLE
 from nas.store.schema import check_form
 from nas.store.seeds import stream
 from nas.store.versions import libraries
-from predictors.costs.network import CostTables, Floats, operator_rows
+from predictors.costs.network import Floats, operator_rows
+from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
@@ -100,7 +101,7 @@ class Member:
 
     def operators(self) -> Floats:
         """Its operators, ``[ops, features]``."""
-        from search_spaces.operators.operator import trace
+        from search_spaces.operators.trace import trace
 
         model = get_space(self.part.space).build(self.architecture, self.part.interface, "meta")
         return operator_rows(trace(model.eval(), self.part.in_chans, self.architecture.resolution))

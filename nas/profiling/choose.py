@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from nas.store.seeds import stream
-from predictors.costs.network import CostTables, Floats
+from predictors.costs.network import Floats
 from predictors.costs.operators import operator_tables
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import design
 from predictors.latency.kernel import kernel
 from predictors.latency.operator_table import log_features

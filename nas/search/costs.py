@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.candidates.candidate import CandidateSpace
-from predictors.costs.network import COLUMN, Costs, CostTables
+from predictors.costs.network import COLUMN, Costs
+from predictors.costs.tables import CostTables
 from predictors.policy_costs import PolicyCosts
 from predictors.targets.target import Target
 from search_spaces.errors import InfeasibleError

@@ -178,7 +178,7 @@ def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int,
     """
     import torch
 
-    from search_spaces.operators.operator import trace_on
+    from search_spaces.operators.trace import trace_on
 
     channels, height, width = subject.size
     if resolution is not None:

@@ -17,7 +17,7 @@ from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score
 from nas.training.weights import config_of, load_supernet
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import Target
 from search_spaces import SearchSpace
 from search_spaces.architecture import Architecture, Interface

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs.network import COLUMN, FEATURES, CostTables, total_macs
+from predictors.costs.network import COLUMN, FEATURES, total_macs
+from predictors.costs.tables import CostTables
 from search_spaces.architecture import Choice
 from search_spaces.genes import GeneSpace, Vectors
 
@@ -115,14 +116,6 @@ def gene_features(space: GeneSpace, vectors: Vectors) -> Floats:
     bent = table.bent[np.arange(len(table.columns)), vectors[:, table.columns]] * active[:, table.columns]
     each = np.concatenate([straight, bent], axis=1)
     return np.concatenate([each, each @ table.shared], axis=1)
-
-
-def one_hot_features(space: GeneSpace, vectors: Vectors) -> Floats:
-    """Genes as one column a choice, ``[n, sum of choices]``, for spaces whose choices have no order (operators)."""
-    active = space.active(vectors)
-    columns = [(vectors[:, g] == choice) & active[:, g] for g, n in enumerate(space.cardinality) for choice in range(n)]
-    stacked: Floats = np.stack(columns, axis=1) / np.sqrt(max(len(space.genes), 1))
-    return stacked
 
 
 def physics_features(space: GeneSpace, tables: CostTables, vectors: Vectors) -> Floats:

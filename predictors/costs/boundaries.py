@@ -12,7 +12,8 @@ from search_spaces.operators.operator import Op
 from search_spaces.space import SearchSpace
 
 from .cache import load_tables, save_tables, table_path
-from .network import COLUMN, FEATURES, CostTables, Floats, table_entries, traced_entries
+from .network import COLUMN, FEATURES, Floats
+from .tables import CostTables, table_entries, traced_entries
 
 
 def boundary_tables(tables: CostTables) -> list[Floats]:

@@ -13,7 +13,8 @@ from search_spaces.architecture import Interface
 from search_spaces.space import SearchSpace
 
 from .cache import load_tables, save_tables, table_path
-from .network import FEATURES, CostTables, Floats, operator_rows, table_entries, traced_entries
+from .network import FEATURES, Floats, operator_rows
+from .tables import CostTables, table_entries, traced_entries
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,19 +6,20 @@ Ten non-negative constants a precision describe a device and its runtime. The mo
 are scored through the cost tables with one number a table entry, and it extrapolates to resolutions and widths that
 nobody measured. The terms are a roofline's, operations and bytes, summed rather than maximised to stay linear.
 
-Two other models stand on it: ``latency_table`` corrects operators that were measured one by one, ``latency_residual``
-whole networks like those it saw. ``latency_fit`` finds the constants.
+``fit`` finds the constants; ``operator_table`` corrects single operators of the model.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
 
-from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES, CostTables, Floats
+from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES, Floats
+from predictors.costs.tables import CostTables
 from search_spaces.errors import unknown_name
 from search_spaces.genes import Vectors
 from search_spaces.operators.operator import KINDS
@@ -33,58 +34,34 @@ _OWN_BYTES = {"elementwise": "elementwise_ms_per_mb", "pool": "pool_ms_per_mb"}
 
 
 class LatencyModel(Protocol):
-    """The latencies of one target. Its methods describe the same model: of single operators, of a network given as
-    operators, and of populations, whole or as parts (``entries``, ``correction``) for networks of several precisions.
+    """The latencies of one target: of single operators, of a network given as operators, and of populations, whole or
+    as the entries of cost tables (for networks of several precisions). All describe the same model.
     """
 
     @property
+    @abstractmethod
     def precisions(self) -> tuple[str, ...]:
-        """What it has constants for."""
-        ...
+        """The precisions that the model has constants for."""
 
+    @abstractmethod
     def fixed(self, precision: str) -> float:
         """Milliseconds that every network costs."""
-        ...
 
+    @abstractmethod
     def operators(self, rows: Floats, precision: str) -> Floats:
-        """Milliseconds ``[ops]`` of single operators ``[ops, features]``, see ``costs.operator_rows``."""
-        ...
+        """Milliseconds ``[ops]`` of single operators ``[ops, features]``, see ``costs.network.operator_rows``."""
+
+    @abstractmethod
+    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
+        """Milliseconds of every entry of the tables, for :meth:`CostTables.lookup`, without what is fixed."""
 
     def network(self, rows: Floats, precision: str) -> float:
         """Milliseconds of a network, batch 1, from its operators ``[ops, features]``."""
-        ...
+        return float(self.operators(rows, precision).sum()) + self.fixed(precision)
 
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
         """Milliseconds ``[n]`` of gene vectors ``[n, genes]``, by table look-up."""
-        ...
-
-    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
-        """Milliseconds of every entry of the tables, for :meth:`CostTables.lookup`, without what is fixed."""
-        ...
-
-    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """What to multiply the sum of entries and the fixed part by, ``[n]``."""
-        ...
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """What a model that corrects another one takes from it.
-
-    Attributes:
-        base: the other one.
-    """
-
-    base: LatencyModel
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """As in ``LatencyModel``."""
-        return self.base.precisions
-
-    def fixed(self, precision: str) -> float:
-        """As in ``LatencyModel``, before corrections of whole networks."""
-        return self.base.fixed(precision)
+        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
 
 
 @dataclass(frozen=True)
@@ -151,7 +128,7 @@ def design(features: Floats, precision: str) -> Floats:
 
 
 @dataclass(frozen=True)
-class AdditiveLatency:
+class AdditiveLatency(LatencyModel):
     """The additive model of a target.
 
     Attributes:
@@ -162,7 +139,7 @@ class AdditiveLatency:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """What it has constants for."""
+        """As in :class:`LatencyModel`."""
         return tuple(self.coefficients)
 
     def of(self, precision: str) -> Coefficients:
@@ -196,19 +173,7 @@ class AdditiveLatency:
         """As in :class:`LatencyModel`."""
         return rows @ self.weights(precision)
 
-    def network(self, rows: Floats, precision: str) -> float:
-        """As in :class:`LatencyModel`."""
-        return float(self.operators(rows, precision).sum()) + self.fixed(precision)
-
-    def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """As in :class:`LatencyModel`."""
-        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
-
     def entries(self, tables: CostTables, precision: str) -> list[Floats]:
         """As in :class:`LatencyModel`."""
         weights = self.weights(precision)
         return [table @ weights for table in tables.tables]
-
-    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """As in :class:`LatencyModel`: none."""
-        return np.ones(len(vectors))

@@ -71,7 +71,7 @@ def fit(features: Floats, measured_ms: Floats, precision: str, depthwise_floor: 
     """
     from scipy.optimize import nnls
 
-    measured_ms = checked(features, measured_ms)
+    measured_ms = check_measurements(features, measured_ms)
     convolutions = bool((features[:, COLUMN["macs_conv"]] > features[:, COLUMN["stem"]]).any())
     above = _above(depthwise_floor, convolutions)
     rows = design(features, precision) @ above / measured_ms[:, None]
@@ -102,7 +102,7 @@ def _shares(scale: Floats) -> Floats:
     return shares
 
 
-def checked(features: Floats, measured_ms: Floats) -> Floats:
+def check_measurements(features: Floats, measured_ms: Floats) -> Floats:
     """The measurements, if they can be fitted.
 
     Raises:

@@ -8,8 +8,6 @@ exponential of it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-
 import numpy as np
 
 from predictors.costs.network import Floats
@@ -30,17 +28,3 @@ def solve(points: Floats, values: Floats, width: float, noise: float) -> Floats:
     """
     covariance = kernel(points, points, width) + noise * np.eye(len(points))
     return np.asarray(np.linalg.solve(covariance, values), dtype=np.float64)
-
-
-def leave_out(points: Floats, values: Floats, width: float, noise: float, groups: Sequence[Hashable]) -> Floats:
-    """Errors ``[n]`` of the interpolation at the points of every group, from the other groups' points.
-
-    With one point a group, equation 5.12 there; with more, the same step for a block of the inverse.
-    """
-    inverse = np.linalg.inv(kernel(points, points, width) + noise * np.eye(len(points)))
-    weights = inverse @ values
-    errors = np.zeros(len(values))
-    for group in dict.fromkeys(groups):
-        inside = np.flatnonzero([g == group for g in groups])
-        errors[inside] = np.linalg.solve(inverse[np.ix_(inside, inside)], weights[inside])
-    return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients, LatencyModel
 from predictors.latency.operator_table import OperatorTable, TableLatency
-from predictors.latency.residual import INPUTS, PLANE, Residual, ResidualLatency
 from search_spaces.policy import PRECISIONS
 
 from .checks import amount, is_number, numbers, rows, show, text, unknown
 
+LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
 LABELS = ("measured", "uncalibrated", "calibrated (...)")
 SHORTEST_MS, LONGEST_MS = 0.05, 1e6
 """Of :data:`YARDSTICK`: nothing that runs one image at a time is outside, so constants that say so are not in ms."""
@@ -30,15 +31,12 @@ YARDSTICK = {
 """Features of MobileNetV2 1.0 at 224 px; the rest does not enter a latency."""
 
 _OPERATORS = ("features", "rows", "ms", "width", "noise")
-_RESIDUAL = ("inputs", "low", "high", "points", "weights")
 
 
 def problems_of(place: str, table: dict[str, Any], precision: str) -> list[str]:
     """What is wrong with the table of one precision; ``place`` is its name in messages."""
-    from .target import LABEL
-
     prefix = f"{place}."
-    problems = unknown(prefix, table, ("label", "source", *COEFFICIENTS, "operators", "residual"))
+    problems = unknown(prefix, table, ("label", "source", *COEFFICIENTS, "operators"))
     problems += text(prefix, table, "source")
     if wrong := text(prefix, table, "label"):
         problems += wrong
@@ -49,11 +47,10 @@ def problems_of(place: str, table: dict[str, Any], precision: str) -> list[str]:
         constants.append(f"{place}: every constant is 0, so every latency would be")
     elif not constants and precision in PRECISIONS:
         constants += _unit_problems(place, table, precision)
-    for key, check in (("operators", _operator_problems), ("residual", _residual_problems)):
-        if isinstance(part := table.get(key), dict):
-            constants += check(f"{prefix}{key}.", part)
-        elif part is not None:
-            constants.append(f"{prefix}{key} must be a table")
+    if isinstance(part := table.get("operators"), dict):
+        constants += _operator_problems(f"{prefix}operators.", part)
+    elif part is not None:
+        constants.append(f"{prefix}operators must be a table")
     return problems + constants
 
 
@@ -91,17 +88,6 @@ def _operator_problems(place: str, table: dict[str, Any]) -> list[str]:
     return problems + _above_zero(place, table, ("width", "noise"))
 
 
-def _residual_problems(place: str, table: dict[str, Any]) -> list[str]:
-    problems = unknown(place, table, _RESIDUAL)
-    if table.get("inputs") != list(INPUTS):
-        problems.append(f"{place}inputs must be {json.dumps(INPUTS)}")
-    problems += numbers(place, table, "low", len(INPUTS)) + numbers(place, table, "high", len(INPUTS))
-    if not problems and any(a > b for a, b in zip(table["low"], table["high"], strict=True)):
-        problems.append(f"{place}low must not be above {place}high")
-    problems += rows(place, table, "points", PLANE)
-    return problems or numbers(place, table, "weights", len(table["points"]))
-
-
 def _above_zero(place: str, table: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
     return [
         f"{place}{key} = {show(table[key])} must be a number above 0" if key in table else f"{place}{key} is missing"
@@ -114,9 +100,7 @@ def read_latency(tables: Mapping[str, dict[str, Any]]) -> LatencyModel:
     """The model of checked tables, by precision."""
     base = AdditiveLatency({p: _coefficients(table) for p, table in tables.items()})
     measured = {p: _operators(table["operators"]) for p, table in tables.items() if "operators" in table}
-    residuals = {p: _residual(table["residual"]) for p, table in tables.items() if "residual" in table}
-    model: LatencyModel = TableLatency(base, measured) if measured else base
-    return ResidualLatency(model, residuals) if residuals else model
+    return TableLatency(base, measured) if measured else base
 
 
 def _coefficients(table: dict[str, Any]) -> Coefficients:
@@ -133,29 +117,15 @@ def _operators(table: dict[str, Any]) -> OperatorTable:
     )
 
 
-def _residual(table: dict[str, Any]) -> Residual:
-    return Residual(
-        tuple(map(float, table["low"])),
-        tuple(map(float, table["high"])),
-        tuple(tuple(map(float, row)) for row in table["points"]),
-        tuple(map(float, table["weights"])),
-    )
-
-
 def latency_lines(model: LatencyModel, precision: str) -> list[str]:
     """The table of one precision without label and source; numbers keep six digits."""
-    residuals = model.residuals if isinstance(model, ResidualLatency) else {}
-    middle = model.base if isinstance(model, ResidualLatency) else model
-    measured = middle.tables if isinstance(middle, TableLatency) else {}
-    base = middle.base if isinstance(middle, TableLatency) else middle
+    measured = model.tables if isinstance(model, TableLatency) else {}
+    base = model.base if isinstance(model, TableLatency) else model
     if not isinstance(base, AdditiveLatency):
         raise TypeError(f"no form in a target file for {type(base).__name__}")
     lines = [f"{key} = {_number(value)}" for key, value in asdict(base.of(precision)).items()]
     if precision in measured:
         lines += ["", f"[latency.{precision}.operators]", *map(_line, asdict(measured[precision]).items())]
-    if precision in residuals:
-        lines += ["", f"[latency.{precision}.residual]", f"inputs = {json.dumps(INPUTS)}"]
-        lines += map(_line, asdict(residuals[precision]).items())
     return lines
 
 

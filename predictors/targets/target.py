@@ -21,13 +21,11 @@ and listing the targets needs the standard library alone.
     # ...
 
     [latency.int8.operators]            # optional: a look-up table, see predictors.latency.operator_table.OperatorTable
-    [latency.int8.residual]             # optional: a learned correction, see predictors.latency.residual.Residual
 """
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +40,6 @@ from .checks import text as text_problems
 if TYPE_CHECKING:
     from predictors.latency.additive import LatencyModel
 
-LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
 MODELS = ("onnx", "onnx-uint8", "executorch")
 """Forms of the exported file: ONNX with int8 activations (ARM, OpenVINO) or with uint8 (onnxruntime on x86 runs those
 faster), or ExecuTorch's .pte."""

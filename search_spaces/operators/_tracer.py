@@ -1,4 +1,4 @@
-"""Noting the operators of a running model, for ``ops.trace``."""
+"""Noting the operators of a running model, for ``trace``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, empty
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .operator import Note
+from .deploy import Note
 
 # Names of operators as PyTorch dispatches them, without the _ of the in-place form.
 _FUSED = {"relu", "hardtanh"}
@@ -166,7 +166,7 @@ class Tracer(TorchDispatchMode):
     def note(
         self, kind: str, rule: str, inputs: list[Tensor], outs: list[Tensor], macs: int, weights: int, channels: int
     ) -> None:
-        """Note an operator; see ``ops.Note``."""
+        """Note an operator; see ``deploy.Note``."""
         reads = [(self.buffer[place(t)], t.numel()) for t in inputs]
         writes = [self.new(out) for out in outs]
         path = self.path[-1] if self.path else ""
@@ -203,8 +203,8 @@ class Tracer(TorchDispatchMode):
         return out
 
     def convolution(self, func: Any, args: Any, inputs: list[Tensor]) -> Tensor:
+        """A convolution of any number of dimensions, transposed or not."""
         x, weight, _, stride, padding, dilation, transposed, _, groups = args
-        """Of any number of dimensions, transposed or not."""
         kernel = weight.shape[2:]
         out: Tensor
         if transposed:

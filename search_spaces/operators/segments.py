@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ._tracer import Tracer, tensors_in
-from .operator import Op, deploy
+from .deploy import deploy
+from .operator import Op
 
 Key = tuple[int, tuple[torch.Size, ...]]
 
@@ -51,7 +52,7 @@ class SegmentTracer:
 
         Args:
             model: has all the parts; in eval mode, on ``meta``; unchanged afterwards.
-            in_chans, resolutions: as for ``ops.trace``.
+            in_chans, resolutions: as for ``trace``.
         """
         parts = {path: self._part(model.get_submodule(path), path) for path in self.paths if path}
         found = []

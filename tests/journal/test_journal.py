@@ -18,7 +18,7 @@ from nas.search.costs import CandidateCosts
 from nas.search.session import Session
 from nas.store.host import here
 from nas.tasks.classification import Accuracy
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

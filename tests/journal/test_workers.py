@@ -33,7 +33,7 @@ from nas.search.costs import CandidateCosts
 from nas.search.search import search
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

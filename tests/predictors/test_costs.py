@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,27 +13,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from predictors.costs import network as costs
-from predictors.costs.cache import load_tables, save_tables, table_path
+from predictors.costs import memory, network, tables
+from predictors.costs.cache import ROOT, SOURCES, load_tables, save_tables, table_format, table_path
 from predictors.costs.memory import RULES, live
 from predictors.costs.network import (
     COLUMN,
     FEATURES,
     PEAKS,
-    CostTables,
     Floats,
-    _tables,
     architecture_features,
     costs_of,
     peak_activation_bytes,
     size_bytes,
     total_macs,
 )
+from predictors.costs.tables import CostTables, Entry
 from search_spaces import PRESETS, SearchSpace, get_space
 from search_spaces.architecture import Interface
+from search_spaces.builders import timm_model
 from search_spaces.genes import Vectors
-from search_spaces.operators.operator import trace
+from search_spaces.operators import deploy, operator, segments
+from search_spaces.operators import trace as tracing
 from search_spaces.operators.segments import structure
+from search_spaces.operators.trace import trace
 from tests.support.spaces import NAMES
 
 TINY = get_space("mbv3-tiny")
@@ -89,7 +90,7 @@ def written(folder: Path) -> list[Path]:
 
 def fresh_features(vectors: Vectors) -> Floats:
     """As a new process would get them."""
-    _tables.cache_clear()
+    tables.tabulate.cache_clear()
     return CostTables(TINY, Interface(1, 10)).features(vectors)
 
 
@@ -98,13 +99,14 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A cache of its own; notes each time that tables had to be filled."""
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     calls: list[int] = []
-    filling = cache(costs._fill)  # once is slow enough
+    traced = tables.traced_entries
+    entries = cache(lambda space, interface: list(traced(space, interface)))  # once is slow enough
 
-    def fill(*given: Any) -> list[Floats]:
+    def count(space: SearchSpace, interface: Interface) -> list[Entry]:
         calls.append(1)
-        return filling(*given)
+        return entries(space, interface)
 
-    monkeypatch.setattr(costs, "_fill", fill)
+    monkeypatch.setattr(tables, "traced_entries", count)
     return calls
 
 
@@ -123,7 +125,7 @@ def test_tables_are_kept_on_disk_and_mended(tmp_path: Path, filled: list[int]) -
         file.write_bytes(damage)
         np.testing.assert_array_equal(fresh_features(VECTORS), expected)
         assert written(tmp_path / "cache") == [file]
-        assert load_tables(file, [t.shape for t in _tables(TINY, Interface(1, 10))]) is not None
+        assert load_tables(file, [t.shape for t in CostTables(TINY, Interface(1, 10)).tables]) is not None
     assert len(filled) == 5
 
 
@@ -158,6 +160,13 @@ def test_the_name_of_a_table_follows_its_content(monkeypatch: pytest.MonkeyPatch
     assert len(paths) == 12
     assert {p.parent for p in paths} == {tmp_path / "nas"}
     assert table_path(TINY, Interface(1, 10), FEATURES) in paths
+
+
+def test_the_files_that_decide_a_table_are_where_the_cache_looks_for_them() -> None:
+    """A file that moves must be found again, or old tables would be taken for new ones."""
+    assert len(set(table_format())) == len(SOURCES)
+    for module in (tables, network, memory, deploy, operator, segments, tracing, timm_model):
+        assert str(Path(module.__file__ or "").relative_to(ROOT)) in SOURCES
 
 
 def test_additive_equals_weighted_features() -> None:

@@ -15,16 +15,17 @@ from predictors.costs.network import (
     COLUMN,
     FEATURES,
     WEIGHT_BYTES,
-    CostTables,
     architecture_features,
     operator_rows,
 )
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, Coefficients
 from predictors.latency.fit import fit_report
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
-from search_spaces.operators.operator import KINDS, trace
+from search_spaces.operators.operator import KINDS
+from search_spaces.operators.trace import trace
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KNOWN = Coefficients(0.09, 0.03, 0.02, 0.11, 0.8, 0.9, 1.3, 0.3, 0.01, 0.5)

@@ -1,4 +1,4 @@
-"""Latency models on top of the additive one: tables of operators, corrections of whole networks."""
+"""Tables of operators on top of the additive latency model."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from predictors.costs.network import COLUMN, FEATURES, CostTables, Floats, op_features, operator_rows
+from benchmarks.latency.measured_operators import fit_operators, leave_out
+from predictors.costs.network import COLUMN, FEATURES, Floats, op_features, operator_rows
 from predictors.costs.operators import operator_tables
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
-from predictors.latency.fit import Data, additive
-from predictors.latency.kernel import kernel, leave_out, solve
-from predictors.latency.operator_table import TableLatency, fit_operators
-from predictors.latency.residual import TOTALS, Residual, ResidualLatency, fit_residual, learned
+from predictors.latency.kernel import kernel, solve
+from predictors.latency.operator_table import TableLatency
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 from search_spaces.genes import Vectors
-from search_spaces.operators.operator import Op, trace
+from search_spaces.operators.operator import Op
+from search_spaces.operators.trace import trace
 from search_spaces.space import SearchSpace
-from tests.predictors.test_latency import MODEL, random_features
+from tests.predictors.test_latency import MODEL
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +64,11 @@ def table_model() -> TableLatency:
     return TableLatency(MODEL, {"int8": fit_operators(MODEL.of("int8"), rows, ms, "int8")})
 
 
-def bumpy_residual() -> Residual:
-    return Residual((0.0, -3.0, 8.0), (4.0, 3.0, 18.0), ((0.0, 0.0), (0.6, 0.3)), (0.2, -0.1))
-
-
 def models() -> dict[str, LatencyModel]:
-    table = table_model()
-    return {
-        "additive": MODEL,
-        "table": table,
-        "residual": ResidualLatency(MODEL, {"int8": bumpy_residual()}),
-        "both": ResidualLatency(table, {"int8": bumpy_residual()}),
-    }
+    return {"additive": MODEL, "table": table_model()}
 
 
-@pytest.mark.parametrize("name", ["additive", "table", "residual", "both"])
+@pytest.mark.parametrize("name", ["additive", "table"])
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_populations_and_single_networks_agree(tiny: CostTables, name: str, precision: str) -> None:
     model = models()[name]
@@ -158,51 +149,3 @@ def test_leaving_out_is_leaving_out(groups: list[int]) -> None:
         weights = solve(points[~inside], values[~inside], 1.3, 0.1)
         predicted = kernel(points[inside], points[~inside], 1.3) @ weights
         assert errors[inside] == pytest.approx(values[inside] - predicted, abs=1e-9)
-
-
-def bent(n: int, seed: int, bend: float, noise: float) -> Data:
-    """Networks whose latency departs from the additive model by a smooth function of their intensity."""
-    features = random_features(seed, n)
-    totals = features @ TOTALS
-    intensity = np.log(totals[:, 0] / totals[:, 2])
-    wave = bend * np.sin(4 * (intensity - 4.3))  # intensities are 3.1 to 5.5
-    ms = MODEL.predict(features, "fp32") * np.exp(wave + np.random.default_rng(seed).normal(0, noise, n))
-    return Data(features, ms, "fp32", tuple("abcd"[i % 4] for i in range(n)))
-
-
-def test_residual_is_learned_where_it_helps() -> None:
-    data, fresh = bent(80, 0, 0.15, 0.01), bent(40, 1, 0.15, 0.01)
-    residual = fit_residual(data)
-    assert residual is not None
-    plain = additive()(data)(fresh.features)
-    better = learned()(data)(fresh.features)
-    assert better == pytest.approx(plain * residual.factor(fresh.features @ TOTALS))
-    assert np.abs(better / fresh.ms - 1).mean() < 0.8 * np.abs(plain / fresh.ms - 1).mean()
-
-
-def test_residual_is_left_out_where_it_does_not_help() -> None:
-    data = bent(60, 0, 0.0, 0.04)
-    assert fit_residual(data) is None
-    assert fit_residual(data.take(range(9))) is None
-    np.testing.assert_array_equal(learned()(data)(data.features), additive()(data)(data.features))
-
-
-@pytest.mark.parametrize("column", [0, 1, 2])
-def test_residual_is_nothing_outside_the_range_it_saw(column: int) -> None:
-    residual = bumpy_residual()
-    inside = np.exp([[2.0 + 12, 0.0 + 12, 12.0]])
-    assert abs(residual.factor(inside)[0] - 1) > 0.05
-    for sign in (-1, 1):
-        outside = inside.copy()
-        outside[0, column] *= np.exp(sign * 40.0)
-        assert residual.factor(outside)[0] == 1
-
-
-def test_residual_fades_without_a_jump() -> None:
-    residual = bumpy_residual()
-    logs = np.linspace(4.0 - 2, 4.0 + 2, 4001)
-    totals = np.exp(np.stack([logs + 12, np.full_like(logs, 12.0), np.full_like(logs, 12.0)], axis=1))
-    factors = residual.factor(totals)
-    assert np.abs(np.diff(factors)).max() < 0.01
-    assert factors[-1] == 1
-    assert factors[0] != 1

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from predictors.costs.memory import RULES, check_rules, live, peaks
-from predictors.costs.network import CostTables, architecture_features, op_features, peak_activation_bytes
+from predictors.costs.network import architecture_features, op_features, peak_activation_bytes
+from predictors.costs.tables import CostTables
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError
-from search_spaces.operators.operator import Buffer, Op, trace
+from search_spaces.operators.operator import Buffer, Op
+from search_spaces.operators.trace import trace
 
 NETWORKS = (
     "resnet18", "resnet26", "mobilenetv2_050", "mobilenetv3_small_075", "mobilenetv3_large_100", "efficientnet_lite0",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictors.costs.network import CostTables, Floats
+from predictors.costs.network import Floats
 from predictors.costs.operators import operator_tables
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, Coefficients
 from predictors.latency.fit import fit
 from predictors.latency.operator_learning import Networks, learn_operators

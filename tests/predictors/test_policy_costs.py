@@ -8,24 +8,28 @@ import numpy as np
 import pytest
 
 from nas.candidates.candidate import CandidateSpace
-from predictors.costs.network import COLUMN, CostTables, op_features, operator_rows, peak_activation_bytes, size_bytes
-from predictors.latency.residual import INPUTS, PLANE, Residual, ResidualLatency
+from predictors.costs.network import COLUMN, op_features, operator_rows, peak_activation_bytes, size_bytes
+from predictors.costs.tables import CostTables
+from predictors.latency.additive import AdditiveLatency
+from predictors.latency.operator_table import OperatorTable, TableLatency
 from predictors.policy_costs import PolicyCosts, network_costs
 from predictors.targets.target import Target, load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.operators.operator import Op, trace
+from search_spaces.operators.operator import Op
+from search_spaces.operators.trace import trace
 from search_spaces.policy import parse_policy, stages_of
 
 A72 = replace(load_target("cortex-a72"), weight_bits=(8, 4, 2))
 MENU = ("fp32", "int8", "w4a8", "w2a8")
 
 
-def _with_residual() -> Target:
-    """The target with a correction of whole networks in int8 alone."""
-    low, high = (0.0,) * len(INPUTS), (20.0,) * len(INPUTS)
-    residual = Residual(low, high, ((0.1,) * PLANE, (0.4,) * PLANE), (0.2, -0.3))
-    return replace(A72, latency=ResidualLatency(A72.latency, {"int8": residual}))
+def _with_table() -> Target:
+    """The target with corrected operators in int8 alone."""
+    names = ("macs_pointwise", "ops_pointwise", "moved_pointwise")
+    table = OperatorTable(names, ((1e5, 1.0, 1e4), (1e6, 1.0, 5e4)), (0.5, 0.2), 1.0, 1e-3)
+    assert isinstance(A72.latency, AdditiveLatency)
+    return replace(A72, latency=TableLatency(A72.latency, {"int8": table}))
 
 
 def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
@@ -33,7 +37,7 @@ def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
     return trace(model, 1, architecture.resolution), sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("target", [A72, load_target("host"), _with_residual()], ids=["plain", "host", "residual"])
+@pytest.mark.parametrize("target", [A72, load_target("host"), _with_table()], ids=["plain", "host", "operators"])
 @pytest.mark.parametrize("name", ["mbv3-tiny", "timm:resnet10t"])
 def test_tables_agree_with_the_operators_of_one_network(name: str, target: Target) -> None:
     target = replace(target, weight_bits=A72.weight_bits)

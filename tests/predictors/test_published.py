@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictors.costs.network import COLUMN, CostTables, architecture_features, costs_of, total_macs
+from predictors.costs.network import COLUMN, architecture_features, costs_of, total_macs
+from predictors.costs.tables import CostTables
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
 from tests.support.shared_data import shared_file

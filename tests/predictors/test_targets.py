@@ -13,7 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictors.costs.network import COLUMN, FEATURES, PEAKS, CostTables, operator_rows
+from predictors.costs.network import COLUMN, FEATURES, PEAKS, operator_rows
+from predictors.costs.tables import CostTables
 from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients
 from predictors.targets.card import shipped_card
 from predictors.targets.latency_section import YARDSTICK
@@ -31,7 +32,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
-from search_spaces.operators.operator import trace
+from search_spaces.operators.trace import trace
 
 CONSTANTS = {name: 0.1 * (i + 1) for i, name in enumerate(COEFFICIENTS)}
 TABLE = '[latency.int8]\nlabel = "uncalibrated"\nsource = "a guess"\n' + "".join(

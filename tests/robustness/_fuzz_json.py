@@ -87,7 +87,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     from nas.search.costs import CandidateCosts
     from nas.search.session import Session
     from nas.tasks.classification import Accuracy
-    from predictors.costs.network import CostTables
+    from predictors.costs.tables import CostTables
     from predictors.targets.target import load_target
     from search_spaces import get_space
 

@@ -86,7 +86,7 @@ def _predictor(seeds: Seeds, folder: Path) -> Case:
     from predictors.accuracy.choice import fit_kind
     from predictors.accuracy.files import read_predictor, to_bytes
     from predictors.accuracy.predictor import space_features
-    from predictors.costs.network import CostTables
+    from predictors.costs.tables import CostTables
     from search_spaces import get_space
 
     space, path = get_space("mbv3-tiny"), folder / "predictor-x.safetensors"

@@ -9,7 +9,8 @@ import pytest
 
 from nas.search.costs import CandidateCosts
 from nas.search.objectives import OBJECTIVES, Bounds, find_objective, make_bounds, misfits, with_unit
-from predictors.costs.network import Costs, CostTables
+from predictors.costs.network import Costs
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

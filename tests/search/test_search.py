@@ -19,7 +19,7 @@ from nas.search.objectives import Bounds, other_targets, parse_objectives
 from nas.search.pareto import front, hypervolume
 from nas.search.search import search
 from nas.tasks.classification import Accuracy
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

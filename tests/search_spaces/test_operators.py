@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from predictors.costs.memory import RULES, live
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
-from search_spaces.operators.operator import KINDS, Op, trace, trace_on
+from search_spaces.operators.operator import KINDS, Op
+from search_spaces.operators.trace import trace, trace_on
 
 # One of each kind of network: plain, pre-activation, standardised and scaled weights, dense, many branches, dynamic
 # convolutions; windows, relative positions, rotary, cross-covariance, talking heads; pools, mixers; hybrids.

@@ -30,7 +30,7 @@ from nas.training import loop as train
 from nas.training.config import Engine, TrainConfig
 from nas.training.loop import Interrupted
 from nas.workflows.train import train_supernet
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

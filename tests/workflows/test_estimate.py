@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.search.costs import CandidateCosts
 from nas.store.run import Run
 from nas.workflows.estimate import estimate_model
-from predictors.costs.network import CostTables
+from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface

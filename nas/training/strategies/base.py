@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs.network import CostTables, total_macs
+from predictors.costs.network import total_macs
+from predictors.costs.tables import CostTables
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.genes import Vectors
 from search_spaces.space import SearchSpace

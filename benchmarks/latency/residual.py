@@ -8,18 +8,14 @@ fitted to: a purely learned model can be off by three quarters at a resolution i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, FEATURES, CostTables, Floats
-from search_spaces.genes import Vectors
+from predictors.costs.network import COLUMN, FEATURES, Floats
+from predictors.latency.fit import Data, Method, Predictor, additive
+from predictors.latency.kernel import kernel, solve
 from search_spaces.operators.operator import KINDS
-
-from .additive import Corrected
-from .fit import Data, Method, Predictor, additive
-from .kernel import kernel, solve
 
 INPUTS = ("log_macs_per_activation", "log_weights_per_activation", "log_activations")
 PLANE = 2
@@ -54,7 +50,7 @@ class Residual:
     Attributes:
         low, high: range of each of :data:`INPUTS` among the networks it was fitted to.
         points: those networks, -1 to 1 in each of the first inputs, see :data:`PLANE`.
-        weights: one a point, see ``latency_kernel``.
+        weights: one a point, see ``predictors.latency.kernel``.
     """
 
     low: tuple[float, ...]
@@ -80,44 +76,6 @@ def _inputs(totals: Floats) -> Floats:
 def _scaled(inputs: Floats, low: Floats, high: Floats) -> Floats:
     scaled: Floats = (2 * inputs - low - high) / np.maximum(high - low, 1e-9)
     return scaled
-
-
-@dataclass(frozen=True)
-class ResidualLatency(Corrected):
-    """A model with corrections.
-
-    Attributes:
-        base: predicts before the correction.
-        residuals: by precision; the others are left as they are.
-    """
-
-    residuals: Mapping[str, Residual] = field(hash=False)
-
-    def operators(self, rows: Floats, precision: str) -> Floats:
-        """As in ``LatencyModel``, before the correction, which only whole networks have."""
-        return self.base.operators(rows, precision)
-
-    def network(self, rows: Floats, precision: str) -> float:
-        """As in ``LatencyModel``."""
-        return self.base.network(rows, precision) * float(self._factor(rows.sum(axis=0)[None] @ TOTALS, precision)[0])
-
-    def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """As in ``LatencyModel``."""
-        return self.base.predict_vectors(tables, vectors, precision) * self.correction(tables, vectors, precision)
-
-    def entries(self, tables: CostTables, precision: str) -> list[Floats]:
-        """As in ``LatencyModel``."""
-        return self.base.entries(tables, precision)
-
-    def correction(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """As in ``LatencyModel``."""
-        if precision not in self.residuals:
-            return self.base.correction(tables, vectors, precision)
-        return self._factor(tables.additive(TOTALS, vectors), precision)
-
-    def _factor(self, totals: Floats, precision: str) -> Floats:
-        residual = self.residuals.get(precision)
-        return np.ones(len(totals)) if residual is None else residual.factor(totals)
 
 
 def fit_residual(data: Data, base: Method | None = None) -> Residual | None:
@@ -170,7 +128,7 @@ def _correction(data: Data, model: Predictor, noise: float) -> Residual:
     )
 
 
-def learned(base: Method | None = None) -> Method:
+def learn_residual(base: Method | None = None) -> Method:
     """A method: ``base`` (default: the additive fit), corrected where that helps."""
     plain = base or additive()
 

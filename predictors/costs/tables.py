@@ -1,0 +1,182 @@
+"""Costs of whole populations by table.
+
+The operators of a network are tabulated once per *segment* of the space (a block depends on few genes), so that scoring
+a candidate is a handful of table look-ups; :class:`CostTables` and ``network.architecture_features`` agree exactly.
+Peaks of memory are maxima instead of sums: only a segment's input is alive from outside while it runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.genes import Vectors
+from search_spaces.operators.operator import Op
+from search_spaces.space import SearchSpace, Segment
+
+from .cache import load_tables, save_tables, table_path
+from .network import FEATURES, SUMMED, Floats, op_features
+
+
+class CostTables:
+    """Features of whole populations by table look-up.
+
+    Args:
+        space: the search space.
+        interface: the two ends of the networks.
+    """
+
+    def __init__(self, space: SearchSpace, interface: Interface) -> None:
+        self.space, self.interface = space, interface
+        self.columns = [np.array([space.index[g] for g in s.genes], dtype=np.int64) for s in space.segments]
+        self.gates = [space.gate_index(s.gate) if s.gate else None for s in space.segments]
+        self.tables = tabulate(space, interface)
+        self.strides = []
+        for columns in self.columns:
+            shape = space.cardinality[columns]
+            self.strides.append(np.append(np.cumprod(shape[::-1])[::-1][1:], 1))
+
+    def features(self, vectors: Vectors) -> Floats:
+        """Feature rows ``[n, features]`` of vectors ``[n, genes]``."""
+        out = np.zeros((len(vectors), len(FEATURES)))
+        for segment in range(len(self.tables)):
+            rows = self.tables[segment][self._index(segment, vectors)]
+            out[:, :SUMMED] += rows[:, :SUMMED]
+            np.maximum(out[:, SUMMED:], rows[:, SUMMED:], out=out[:, SUMMED:])
+        return out
+
+    def additive(self, weights: Floats, vectors: Vectors, reduce: str = "sum") -> Floats:
+        """``weights @ features`` of each vector, through one number a table entry; shape ``[n]``.
+
+        ``weights`` has one entry a feature; of shape ``[features, k]`` it gives ``[n, k]``. With ``reduce="max"``
+        segments are combined by maximum (for peaks).
+        """
+        return self.lookup([table @ weights for table in self.tables], vectors, reduce)
+
+    def lookup(
+        self, values: Sequence[Floats], vectors: Vectors, reduce: str = "sum", variants: Vectors | None = None
+    ) -> Floats:
+        """Sum (or maximum) over segments of each vector's entry, ``[n, ...]``.
+
+        Args:
+            values: for every segment ``[combinations + 1, ...]``; the last entry is for where the segment is absent.
+                With ``variants``, one such array for each variant, ``[variants, combinations + 1, ...]``.
+            vectors: ``[n, genes]``.
+            reduce: ``sum`` or ``max``.
+            variants: ``[n, segments]``, which variant of a segment each vector has.
+        """
+        out = np.zeros((len(vectors), *values[0].shape[1 if variants is None else 2 :]))
+        for segment, table in enumerate(values):
+            rows = self._index(segment, vectors)
+            found = table[rows] if variants is None else table[variants[:, segment], rows]
+            out = out + found if reduce == "sum" else np.maximum(out, found)
+        return out
+
+    def _index(self, segment: int, vectors: Vectors) -> Vectors:
+        """Row of a segment's table for each vector; the last row, all zero, where the segment is absent."""
+        index: Vectors = vectors[:, self.columns[segment]] @ self.strides[segment]
+        if (gate := self.gates[segment]) is not None:
+            index = np.where(vectors[:, gate[0]] >= gate[1], index, -1)
+        return index
+
+
+@lru_cache(maxsize=16)
+def tabulate(space: SearchSpace, interface: Interface) -> list[Floats]:
+    """One table per segment, ``[combinations + 1, features]``; kept on disk, since a large space takes seconds."""
+    shapes = [(entries, len(FEATURES)) for entries in table_entries(space)]
+    path = table_path(space, interface, FEATURES)
+    tables = load_tables(path, shapes)
+    if tables is None:
+        tables = _fill(space, interface)
+        save_tables(path, tables)
+    return tables
+
+
+def _fill(space: SearchSpace, interface: Interface) -> list[Floats]:
+    """The tables, one traced segment after another."""
+    tables = [np.zeros((entries, len(FEATURES))) for entries in table_entries(space)]
+    for entry in traced_entries(space, interface):
+        tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
+    return tables
+
+
+def table_entries(space: SearchSpace) -> list[int]:
+    """Entries of each segment's table: one a combination of its genes' choices, and a last one for its absence."""
+    return [int(np.prod([space.cardinality[space.index[g]] for g in s.genes])) + 1 for s in space.segments]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one entry of a segment's table stands for.
+
+    Attributes:
+        segment, row: where.
+        ops: operators of the segment, in execution order.
+        params: its parameters.
+    """
+
+    segment: int
+    row: int
+    ops: list[Op]
+    params: int
+
+
+def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
+    """Every entry of the tables, from a small set of models that covers all combinations; some come repeatedly."""
+    from search_spaces.operators.segments import SegmentTracer
+
+    paths = [s.path for s in space.segments]
+    number = {path: i for i, path in enumerate(paths)}
+    todo = [
+        dict.fromkeys(itertools.product(*(space.genes[space.index[g]].choices for g in s.genes if g != "resolution")))
+        for s in space.segments
+    ]
+    resolutions = [int(r) for r in space.genes[space.index["resolution"]].choices]
+    tracer = SegmentTracer(paths)
+    while any(todo):
+        architecture = _cover(space, todo)
+        model = space.build(architecture, interface, "meta").eval()
+        params = np.zeros(len(paths), dtype=np.int64)
+        for name, parameter in model.named_parameters():
+            params[number[_owner(paths, name)]] += parameter.numel()
+        values = dict(architecture.genes)
+        for resolution, groups in zip(resolutions, tracer.traces(model, interface.in_chans, resolutions), strict=True):
+            values["resolution"] = resolution
+            for i, segment in enumerate(space.segments):
+                if groups[segment.path]:
+                    yield Entry(i, _row(space, segment, values), groups[segment.path], int(params[i]))
+
+
+def _owner(paths: Sequence[str], name: str) -> str:
+    """The segment a parameter belongs to: the longest segment path that is a prefix."""
+    return max((p for p in paths if p == "" or name.startswith(p + ".")), key=len)
+
+
+def _row(space: SearchSpace, segment: Segment, values: dict[str, int | float]) -> int:
+    row = 0
+    for name in segment.genes:
+        choices = space.genes[space.index[name]].choices
+        row = row * len(choices) + choices.index(values[name])
+    return row
+
+
+def _cover(space: SearchSpace, todo: list[dict[tuple[int | float, ...], None]]) -> Architecture:
+    """An architecture with every block present that shows as many missing combinations as greed finds; crosses
+    them off ``todo``."""
+    largest = dict(space.largest.genes)
+    fixed: dict[str, int | float] = {}
+    for segment, missing in zip(space.segments, todo, strict=True):
+        names = [g for g in segment.genes if g != "resolution"]
+        for combination in missing:
+            if all(fixed.get(n, v) == v for n, v in zip(names, combination, strict=True)):
+                fixed.update(zip(names, combination, strict=True))
+                break
+    values = largest | fixed
+    for segment, missing in zip(space.segments, todo, strict=True):
+        missing.pop(tuple(values[g] for g in segment.genes if g != "resolution"), None)
+    return Architecture(space.name, tuple(values.items()))
