@@ -17,10 +17,9 @@ from predictors.costs.network import COLUMN, FEATURES, PEAKS, operator_rows
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients
 from predictors.targets.card import shipped_card
-from predictors.targets.latency_section import YARDSTICK
+from predictors.targets.latency_section import LABEL, YARDSTICK
 from predictors.targets.target import (
     FOLDER,
-    LABEL,
     MODELS,
     Target,
     available_targets,
