@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from nas.search.objectives import Bounds
     from nas.store.run import Run, open_run
     from nas.store.status import list_runs
-    from nas.training.config import Engine, TrainConfig
+    from nas.training.config import Resources as Engine
+    from nas.training.config import TrainConfig
     from nas.workflows.estimate import estimate_model
     from nas.workflows.evaluate import evaluate_model
     from nas.workflows.export import export_model, ship_member
@@ -76,7 +77,7 @@ _WHERE = {
     "nas.store.run": {"Run": "Run", "open_run": "open_run"},
     "nas.store.status": {"list_runs": "list_runs"},
     "nas.search.config": {"SearchConfig": "SearchConfig"},
-    "nas.training.config": {"Engine": "Engine", "TrainConfig": "TrainConfig"},
+    "nas.training.config": {"Engine": "Resources", "TrainConfig": "TrainConfig"},
     "nas.workflows.estimate": {"estimate_model": "estimate_model"},
     "nas.workflows.evaluate": {"evaluate_model": "evaluate_model"},
     "nas.workflows.export": {"export_model": "export_model", "ship_member": "ship_member"},

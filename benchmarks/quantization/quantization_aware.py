@@ -35,11 +35,12 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training import checkpoint
-from nas.training.config import Engine, TrainConfig, optimizer_of, supernet_of, total_steps
+from nas.training.builders import make_optimizer, make_supernet
+from nas.training.config import Resources, TrainConfig, total_steps
 from nas.training.loop import Interrupted, train
 from nas.training.quantized import QuantizedPhase, quantized_phase
 from nas.training.step import StepInput, run_passes, update
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from nas.training.weights import load_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 
@@ -67,17 +68,20 @@ def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None =
     if not run.exists:
         run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
     with suppress(Interrupted):
-        train(run, config, dataset, Engine(workers=0), report)
+        train(run, config, dataset, Resources(workers=0), report)
 
 
 def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None:
     """A run with other settings that goes on from a float run's checkpoint: clips are added, the optimizer's too."""
     state, _ = checkpoint.load(source)
     assert state is not None
-    plain, net = supernet_of(TrainConfig(**source.read()["config"]), dataset.info), supernet_of(config, dataset.info)
+    plain, net = (
+        make_supernet(TrainConfig(**source.read()["config"]), dataset.info),
+        make_supernet(config, dataset.info),
+    )
     net.model.load_state_dict(state.model | {n: t for n, t in net.model.state_dict().items() if is_clip(n)})
-    names = _order(plain, optimizer_of(config, plain))
-    optimizer = optimizer_of(config, net)
+    names = _order(plain, make_optimizer(config, plain.model))
+    optimizer = make_optimizer(config, net.model)
     number = {name: i for i, name in enumerate(_order(net, optimizer))}
     slots = {number[names[i]]: slot for i, slot in state.optimizer["state"].items()}
     groups = [
@@ -156,8 +160,8 @@ def cost(steps: int, batch_size: int = 64) -> None:
     space = get_space("mbv3-tiny")
     config = TrainConfig(quantization_aware="int8,w4a8")
     info = open_dataset("embedded", 0, None).info
-    net = supernet_of(config, info)
-    optimizer = optimizer_of(config, net)
+    net = make_supernet(config, info)
+    optimizer = make_optimizer(config, net.model)
     phase = quantized_phase(space, config.quantization_aware, 1.0, 0.0, steps, 0)
     kinds: dict[str, QuantizedPhase | None] = {"plain": None, "aware": phase, "noise": replace(phase, noise=0.5)}
     images = torch.randn(batch_size, info.in_chans, info.native_size, info.native_size)

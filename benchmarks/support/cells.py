@@ -29,7 +29,8 @@ from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
 from nas.tasks.classification import Accuracy, Classification
 from nas.tasks.losses import label_loss
-from nas.training.config import Engine, TrainConfig, resolve_augment, total_steps
+from nas.training.builders import resolve_augment
+from nas.training.config import Resources, TrainConfig, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
 from nas.workflows.train import train_supernet
@@ -41,7 +42,7 @@ from search_spaces.builders.timm_compat import timm
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 SOURCES = ("embedded", "fashion", "cifar10")
-ENGINE = Engine(workers=0, save_seconds=60, evaluations=1)
+ENGINE = Resources(workers=0, save_seconds=60, evaluations=1)
 
 
 def cell(folder: Path, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from benchmarks.support.image_folder import write_image_folder
 from nas.events import Event, Stepped
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 
@@ -58,7 +58,7 @@ def trained(folder: Path, name: str, config: TrainConfig) -> dict[str, Accuracy]
         if isinstance(event, Stepped) and event.step % 100 == 0:
             print(f"  {name}: step {event.step}/{event.steps}, loss {event.loss:.3f}", file=sys.stderr)
 
-    train_supernet(run, config, Engine(workers=0, save_seconds=1e9, evaluations=1), report)
+    train_supernet(run, config, Resources(workers=0, save_seconds=1e9, evaluations=1), report)
     done = open_trained(run)
     space = done.space
     found = {

@@ -30,7 +30,7 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training.step import StepInput, run_passes
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 

@@ -18,11 +18,10 @@ import torch
 from benchmarks.support.cells import SOURCES, cell, family, source_of, summary, trained_supernet
 from benchmarks.support.results import COLUMNS, add_out, figures, write_results
 from nas.data.opening import open_dataset
-from nas.tasks.losses import DISTILL
-from nas.training.config import TrainConfig
-from nas.training.ineffective import has_students
-from nas.training.loop import setting
-from nas.training.strategies import AUTO, STRATEGIES
+from nas.training.builders import make_facts
+from nas.training.config import DISTILL, TrainConfig
+from nas.training.ineffective import sample_passes
+from nas.training.strategies.table import AUTO, STRATEGIES
 from search_spaces import get_space
 
 
@@ -33,7 +32,8 @@ def strategies(given: argparse.Namespace) -> dict[str, Any]:
     print(f"accuracy, %, on {given.data}\n{'':<44}" + "".join(f"{c:>10}" for c in COLUMNS) + f"{'steps':>10}")
     for seconds in given.budgets:
         for name in given.strategies:
-            for distill in given.losses if has_students(name, setting(config, dataset.info)) else DISTILL[:1]:
+            roles = {each.role for each in sample_passes(name, make_facts(config, dataset.info))}
+            for distill in given.losses if "student" in roles else DISTILL[:1]:
                 # AlphaNet's loss needs its clip
                 recipe = replace(config, strategy=name, distill=distill, clip_value=float(distill == "alpha"))
                 results = []

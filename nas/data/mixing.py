@@ -15,22 +15,6 @@ from torch import Tensor
 
 from nas.store.seeds import sequence
 from search_spaces.builders.timm_compat import timm
-from search_spaces.errors import UsageError
-
-
-def check_mixing(mixup: float, cutmix: float, erasing: float | None, batch_size: int) -> None:
-    """Refuse what cannot be mixed or erased.
-
-    Raises:
-        UsageError: names the flag and the rule.
-    """
-    for name, alpha in (("mixup", mixup), ("cutmix", cutmix)):
-        if alpha < 0:
-            raise UsageError(f"--{name} {alpha}: a parameter of a Beta distribution is more than 0, or 0 for none")
-    if erasing is not None and not 0 <= erasing <= 1:
-        raise UsageError(f"--erasing {erasing}: a probability is from 0 to 1")
-    if (mixup or cutmix) and batch_size % 2:
-        raise UsageError(f"--mixup and --cutmix pair the images of a batch, and {batch_size} is odd; give an even one")
 
 
 def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed: int, step: int) -> list[Tensor]:

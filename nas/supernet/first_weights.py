@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.store.files import load_tensors, written_by_nas
 from nas.store.records import DATA
@@ -31,6 +32,7 @@ from .borrow import is_clip
 from .ordering import order_channels
 from .supernet import Supernet
 
+_LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 # Absent from most files, and right as they are: a fresh count of batches, an identity kernel matrix.
 _OPTIONAL = ("num_batches_tracked", "_matrix")
 
@@ -57,17 +59,17 @@ def check_start(space: SearchSpace, pretrained: bool, init: str | None) -> None:
     """Refuse a start that cannot be meant, before anything is read.
 
     Raises:
-        UsageError: names the flag and the rule.
+        UsageError: names the setting and the rule.
     """
     if pretrained and init is not None:
-        raise UsageError("--pretrained and --init both give the first weights; give one of them")
+        raise UsageError("`pretrained` and `init` both give the first weights; give one of them")
     if pretrained and not space.timm_name:
         raise UsageError(
-            f"--pretrained: the largest network of space '{space.name}' is no model of timm's; "
-            "give a space around one (--space timm:mobilenetv2_100), or weights of your own (--init FILE)"
+            f"`pretrained`: the largest network of space '{space.name}' isn't a model of timm's; "
+            "give a space around one (`space` timm:mobilenetv2_100), or a file of weights (`init`)"
         )
     if pretrained and not timm.is_model_pretrained(space.timm_name):
-        raise UsageError(f"--pretrained: timm has no weights for {space.timm_name}; give a file (--init FILE)")
+        raise UsageError(f"`pretrained`: timm has no weights for {space.timm_name}; give a file (`init`)")
 
 
 def start_from(net: Supernet, pretrained: bool, init: str | None) -> Start:
@@ -238,3 +240,25 @@ def _only_channels_differ(there: torch.Size, here: torch.Size) -> bool:
 
 def _listed(problems: list[str]) -> str:
     return "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+
+
+@torch.no_grad()
+def zero_gamma(model: nn.Module) -> list[str]:
+    """Let every residual block start as the identity: its last batch norm's weight is 0 (Goyal et al.,
+    arXiv:1706.02677; BigNAS, arXiv:2003.11142).
+
+    The branch's last layer must be that norm. timm's ResNets and RegNets know it themselves (and start so anyway);
+    in blocks with ``has_skip`` it is the last layer of the block.
+
+    Returns:
+        Names of the weights that are 0 now; none where a network has no such norm.
+    """
+    for block in model.modules():
+        if callable(own := getattr(block, "zero_init_last", None)):
+            own()
+        elif getattr(block, "has_skip", False):
+            leaves = [m for m in block.modules() if isinstance(m, _LEAVES)]
+            if leaves and isinstance(leaves[-1], _BatchNorm) and leaves[-1].affine:
+                nn.init.zeros_(leaves[-1].weight)
+    norms = [(path, m) for path, m in model.named_modules() if isinstance(m, _BatchNorm) and m.affine]
+    return [f"{path}.weight" for path, norm in norms if not norm.weight.any()]

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from search_spaces.errors import UsageError, unknown_name
-
-DISTILL = ("soft", "alpha")
 ALPHAS = (-1.0, 1.0)
 RATIO_LIMIT = 5.0
 
@@ -32,22 +29,6 @@ class Loss:
     teacher_weight: float = 0.5
     temperature: float = 1.0
     drop: tuple[float, float] = (0.0, 0.0)
-
-    def check(self) -> None:
-        """Refuse what cannot be learned.
-
-        Raises:
-            UsageError: names the flag and the rule.
-        """
-        if self.distill not in DISTILL:
-            raise unknown_name("distillation", self.distill, DISTILL)
-        if not 0 <= self.teacher_weight <= 1:
-            raise UsageError(f"--teacher-weight {self.teacher_weight} is a share of the loss; give 0 to 1")
-        if not self.temperature > 0:
-            raise UsageError(f"--teacher-temperature {self.temperature}: logits are divided by it; give more than 0")
-        for flag, value in zip(("--dropout", "--drop-path"), self.drop, strict=True):
-            if not 0 <= value < 1:
-                raise UsageError(f"{flag} {value} is the probability to drop; give 0 or more, and less than 1")
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

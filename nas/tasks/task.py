@@ -107,7 +107,7 @@ class Entry:
     """Where a task is defined.
 
     Attributes:
-        module: imported when the task is first used.
+        module: import name; with a leading dot, of a file in this folder. It is imported when the task is first used.
         name: of the class in it.
         summary: one line for people.
     """
@@ -120,7 +120,7 @@ class Entry:
 CLASSIFICATION = "classification"
 
 TASKS = {
-    CLASSIFICATION: Entry("nas.tasks.classification", "Classification", "one class for an image"),
+    CLASSIFICATION: Entry(".classification", "Classification", "one class for an image"),
 }
 
 
@@ -134,5 +134,5 @@ def get_task(name: str = CLASSIFICATION) -> Task:
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     entry = TASKS[name]
-    task: Task = getattr(import_module(entry.module), entry.name)()
+    task: Task = getattr(import_module(entry.module, __package__), entry.name)()
     return task

@@ -13,32 +13,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_spaces.errors import UsageError, unknown_name
+from search_spaces.errors import UsageError
 
-AMP = ("off", "bf16", "fp16")
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_amp(amp: str, device: str) -> None:
-    """Refuse a precision that the device cannot train in.
+    """Refuse mixed precision that the device cannot train in.
 
     Raises:
-        UsageError: unknown, fp16 on a CPU, or bf16 on a GPU without it.
+        UsageError: fp16 on a CPU, or bf16 on a GPU without it.
     """
-    if amp not in AMP:
-        raise unknown_name("amp", amp, AMP)
     kind = torch.device(device).type
     if amp == "fp16" and kind != "cuda":
-        raise UsageError(f"--amp fp16 trains on CUDA only, and the device is {device}; give --amp bf16 or off")
+        raise UsageError(f"`amp` fp16 trains on CUDA only, and the device is {device}; give `amp` bf16 or off")
     if amp == "bf16" and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise UsageError("--amp bf16: this GPU has no bf16; give --amp fp16")
+        raise UsageError("`amp` bf16: this GPU has no bf16; give `amp` fp16")
 
 
-class Precision:
+class Amp:
     """How the passes of a step compute, and what must be done to their gradients.
 
     Args:
-        amp: one of :data:`AMP`.
+        amp: type of the passes, ``off`` (fp32), ``bf16`` or ``fp16``.
         device: where the net is.
     """
 
@@ -79,10 +76,10 @@ class Precision:
         return {} if self._scaler is None else self._scaler.state_dict()
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state`."""
+        """Continue from :meth:`state`."""
         if self._scaler is not None and state:
             self._scaler.load_state_dict(dict(state))
 
 
-FULL = Precision()
+FULL = Amp()
 """fp32 throughout."""

@@ -32,8 +32,8 @@ class State:
         optimizer: torch's own state dictionary.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: time spent training so far.
-        scaler: numbers of the loss scaling, :meth:`nas.training.amp.Precision.state`.
-        health: of the loss, :meth:`nas.training.guards.Guard.state`.
+        scaler: numbers of the loss scaling, :meth:`nas.training.amp.Amp.state`.
+        health: of the loss, :meth:`nas.training.collapse.Guard.state`.
     """
 
     step: int

@@ -1,241 +1,169 @@
-"""What decides a training: its settings, what is refused of them, and what is made of them."""
+"""The settings of a training run, each declared once: type, range and help. No framework is imported here."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
 
-import torch
-from torch import nn
+from nas.store.settings import Setting
+from search_spaces.errors import UsageError
 
-from nas.data.dataset import SMALL_SIDE, DataInfo
-from nas.data.mixing import check_mixing
-from nas.data.transforms import AUGMENTS
-from nas.supernet.first_weights import check_start
-from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Loss
-from search_spaces import get_space
-from search_spaces.builders.timm_compat import timm
-from search_spaces.errors import UsageError, unknown_name
-from search_spaces.policy import Policy
+from .strategies.table import AUTO, STRATEGIES
 
-from .amp import AMP
-from .guards import check_guards
-from .quantized import PHASE, QuantizedPhase, check_quantization, learned, quantized_phase
-from .step import check_accumulate
-from .strategies import STRATEGIES
-
-SCHEDULES = ("cosine", "poly")
-_SHORT_RUN = 50  # epochs
 MOST_STEPS = 10**9
 """Of a run: published ones take a million."""
+PHASE = 0.25
+"""Share of the steps that are quantized where nothing is said."""
+
+
+def _optimizers() -> Iterable[str]:
+    from search_spaces.builders.timm_compat import timm
+
+    names: list[str] = timm.optim.list_optimizers()
+    return names
+
+
+def _augmentations() -> Iterable[str]:
+    from nas.data.transforms import AUGMENTS
+
+    return AUGMENTS
+
+
+def _words(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+_SCHEDULES = ("cosine", "poly")
+DISTILL = ("soft", "alpha")
+_AMP = ("off", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the trained weights.
+    """Everything that decides the trained weights. Where ``help`` isn't enough, the attributes below say more.
 
     Attributes:
-        space: name of the search space.
         source, root: data set, as in :func:`nas.data.opening.open_dataset`.
-        seed: of everything random.
-        strategy: name in :data:`nas.training.strategies.STRATEGIES`.
-        epochs: passes over the training split.
-        batch_size: images a step.
-        optimizer: timm's name.
-        lr: peak learning rate, reached after ``warmup`` (share of all steps).
-        schedule: timm's name of the schedule after that, ``cosine`` or ``poly``; it ends at 1 % of ``lr``.
-        momentum, weight_decay: none of the latter on norms and biases.
-        label_smoothing: of the cross-entropy.
-        clip_norm: gradient norm limit.
-        clip_value: limit of each gradient entry, applied before; 0: none. AlphaNet needs 1.
-        distill: what students learn from the teacher among a step's subnets, of :data:`nas.tasks.losses.DISTILL`.
-        teacher: a fixed teacher, as in :func:`nas.training.teacher.teacher.open_teacher`.
-        teacher_weight, teacher_temperature: as in :class:`nas.tasks.losses.Loss`.
-        dropout, drop_path: of the largest subnet alone, as in :class:`nas.tasks.losses.Loss`.
-        freeze_bn: batch norms keep their running statistics, and normalise with them: for good first weights.
-        ema: decay of the weight average that becomes the supernet; 0: none.
-        augment: as in :func:`nas.data.opening.train_batches`; ``auto`` leaves small images as they are in short runs.
-        erasing: probability of random erasing; None: as ``augment`` has it.
-        mixup, cutmix: as in :func:`nas.data.mixing.mix`; 0: none.
-        amp: type that passes compute in: ``off`` (fp32), ``bf16`` or ``fp16``.
-        accumulate: micro-batches of a pass, as in :func:`nas.training.step.run_passes`.
+        lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
+        momentum, weight_decay: norms and biases don't decay.
+        clip_value: applied before ``clip_norm``. AlphaNet needs 1.
+        distill: as in :class:`nas.tasks.losses.Loss`, and so are ``teacher_weight`` and ``teacher_temperature``.
+        teacher: as in :func:`nas.training.teacher.teacher.open_teacher`.
+        dropout, drop_path: smaller subnets underfit already (BigNAS, arXiv:2003.11142).
+        freeze_bn: batch norms normalise with their running statistics while training, and leave them as they are.
+        augment: as in :func:`nas.data.batches.train_batches`; ``auto`` leaves small images as they are in short runs.
+        erasing: None: as ``augment`` has it.
+        mixup, cutmix: as in :func:`nas.data.mixing.mix`.
+        accumulate: as in :func:`nas.training.step.run_passes`.
         lr_auto: find ``lr`` with :func:`nas.training.rehearsal.lr_finder.find_lr`.
-        base_batch: batch size that ``lr`` was given for: it is scaled linearly to the run's; 0: it is the run's own.
-        zero_gamma: residual blocks start as the identity, as in :func:`nas.training.guards.zero_gamma`.
-        rollbacks: how often a collapsed run goes back, as in :class:`nas.training.guards.Guard`; 0: it is not watched.
-        quantization_aware: precisions that the last part of the training is quantized in, as in
-            :func:`nas.training.quantized.trained_menu`; empty: none.
-        quantization_phase: that part's share of the steps.
-        quantization_noise: share of the weights that are quantized there, activations not being; 0: everything is.
-        pretrained, init: first weights: timm's own, or a file of them, as in
-        :func:`nas.supernet.first_weights.load_weights`.
+        zero_gamma: as in :func:`nas.supernet.first_weights.zero_gamma`.
+        rollbacks: as in :class:`nas.training.collapse.Guard`.
+        quantization_aware: as in :func:`nas.training.quantized.trained_menu`; empty: none.
+        quantization_noise: with it activations aren't quantized.
+        pretrained, init: as in :func:`nas.supernet.first_weights.load_weights`.
     """
 
-    space: str = "mbv3-tiny"
-    source: str = "embedded"
-    root: str | None = None
-    seed: int = 0
-    strategy: str = "auto"
-    epochs: float = 24
-    batch_size: int = 64
-    optimizer: str = "nesterov"
-    lr: float = 0.1
-    schedule: str = "cosine"
-    momentum: float = 0.9
-    weight_decay: float = 3e-5
-    warmup: float = 0.05
-    label_smoothing: float = 0.1
-    clip_norm: float = 5.0
-    clip_value: float = 0.0
-    distill: str = "soft"
-    teacher: str | None = None
-    teacher_weight: float = 0.5
-    teacher_temperature: float = 1.0
-    dropout: float = 0.0
-    drop_path: float = 0.0
-    freeze_bn: bool = False
-    ema: float = 0.0
-    augment: str = "auto"
-    erasing: float | None = None
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    amp: str = "off"
-    accumulate: int = 1
+    space: Annotated[str, Setting("Search space; see: nas spaces.")] = "mbv3-tiny"
+    source: Annotated[
+        str,
+        Setting("'embedded', a folder of images, a .tar of one, or a timm name: hfds/NAME, wds/FOLDER, torch/cifar10."),
+    ] = "embedded"
+    root: Annotated[str | None, Setting("Root folder of a timm data set.")] = None
+    seed: Annotated[int, Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)] = 0
+    strategy: Annotated[
+        str, Setting(f"Which subnets a step trains: {_words(STRATEGIES)}.", choices=STRATEGIES.keys)
+    ] = AUTO
+    epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 24
+    batch_size: Annotated[int, Setting("Images per step.", at_least=2, at_most=2**20)] = 64
+    optimizer: Annotated[str, Setting("Name of a timm optimizer.", choices=_optimizers)] = "nesterov"
+    lr: Annotated[float, Setting("Peak learning rate.", above=0.0)] = 0.1
+    schedule: Annotated[str, Setting(f"{_words(_SCHEDULES)}.", choices=_SCHEDULES)] = "cosine"
+    momentum: Annotated[float, Setting("Momentum of the optimizer.", at_least=0.0, at_most=1.0)] = 0.9
+    weight_decay: Annotated[float, Setting("Decay of the weights per step, times the rate.", at_least=0.0)] = 3e-5
+    warmup: Annotated[float, Setting("Share of the steps that warm up.", at_least=0.0, at_most=1.0)] = 0.05
+    label_smoothing: Annotated[
+        float, Setting("Share of a label that is spread over all classes.", at_least=0.0, at_most=0.9)
+    ] = 0.1
+    clip_norm: Annotated[float, Setting("Gradient norm limit.", above=0.0)] = 5.0
+    clip_value: Annotated[float, Setting("Limit of each gradient entry; 0: none.", at_least=0.0)] = 0.0
+    distill: Annotated[
+        str,
+        Setting("What students learn from the largest subnet: soft, or alpha (with `clip_value` 1).", choices=DISTILL),
+    ] = "soft"
+    teacher: Annotated[str | None, Setting("Another teacher: exported folder, run directory or timm model.")] = None
+    teacher_weight: Annotated[float, Setting("Teacher's share of the loss.", at_least=0.0, at_most=1.0)] = 0.5
+    teacher_temperature: Annotated[float, Setting("Softmax temperature of the teacher.", at_least=0.01)] = 1.0
+    dropout: Annotated[
+        float, Setting("Dropout before the classifier, of the largest subnet alone.", at_least=0.0, at_most=0.95)
+    ] = 0.0
+    drop_path: Annotated[
+        float, Setting("Stochastic depth in the last block, of the largest subnet alone.", at_least=0.0, at_most=0.95)
+    ] = 0.0
+    freeze_bn: Annotated[bool, Setting("Keep batch-norm statistics, those of `pretrained` or `init`.")] = False
+    ema: Annotated[float, Setting("Decay of the weight average; 0: none.", at_least=0.0, at_most=0.99999)] = 0.0
+    augment: Annotated[str, Setting("auto, none, light or strong.", choices=_augmentations)] = "auto"
+    erasing: Annotated[
+        float | None,
+        Setting("Share of images with random erasing. Default: that of `augment`.", at_least=0.0, at_most=1.0),
+    ] = None
+    mixup: Annotated[float, Setting("Alpha of mixup; 0: none.", at_least=0.0)] = 0.0
+    cutmix: Annotated[float, Setting("Alpha of CutMix; 0: none.", at_least=0.0)] = 0.0
+    amp: Annotated[str, Setting(f"Mixed precision: {_words(_AMP)}.", choices=_AMP)] = "off"
+    accumulate: Annotated[int, Setting("Micro-batches of a batch, to save memory.", at_least=1)] = 1
     lr_auto: bool = False
-    base_batch: int = 0
-    zero_gamma: bool = False
-    rollbacks: int = 3
-    quantization_aware: str = ""
-    quantization_phase: float = PHASE
-    quantization_noise: float = 0.0
-    pretrained: bool = False
-    init: str | None = None
+    base_batch: Annotated[
+        int, Setting("Batch size that `lr` is for: it is scaled to the run's; 0: not scaled.", at_least=0)
+    ] = 0
+    zero_gamma: Annotated[bool, Setting("Residual blocks start as the identity.")] = False
+    rollbacks: Annotated[
+        int, Setting("How often a collapsed run goes back, at half the rate; 0: not watched.", at_least=0)
+    ] = 3
+    quantization_aware: Annotated[str, Setting("Precisions to train for in the last part, for example int8,w4a8.")] = ""
+    quantization_phase: Annotated[float, Setting("Share of the steps that is that part.", above=0.0, at_most=1.0)] = (
+        PHASE
+    )
+    quantization_noise: Annotated[
+        float,
+        Setting("Cheaper: only this share of the weights, at random; 0: everything.", at_least=0.0, at_most=1.0),
+    ] = 0.0
+    pretrained: Annotated[bool, Setting("Start from timm's weights.")] = False
+    init: Annotated[str | None, Setting("Start from the weights in a .safetensors or .pth file.")] = None
+
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether the first weights are given, not random."""
+        return self.pretrained or self.init is not None
 
 
 @dataclass(frozen=True)
-class Engine:
-    """How to run, without influence on what is computed (but for rounding).
+class Resources:
+    """Resources of a run. They change the result by rounding only.
 
     Attributes:
-        device: ``cpu`` or ``cuda``.
-        workers: processes that decode and augment images.
-        save_seconds: time between checkpoints.
+        device: ``cpu``, ``cuda``, or one of several CUDA devices, such as ``cuda:1``.
         evaluations: how often in a run the smallest, a random and the largest subnet are evaluated.
-        log: names in :data:`nas.training.loggers.LOGGERS` that the metrics go to besides.
+        log: names in :data:`nas.training.loggers.LOGGERS` that the metrics also go to.
     """
 
     device: str = "cpu"
-    workers: int = 1
-    save_seconds: float = 30.0
-    evaluations: int = 10
+    workers: Annotated[int, Setting("Processes that load images.", at_least=0)] = 1
+    save_seconds: Annotated[float, Setting("Time between checkpoints.", unit="seconds", at_least=0.0)] = 30.0
+    evaluations: Annotated[int, Setting(at_least=0)] = 10
     log: tuple[str, ...] = ()
 
 
-def check_settings(config: TrainConfig) -> None:
-    """Refuse settings that cannot train, before anything is read or written.
+def total_steps(config: TrainConfig, images: int) -> int:
+    """Optimizer steps of a whole run on so many training images; at least one.
 
     Raises:
-        UsageError: names the setting and the rule.
+        UsageError: more than :data:`MOST_STEPS`.
     """
-    if config.strategy not in STRATEGIES:
-        raise unknown_name("strategy", config.strategy, STRATEGIES)
-    check_start(get_space(config.space), config.pretrained, config.init)
-    for kind, name, known in (
-        ("optimizer", config.optimizer, timm.optim.list_optimizers()),
-        ("schedule", config.schedule, SCHEDULES),
-        ("augmentation", config.augment, AUGMENTS),
-        ("amp", config.amp, AMP),
-    ):
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    for name, value in asdict(config).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{name.replace('_', '-')} is {value}; it must be a finite number")
-    check_mixing(config.mixup, config.cutmix, config.erasing, config.batch_size)
-    check_accumulate(config.accumulate, config.batch_size)
-    loss_of(config).check()
-    if config.clip_value < 0:
-        raise UsageError(f"clip-value is {config.clip_value}; it limits gradients, give more than 0, or 0 for none")
-    if config.teacher is None and (config.teacher_weight, config.teacher_temperature) != (0.5, 1.0):
-        raise UsageError("--teacher-weight and --teacher-temperature say how to learn from a teacher; give --teacher")
-    check_guards(config.zero_gamma, config.pretrained or config.init is not None, config.rollbacks)
-    check_quantization(
-        get_space(config.space), config.quantization_aware, config.quantization_phase, config.quantization_noise
-    )
-    for name in ("epochs", "lr", "clip_norm"):
-        if getattr(config, name) <= 0:
-            raise UsageError(
-                f"{name.replace('_', '-')} is {getattr(config, name)}; nothing would be trained, give more than 0"
-            )
-    if config.weight_decay < 0:
-        raise UsageError(f"--weight-decay {config.weight_decay}: weights would grow without end; give 0 or more")
-    try:
-        _optimizer(nn.Linear(1, 1), config)
-    except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
-        text = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"--optimizer {config.optimizer} cannot be used with these settings: {text}") from None
-
-
-def supernet_of(config: TrainConfig, info: DataInfo) -> Supernet:
-    """The supernet of a run, with the first weights of its seed."""
-    steps = learned(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, config.seed, steps)
-    net.frozen_statistics = config.freeze_bn
-    return net
-
-
-def phase_of(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
-    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Curriculum`."""
-    menu, share, noise = config.quantization_aware, config.quantization_phase, config.quantization_noise
-    return quantized_phase(get_space(config.space), menu, share, noise, steps, config.seed, policy)
-
-
-def optimizer_of(config: TrainConfig, net: Supernet) -> torch.optim.Optimizer:
-    """timm's optimizer of all weights; norms and biases do not decay."""
-    return _optimizer(net.model, config)
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    made: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    return made
-
-
-def loss_of(config: TrainConfig) -> Loss:
-    """What the passes of a run learn from."""
-    return Loss(
-        config.label_smoothing, config.distill, config.teacher_weight, config.teacher_temperature,
-        drop=(config.dropout, config.drop_path),
-    )  # fmt: skip
-
-
-def total_steps(config: TrainConfig, images: int) -> int:
-    """Optimizer steps of a whole run; at least one. Raises UsageError: more than :data:`MOST_STEPS`."""
     steps = config.epochs * max(1, images // config.batch_size)
     if steps > MOST_STEPS:
         raise UsageError(
-            f"--epochs {config.epochs:g} are {steps:.3g} steps; at a millisecond each, {MOST_STEPS:.0e} take eleven "
-            "days: give fewer"
+            f"`epochs` is {config.epochs:g}, which makes {steps:.3g} steps; at a millisecond each, {MOST_STEPS:.0e} "
+            "take eleven days: give fewer"
         )
     return max(1, round(steps))
-
-
-def resolve_augment(config: TrainConfig, info: DataInfo) -> str:
-    """What ``auto`` means: a short run on small images underfits, and shifts and flips only slow it down (they cost
-    3 points in 14 epochs of the embedded data set)."""
-    if config.augment == "auto" and info.native_size <= SMALL_SIDE and config.epochs < _SHORT_RUN:
-        return "none"
-    return config.augment
-
-
-def schedule_of(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """timm's schedule by step: linear warm-up, then down to 1 % of the peak. It depends on the step alone."""
-    warm = max(1, round(steps * config.warmup))
-    scheduler, _ = timm.scheduler.create_scheduler_v2(
-        optimizer, config.schedule, num_epochs=steps, min_lr=0.01 * config.lr, warmup_epochs=warm,
-        warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
-    )  # fmt: skip
-    return scheduler

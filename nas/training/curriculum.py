@@ -10,7 +10,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
-from .strategies import Strategy
+from .strategies.base import Strategy
 
 
 @dataclass(frozen=True)

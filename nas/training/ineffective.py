@@ -1,38 +1,36 @@
-"""Settings that a strategy makes nothing of: who gives them believes that they do something."""
+"""Settings that the chosen strategy ignores, so that the user can be warned."""
 
 from __future__ import annotations
 
+from nas.store.seeds import stream
+
 from .config import TrainConfig
-from .loop import generator
-from .strategies import AUTO, Pass, Setting, choose, get_strategy
+from .strategies.auto import choose
+from .strategies.base import Pass, RunFacts
+from .strategies.table import AUTO, get_strategy
 
 _PROBES = 32
 
 
-def sampled_passes(name: str, known: Setting) -> list[Pass]:
+def sample_passes(name: str, facts: RunFacts) -> list[Pass]:
     """Passes of steps spread over a run by the strategy of that name; phases of a strategy differ."""
-    strategy = get_strategy(name, known)
-    steps = sorted({known.steps * i // _PROBES for i in range(_PROBES)})
-    return [one for step in steps for one in strategy.passes(step, generator(0, step), lambda _: 0.0)]
+    strategy = get_strategy(name, facts)
+    steps = sorted({facts.steps * i // _PROBES for i in range(_PROBES)})
+    return [each for s in steps for each in strategy.passes(s, stream(0, "train.subnets", s), lambda _: 0.0)]
 
 
-def has_students(name: str, known: Setting) -> bool:
-    """Whether subnets learn from another one of their step, so that the loss for them matters."""
-    return any(one.role == "student" for one in sampled_passes(name, known))
-
-
-def without_effect(config: TrainConfig, known: Setting) -> list[str]:
-    """One line for each setting that the run's strategy makes nothing, or next to nothing, of."""
-    dropped = {"--dropout": config.dropout, "--drop-path": config.drop_path}
-    drops = [flag for flag, rate in dropped.items() if rate]
-    if not drops and config.distill == TrainConfig.distill:
+def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
+    """One line for each setting that has no effect, or next to none, with the run's strategy."""
+    rates = {"`dropout`": config.dropout, "`drop_path`": config.drop_path}
+    dropping = [name for name, rate in rates.items() if rate]
+    if not dropping and config.distill == TrainConfig.distill:
         return []
-    name = choose(known)[0] if config.strategy == AUTO else config.strategy
-    passes, found = sampled_passes(name, known), []
-    if config.distill != TrainConfig.distill and all(one.role != "student" for one in passes):
-        found.append(f"--distill {config.distill} has no effect: with strategy {name} no subnet learns from another")
-    if drops and all(one.architecture != known.space.largest for one in passes):
-        found.append(
-            f"{' and '.join(drops)}: the largest subnet alone is trained so, and strategy {name} hardly ever draws it"
+    name = choose(facts)[0] if config.strategy == AUTO else config.strategy
+    passes, lines = sample_passes(name, facts), []
+    if config.distill != TrainConfig.distill and all(each.role != "student" for each in passes):
+        lines.append(f"`distill` {config.distill} has no effect: with strategy {name} no subnet learns from another")
+    if dropping and all(each.architecture != facts.space.largest for each in passes):
+        lines.append(
+            f"{' and '.join(dropping)}: only the largest subnet is trained so, and strategy {name} hardly ever draws it"
         )
-    return found
+    return lines

@@ -56,7 +56,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases, named after the run directory; a resumed run goes on in it."""
+    """A run of Weights & Biases, named after the run directory; a resumed run continues it."""
 
     package = "wandb"
 
@@ -94,7 +94,7 @@ def parse_loggers(text: str) -> tuple[str, ...]:
         try:
             importlib.import_module(package)
         except ImportError:
-            raise UserError(f"--log {name} needs the package {package}; {install_hint(f'.[{name}]')}") from None
+            raise UserError(f"`log` {name} needs the package {package}; {install_hint(f'.[{name}]')}") from None
     return names
 
 

@@ -13,40 +13,38 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nas.data.batches import train_batches
-from nas.data.dataset import DataInfo, Dataset
+from nas.data.dataset import Dataset
 from nas.events import Evaluated, Listener, Noted, Stepped, Warned, ignore
 from nas.store.metrics import Metrics
 from nas.store.run import Run
-from nas.store.seeds import sequence, stream
-from nas.supernet.first_weights import start_from
-from nas.supernet.supernet import Supernet
+from nas.store.seeds import stream
+from nas.supernet.first_weights import start_from, zero_gamma
 from nas.training.processes.world import ALONE, World
 from nas.training.teacher.answers import answers_of
 from search_spaces import get_space
 
 from . import checkpoint
-from .amp import Precision
-from .config import (
-    Engine,
-    TrainConfig,
-    loss_of,
-    optimizer_of,
-    phase_of,
+from .amp import Amp
+from .builders import (
+    make_facts,
+    make_loss,
+    make_optimizer,
+    make_phase,
+    make_schedule,
+    make_supernet,
     resolve_augment,
-    schedule_of,
-    supernet_of,
-    total_steps,
 )
+from .collapse import Guard
+from .config import Resources, TrainConfig, total_steps
 from .curriculum import Curriculum, whole_space
-from .guards import Guard, check_finite, check_norm, check_weights, zero_gamma
+from .finite import check_finite, check_norm, check_weights
 from .quantized import start_clips
-from .step import StepInput, loss_without_gradient, mix_batch, run_passes, update
-from .strategies import Setting, get_strategy
+from .step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
+from .strategies.table import get_strategy
 from .weights import evaluate_watched, save_trained
 
 
@@ -55,7 +53,7 @@ class Interrupted(Exception):
 
 
 def train(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener,
+    run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener,
     curriculum: Curriculum | None = None, world: World = ALONE,
 ) -> None:  # fmt: skip
     """Train, or go on training, the supernet of a run; writes ``supernet.safetensors`` at the end.
@@ -71,21 +69,21 @@ def train(
         UserError: losses, gradients or weights are not finite, training collapsed too often, or a checkpoint cannot
             be read.
     """
-    while not _until_collapse(run, config, dataset, engine, report, curriculum, world):
+    while not _until_collapse(run, config, dataset, resources, report, curriculum, world):
         pass  # its last good state is its checkpoint now: it goes on as a run that was stopped there
 
 
 def _until_collapse(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener, curriculum: Curriculum | None,
-    world: World,
+    run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener,
+    curriculum: Curriculum | None, world: World,
 ) -> bool:  # fmt: skip
     """Train to the end, which is True, or until the run collapses and goes back."""
     space = get_space(config.space)
-    net = supernet_of(config, dataset.info)
-    net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optimizer_of(config, net)
+    net = make_supernet(config, dataset.info)
+    net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(config, net.model)
     steps = total_steps(config, dataset.info.counts["train"])
-    scheduler = schedule_of(config, optimizer, steps)
+    scheduler = make_schedule(config, optimizer, steps)
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
     if warning:
@@ -93,36 +91,36 @@ def _until_collapse(
     if state is not None:
         checkpoint.restore(run, state, net.model, optimizer, steps)
         report(Noted(f"resumed at step {state.step}"))
-        average = {name: tensor.to(engine.device) for name, tensor in state.average.items()}
+        average = {name: tensor.to(resources.device) for name, tensor in state.average.items()}
     else:
         start_from(net, config.pretrained, config.init)
         if config.zero_gamma and not zero_gamma(net.model):
-            report(Warned(f"--zero-gamma: no residual block of {config.space} ends in a batch norm"))
+            report(Warned(f"`zero_gamma`: no residual block of {config.space} ends in a batch norm"))
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
-    task, loss_settings, outputs = dataset.task, loss_of(config), len(dataset.info.classes)
+    task, loss_settings, outputs = dataset.task, make_loss(config), len(dataset.info.classes)
     with world.main_first():
-        answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, engine.device, report)
-    precision = Precision(config.amp, engine.device)
-    precision.load(state.scaler if state else {})
+        answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, resources.device, report)
+    amp = Amp(config.amp, resources.device)
+    amp.load(state.scaler if state else {})
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else ignore
     curriculum = curriculum or whole_space(
-        space, get_strategy(config.strategy, setting(config, dataset.info)), config.seed
+        space, get_strategy(config.strategy, make_facts(config, dataset.info)), config.seed
     )
-    phase = phase_of(config, steps, curriculum.policy)
+    phase = make_phase(config, steps, curriculum.policy)
     trained_labels = dataset.labels[dataset.splits["train"]]
     constant = task.constant_loss(trained_labels, outputs, loss_settings, config.teacher is not None)
     guard = Guard(constant, config.rollbacks, steps, state.health if state else {})
-    evaluate_at = {round(steps * (i + 1) / engine.evaluations) for i in range(engine.evaluations)} - {0}
+    evaluate_at = {round(steps * (i + 1) / resources.evaluations) for i in range(resources.evaluations)} - {0}
     began = saved = time.monotonic()
 
     def save(step: int, to: Callable[[Run, checkpoint.State], None] = checkpoint.save) -> None:
         if world.main:
             check_weights([*net.model.state_dict().values(), *average.values()], step)
             seconds = spent + time.monotonic() - began
-            numbers = precision.state(), guard.state()
+            numbers = amp.state(), guard.state()
             to(run, checkpoint.capture(step, net.model, optimizer, average, seconds, *numbers))
 
     if config.rollbacks and (state is None or not run.good.exists()):
@@ -130,13 +128,13 @@ def _until_collapse(
     rows = world.rows(config.batch_size, bool(config.mixup or config.cutmix))
     batches = train_batches(
         dataset, config.batch_size, config.seed, start, steps - start, curriculum.resolution,
-        resolve_augment(config, dataset.info), engine.workers, engine.device != "cpu", config.erasing,
+        resolve_augment(config, dataset.info), resources.workers, resources.device != "cpu", config.erasing,
         rows,
     )  # fmt: skip
     with _stop_requested() as stop:
         for step, (images, labels) in enumerate(batches, start=start):
-            taught = answers.batch(config.batch_size, config.seed, step)[rows].to(engine.device) if answers else None
-            batch = StepInput(images.to(engine.device), labels.to(engine.device), taught)
+            taught = answers.batch(config.batch_size, config.seed, step)[rows].to(resources.device) if answers else None
+            batch = StepInput(images.to(resources.device), labels.to(resources.device), taught)
             batch = mix_batch(batch, task, outputs, config.mixup, config.cutmix, config.seed, step)
             batch = world.own(batch, config.batch_size)
             torch.manual_seed(torch_seed(config.seed, step, world.rank))
@@ -145,14 +143,16 @@ def _until_collapse(
             scheduler.step_update(step)
             guard.slow(optimizer)
             optimizer.zero_grad(set_to_none=True)
-            probe = partial(loss_without_gradient, net, batch, task, loss_settings, precision=precision)
-            passes = curriculum.strategy.passes(step, generator(config.seed, step), world.averaged(probe, batch.share))
-            own = run_passes(net, phase.of(passes, step), batch, task, loss_settings, precision, config.accumulate)
+            probe = partial(loss_without_gradient, net, batch, task, loss_settings, amp=amp)
+            passes = curriculum.strategy.passes(
+                step, stream(config.seed, "train.subnets", step), world.averaged(probe, batch.share)
+            )
+            own = run_passes(net, phase.of(passes, step), batch, task, loss_settings, amp, config.accumulate)
             losses = world.reduce(net.model, own)
             loss = sum(losses) / len(losses)
             check_finite(passes, losses, step)
-            norm = update(net, optimizer, config.clip_value, config.clip_norm, precision)
-            if not precision.skips:
+            norm = update(net, optimizer, config.clip_value, config.clip_norm, amp)
+            if not amp.skips:
                 check_norm(passes, norm, step)
             _update_average(average, net.model, config.ema)
             done = step + 1
@@ -173,7 +173,7 @@ def _until_collapse(
                 if world.main:
                     write(Evaluated(done, evaluate_watched(net, average, dataset, curriculum.watched), steps))
                 world.wait()
-            stopping, due = world.any(stop(), time.monotonic() - saved > engine.save_seconds or done == steps)
+            stopping, due = world.any(stop(), time.monotonic() - saved > resources.save_seconds or done == steps)
             if stopping:
                 save(done)
                 world.wait()  # who ends early may get the others killed
@@ -185,29 +185,6 @@ def _until_collapse(
         save_trained(run, net, average, config, dataset, steps)
         run.good.unlink(missing_ok=True)
     return True
-
-
-def setting(config: TrainConfig, info: DataInfo) -> Setting:
-    """What the strategy of a run may know."""
-    space, classes = get_space(config.space), len(info.classes)
-
-    def initial() -> Supernet:
-        net = supernet_of(config, info)
-        start_from(net, config.pretrained, config.init)
-        return net
-
-    steps = total_steps(config, info.counts["train"])
-    return Setting(space, steps, classes, info.in_chans, config.seed, initial, config.batch_size)
-
-
-def generator(seed: int, step: int) -> np.random.Generator:
-    """Of a step's choice of subnets."""
-    return stream(seed, "train.subnets", step)
-
-
-def torch_seed(seed: int, step: int, rank: int = 0) -> int:
-    """Of what torch draws within a step on a process, such as dropout."""
-    return int(sequence(seed, "train.torch", step, *([rank] if rank else [])).generate_state(1, np.uint64)[0] >> 1)
 
 
 @torch.no_grad()

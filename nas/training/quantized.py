@@ -24,11 +24,8 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
 from search_spaces.space import SearchSpace
 
-from .strategies import Pass
+from .strategies.base import Pass
 
-PHASE = 0.25
-"""Share of the steps that are quantized where nothing is said."""
-_FLAG = "--quantization-aware"
 _UNIFORM = 0.5  # share of passes with one precision throughout
 
 
@@ -91,7 +88,7 @@ def quantized_phase(
     return QuantizedPhase(trained_menu(menu), stages_of(space), steps - round(steps * share), noise, seed, policy)
 
 
-def learned(menu: str, noise: float) -> tuple[str, ...]:
+def learned_precisions(menu: str, noise: float) -> tuple[str, ...]:
     """Precisions whose weight steps such a run learns: those below 8 bits, where it matters; with noise none.
 
     127 levels lose next to nothing when they cover all weights, and the paper's gradient of so small a step is so large
@@ -106,33 +103,18 @@ def trained_menu(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: unknown, given twice, or fp32 alone.
     """
-    names = parse_menu(text, _FLAG) if text else ()
+    names = parse_menu(text, "`quantization_aware`") if text else ()
     if names == (FLOAT,):
-        raise UsageError(f"{_FLAG} {text}: nothing is quantized in fp32; give for example int8,w4a8")
+        raise UsageError(
+            f"`quantization_aware` is {text}, and nothing is quantized in fp32; give for example int8,w4a8"
+        )
     return names
 
 
-def check_quantization(space: SearchSpace, menu: str, share: float, noise: float) -> None:
-    """Refuse quantization-aware training that means nothing, or that the space cannot have.
-
-    Raises:
-        UsageError: names the flag and the rule.
-        UserError: networks of the space cannot be quantized.
-    """
-    names = trained_menu(menu)
-    if not 0 < share <= 1:
-        raise UsageError(f"--quantization-phase {share}: give the share of the steps that are quantized, above 0 to 1")
-    if not 0 <= noise <= 1:
-        raise UsageError(f"--quantization-noise {noise}: give the share of the weights that are quantized, 0 to 1")
-    if not names:
-        if noise or share != PHASE:
-            raise UsageError(
-                "--quantization-phase and --quantization-noise say how to train for quantization; "
-                "give --quantization-aware with the precisions, for example int8,w4a8"
-            )
-        return
+def check_quantizable(space: SearchSpace) -> None:
+    """Refuse quantization-aware training of a space whose networks cannot be quantized. Raises UserError."""
+    smallest = space.smallest
     try:
-        smallest = space.smallest
         capture(space.build(smallest, Interface(3, 2)).eval(), (3, smallest.resolution, smallest.resolution))
     except UserError as error:
-        raise UserError(f"--quantization-aware: space '{space.name}' cannot be quantized: {error}") from None
+        raise UserError(f"`quantization_aware`: space '{space.name}' cannot be quantized: {error}") from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.data.mixing import mix
+from nas.store.seeds import sequence
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import Task
@@ -17,8 +19,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
 from search_spaces.space import NO_DROP
 
-from .amp import FULL, Precision
-from .strategies import Pass
+from .amp import FULL, Amp
+from .strategies.base import Pass
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class StepInput:
         low, high = max(begin - self.first, 0), min(end - self.first, len(self.labels))
         if high - low == 1 < end - begin:
             raise UsageError(
-                f"--batch-size {self.whole} in {n} parts leaves one of these processes a single image, and batch norm "
-                "needs two; give a batch size that parts and processes divide"
+                f"`batch_size` is {self.whole}; in {n} parts it leaves one of these processes a single image, and "
+                "batch norm needs two; give a batch size that parts and processes divide"
             )
         return self._slice(low, max(low, high), max(self.first - begin, 0), end - begin)
 
@@ -84,7 +86,7 @@ def run_passes(
     batch: StepInput,
     task: Task,
     loss: Loss,
-    precision: Precision = FULL,
+    amp: Amp = FULL,
     accumulate: int = 1,
 ) -> list[float]:
     """Forward and backward of all passes; gradients add up, weighted. Returns each pass's loss, unweighted.
@@ -94,7 +96,7 @@ def run_passes(
     Args:
         task: makes losses of outputs.
         loss: its settings.
-        precision: of the forward and backward passes; losses are fp32. Where it scales, gradients are left scaled.
+        amp: precision of the forward and backward passes; losses are fp32. Where it scales, gradients are left scaled.
         accumulate: micro-batches that the images of a pass are seen in, one in memory at a time. Gradients and losses
             are their mean over images. Batch norm sees micro-batches: it normalises with their noisier statistics, and
             its running ones move ``accumulate`` times.
@@ -111,7 +113,7 @@ def run_passes(
                 continue
             piece = part.micro(micro, count)
             drop = loss.drop if one.architecture == largest else NO_DROP
-            with precision.autocast():
+            with amp.autocast():
                 images = resize(piece.images, one.architecture.resolution)
                 output = net(images, one.architecture, drop, one.fake).float()
             if one.role == "student":
@@ -122,19 +124,24 @@ def run_passes(
                 teacher = output.detach() if one.role == "teacher" else teacher
             share = len(piece.labels) / part.whole
             factor = one.weight * share
-            precision.backward(value if factor == 1 else value * factor)
+            amp.backward(value if factor == 1 else value * factor)
             losses[index] += share * value.item()
     return losses
 
 
+def torch_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Seed of what torch draws within a step on a process, such as dropout."""
+    return int(sequence(seed, "train.torch", step, *([rank] if rank else [])).generate_state(1, np.uint64)[0] >> 1)
+
+
 @torch.no_grad()
 def loss_without_gradient(
-    net: Supernet, batch: StepInput, task: Task, loss: Loss, architecture: Architecture, precision: Precision = FULL
+    net: Supernet, batch: StepInput, task: Task, loss: Loss, architecture: Architecture, amp: Amp = FULL
 ) -> float:
     """Loss of a subnet on the batch's labels in training mode, the running statistics left as they were."""
     statistics = {name: tensor.clone() for name, tensor in net.model.named_buffers()}
     net.train()
-    with precision.autocast():
+    with amp.autocast():
         output = net(resize(batch.images, architecture.resolution), architecture).float()
     value = task.loss(output, batch.labels, None, loss).item()
     for name, tensor in net.model.named_buffers():
@@ -153,29 +160,16 @@ def mix_batch(
     return StepInput(batch.images, labels, teacher[0] if teacher else None)
 
 
-def check_accumulate(count: int, batch_size: int) -> None:
-    """Refuse micro-batches that are too small.
-
-    Raises:
-        UsageError: names the flag and the rule.
-    """
-    if not 1 <= count <= max(1, batch_size // 2):
-        raise UsageError(
-            f"--accumulate {count}: batch norm needs two images, so {batch_size} of them are "
-            f"{max(1, batch_size // 2)} micro-batches at most; give 1 (the whole batch) or more"
-        )
-
-
 def update(
-    net: Supernet, optimizer: torch.optim.Optimizer, clip_value: float, clip_norm: float, precision: Precision = FULL
+    net: Supernet, optimizer: torch.optim.Optimizer, clip_value: float, clip_norm: float, amp: Amp = FULL
 ) -> float:
     """Clip the gradients, each entry (0: not) and then their norm, and move the weights. Returns the norm before."""
-    precision.unscale(optimizer)
+    amp.unscale(optimizer)
     trained = [p for p in net.model.parameters() if p.grad is not None]
     if clip_value:
         nn.utils.clip_grad_value_(trained, clip_value)
     norm = nn.utils.clip_grad_norm_(trained, clip_norm).item()
-    precision.step(optimizer)
+    amp.step(optimizer)
     return norm
 
 

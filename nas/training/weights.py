@@ -18,7 +18,7 @@ from search_spaces import Architecture, get_space
 from search_spaces.errors import UserError
 
 from .config import TrainConfig
-from .quantized import learned
+from .quantized import learned_precisions
 
 EVALUATED = 1000
 """Images of an evaluation during training."""
@@ -50,7 +50,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
         raise UserError(f"{error}; write it again: {run.going_on}") from None
     info = DataInfo.from_dict(content["data"])
     config = config_of(run)
-    steps = learned(config.quantization_aware, config.quantization_noise)
+    steps = learned_precisions(config.quantization_aware, config.quantization_noise)
     net = Supernet(get_space(config.space), len(info.classes), info.in_chans, learned=steps)
     try:
         net.model.load_state_dict(tensors)

@@ -25,11 +25,12 @@ from nas.store.run import Run, file_hash
 from nas.store.versions import versions
 from nas.tasks.score import Score
 from nas.training.amp import check_amp
-from nas.training.config import Engine, TrainConfig, check_settings, resolve_augment, total_steps
+from nas.training.builders import resolve_augment
+from nas.training.check import check_config
+from nas.training.config import PHASE, Resources, TrainConfig, total_steps
 from nas.training.curriculum import Curriculum
 from nas.training.loop import train
-from nas.training.quantized import PHASE
-from nas.training.rehearsal.lr_finder import scaled
+from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
 from nas.training.weights import config_of, load_supernet
 from predictors.targets.target import Target, load_target
@@ -69,7 +70,7 @@ def finetune(
     name: str,
     target: str | None,
     config: FinetuneConfig,
-    engine: Engine,
+    resources: Resources,
     report: Listener,
     out: Path | None = None,
     dry_run: bool = False,
@@ -97,7 +98,7 @@ def finetune(
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
         settings = train_config(trained, config, candidate.policy)
-        check_amp(settings.amp, engine.device)
+        check_amp(settings.amp, resources.device)
         strategy = Fixed(trained.space, candidate.architecture, config.netaug)
         watched = {"candidate": candidate.architecture}
         curriculum = Curriculum(strategy, watched, candidate.architecture.resolution, candidate.policy)
@@ -109,7 +110,7 @@ def finetune(
             summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
             return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
         before = _searched(trained, candidate)
-        tuned = _trained_further(trained, sub, settings, curriculum, engine, report)
+        tuned = _trained_further(trained, sub, settings, curriculum, resources, report)
         after = _searched(tuned, candidate)
         better = after.value > before.value
         kept = tuned if better else trained
@@ -172,7 +173,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     """
     content = trained.run.read()
     own = config_of(trained.run)
-    peak = content["lr"] if own.lr_auto else scaled(own).lr
+    peak = content["lr"] if own.lr_auto else scale_lr(own).lr
     lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
@@ -186,7 +187,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
         # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
         augment="light" if augment == "auto" else augment,
     )  # fmt: skip
-    check_settings(settings)
+    check_config(settings)
     return replace(settings, strategy="netaug" if config.netaug else "fixed")
 
 
@@ -199,7 +200,7 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
 
 
 def _trained_further(
-    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, engine: Engine, report: Listener
+    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, resources: Resources, report: Listener
 ) -> Trained:
     """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
     info = trained.dataset.info
@@ -214,7 +215,7 @@ def _trained_further(
             shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
         steps = total_steps(settings, info.counts["train"])
         report(Started(str(sub.path), steps, info.source))
-        train(sub, settings, trained.dataset, engine, report, curriculum)
+        train(sub, settings, trained.dataset, resources, report, curriculum)
         ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
         sub.write(sub.read() | ended)
     return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])

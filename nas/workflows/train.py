@@ -16,21 +16,25 @@ from nas.store.versions import versions
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
-from nas.training.config import Engine, TrainConfig, check_settings, total_steps
-from nas.training.ineffective import without_effect
+from nas.training.builders import make_facts
+from nas.training.check import check_config
+from nas.training.config import Resources, TrainConfig, total_steps
+from nas.training.ineffective import ignored_settings
 from nas.training.loggers import logging_to, parse_loggers
-from nas.training.loop import setting, train
+from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
-from nas.training.rehearsal.lr_finder import check_lr, settle_lr
-from nas.training.strategies import AUTO, Setting, choose, get_strategy
+from nas.training.rehearsal.lr_finder import settle_lr
+from nas.training.strategies.auto import choose
+from nas.training.strategies.base import RunFacts
+from nas.training.strategies.table import AUTO, get_strategy
 from nas.training.teacher.teacher import open_teacher
 from search_spaces import get_space
 from search_spaces.errors import UsageError
 
 from .trained import as_trained, check_same_data
 
-ENGINE = Engine()
+RESOURCES = Resources()
 
 
 def default_run(config: TrainConfig) -> Run:
@@ -41,7 +45,7 @@ def default_run(config: TrainConfig) -> Run:
 
 
 def train_supernet(
-    run: Run, config: TrainConfig, engine: Engine = ENGINE, report: Listener = ignore, dry_run: bool = False,
+    run: Run, config: TrainConfig, resources: Resources = RESOURCES, report: Listener = ignore, dry_run: bool = False,
     world: World = ALONE,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
@@ -58,13 +62,12 @@ def train_supernet(
         UsageError: the directory holds a run with other settings.
         UserError: unusable data, or the directory is in use.
     """
-    check_settings(config)
-    check_lr(config)
-    check_amp(config.amp, engine.device)
+    check_config(config)
+    check_amp(config.amp, resources.device)
     check_processes(world.size, config.batch_size, config.accumulate)
     if not world.main:
-        return {} if dry_run else _follow(run, config, engine, world)
-    parse_loggers(",".join(engine.log))
+        return {} if dry_run else _follow(run, config, resources, world)
+    parse_loggers(",".join(resources.log))
     if run.exists:
         _same_settings(run, config)
         content = run.read()
@@ -81,14 +84,14 @@ def train_supernet(
     if config.teacher is not None and not run.exists:
         for note in open_teacher(config.teacher, dataset).notes:  # one that does not fit shall leave no run behind
             report(Warned(note))
-    known = setting(config, dataset.info)
-    get_strategy(config.strategy, known)  # a space that it cannot support shall leave no run behind
+    facts = make_facts(config, dataset.info)
+    get_strategy(config.strategy, facts)  # a space that it cannot support must leave no run behind
     steps = total_steps(config, dataset.info.counts["train"])
     held = Described(tuple(lines(summarise(dataset))))
     if dry_run:
         report(held)
-        expected = _forecast(config, dataset, engine, report)
-        _explain(config, known, report)
+        expected = _forecast(config, dataset, resources, report)
+        _explain(config, facts, report)
         summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
         return {"summary": summary, **asdict(expected)}
     with run.locked():
@@ -99,41 +102,41 @@ def train_supernet(
             run.write(started | {"complete": False})
         report(held)
         report(Started(str(run.path), steps, dataset.info.source))
-        _explain(config, known, report)
+        _explain(config, facts, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
             share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
-            report(Noted(describe(_forecast(share, dataset, engine, report))))
+            report(Noted(describe(_forecast(share, dataset, resources, report))))
         alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
-        settled = replace(settle_lr(run, alone, dataset, engine, steps, report), accumulate=config.accumulate)
+        settled = replace(settle_lr(run, alone, dataset, resources, steps, report), accumulate=config.accumulate)
         world.from_main(settled)
-        with logging_to(engine.log, run.path, asdict(settled)) as log:
-            train(run, settled, dataset, engine, _both(report, log), world=world)
+        with logging_to(resources.log, run.path, asdict(settled)) as log:
+            train(run, settled, dataset, resources, _both(report, log), world=world)
         done = {"complete": True, "weights": file_hash(run.supernet), "steps": steps, "versions": versions()}
         run.write(run.read() | done)
     return run.read()
 
 
-def _follow(run: Run, config: TrainConfig, engine: Engine, world: World) -> dict[str, Any]:
+def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -> dict[str, Any]:
     """What all processes but the first do: train, once the first has prepared the run."""
     dataset = open_dataset(config.source, config.seed, config.root)
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
         check_same_data(run, dataset)
-        train(run, settled, as_trained(run, dataset), engine, ignore, world=world)
+        train(run, settled, as_trained(run, dataset), resources, ignore, world=world)
     return {}
 
 
-def _explain(config: TrainConfig, known: Setting, report: Listener) -> None:
+def _explain(config: TrainConfig, facts: RunFacts, report: Listener) -> None:
     """Say which strategy ``auto`` is for a run, and why, and which settings a strategy makes nothing of."""
     if config.strategy == AUTO:
-        report(Noted(choose(known)[1]))
-    for warning in without_effect(config, known):
+        report(Noted(choose(facts)[1]))
+    for warning in ignored_settings(config, facts):
         report(Warned(warning))
 
 
-def _forecast(config: TrainConfig, dataset: Dataset, engine: Engine, report: Listener) -> Forecast:
+def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> Forecast:
     """What the run will take, with a warning where it does not fit."""
-    found = forecast(config, dataset, engine)
+    found = forecast(config, dataset, resources)
     if problem := shortage(found):
         report(Warned(problem))
     return found

@@ -20,6 +20,7 @@ import nas.store.files
 import nas.training.loop
 from nas.store.run import Run
 from tests.support.cli_runs import SEARCH, TRAIN, content, half, invoke, train_words, unfinish
+from tests.support.stopping import Acts, interrupt
 
 # damage
 
@@ -202,20 +203,10 @@ def test_a_read_only_directory(here: Path, finished: Path, mounted: Callable[...
 # interruption
 
 
-def test_ctrl_c_while_training_and_the_same_command_again(
-    finished: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_while_training_and_the_same_command_again(finished: Path, empty: Path, at_steps: Acts) -> None:
     words = (*TRAIN, "--data", finished / "photos", "--out", "run")
-    seed = nas.training.loop.torch_seed
-
-    def interrupting(base: int, step: int, *rest: int) -> int:
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return seed(base, step, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(nas.training.loop, "torch_seed", interrupting)
-        result = invoke(*words)
+    at_steps.append((2, interrupt))
+    result = invoke(*words)
     assert result.code == 130
     last = result.err.strip().splitlines()[-1]
     assert last.endswith(f"nas {' '.join(map(str, words))}")

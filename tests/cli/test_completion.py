@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nas.cli.completion
-from nas.training.strategies import STRATEGIES
+from nas.training.strategies.table import STRATEGIES
 from predictors.targets.target import available_targets
 from search_spaces import PRESETS
 

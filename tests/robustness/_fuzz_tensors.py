@@ -58,20 +58,21 @@ def _supernet(seeds: Seeds, folder: Path) -> Case:
 
 @parser("checkpoint")
 def _checkpoint(seeds: Seeds, folder: Path) -> Case:
-    from nas.training.config import TrainConfig, optimizer_of, schedule_of, supernet_of
-    from nas.training.guards import Guard
+    from nas.training.builders import make_optimizer, make_schedule, make_supernet
+    from nas.training.collapse import Guard
+    from nas.training.config import TrainConfig
 
     content = Run(seeds.run).read()
     config, info = TrainConfig(**content["config"]), DataInfo.from_dict(content["data"])
     valid, run = (seeds.run / "checkpoint.safetensors").read_bytes(), Run(folder)
-    net = supernet_of(config, info)
+    net = make_supernet(config, info)
 
     def case(rng: random.Random) -> None:
         run.checkpoint.write_bytes(tensor_file(valid, rng, folder))
         state, _ = training_checkpoint.load(run)
         if state is not None:
-            optimizer = optimizer_of(config, net)
-            schedule_of(config, optimizer, 100)
+            optimizer = make_optimizer(config, net.model)
+            make_schedule(config, optimizer, 100)
             training_checkpoint.restore(run, state, net.model, optimizer, 100)
             Guard(1.0, 3, 100, state.health)
             for parameter in net.model.parameters():

@@ -44,7 +44,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
-from nas.training.strategies import STRATEGIES
+from nas.training.strategies.table import STRATEGIES
 
 TARGET = "cortex-a72"
 NAS = [sys.executable, "-u", "-c", "import cli; cli.main()"]

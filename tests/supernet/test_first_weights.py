@@ -24,7 +24,7 @@ from nas.supernet.first_weights import load_weights, read_file, start_from
 from nas.supernet.foreign.convert import convert
 from nas.supernet.ordering import order_channels
 from nas.supernet.supernet import Supernet
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
@@ -38,7 +38,7 @@ from tests.support.stopping import Acts, interrupt
 
 NAME = "mobilenetv2_035"
 SPACE = f"timm:{NAME}:resolution=32"
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=1)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=1)
 Save = Callable[..., Path]
 
 

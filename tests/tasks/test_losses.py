@@ -13,13 +13,11 @@ from torch import Tensor
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import RATIO_LIMIT, Loss, alpha_loss, label_loss, soft_loss, teacher_loss
 from nas.tasks.task import get_task
-from nas.training.config import TrainConfig, check_settings
 from nas.training.step import StepInput, run_passes
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import TimmFamily
-from search_spaces.errors import UsageError
 
 TINY = get_space("mbv3-tiny")
 CLASSES = 5
@@ -245,23 +243,3 @@ def test_only_the_largest_is_dropped() -> None:
         off, on = step(architecture, (0.0, 0.0)), step(architecture, (0.3, 0.2))
         assert off.keys() == on.keys()
         assert all(torch.equal(off[name], on[name]) for name in off) == same
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"distill": "alfa"}, "did you mean 'alpha'"),
-        ({"teacher": "x", "teacher_weight": 1.5}, "--teacher-weight 1.5 is a share"),
-        ({"teacher": "x", "teacher_temperature": 0.0}, "--teacher-temperature 0.0"),
-        ({"teacher_weight": 0.9}, "give --teacher"),
-        ({"dropout": 1.0}, "--dropout 1.0"),
-        ({"drop_path": -0.1}, "--drop-path -0.1"),
-        ({"clip_value": -1.0}, "clip-value is -1.0"),
-    ],
-)  # fmt: skip
-def test_settings_that_mean_nothing(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_settings(TrainConfig(**settings))  # type: ignore[arg-type]

@@ -26,12 +26,12 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training import loop as train
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.training.processes.launch import joined, launch
+from nas.training.processes.launch import join_run, launch
 from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.step import StepInput, mix_batch, run_passes
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
@@ -41,7 +41,7 @@ from tests.support.stopping import FORK, NAS, Forked, start, wait_for
 pytestmark = pytest.mark.xdist_group("distributed")  # their fixtures take long: made once, by one process
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=1)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=1)
 
 
 def worlds(size: int) -> list[World]:
@@ -217,7 +217,7 @@ def _train(run: Run, config: TrainConfig, world: World = ALONE, stop_at: int | N
 def _two(folder: Path) -> None:
     """What each of two processes does for the tests below."""
     torch.set_num_threads(1)
-    with joined("cpu") as world:
+    with join_run("cpu") as world:
         found: dict[str, Any] = {}
         for name in CONFIGS:
             found[name] = _train(Run(folder / f"two-{name}"), _config(folder, name), world)
@@ -371,5 +371,5 @@ def test_processes_that_cannot_meet_say_so(monkeypatch: pytest.MonkeyPatch) -> N
     for name, value in places.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("nas.training.processes.launch._SILENCE", __import__("datetime").timedelta(seconds=1))
-    with pytest.raises(UserError, match="did not find each other"), joined("cpu"):
+    with pytest.raises(UserError, match="did not find each other"), join_run("cpu"):
         pass

@@ -16,23 +16,25 @@ from torch import Tensor, nn
 from nas.events import Event, Warned
 from nas.store.files import load_tensors, save_tensors
 from nas.store.run import Run
+from nas.supernet.first_weights import zero_gamma
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
-from nas.training import checkpoint, guards
+from nas.training import checkpoint, collapse
 from nas.training import loop as train
-from nas.training.config import Engine, TrainConfig, check_settings
-from nas.training.guards import Guard, Health, check_finite, check_norm, check_weights, zero_gamma
+from nas.training.collapse import Guard, Health
+from nas.training.config import Resources, TrainConfig
+from nas.training.finite import check_finite, check_norm, check_weights
 from nas.training.loop import Interrupted
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UserError
 from tests.conftest import PhotoFolder
 from tests.support.stopping import Acts, Killed, interrupt, kill
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 # Blocks that start as the identity
@@ -105,13 +107,6 @@ def test_an_attention_block_keeps_its_norm() -> None:
     assert paths
     assert zeroed
     assert not [name for name in zeroed for path in paths if name.startswith(path)]
-
-
-def test_settings_that_cannot_be_meant() -> None:
-    with pytest.raises(UsageError, match="--zero-gamma is a start of random weights"):
-        check_settings(TrainConfig(zero_gamma=True, init="weights.pth"))
-    with pytest.raises(UsageError, match="--rollbacks -1"):
-        check_settings(TrainConfig(rollbacks=-1))
 
 
 # The watch
@@ -223,15 +218,15 @@ CLIFF = range(60, 70)
 @pytest.fixture
 def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
     """32 training images: 4 steps of 8 an epoch. A tenth of the usual patience."""
-    monkeypatch.setattr(guards, "PATIENCE", 10)
-    monkeypatch.setattr(guards, "KEEP", 0.7)
+    monkeypatch.setattr(collapse, "PATIENCE", 10)
+    monkeypatch.setattr(collapse, "KEEP", 0.7)
     return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 @pytest.fixture
 def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A run that collapses unless its learning rate is below ``cliff["limit"]`` at :data:`CLIFF`."""
-    schedule, slow = train.schedule_of, Guard.slow
+    schedule, slow = train.make_schedule, Guard.slow
     there, limit = [0], {"limit": 0.05}
 
     def scheduled(*arguments: Any) -> Any:
@@ -251,7 +246,7 @@ def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
             if there[0] in CLIFF and group["lr"] > limit["limit"]:
                 group["lr"] *= 1000
 
-    monkeypatch.setattr(train, "schedule_of", scheduled)
+    monkeypatch.setattr(train, "make_schedule", scheduled)
     monkeypatch.setattr(Guard, "slow", slowed)
     return limit
 
@@ -261,10 +256,10 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
     return TrainConfig(source=str(photos), **{**usual, **more})
 
 
-def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[str]:
+def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[str]:
     """Warnings of the run."""
     reports: list[Event] = []
-    train_supernet(run, config, engine, reports.append)
+    train_supernet(run, config, resources, reports.append)
     return [event.text for event in reports if isinstance(event, Warned)]
 
 
@@ -344,7 +339,7 @@ def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict
 
 
 def test_checkpoints_without_health_are_gone_on_from(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
-    """They are older than the guards, and so are runs without a good state."""
+    """They are older than the watch, and so are runs without a good state."""
     config = _config(photos, epochs=10.0)
     run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
     _train(straight, config)
@@ -361,7 +356,7 @@ def test_checkpoints_without_health_are_gone_on_from(photos: Path, tmp_path: Pat
 
 def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded data: no step counts as lost after it has learned, and the weights are those of an unwatched run."""
-    monkeypatch.setattr(guards, "PATIENCE", 10)
+    monkeypatch.setattr(collapse, "PATIENCE", 10)
     seen: list[Health] = []
     after = Health.after
 

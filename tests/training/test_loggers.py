@@ -13,7 +13,7 @@ import pytest
 from nas.events import Evaluated, Stepped, Warned
 from nas.store.metrics import Metrics, read_metrics
 from nas.store.run import Run
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.loggers import LOGGERS, logging_to, parse_loggers
 from nas.workflows.train import train_supernet
 from search_spaces.errors import UsageError, UserError
@@ -95,7 +95,7 @@ def test_a_run_logs_what_its_file_holds(modules: dict[str, Any], photo_folder: P
     run = Run(tmp_path / "run")
     photos = photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
     config = TrainConfig(source=str(photos), epochs=0.5, batch_size=4, strategy="random")
-    train_supernet(run, config, Engine(workers=0, evaluations=1, log=("tensorboard",)), lambda entry: None)
+    train_supernet(run, config, Resources(workers=0, evaluations=1, log=("tensorboard",)), lambda entry: None)
     (board,) = _FakeBoard.made
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     places = ("step", "steps", "eta_s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,23 +16,23 @@ from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
-from nas.training.amp import Precision
-from nas.training.config import Engine, TrainConfig, check_settings, optimizer_of
+from nas.training.amp import Amp
+from nas.training.builders import make_optimizer
+from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.training.quantized import PHASE, QuantizedPhase, check_quantization, quantized_phase, start_clips, trained_menu
+from nas.training.quantized import QuantizedPhase, quantized_phase, start_clips, trained_menu
 from nas.training.step import StepInput, run_passes, update
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from nas.training.weights import load_supernet
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
-from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import Policy, parse_policy, stages_of
 from tests.conftest import PhotoFolder
 from tests.support.cli_runs import invoke
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=1)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=1)
 PASSES = tuple(Pass(a, role) for a, role in ((TINY.largest, "teacher"), (TINY.smallest, "student")))
 
 
@@ -105,12 +104,12 @@ def test_clips_start_where_weights_lose_least_unless_they_were_learned() -> None
 def test_a_quantized_step_moves_clips_and_weights(amp: str, accumulate: int) -> None:
     config = TrainConfig(quantization_aware="int8,w4a8")
     net = Supernet(TINY, 3, 1, seed=2, learned=("int8", "w4a8"))
-    optimizer = optimizer_of(config, net)
+    optimizer = make_optimizer(config, net.model)
     before = {name: p.detach().clone() for name, p in net.model.named_parameters()}
     torch.manual_seed(0)
     batch = StepInput(torch.randn(8, 1, 28, 28), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
     one = Pass(TINY.largest, fake=Fake(Policy("w4a8")))
-    precision = Precision(amp)
+    precision = Amp(amp)
     run_passes(net, (one,), batch, get_task(), Loss(0.1), precision, accumulate)
     update(net, optimizer, 0.0, 5.0, precision)
     for name, parameter in net.model.named_parameters():
@@ -176,34 +175,6 @@ def test_stopped_twice_or_never_is_the_same(photos: Path, tmp_path: Path, at_ste
         assert any(tensor.any() for tensor in clips.values())
         assert found is not None
         assert any(clip.any() for clip in found.values())
-
-
-# what is refused
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"quantization_aware": "int8,w3a8"}, "unknown precision 'w3a8'"),
-        ({"quantization_aware": "int8,int8"}, "names one of them twice"),
-        ({"quantization_aware": "fp32"}, "nothing is quantized in fp32"),
-        ({"quantization_aware": "int8", "quantization_phase": 0.0}, "--quantization-phase 0.0"),
-        ({"quantization_aware": "int8", "quantization_noise": 1.5}, "--quantization-noise 1.5"),
-        ({"quantization_noise": 0.5}, "give --quantization-aware"),
-        ({"quantization_phase": 0.5}, "give --quantization-aware"),
-    ],
-)
-def test_settings_that_mean_nothing_are_refused(more: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_settings(TrainConfig(**more))
-
-
-def test_a_space_of_attention_layers_is_refused() -> None:
-    space = get_space("timm:vit_tiny_patch16_224:resolution=64,96")
-    with pytest.raises(UserError, match=r"--quantization-aware: space 'timm:vit_tiny.*attention") as caught:
-        check_quantization(space, "int8", PHASE, 0.0)
-    assert len(str(caught.value).splitlines()) <= 2
-    check_quantization(space, "", PHASE, 0.0)
 
 
 def test_a_menu_may_keep_floats() -> None:

@@ -27,7 +27,7 @@ from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy
 from nas.training import loop as train
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
 from nas.workflows.train import train_supernet
 from predictors.costs.tables import CostTables
@@ -40,7 +40,7 @@ from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, s
 pytestmark = pytest.mark.xdist_group("resume")  # what never stopped is trained once, by one process
 
 SPACE = get_space("mbv3-tiny")
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=2)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,12 @@ Straight = Callable[..., Run]
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
-    """``straight(config, engine)``: a run of these settings that never stopped; tests change nothing in it."""
+    """``straight(config, resources)``: a run of these settings that never stopped; tests change nothing in it."""
 
     @cache
-    def trained(config: TrainConfig, engine: Engine = ENGINE) -> Run:
+    def trained(config: TrainConfig, resources: Resources = ENGINE) -> Run:
         run = Run(tmp_path_factory.mktemp("straight") / "run")
-        _train(run, config, engine)
+        _train(run, config, resources)
         return run
 
     return trained
@@ -69,9 +69,9 @@ def _config(photos: Path, **more: Any) -> TrainConfig:
     return TrainConfig(source=str(photos), epochs=1.0, batch_size=4, **more)
 
 
-def _train(run: Run, config: TrainConfig, engine: Engine = ENGINE) -> list[Event]:
+def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[Event]:
     reports: list[Event] = []
-    train_supernet(run, config, engine, reports.append)
+    train_supernet(run, config, resources, reports.append)
     return reports
 
 

@@ -17,11 +17,12 @@ from nas.events import Noted
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
-from nas.training.config import Engine, TrainConfig
-from nas.training.ineffective import without_effect
+from nas.training.config import Resources, TrainConfig
+from nas.training.ineffective import ignored_settings
 from nas.training.loop import Interrupted
-from nas.training.strategies import STRATEGIES, Pass, Setting, Strategy, auto, get_strategy
+from nas.training.strategies import auto
 from nas.training.strategies.attentive import Attentive
+from nas.training.strategies.base import Pass, RunFacts, Strategy
 from nas.training.strategies.chain import chain
 from nas.training.strategies.cost_uniform import CostUniform
 from nas.training.strategies.delayed import Delayed
@@ -30,6 +31,7 @@ from nas.training.strategies.pool import macs_pool
 from nas.training.strategies.preferred import Preferred
 from nas.training.strategies.progressive import Progressive
 from nas.training.strategies.saliency import saliency, scores
+from nas.training.strategies.table import STRATEGIES, get_strategy
 from nas.workflows.train import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
@@ -46,14 +48,14 @@ STEPS = 400
 UNGUIDED = ("auto", "random", "cost-uniform")  # the largest is one among many
 
 
-def setting(space: str | SearchSpace = TINY, steps: int = STEPS, seed: int = 0, batch_size: int = 64) -> Setting:
+def facts(space: str | SearchSpace = TINY, steps: int = STEPS, seed: int = 0, batch_size: int = 64) -> RunFacts:
     found = get_space(space) if isinstance(space, str) else space
-    return Setting(found, steps, 3, 1, seed, lambda: Supernet(found, 3, 1, seed), batch_size)
+    return RunFacts(found, steps, 3, 1, seed, lambda: Supernet(found, 3, 1, seed), batch_size)
 
 
 @cache
 def _made(name: str, space: str) -> Strategy:
-    return get_strategy(name, setting(space))
+    return get_strategy(name, facts(space))
 
 
 def strategy_of(name: str, space: str = "mbv3-tiny") -> Strategy:
@@ -72,7 +74,7 @@ def no_loss(architecture: Architecture) -> float:
 
 
 def macs_of(passes: tuple[Pass, ...] | list[Pass], space: SearchSpace = TINY) -> Any:
-    return setting(space).macs(space.encode_many([p.architecture for p in passes]))
+    return facts(space).macs(space.encode_many([p.architecture for p in passes]))
 
 
 # All strategies
@@ -106,7 +108,7 @@ def test_a_step_depends_on_seed_and_number_alone(name: str, space: str) -> None:
     """A strategy made anew at any step, as a resumed run does, chooses what the first one did."""
     steps = (0, 1, 95, 150, 205, 399)
     first = {step: passes_of(strategy_of(name, space), step) for step in steps}
-    again = get_strategy(name, setting(space))
+    again = get_strategy(name, facts(space))
     for step in reversed(steps):
         assert passes_of(again, step) == first[step]
     others = {passes_of(again, 399, seed) for seed in range(8)} | {passes_of(again, 398, seed) for seed in range(8)}
@@ -117,17 +119,15 @@ def test_a_step_depends_on_seed_and_number_alone(name: str, space: str) -> None:
 def test_every_size_is_visited(name: str) -> None:
     """On a space of 64 subnets; those of a fixed list visit their list and nothing else."""
     space, steps = get_space(MIXNET), 4 * STEPS
-    strategy = (
-        strategy_of(name, MIXNET) if name in ("preferred", "sorted") else get_strategy(name, setting(space, steps))
-    )
+    strategy = strategy_of(name, MIXNET) if name in ("preferred", "sorted") else get_strategy(name, facts(space, steps))
     seen = {one.architecture for step in range(steps) for one in passes_of(strategy, step)}
     if isinstance(strategy, Sorted):
         assert seen == set(strategy.nested)
     elif isinstance(strategy, Preferred):
         assert seen == {a for group in strategy.preferred for a in group}
     else:
-        every = setting(space).macs(space.encode_many(list(space.enumerate())))
-        found = setting(space).macs(space.encode_many(list(seen)))
+        every = facts(space).macs(space.encode_many(list(space.enumerate())))
+        found = facts(space).macs(space.encode_many(list(seen)))
         assert set(found) == set(every)
 
 
@@ -154,7 +154,7 @@ def test_choosing_costs_little(name: str) -> None:
 
 def test_unknown_strategy_offers_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'sandwich'"):
-        get_strategy("sandwhich", setting())
+        get_strategy("sandwhich", facts())
 
 
 def test_the_command_line_names_them_all() -> None:
@@ -186,7 +186,7 @@ def test_alternating_has_exact_shares() -> None:
 def test_progressive_shrinking_follows_the_published_epochs() -> None:
     """180 epochs full, 125 kernel, then 25 + 125 each of depth and expansion: one step an epoch here."""
     space = get_space("ofa-mbv3-w1.0")
-    strategy = Progressive(setting(space, 605))
+    strategy = Progressive(facts(space, 605))
     assert [(p.name, p.start, p.subnets) for p in strategy.phases] == [
         ("full", 0, 0), ("kernel", 180, 1), ("depth", 305, 2), ("depth", 330, 2), ("expand", 455, 4),
         ("expand", 480, 4),
@@ -214,9 +214,9 @@ def test_progressive_shrinking_follows_the_published_epochs() -> None:
 
 
 def test_progressive_shrinking_leaves_out_what_a_space_lacks() -> None:
-    assert [p.name for p in Progressive(setting(MIXNET, 330)).phases] == ["full", "depth", "depth"]
-    assert [p.start for p in Progressive(setting(MIXNET, 330)).phases] == [0, 180, 205]
-    assert {p.name for p in Progressive(setting(TINY)).phases} == {"full", "kernel", "depth", "expand", "width"}
+    assert [p.name for p in Progressive(facts(MIXNET, 330)).phases] == ["full", "depth", "depth"]
+    assert [p.start for p in Progressive(facts(MIXNET, 330)).phases] == [0, 180, 205]
+    assert {p.name for p in Progressive(facts(TINY)).phases} == {"full", "kernel", "depth", "expand", "width"}
 
 
 def test_progressive_shrinking_refuses_a_space_of_resolutions(photo_folder: PhotoFolder, tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_progressive_shrinking_refuses_a_space_of_resolutions(photo_folder: Phot
     assert get_space(name).size == 2
     config = TrainConfig(space=name, source=str(photo_folder()), strategy="progressive", epochs=1, batch_size=4)
     with pytest.raises(UsageError, match=r"'progressive'.*has none of them.*--strategy random"):
-        train_supernet(Run(tmp_path / "run"), config, Engine(), lambda _: None)
+        train_supernet(Run(tmp_path / "run"), config, Resources(), lambda _: None)
     assert not (tmp_path / "run").exists()
 
 
 def test_delayed_shrinking_in_closed_form() -> None:
-    strategy = Delayed(setting(TINY, 400))
+    strategy = Delayed(facts(TINY, 400))
     smallest = []
     for step in range(400):
         passes = passes_of(strategy, step)
@@ -269,12 +269,12 @@ def test_the_chain_climbs_one_choice_at_a_time(name: str) -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_sorted_subnets_are_nested(name: str) -> None:
     space = get_space(name)
-    nested = Sorted(setting(space)).nested
+    nested = Sorted(facts(space)).nested
     assert 4 <= len(nested) <= 8
     assert nested[0] == space.smallest
     assert nested[-1] == space.largest
     assert (np.diff(space.encode_many(list(nested)), axis=0) >= 0).all()
-    macs = np.log(setting(space).macs(space.encode_many(list(nested))))
+    macs = np.log(facts(space).macs(space.encode_many(list(nested))))
     assert (np.diff(macs) > 0).all()
     shapes = [{n: p.shape for n, p in space.build(a, Interface(1, 3), "meta").named_parameters()} for a in nested]
     for small, large in pairwise(shapes):  # every tensor is a part of the next one's
@@ -283,16 +283,16 @@ def test_sorted_subnets_are_nested(name: str) -> None:
 
 
 def test_sorted_gives_every_part_of_a_batch_one_subnet() -> None:
-    passes = passes_of(Sorted(setting()), 3)
+    passes = passes_of(Sorted(facts()), 3)
     assert [p.part for p in passes] == [(0, 4), (1, 4), (2, 4), (3, 4)]
     assert [p.weight for p in passes] == [0.25] * 4  # a mean over the batch
-    assert [p.part for p in passes_of(Sorted(setting(batch_size=32)), 3)] == [(0, 2), (1, 2)]
-    assert passes_of(Sorted(setting(batch_size=4)), 3)[0].part == (0, 1)
+    assert [p.part for p in passes_of(Sorted(facts(batch_size=32)), 3)] == [(0, 2), (1, 2)]
+    assert passes_of(Sorted(facts(batch_size=4)), 3)[0].part == (0, 1)
 
 
 @pytest.mark.parametrize("worst", [False, True])
 def test_attentive_takes_the_extreme_of_like_sizes(worst: bool) -> None:
-    strategy = Attentive(setting(), worst)
+    strategy = Attentive(facts(), worst)
     effect = np.random.default_rng(5).normal(size=len(TINY.genes))
     firsts, spreads = [], []
     for step in range(200):
@@ -309,27 +309,27 @@ def test_attentive_takes_the_extreme_of_like_sizes(worst: bool) -> None:
         for group, one in zip((asked[:3], asked[3:]), passes[1:3], strict=True):
             losses = [TINY.encode(a) @ effect for a in group]
             assert TINY.encode(one.architecture) @ effect == (max if worst else min)(losses)
-            macs = setting().macs(TINY.encode_many(group))
+            macs = facts().macs(TINY.encode_many(group))
             firsts.append(macs[0])
             spreads.append(np.ptp(macs) / macs.mean())
     assert np.median(spreads) < 0.05
-    uniform = setting().macs(TINY.sample(np.random.default_rng(0), 20_000))
+    uniform = facts().macs(TINY.sample(np.random.default_rng(0), 20_000))
     assert _distance(np.array(firsts), uniform) < 1.63 / np.sqrt(len(firsts))  # Kolmogorov-Smirnov, 1 %
 
 
 def test_cost_uniform_has_uniform_macs() -> None:
     strategy = strategy_of("cost-uniform")
-    low, high = setting().macs(TINY.extremes())
+    low, high = facts().macs(TINY.extremes())
     flat = np.linspace(low, high, 20_000)
     found = macs_of([passes_of(strategy, step)[0] for step in range(1000)])
     assert _distance(found, flat) < 1.63 / np.sqrt(1000)
-    uniform_genes = setting().macs(TINY.sample(np.random.default_rng(0), 1000))
+    uniform_genes = facts().macs(TINY.sample(np.random.default_rng(0), 1000))
     assert _distance(uniform_genes, flat) > 0.15  # what it is there for
 
 
 def test_cost_uniform_is_not_bound_to_its_pool() -> None:
-    pool = {TINY.decode(v) for v in macs_pool(setting())[0]}
-    strategy = CostUniform(setting())
+    pool = {TINY.decode(v) for v in macs_pool(facts())[0]}
+    strategy = CostUniform(facts())
     found = {passes_of(strategy, step)[0].architecture for step in range(50)}
     assert len(found - pool) > 25
 
@@ -342,9 +342,9 @@ def test_preferred_trains_few_of_every_size_equally_often() -> None:
     assert all(1 <= len(group) <= 3 for group in groups)
     assert groups[0][0] == TINY.smallest
     assert groups[-1][-1] == TINY.largest
-    low, high = setting().macs(TINY.extremes())
+    low, high = facts().macs(TINY.extremes())
     for number, group in enumerate(groups):
-        share = (setting().macs(TINY.encode_many(list(group))) - low) / (high - low)
+        share = (facts().macs(TINY.encode_many(list(group))) - low) / (high - low)
         assert ((share >= number / 6) & (share <= (number + 1) / 6)).all()
     number_of = {a: i for i, group in enumerate(groups) for a in group}
     found = [number_of[passes_of(strategy, step)[0].architecture] for step in range(1200)]
@@ -385,7 +385,7 @@ def test_saliency_is_weight_times_gradient() -> None:
 
 
 def test_auto_goes_by_the_length_of_the_run() -> None:
-    short, long = setting(steps=auto.SANDWICH_STEPS - 1), setting(steps=auto.SANDWICH_STEPS)
+    short, long = facts(steps=auto.SANDWICH_STEPS - 1), facts(steps=auto.SANDWICH_STEPS)
     assert auto.choose(short)[0] == "random"
     assert auto.choose(long)[0] == "sandwich"
     assert "49,999 steps" in auto.choose(short)[1]
@@ -402,7 +402,7 @@ def _distance(sample: Any, reference: Any) -> float:
 
 # In a run
 
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=0)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=0)
 
 
 @pytest.fixture
@@ -449,10 +449,10 @@ def test_settings_that_a_strategy_makes_nothing_of(warned: int, names: tuple[str
 
 def _assert_warned(name: str, warned: int) -> None:
     config = TrainConfig(strategy=name, distill="alpha", drop_path=0.1)
-    found = without_effect(config, setting())
+    found = ignored_settings(config, facts())
     assert len(found) == warned
     assert all(line.startswith(flag) for line, flag in zip(found, ("--distill alpha", "--drop-path"), strict=False))
-    assert without_effect(TrainConfig(strategy=name), setting()) == []
+    assert ignored_settings(TrainConfig(strategy=name), facts()) == []
 
 
 @pytest.mark.parametrize("name", ["progressive", "delayed"])

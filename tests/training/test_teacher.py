@@ -20,9 +20,10 @@ from nas.data.opening import open_dataset
 from nas.events import Event, Noted, Warned
 from nas.store.files import load_tensors, save_tensors, write_json
 from nas.store.run import Run
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.training.strategies import STRATEGIES, Pass
+from nas.training.strategies.base import Pass, RunFacts
+from nas.training.strategies.table import STRATEGIES, Entry
 from nas.training.teacher import answers as teacher
 from nas.training.teacher import teacher as teacher_open
 from nas.training.teacher.answers import Answers, answers_of
@@ -40,7 +41,7 @@ from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
 CLASSES = ("apple", "pear", "plum")
-ENGINE = Engine(workers=0, save_seconds=1e9, evaluations=0)
+ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=0)
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
 
 
@@ -266,15 +267,18 @@ def _same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
 class Extremes:
     """The smallest learns from the largest: few networks, so quickly built."""
 
+    def __init__(self, facts: RunFacts) -> None:
+        self.space = facts.space
+
     def passes(self, step: int, rng: np.random.Generator, loss_of: object) -> tuple[Pass, ...]:
-        return Pass(TINY.largest, "teacher"), Pass(TINY.smallest, "student")
+        return Pass(self.space.largest, "teacher"), Pass(self.space.smallest, "student")
 
 
 def test_everything_of_this_kind_resumes_exactly(
     photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with the teacher's file lost or damaged in between, and the teacher gone at the end."""
-    monkeypatch.setitem(STRATEGIES, "extremes", lambda setting: Extremes())
+    monkeypatch.setitem(STRATEGIES, "extremes", Entry(__name__, "Extremes", ""))
     config = _config(
         photos, write_folder(tmp_path / "teacher"), strategy="extremes", distill="alpha", clip_value=0.01,
         teacher_temperature=2.0, dropout=0.2, drop_path=0.1,
@@ -297,7 +301,7 @@ def _remove(folder: Path) -> None:
 
 def test_what_each_setting_decides(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share of 0 is no teacher; everything else changes the weights."""
-    monkeypatch.setitem(STRATEGIES, "extremes", lambda setting: Extremes())
+    monkeypatch.setitem(STRATEGIES, "extremes", Entry(__name__, "Extremes", ""))
     folder = write_folder(tmp_path / "teacher")
     base = _config(photos, folder, teacher=None, epochs=0.25, strategy="extremes")
     settings: dict[str, dict[str, Any]] = {

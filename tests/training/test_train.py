@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss, label_loss, soft_loss
 from nas.tasks.task import get_task
-from nas.training.config import TrainConfig, schedule_of, total_steps
+from nas.training.builders import make_schedule
+from nas.training.config import TrainConfig, total_steps
 from nas.training.step import StepInput, run_passes
-from nas.training.strategies import Setting, Strategy, get_strategy
+from nas.training.strategies.base import RunFacts, Strategy
+from nas.training.strategies.table import get_strategy
 from search_spaces import Architecture, get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError
@@ -25,7 +27,7 @@ TINY = get_space("mbv3-tiny")
 def test_learning_rate_warms_up_then_follows_a_cosine() -> None:
     config = TrainConfig(lr=0.4, warmup=0.1)
     optimizer = timm.optim.create_optimizer_v2(torch.nn.Linear(1, 1), opt="nesterov", lr=config.lr)
-    schedule = schedule_of(config, optimizer, 200)
+    schedule = make_schedule(config, optimizer, 200)
     rates = []
     for step in range(200):
         schedule.step_update(step)
@@ -40,7 +42,7 @@ def test_learning_rate_warms_up_then_follows_a_cosine() -> None:
 
 
 def strategy_of(name: str) -> Strategy:
-    return get_strategy(name, Setting(TINY, 100, 3, 1, 0, lambda: Supernet(TINY, 3, 1)))
+    return get_strategy(name, RunFacts(TINY, 100, 3, 1, 0, lambda: Supernet(TINY, 3, 1)))
 
 
 def no_loss(architecture: Architecture) -> float:

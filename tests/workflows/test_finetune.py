@@ -22,7 +22,7 @@ from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies.fixed import FACTORS, Fixed
 from nas.workflows.finetune import FinetuneConfig, pick_candidate, train_config
@@ -325,7 +325,7 @@ def test_bad_input(here: Path, words: tuple[str, ...], code: int, text: str) -> 
 def test_epochs_in_a_program(here: Path) -> None:
     with pytest.raises(UsageError, match="epochs is 0"):
         nas.workflows.finetune.finetune(
-            Run(here / "run"), "best", None, FinetuneConfig(epochs=0), Engine(workers=0), lambda entry: None
+            Run(here / "run"), "best", None, FinetuneConfig(epochs=0), Resources(workers=0), lambda entry: None
         )
 
 

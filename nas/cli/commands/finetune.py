@@ -71,7 +71,7 @@ def finetune(
     from nas.cli.console import OUT, following
     from nas.cli.progress import TrainingProgress
     from nas.cli.tables.search import print_finetuned
-    from nas.training.config import Engine
+    from nas.training.config import Resources
     from nas.training.loop import Interrupted
     from nas.workflows.finetune import FinetuneConfig
     from nas.workflows.finetune import finetune as work
@@ -80,10 +80,10 @@ def finetune(
     directory = find_run(run)
     chosen, workers = resources(device, workers)
     settings = FinetuneConfig(epochs, lr, netaug, quantization_aware, seed)
-    engine = Engine(chosen, workers, save_seconds)
+    shared = Resources(chosen, workers, save_seconds)
     with TrainingProgress(quiet or as_json) as progress:
         try:
-            result = work(directory, candidate, target, settings, engine, progress, out, dry_run, license)
+            result = work(directory, candidate, target, settings, shared, progress, out, dry_run, license)
         except Interrupted:
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:

@@ -126,11 +126,10 @@ def train_supernet(
     from nas.data.opening import absolute
     from nas.store.files import absolute_path
     from nas.store.run import Run
-    from nas.training.config import Engine, TrainConfig
-    from nas.training.guards import check_frozen
+    from nas.training.config import Resources, TrainConfig
     from nas.training.loggers import parse_loggers
     from nas.training.loop import Interrupted
-    from nas.training.processes.launch import check_devices, inside, joined, launch, processes_here
+    from nas.training.processes.launch import check_devices, inside, join_run, launch, processes_here
     from nas.training.processes.world import check_processes
     from nas.training.rehearsal.lr_finder import parse_lr
     from nas.workflows.train import default_run
@@ -150,7 +149,6 @@ def train_supernet(
         quantization_aware=quantization_aware, quantization_phase=quantization_phase,
         quantization_noise=quantization_noise, init=str(init.resolve()) if init is not None else None,
     )  # fmt: skip
-    check_frozen(freeze_bn, pretrained or init is not None)
     run = Run(out) if out else default_run(settings)
     chosen, workers = resources(device, workers, processes_here(nproc))
     loggers = parse_loggers(log)
@@ -159,11 +157,11 @@ def train_supernet(
         check_processes(nproc, batch_size, accumulate)
         if not dry_run:
             raise SystemExit(launch(nproc, ctx.obj))
-    with joined(chosen) as world:
-        engine = Engine(world.device, workers, save_seconds, log=loggers)
+    with join_run(chosen) as world:
+        shared = Resources(world.device, workers, save_seconds, log=loggers)
         with TrainingProgress(quiet or as_json or not world.main) as progress:
             try:
-                result = work(run, settings, engine, progress, dry_run, world)
+                result = work(run, settings, shared, progress, dry_run, world)
             except Interrupted:
                 raise typer.Exit(EXIT_INTERRUPTED) from None
     if not world.main:

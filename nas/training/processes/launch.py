@@ -1,7 +1,7 @@
 """Starting the processes of a run, and ending them: together, within a bounded time, with one message.
 
 ``torchrun`` (or whatever sets its environment variables) starts processes on one or several machines; :func:`launch`
-does so on this one. Either way a process joins the others with :func:`joined`.
+does so on this one. Either way a process joins the others with :func:`join_run`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def processes_here(nproc: int) -> int:
     if not inside():
         return nproc
     if nproc > 1 and multiprocessing.parent_process() is None:
-        raise UsageError(f"--nproc {nproc} starts processes, and this is one that was started already; leave it out")
+        raise UsageError(f"`nproc` {nproc} starts processes, and this is one that was started already; leave it out")
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ["WORLD_SIZE"])
 
 
@@ -62,12 +62,12 @@ def check_devices(count: int, device: str) -> None:
     if torch.device(device).type == "cuda" and count > (there := torch.cuda.device_count()):
         raise UsageError(
             f"{count} processes need a CUDA device each, and this machine has {there}; "
-            f"start {there}, or give --device cpu"
+            f"start {there}, or give `device` cpu"
         )
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def join_run(device: str) -> Iterator[World]:
     """The processes of the run; this one alone where nothing started others.
 
     When an exception leaves the block, this process passes it on only if it is the first to end so. Otherwise somebody
@@ -157,7 +157,7 @@ def launch(count: int, main: Callable[[], object]) -> int:
         return code
     raise UserError(
         f"process {rank} of {count} was killed ({signal.Signals(-code).name}); the last checkpoint is kept, and the "
-        "same command goes on from it"
+        "same command continues from it"
     )
 
 

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data.batches import ALL, Rows
 from nas.training.step import StepInput
-from nas.training.strategies import LossOf
+from nas.training.strategies.base import LossOf
 from search_spaces.errors import UsageError, UserError
 
 Value = TypeVar("Value")
@@ -91,7 +91,7 @@ class World:
 
         def mean(architecture: Any) -> float:
             value = torch.tensor(loss_of(architecture) * share, dtype=torch.float64)
-            _told(lambda: dist.all_reduce(value))
+            _send(lambda: dist.all_reduce(value))
             return value.item()
 
         return mean
@@ -116,7 +116,7 @@ class World:
         parts += [tensor.reshape(-1) / self.size for tensor in statistics]
         parts.append(torch.tensor([float(p.grad is not None) for p in weights] + losses, device=weights[0].device))
         message = torch.cat(parts)
-        _told(lambda: dist.all_reduce(message))
+        _send(lambda: dist.all_reduce(message))
         *tensors, last = message.split([len(part) for part in parts])
         numbers: list[float] = last.tolist()
         for weight, tensor, owners in zip(weights, tensors, numbers, strict=False):
@@ -132,13 +132,13 @@ class World:
         if self.size == 1:
             return flags
         numbers = torch.tensor(flags, dtype=torch.int32)
-        _told(lambda: dist.all_reduce(numbers, dist.ReduceOp.MAX))
+        _send(lambda: dist.all_reduce(numbers, dist.ReduceOp.MAX))
         return tuple(bool(number) for number in numbers)
 
     def wait(self) -> None:
         """Until all processes are here, however long process 0 works alone."""
         if self.size > 1:
-            _told(lambda: dist.barrier(self.patient))
+            _send(lambda: dist.barrier(self.patient))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -154,7 +154,7 @@ class World:
         if self.size == 1:
             return value
         values = [value]
-        _told(lambda: dist.broadcast_object_list(values, 0, self.patient, torch.device("cpu")))
+        _send(lambda: dist.broadcast_object_list(values, 0, self.patient, torch.device("cpu")))
         return values[0]
 
     def start_alike(self, model: nn.Module, step: int) -> None:
@@ -166,16 +166,16 @@ class World:
         if self.size == 1:
             return
         steps: list[Any] = [None] * self.size
-        _told(lambda: dist.all_gather_object(steps, step, self.patient))
+        _send(lambda: dist.all_gather_object(steps, step, self.patient))
         if len(set(steps)) > 1:
             other = next(rank for rank in range(self.size) if steps[rank] != steps[0])
             raise UserError(
                 f"process {other} starts at step {steps[other]} and process 0 at step {steps[0]}: they see different "
-                "run directories; give an --out on a disk that all machines share"
+                "run directories; give an `out` on a disk that all machines share"
             )
         for tensor in model.state_dict().values():
             whole = tensor.contiguous()
-            _told(lambda sent=whole: dist.broadcast(sent, 0))  # type: ignore[misc]
+            _send(lambda sent=whole: dist.broadcast(sent, 0))  # type: ignore[misc]
             tensor.copy_(whole)
 
 
@@ -183,14 +183,14 @@ def check_processes(count: int, batch_size: int, accumulate: int = 1) -> None:
     """Refuse shares of a batch that are too small.
 
     Raises:
-        UsageError: names the flag and the rule.
+        UsageError: names the setting and the rule.
     """
     least = 2 * accumulate
     if count > 1 and batch_size // count < least:
         pieces = f" in {accumulate} micro-batches" if accumulate > 1 else ""
         raise UsageError(
-            f"--batch-size {batch_size} over {count} processes{pieces} leaves too little for batch norm, which needs "
-            f"two images: give {least * count} or more, or fewer processes"
+            f"`batch_size` is {batch_size}; over {count} processes{pieces} it leaves too little for batch norm, which "
+            f"needs two images: give {least * count} or more, or fewer processes"
         )
 
 
@@ -200,7 +200,7 @@ def _statistics(model: nn.Module) -> list[Tensor]:
     return [t for norm in norms for t in (norm.running_mean, norm.running_var) if t is not None]
 
 
-def _told(message: Callable[[], Any]) -> None:
+def _send(message: Callable[[], Any]) -> None:
     """Send a message.
 
     Raises:
@@ -211,7 +211,7 @@ def _told(message: Callable[[], Any]) -> None:
     except RuntimeError as error:
         raise LostProcess(
             "another process of this run ended or does not answer; the last checkpoint is kept, and the same command "
-            "goes on from it"
+            "continues from it"
         ) from error
 
 

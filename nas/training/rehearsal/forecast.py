@@ -20,10 +20,10 @@ from torch import Tensor
 
 from nas.candidates.calibrate import CALIBRATION_IMAGES
 from nas.data.dataset import Dataset
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from nas.training.curriculum import watched
 from nas.training.step import StepInput, resize, run_passes, update
-from nas.training.strategies import Pass
+from nas.training.strategies.base import Pass
 from nas.training.weights import EVALUATED
 
 from .rehearsal import Rehearsal, aside
@@ -58,47 +58,49 @@ class Forecast:
         return self.free is None or self.bytes <= self.free
 
 
-def forecast(config: TrainConfig, dataset: Dataset, engine: Engine) -> Forecast:
+def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> Forecast:
     """Predict a run from its first step on; takes some seconds, and changes nothing."""
-    cuda = torch.device(engine.device).type == "cuda"
+    cuda = torch.device(resources.device).type == "cuda"
     with aside():
         few = dataset.splits["train"][: config.batch_size * (_MOST + 1)]  # small images are decoded all at once
-        rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), engine)
+        rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), resources)
         batches = rehearsal.batches(_MOST + 1)
         first = next(batches)
         needed = _bytes(rehearsal, first)
-        free = free_bytes(engine.device)
+        free = free_bytes(resources.device)
         if free is not None and needed > free:
             return Forecast(rehearsal.steps, None, needed, free)
         if cuda:
             torch.cuda.reset_peak_memory_stats()
-        step = _step_seconds(rehearsal, batches, engine.workers)
-        seconds = rehearsal.steps * step + engine.evaluations * _evaluation_seconds(rehearsal, first)
+        step = _step_seconds(rehearsal, batches, resources.workers)
+        seconds = rehearsal.steps * step + resources.evaluations * _evaluation_seconds(rehearsal, first)
         if cuda:
             needed = max(needed, torch.cuda.max_memory_allocated())
         return Forecast(rehearsal.steps, seconds, needed, free)
 
 
-def describe(found: Forecast) -> str:
+def describe(expected: Forecast) -> str:
     """The forecast in words."""
     memory = (
-        f"{found.bytes / 1e6:,.0f} MB of tensors" if found.bytes < 1e9 else f"{found.bytes / 1e9:.1f} GB of tensors"
+        f"{expected.bytes / 1e6:,.0f} MB of tensors"
+        if expected.bytes < 1e9
+        else f"{expected.bytes / 1e9:.1f} GB of tensors"
     )
-    if found.seconds is None:
+    if expected.seconds is None:
         return memory
-    minutes, hours = found.seconds / 60, found.seconds / 3600
-    if found.seconds < 90:
-        return f"about {found.seconds:.0f} s, {memory}"
+    minutes, hours = expected.seconds / 60, expected.seconds / 3600
+    if expected.seconds < 90:
+        return f"about {expected.seconds:.0f} s, {memory}"
     return f"about {minutes:.0f} min, {memory}" if minutes < 90 else f"about {hours:.1f} h, {memory}"
 
 
-def shortage(found: Forecast) -> str | None:
+def shortage(expected: Forecast) -> str | None:
     """What to do where the run needs more memory than is free; None: it fits."""
-    if found.fits or found.free is None:
+    if expected.fits or expected.free is None:
         return None
     return (
-        f"training needs about {found.bytes / 1e9:.1f} GB of memory and {found.free / 1e9:.1f} GB are free; "
-        "give a smaller --batch-size, or --accumulate 2 or more"
+        f"training needs about {expected.bytes / 1e9:.1f} GB of memory and {expected.free / 1e9:.1f} GB are free; "
+        "give a smaller `batch_size`, or `accumulate` 2 or more"
     )
 
 
@@ -147,10 +149,10 @@ def _bytes(rehearsal: Rehearsal, batch: StepInput) -> int:
     for images in _PROBES:
         piece = StepInput(batch.images[:images], batch.labels[:images])
         with kept_bytes([*tensors, piece.images]) as sizes:
-            run_passes(net, largest, piece, rehearsal.task, rehearsal.loss, rehearsal.precision)
+            run_passes(net, largest, piece, rehearsal.task, rehearsal.loss, rehearsal.amp)
         kept.append(sizes())
     gradients = _size(p.grad for p in net.model.parameters() if p.grad is not None)
-    update(net, rehearsal.optimizer, config.clip_value, config.clip_norm, rehearsal.precision)
+    update(net, rehearsal.optimizer, config.clip_value, config.clip_norm, rehearsal.amp)
     slots = _size(v for slot in rehearsal.optimizer.state.values() for v in slot.values() if isinstance(v, Tensor))
     # some do not grow with the images, such as weights cast to a smaller type
     share = (-(-config.batch_size // config.accumulate) - _PROBES[0]) / (_PROBES[1] - _PROBES[0])
@@ -171,10 +173,10 @@ def _step_seconds(rehearsal: Rehearsal, batches: Iterator[StepInput], workers: i
         loading.append(time.perf_counter() - began)
         position = int(rehearsal.steps * _spread(len(computing)))
         rehearsal.step(position, batch)  # builds skeletons that a run would have built before
-        _wait(rehearsal.engine.device)
+        _wait(rehearsal.resources.device)
         began = time.perf_counter()
         rehearsal.step(position, batch)
-        _wait(rehearsal.engine.device)
+        _wait(rehearsal.resources.device)
         computing.append(time.perf_counter() - began)
     step, load = sum(computing) / len(computing), sum(loading) / len(loading)
     return max(step, load / workers) if workers else step + load
@@ -188,10 +190,10 @@ def _evaluation_seconds(rehearsal: Rehearsal, batch: StepInput) -> float:
         for architecture in watched(net.space, rehearsal.config.seed).values():
             x = resize(batch.images, architecture.resolution)
             net(x, architecture)
-            _wait(rehearsal.engine.device)
+            _wait(rehearsal.resources.device)
             began = time.perf_counter()
             net(x, architecture)
-            _wait(rehearsal.engine.device)
+            _wait(rehearsal.resources.device)
             total += (time.perf_counter() - began) / len(x) * images
     return total
 

@@ -15,7 +15,7 @@ import numpy as np
 from nas.data.dataset import Dataset
 from nas.events import Listener, Noted, Warned
 from nas.store.run import Run
-from nas.training.config import Engine, TrainConfig
+from nas.training.config import Resources, TrainConfig
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 
@@ -35,7 +35,7 @@ FALLBACK = {False: 0.1, True: 2e-3}
 
 
 @dataclass(frozen=True)
-class Found:
+class LrCurve:
     """What a range test found.
 
     Attributes:
@@ -49,25 +49,25 @@ class Found:
 
 
 def settle_lr(
-    run: Run, config: TrainConfig, dataset: Dataset, engine: Engine, steps: int, report: Listener
+    run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, steps: int, report: Listener
 ) -> TrainConfig:
     """The configuration with the learning rate that a run of ``steps`` steps trains with, found once for a run.
 
     ``run.json`` keeps a rate that was found as ``lr``, and a resumed run takes it from there.
     """
     if not config.lr_auto:
-        return scaled(config)
+        return scale_lr(config)
     content = run.read()
     if "lr" not in content:
         count = range_steps(steps)
         if count:
-            lr = find_lr(config, dataset, engine, count).lr
+            lr = find_lr(config, dataset, resources, count).lr
             report(Noted(f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"))
         else:
             lr = FALLBACK[_has_betas(config.optimizer)]
             report(Warned(
                 f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
-                f"{SHARE:.0%} of a run at most); taking {lr:g}. More --epochs, or give --lr"
+                f"{SHARE:.0%} of a run at most); taking {lr:g}. Give more `epochs`, or `lr`"
             ))  # fmt: skip
         content["lr"] = lr
         run.write(content)
@@ -80,19 +80,7 @@ def range_steps(steps: int) -> int:
     return count if count >= LEAST_STEPS else 0
 
 
-def check_lr(config: TrainConfig) -> None:
-    """Refuse settings of the learning rate that contradict each other.
-
-    Raises:
-        UsageError: says which.
-    """
-    if config.base_batch < 0:
-        raise UsageError(f"--base-batch {config.base_batch}: a number of images, or 0 for no scaling")
-    if config.lr_auto and config.base_batch:
-        raise UsageError("--lr auto finds the rate for the run's own batch size; leave --base-batch out")
-
-
-def find_lr(config: TrainConfig, dataset: Dataset, engine: Engine, count: int) -> Found:
+def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: int) -> LrCurve:
     """Range test of ``count`` steps; it is a function of the configuration and the data.
 
     Raises:
@@ -101,7 +89,7 @@ def find_lr(config: TrainConfig, dataset: Dataset, engine: Engine, count: int) -
     rates: list[float] = []
     losses: list[float] = []
     with aside():
-        rehearsal = Rehearsal(config, dataset, engine)
+        rehearsal = Rehearsal(config, dataset, resources)
         for step, batch in enumerate(rehearsal.batches(count)):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (count - 1))
             for group in rehearsal.optimizer.param_groups:
@@ -110,19 +98,19 @@ def find_lr(config: TrainConfig, dataset: Dataset, engine: Engine, count: int) -
             losses.append(rehearsal.step(step, batch))
             if not math.isfinite(losses[0]):
                 raise UserError("the loss is not finite at any learning rate; look at the first weights and the data")
-            smooth = smoothed(losses)
-            if not smooth[-1] <= DIVERGED * min(smooth):  # not a number: diverged
+            means = smooth(losses)
+            if not means[-1] <= DIVERGED * min(means):  # not a number: diverged
                 break
-    return Found(pick(rates, losses), tuple(rates), tuple(losses))
+    return LrCurve(pick(rates, losses), tuple(rates), tuple(losses))
 
 
 def pick(rates: Sequence[float], losses: Sequence[float]) -> float:
     """The rate of the lowest smoothed loss, divided by :data:`BELOW` and rounded to two digits."""
-    values = np.array(smoothed(losses))
+    values = np.array(smooth(losses))
     return float(f"{rates[int(np.nanargmin(values))] / BELOW:.1e}")
 
 
-def smoothed(losses: Sequence[float], decay: float = SMOOTHING) -> list[float]:
+def smooth(losses: Sequence[float], decay: float = SMOOTHING) -> list[float]:
     """Exponential moving average, corrected for its start: subnets differ from step to step, and so do their losses."""
     mean, out = 0.0, []
     for count, loss in enumerate(losses, start=1):
@@ -131,7 +119,7 @@ def smoothed(losses: Sequence[float], decay: float = SMOOTHING) -> list[float]:
     return out
 
 
-def scaled(config: TrainConfig) -> TrainConfig:
+def scale_lr(config: TrainConfig) -> TrainConfig:
     """The configuration with ``lr`` scaled from ``base_batch`` images a step to ``batch_size`` (Goyal et al.,
     arXiv:1706.02677), and nothing left to scale."""
     if not config.base_batch:
@@ -150,7 +138,7 @@ def parse_lr(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--lr {text}: a number, or auto for a short test that finds one") from None
+        raise UsageError(f"`lr` {text}: a number, or auto for a short test that finds one") from None
 
 
 def _has_betas(optimizer: str) -> bool:

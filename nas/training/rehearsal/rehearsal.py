@@ -16,34 +16,35 @@ import torch
 
 from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
-from nas.training.amp import Precision
-from nas.training.config import Engine, TrainConfig, loss_of, optimizer_of, phase_of, resolve_augment
-from nas.training.guards import zero_gamma
-from nas.training.loop import generator, setting, torch_seed
-from nas.training.step import StepInput, loss_without_gradient, mix_batch, run_passes, update
-from nas.training.strategies import get_strategy
+from nas.store.seeds import stream
+from nas.supernet.first_weights import zero_gamma
+from nas.training.amp import Amp
+from nas.training.builders import make_facts, make_loss, make_optimizer, make_phase, resolve_augment
+from nas.training.config import Resources, TrainConfig
+from nas.training.step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
+from nas.training.strategies.table import get_strategy
 
 
 class Rehearsal:
     """The parts of a training run, without its directory, schedule and average.
 
     Args:
-        config, dataset, engine: as in :func:`nas.training.loop.train`.
+        config, dataset, resources: as in :func:`nas.training.loop.train`.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, engine: Engine) -> None:
-        known = setting(config, dataset.info)
-        self.config, self.dataset, self.engine = config, dataset, engine
-        self.steps = known.steps
-        self.net = known.initial()
+    def __init__(self, config: TrainConfig, dataset: Dataset, resources: Resources) -> None:
+        facts = make_facts(config, dataset.info)
+        self.config, self.dataset, self.resources = config, dataset, resources
+        self.steps = facts.steps
+        self.net = facts.initial()
         if config.zero_gamma:
             zero_gamma(self.net.model)
-        self.net.to(engine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = optimizer_of(config, self.net)
-        self.task, self.loss, self.outputs = dataset.task, loss_of(config), len(dataset.info.classes)
-        self.precision = Precision(config.amp, engine.device)
-        self.strategy = get_strategy(config.strategy, known)
-        self.phase = phase_of(config, self.steps)
+        self.net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(config, self.net.model)
+        self.task, self.loss, self.outputs = dataset.task, make_loss(config), len(dataset.info.classes)
+        self.amp = Amp(config.amp, resources.device)
+        self.strategy = get_strategy(config.strategy, facts)
+        self.phase = make_phase(config, self.steps)
 
     def batches(self, count: int) -> Iterator[StepInput]:
         """The first ``count`` batches of the run, loaded in this process."""
@@ -53,7 +54,7 @@ class Rehearsal:
             resolve_augment(config, info), 0, False, config.erasing,
         )  # fmt: skip
         for step, (images, labels) in enumerate(loaded):
-            batch = StepInput(images.to(self.engine.device), labels.to(self.engine.device))
+            batch = StepInput(images.to(self.resources.device), labels.to(self.resources.device))
             yield mix_batch(batch, self.task, self.outputs, config.mixup, config.cutmix, config.seed, step)
 
     def step(self, step: int, batch: StepInput) -> float:
@@ -61,11 +62,11 @@ class Rehearsal:
         config = self.config
         torch.manual_seed(torch_seed(config.seed, step))
         self.optimizer.zero_grad(set_to_none=True)
-        probe = partial(loss_without_gradient, self.net, batch, self.task, self.loss, precision=self.precision)
-        passes = self.strategy.passes(step, generator(config.seed, step), probe)
+        probe = partial(loss_without_gradient, self.net, batch, self.task, self.loss, amp=self.amp)
+        passes = self.strategy.passes(step, stream(config.seed, "train.subnets", step), probe)
         passes = self.phase.of(passes, step)
-        losses = run_passes(self.net, passes, batch, self.task, self.loss, self.precision, config.accumulate)
-        update(self.net, self.optimizer, config.clip_value, config.clip_norm, self.precision)
+        losses = run_passes(self.net, passes, batch, self.task, self.loss, self.amp, config.accumulate)
+        update(self.net, self.optimizer, config.clip_value, config.clip_norm, self.amp)
         return sum(losses) / len(losses)
 
 

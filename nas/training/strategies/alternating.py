@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import LossOf, Pass, Setting
+from .base import LossOf, Pass, RunFacts
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Alternating:
     The sandwich rule spread over four steps, without distillation. By step number, so that the shares are exact.
     """
 
-    setting: Setting
+    facts: RunFacts
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space = self.setting.space
+        space = self.facts.space
         smallest, largest = space.extremes()
         turn = step % 4
         vector = largest if turn == 0 else smallest if turn == 2 else space.sample(rng, 1)[0]

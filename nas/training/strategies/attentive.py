@@ -8,7 +8,7 @@ import numpy as np
 
 from search_spaces.architecture import Architecture
 
-from .base import LossOf, Pass, Setting
+from .base import LossOf, Pass, RunFacts
 
 _DRAWN = 64  # vectors among which those of like MACs are found
 
@@ -26,22 +26,22 @@ class Attentive:
         candidates: compared for each, the paper's k.
     """
 
-    setting: Setting
+    facts: RunFacts
     worst: bool = False
     middle: int = 2
     candidates: int = 3
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space = self.setting.space
+        space = self.facts.space
         smallest, largest = (space.decode(v) for v in space.extremes())
         chosen = [self._pick(group, loss_of) for group in self._groups(rng)]
         return (Pass(largest, "teacher"), *(Pass(a, "student") for a in (*chosen, smallest)))
 
     def _groups(self, rng: np.random.Generator) -> list[list[Architecture]]:
         """For each middle subnet its candidates. The first vector drawn sets the MACs; the nearest others join it."""
-        space = self.setting.space
+        space = self.facts.space
         vectors = space.sample(rng, self.middle * _DRAWN).reshape(self.middle, _DRAWN, -1)
-        macs = self.setting.macs(vectors.reshape(self.middle * _DRAWN, -1)).reshape(self.middle, _DRAWN)
+        macs = self.facts.macs(vectors.reshape(self.middle * _DRAWN, -1)).reshape(self.middle, _DRAWN)
         groups = []
         for rows, costs in zip(vectors, macs, strict=True):
             nearest = np.argsort(np.abs(costs - costs[0]), kind="stable")
@@ -51,3 +51,10 @@ class Attentive:
 
     def _pick(self, group: list[Architecture], loss_of: LossOf) -> Architecture:
         return (max if self.worst else min)(group, key=loss_of)
+
+
+@dataclass(frozen=True)
+class AttentiveWorst(Attentive):
+    """As :class:`Attentive`, with the candidates of the highest loss."""
+
+    worst: bool = True

@@ -50,7 +50,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunFacts:
     """What a strategy may know of a run. It is the same when the run resumes.
 
     Attributes:
@@ -59,7 +59,7 @@ class Setting:
         num_classes, in_chans: of the data set.
         seed: of the run.
         initial: makes the supernet as it was before the first step.
-        batch_size: images a step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
+        batch_size: images per step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
     """
 
     space: SearchSpace

@@ -9,7 +9,7 @@ import numpy as np
 
 from search_spaces.genes import Vectors
 
-from .base import Floats, LossOf, Pass, Setting
+from .base import Floats, LossOf, Pass, RunFacts
 from .pool import macs_pool
 
 _NEIGHBOURS = 16
@@ -27,18 +27,18 @@ class CostUniform:
     until it fits, and no bound to the pool.
     """
 
-    setting: Setting
+    facts: RunFacts
 
     @cached_property
     def _pool(self) -> tuple[Vectors, Floats]:
-        return macs_pool(self.setting)
+        return macs_pool(self.facts)
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space = self.setting.space
+        space = self.facts.space
         vectors, macs = self._pool
         target = rng.uniform(macs[0], macs[-1])
         first = int(np.searchsorted(macs, target)) - _NEIGHBOURS // 2
         first = min(max(0, first), max(0, len(macs) - _NEIGHBOURS))
         parent = vectors[min(first + int(rng.integers(_NEIGHBOURS)), len(macs) - 1)]
         family = np.concatenate([space.extremes(), space.mutate(rng, np.tile(parent, (_MUTANTS, 1)), _RATE)])
-        return (Pass(space.decode(family[np.abs(self.setting.macs(family) - target).argmin()])),)
+        return (Pass(space.decode(family[np.abs(self.facts.macs(family) - target).argmin()])),)

@@ -9,7 +9,7 @@ import numpy as np
 
 from search_spaces.genes import Vectors
 
-from .base import LossOf, Pass, Setting, sample_from
+from .base import LossOf, Pass, RunFacts, sample_from
 from .chain import chain
 
 DELAY = 0.5
@@ -29,20 +29,20 @@ class Delayed:
     from the labels: distillation warms up while the teacher still improves. The way down is :func:`.chain.chain`.
     """
 
-    setting: Setting
+    facts: RunFacts
     middle: int = 2
 
     @cached_property
     def _chain(self) -> Vectors:
-        return chain(self.setting.space)
+        return chain(self.facts.space)
 
     def shrunk(self, step: int) -> float:
         """How far shrinking has come at a step: 0 not begun, 1 done."""
-        begin, end = (round(share * self.setting.steps) for share in (DELAY, SHRUNK))
+        begin, end = (round(share * self.facts.steps) for share in (DELAY, SHRUNK))
         return min(1.0, max(0.0, (step + 1 - begin) / max(1, end - begin)))
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space, shrunk = self.setting.space, self.shrunk(step)
+        space, shrunk = self.facts.space, self.shrunk(step)
         if not shrunk:
             return (Pass(space.largest),)
         steps_down = round(shrunk * (len(self._chain) - 1))

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.training.strategies import LossOf, Pass
+from nas.training.strategies.base import LossOf, Pass
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene, Vectors
@@ -41,7 +41,7 @@ class Fixed:
     def __post_init__(self) -> None:
         if self.netaug and (self.bounds[0] == self.bounds[1]).all():
             raise UsageError(
-                f"--netaug trains {self.architecture.id} inside wider networks, and space '{self.space.name}' has none "
+                f"`netaug` trains {self.architecture.id} inside wider networks, and space '{self.space.name}' has none "
                 "that contain it; leave it out, or give a smaller candidate"
             )
 

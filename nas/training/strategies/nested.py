@@ -9,7 +9,7 @@ import numpy as np
 
 from search_spaces.architecture import Architecture
 
-from .base import LossOf, Pass, Setting
+from .base import LossOf, Pass, RunFacts
 from .chain import chain
 
 _SMALLEST_PART = 16  # images: fewer are too few for batch statistics
@@ -27,21 +27,21 @@ class Sorted:
         parts: of a batch, whose gradients are averaged; fewer where the batch is small.
     """
 
-    setting: Setting
+    facts: RunFacts
     subnets: int = 8
     parts: int = 4
 
     @cached_property
     def nested(self) -> tuple[Architecture, ...]:
         """From the smallest to the largest, every gene non-decreasing, MACs about geometrically spaced."""
-        space = self.setting.space
+        space = self.facts.space
         path = np.unique(space.canonical(chain(space)), axis=0)  # along the chain rows also ascend in this order
-        macs = np.log(self.setting.macs(path))
+        macs = np.log(self.facts.macs(path))
         targets = np.linspace(macs[0], macs[-1], self.subnets)
         chosen = {int(np.abs(macs - target).argmin()) for target in targets} | {0, len(path) - 1}
         return tuple(space.decode(path[i]) for i in sorted(chosen))
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        parts = max(1, min(self.parts, self.setting.batch_size // _SMALLEST_PART))
+        parts = max(1, min(self.parts, self.facts.batch_size // _SMALLEST_PART))
         chosen = rng.integers(0, len(self.nested), parts)
         return tuple(Pass(self.nested[n], "label", 1 / parts, (i, parts)) for i, n in enumerate(chosen))

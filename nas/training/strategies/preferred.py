@@ -9,7 +9,7 @@ import numpy as np
 
 from search_spaces.architecture import Architecture
 
-from .base import LossOf, Pass, Setting
+from .base import LossOf, Pass, RunFacts
 from .pool import macs_pool
 from .saliency import saliency, scores
 
@@ -27,7 +27,7 @@ class Preferred:
         candidates: scored, their MACs spread evenly between the extremes.
     """
 
-    setting: Setting
+    facts: RunFacts
     groups: int = 6
     best: int = 3
     candidates: int = 120
@@ -35,13 +35,13 @@ class Preferred:
     @cached_property
     def preferred(self) -> tuple[tuple[Architecture, ...], ...]:
         """The subnets to train, by group, ascending in MACs."""
-        space = self.setting.space
-        vectors, macs = macs_pool(self.setting)
+        space = self.facts.space
+        vectors, macs = macs_pool(self.facts)
         nearest = [int(np.abs(macs - target).argmin()) for target in np.linspace(macs[0], macs[-1], self.candidates)]
         rows = np.unique([*nearest, 0, len(macs) - 1])
         found = [space.decode(vectors[row]) for row in rows]
-        net = self.setting.initial()
-        value, size = np.log(scores(net, found, saliency(net, self.setting.seed))), np.log(macs[rows])
+        net = self.facts.initial()
+        value, size = np.log(scores(net, found, saliency(net, self.facts.seed))), np.log(macs[rows])
         spread = np.var(size)
         slope = np.mean((size - size.mean()) * value) / spread if spread else 0.0
         value = value - slope * size

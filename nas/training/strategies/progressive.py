@@ -11,7 +11,7 @@ from search_spaces.errors import UsageError
 from search_spaces.genes import Gene, Vectors
 from search_spaces.space import SearchSpace
 
-from .base import LossOf, Pass, Setting, sample_from
+from .base import LossOf, Pass, RunFacts, sample_from
 
 FULL_EPOCHS = 180
 """The largest network alone."""
@@ -56,19 +56,19 @@ class Progressive:
         UsageError: the space has none of these genes.
     """
 
-    setting: Setting
+    facts: RunFacts
 
     def __post_init__(self) -> None:
-        if not any(_elastic(self.setting.space, kinds) for _, kinds, _, _ in PHASES):
+        if not any(_elastic(self.facts.space, kinds) for _, kinds, _, _ in PHASES):
             raise UsageError(
                 f"strategy 'progressive' makes kernel, depth, expand and width elastic one after the other; "
-                f"space '{self.setting.space.name}' has none of them: use --strategy random or sandwich"
+                f"space '{self.facts.space.name}' has none of them: use `strategy` random or sandwich"
             )
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
         """In the order of the run."""
-        space = self.setting.space
+        space = self.facts.space
         lowest = np.array([0 if _kind(gene) == "resolution" else len(gene.choices) - 1 for gene in space.genes])
         parts = [("full", lowest, 0, FULL_EPOCHS)]
         for name, kinds, subnets, epochs in PHASES:
@@ -82,7 +82,7 @@ class Progressive:
         total = sum(epochs for *_, epochs in parts)
         before = np.cumsum([0, *(epochs for *_, epochs in parts)])
         return tuple(
-            Phase(name, round(self.setting.steps * int(passed) / total), low, subnets)
+            Phase(name, round(self.facts.steps * int(passed) / total), low, subnets)
             for (name, low, subnets, _), passed in zip(parts, before[:-1], strict=True)
         )
 
@@ -91,7 +91,7 @@ class Progressive:
         return next(phase for phase in reversed(self.phases) if phase.start <= step)
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space, phase = self.setting.space, self.phase(step)
+        space, phase = self.facts.space, self.phase(step)
         students = sample_from(space, rng, phase.lowest, phase.subnets)
         return (
             Pass(space.largest, "teacher" if phase.subnets else "label"),

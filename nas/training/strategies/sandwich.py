@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import LossOf, Pass, Setting
+from .base import LossOf, Pass, RunFacts
 
 
 @dataclass(frozen=True)
 class Sandwich:
     """Largest, smallest and random subnets; all but the largest learn from the largest."""
 
-    setting: Setting
+    facts: RunFacts
     middle: int = 2
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        space = self.setting.space
+        space = self.facts.space
         smallest, largest = space.extremes()
         students = [*space.sample(rng, self.middle), smallest]
         return (

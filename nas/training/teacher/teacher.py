@@ -86,7 +86,7 @@ def open_teacher(name: str, dataset: Dataset) -> Teacher:
         return _from_folder(folder, dataset)
     if Path(name).exists():
         raise UsageError(
-            f"--teacher {name} is neither a run directory nor an exported folder (with {_FACTS} and {_WEIGHTS}); "
+            f"`teacher` {name} is neither a run directory nor an exported folder (with {_FACTS} and {_WEIGHTS}); "
             "give one of them, or the name of a timm model"
         )
     return _from_timm(name, dataset)
@@ -149,9 +149,9 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), n=1)
             hint = f"did you mean '{near[0]}'?" if near else "give a run, an exported folder or a timm model's name"
-            raise UsageError(f"--teacher {name}: no such folder, and no model of timm's; {hint}")
+            raise UsageError(f"`teacher` {name}: no such folder, and no model of timm's; {hint}")
         if not timm.is_model_pretrained(name):
-            raise UsageError(f"--teacher {name}: timm has no weights for it; give a model that has some")
+            raise UsageError(f"`teacher` {name}: timm has no weights for it; give a model that has some")
         cfg = timm.get_pretrained_cfg(name)
         _check(name, 3, cfg.num_classes, None, dataset)  # before anything is fetched
     fix = "give an exported folder or a run, or fetch the weights while there is a network"

@@ -1,29 +1,25 @@
-"""Guards of the training loop: blocks that start as the identity, losses that are no numbers, and collapse.
+"""The watch for collapse.
 
 A supernet collapses when its subnets come to answer every image alike, as published ones did at high learning rates.
 The loss is then that of the best constant answer, and no later step brings it down. The loop therefore keeps a good
-state aside, and goes back to it, at half the learning rate, when a loss that was well below the constant answer's has
+state aside, and returns to it, at half the learning rate, when a loss that was well below the constant answer's has
 risen to it and stays there. What is watched is part of every checkpoint, and good states are kept at fixed steps, so a
-run that is stopped goes back to the same state as one that is not.
+run that is stopped returns to the same state as one that is not.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.store.run import Run
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UserError
 
 from . import checkpoint
-from .strategies import Pass
+from .strategies.base import Pass
 
 KEEP = 0.95
 """Of the smoothed loss, a step: a mean over about 20 steps."""
@@ -36,10 +32,6 @@ GOOD = 0.75
 SNAPSHOTS = 20
 """How often in a run, at most, a good state is kept."""
 SLOWER = 0.5
-
-_LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
-_SHOWN = 160  # characters of genes in a message
-_KEPT = "the last good state is kept. Train anew with another --out and a lower --lr"
 
 
 @dataclass(frozen=True)
@@ -161,7 +153,7 @@ class Guard:
         if went >= self.limit:
             raise UserError(
                 f"{what}, though it had gone back {went} times, to {self.health.lr_factor:g} of the learning rate; "
-                "train anew with another --out and a lower --lr, or more --warmup"
+                "train again with another `out` and a lower `lr`, or more `warmup`"
             )
         if not writes:
             return what
@@ -170,103 +162,4 @@ class Guard:
         state = replace(state, health=asdict(health))
         for _ in range(2):  # the one before, too: it would train on from what collapsed
             checkpoint.save(run, state)
-        return f"{what}; going on from step {state.step} with {health.lr_factor:g} of the learning rate"
-
-
-def check_guards(zero: bool, given: bool, rollbacks: int) -> None:
-    """Refuse guards that cannot be meant.
-
-    Args:
-        zero: blocks shall start as the identity.
-        given: the first weights are not random.
-        rollbacks: how often the run may go back.
-
-    Raises:
-        UsageError: names the flag and the rule.
-    """
-    if zero and given:
-        raise UsageError("--zero-gamma is a start of random weights; leave it out with --pretrained or --init")
-    if rollbacks < 0:
-        raise UsageError(f"--rollbacks {rollbacks}: give how often a collapsed run goes back, or 0 for never")
-
-
-def check_frozen(frozen: bool, given: bool) -> None:
-    """Refuse to keep the running statistics of random weights, which are 0 and 1: nothing would be normalised.
-
-    Args:
-        frozen: batch norms shall keep their statistics.
-        given: the first weights are not random.
-
-    Raises:
-        UsageError: names the flag and the rule.
-    """
-    if frozen and not given:
-        raise UsageError("--freeze-bn keeps statistics, and random weights have none; give --pretrained or --init")
-
-
-def check_finite(passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
-    """Stop before a loss that is no number reaches the weights.
-
-    Raises:
-        UserError: names the step and the first such subnet.
-    """
-    for one, loss in zip(passes, losses, strict=True):
-        if not math.isfinite(loss):
-            raise UserError(f"the loss is {loss} at step {step}, of {_named([one])}; {_KEPT}")
-
-
-def check_norm(passes: Sequence[Pass], norm: float, step: int) -> None:
-    """Stop before weights that were moved by gradients that are no numbers are written anywhere.
-
-    Args:
-        passes: of the step, whose gradients were added up.
-        norm: of the sum.
-
-    Raises:
-        UserError: names the step and the subnets.
-    """
-    if not math.isfinite(norm):
-        raise UserError(f"the norm of the gradients is {norm} at step {step}, of {_named(passes)}; {_KEPT}")
-
-
-def check_weights(tensors: Iterable[Tensor], done: int) -> None:
-    """Stop before a state that no training goes on from takes the place of a good one.
-
-    Args:
-        tensors: of the state.
-        done: steps that led to it.
-
-    Raises:
-        UserError: a number in it is none; names the step.
-    """
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
-        raise UserError(f"weights or running statistics are not finite after step {done}; {_KEPT}")
-
-
-def _named(passes: Sequence[Pass]) -> str:
-    if len(passes) > 1:
-        return f"subnets {', '.join(one.architecture.id for one in passes)}"
-    genes = json.dumps(dict(passes[0].architecture.genes), separators=(",", ":"))
-    return f"subnet {passes[0].architecture.id} {genes if len(genes) <= _SHOWN else genes[:_SHOWN] + '...'}"
-
-
-@torch.no_grad()
-def zero_gamma(model: nn.Module) -> list[str]:
-    """Let every residual block start as the identity: its last batch norm's weight is 0 (Goyal et al.,
-    arXiv:1706.02677; BigNAS, arXiv:2003.11142).
-
-    The branch's last layer must be that norm. timm's ResNets and RegNets know it themselves (and start so anyway);
-    in blocks with ``has_skip`` it is the last layer of the block.
-
-    Returns:
-        Names of the weights that are 0 now; none where a network has no such norm.
-    """
-    for block in model.modules():
-        if callable(own := getattr(block, "zero_init_last", None)):
-            own()
-        elif getattr(block, "has_skip", False):
-            leaves = [m for m in block.modules() if isinstance(m, _LEAVES)]
-            if leaves and isinstance(leaves[-1], _BatchNorm) and leaves[-1].affine:
-                nn.init.zeros_(leaves[-1].weight)
-    norms = [(path, m) for path, m in model.named_modules() if isinstance(m, _BatchNorm) and m.affine]
-    return [f"{path}.weight" for path, norm in norms if not norm.weight.any()]
+        return f"{what}; continuing from step {state.step} with {health.lr_factor:g} of the learning rate"

@@ -1,0 +1,82 @@
+"""What is made of a run's settings: supernet, optimizer, schedule, loss, quantized phase."""
+
+from __future__ import annotations
+
+import torch
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+from nas.data.dataset import SMALL_SIDE, DataInfo
+from nas.supernet.first_weights import start_from
+from nas.supernet.supernet import Supernet
+from nas.tasks.losses import Loss
+from search_spaces import get_space
+from search_spaces.builders.timm_compat import timm
+from search_spaces.policy import Policy
+
+from .config import TrainConfig, total_steps
+from .quantized import QuantizedPhase, learned_precisions, quantized_phase
+from .strategies.base import RunFacts
+
+_SHORT_RUN = 50  # epochs
+
+
+def make_supernet(config: TrainConfig, info: DataInfo) -> Supernet:
+    """The supernet of a run, with the random weights of its seed."""
+    steps = learned_precisions(config.quantization_aware, config.quantization_noise)
+    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, config.seed, steps)
+    net.frozen_statistics = config.freeze_bn
+    return net
+
+
+def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
+    """What the strategy of a run may know."""
+
+    def initial() -> Supernet:
+        net = make_supernet(config, info)
+        start_from(net, config.pretrained, config.init)
+        return net
+
+    space, steps = get_space(config.space), total_steps(config, info.counts["train"])
+    return RunFacts(space, steps, len(info.classes), info.in_chans, config.seed, initial, config.batch_size)
+
+
+def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
+    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Curriculum`."""
+    menu, share, noise = config.quantization_aware, config.quantization_phase, config.quantization_noise
+    return quantized_phase(get_space(config.space), menu, share, noise, steps, config.seed, policy)
+
+
+def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """timm's optimizer of all weights; norms and biases don't decay."""
+    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
+        model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    return optimizer
+
+
+def make_loss(config: TrainConfig) -> Loss:
+    """What the passes of a run learn from."""
+    return Loss(
+        config.label_smoothing, config.distill, config.teacher_weight, config.teacher_temperature,
+        drop=(config.dropout, config.drop_path),
+    )  # fmt: skip
+
+
+def make_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> Scheduler:
+    """timm's schedule by step: linear warm-up, then down to 1 % of the peak. It depends on the step alone."""
+    warm = max(1, round(steps * config.warmup))
+    scheduler: Scheduler
+    scheduler, _ = timm.scheduler.create_scheduler_v2(
+        optimizer, config.schedule, num_epochs=steps, min_lr=0.01 * config.lr, warmup_epochs=warm,
+        warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
+    )  # fmt: skip
+    return scheduler
+
+
+def resolve_augment(config: TrainConfig, info: DataInfo) -> str:
+    """What ``auto`` means: a short run on small images underfits, and shifts and flips only slow it down (they cost
+    3 points in 14 epochs of the embedded data set)."""
+    if config.augment == "auto" and info.native_size <= SMALL_SIDE and config.epochs < _SHORT_RUN:
+        return "none"
+    return config.augment
