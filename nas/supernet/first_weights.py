@@ -102,7 +102,7 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     normalisation, notes = _expected_by(net.space), []
     supernet = False
     if file is None:
-        name, fix = net.space.timm_name, "fetch them elsewhere and give the file: --init FILE"
+        name, fix = net.space.timm_name, "fetch them elsewhere and give the file as `init`"
         state = fetched(name, name, fix).state_dict()
     elif written_by_nas(file):
         state, metadata = load_tensors(file)
@@ -141,7 +141,7 @@ def read_file(file: Path) -> dict[str, Tensor]:
     from timm.models import load_state_dict
 
     if not file.is_file():
-        raise UserError(f"--init {file} does not exist, or is no file; give safetensors or a state dictionary (.pth)")
+        raise UserError(f"`init` {file} doesn't exist, or isn't a file; give safetensors or a state dictionary (.pth)")
     try:
         with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
             state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
@@ -151,13 +151,13 @@ def read_file(file: Path) -> dict[str, Tensor]:
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
             reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
             advice = "save the network's state_dict() alone"
-        raise UserError(f"--init {file} cannot be read as named tensors: {reason}; {advice}") from None
+        raise UserError(f"`init` {file} cannot be read as named tensors: {reason}; {advice}") from None
     if not isinstance(state, dict):
-        raise UserError(f"--init {file} holds no named tensors; save the network's state_dict()")
+        raise UserError(f"`init` {file} holds no named tensors; save the network's state_dict()")
     strange = [str(name)[:50] for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
     if strange or not state:
         raise UserError(
-            f"--init {file} holds {_listed(strange) if strange else 'nothing'} beside tensors; "
+            f"`init` {file} holds {_listed(strange) if strange else 'nothing'} beside tensors; "
             "save the network's state_dict() alone"
         )
     return state

@@ -120,10 +120,10 @@ def load(run: Run) -> tuple[State | None, str]:
             except UserError as error:
                 problems.append(str(error))
             else:
-                note = f"{problems[0]}; going on from {path.name}, step {state.step}" if problems else ""
+                note = f"{problems[0]}; continuing from {path.name}, step {state.step}" if problems else ""
                 return state, note
     if problems:
-        raise UserError(f"{problems[0]}; no older checkpoint is readable. To train anew, remove {run.path}")
+        raise UserError(f"{problems[0]}; no older checkpoint is readable. To train again, remove {run.path}")
     return None, ""
 
 
@@ -158,7 +158,7 @@ def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Opt
     except (ValueError, RuntimeError, KeyError, TypeError):
         raise UserError(
             f"{run.checkpoint} is not of this training: other tensors, optimizer or steps; "
-            f"to train anew, remove {run.path}"
+            f"to train again, remove {run.path}"
         ) from None
 
 

@@ -40,7 +40,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(here: Path, finished:
     half(here / "run" / "checkpoint.safetensors")
     result = invoke(*train_words(finished))
     assert result.code == 0, result.err
-    assert "going on from checkpoint.previous.safetensors" in result.err
+    assert "continuing from checkpoint.previous.safetensors" in result.err
     found = nas.store.files.load_tensors(here / "run" / "supernet.safetensors")[0]
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
@@ -53,7 +53,7 @@ def test_no_readable_checkpoint(here: Path, finished: Path) -> None:
     result = invoke(*train_words(finished), "--quiet")
     assert result.code == 1
     assert "checkpoint.safetensors is damaged" in result.message
-    assert "To train anew" in result.message
+    assert "To train again" in result.message
     assert content(here) == before
 
 

@@ -395,7 +395,7 @@ def test_timms_weights(cache: Path) -> None:
 
 
 def test_without_network_or_cache(cache: Path) -> None:
-    with pytest.raises(UserError, match=r"mobilenetv2_050 cannot be fetched .*--init FILE") as caught:
+    with pytest.raises(UserError, match=r"mobilenetv2_050 cannot be fetched .*`init`") as caught:
         load_weights(Supernet(get_space("timm:mobilenetv2_050"), 3, 3))
     assert "\n" not in str(caught.value)
 

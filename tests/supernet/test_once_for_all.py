@@ -224,7 +224,7 @@ def test_missing_misshapen_and_surplus_tensors_are_named(w10: Imported) -> None:
     first = (
         "blocks.3.depth_conv.conv.5to3_matrix is missing; classifier.linear.weight is 7x12 in the file and 7x1280 here"
     )
-    end = "; by its first convolution the file is for --space ofa-mbv3-w1.0"
+    end = "; by its first convolution the file is for `space` ofa-mbv3-w1.0"
     with pytest.raises(UserError) as error:
         convert_ofa(state, w10.supernet.model)
     assert str(error.value) == f"{start}{first}; blocks.21.point_linear.bn.bias has no place here{end}"
@@ -242,7 +242,7 @@ def test_missing_misshapen_and_surplus_tensors_are_named(w10: Imported) -> None:
 def test_another_network_is_an_error_that_names_the_right_space(given: str, name: str) -> None:
     space = get_space(name)
     model = space.build(space.largest, Interface(3, CLASSES), "meta")
-    with pytest.raises(UserError, match=rf"and \d+ more; by its first convolution the file is for --space {given}$"):
+    with pytest.raises(UserError, match=rf"and \d+ more; by its first convolution the file is for `space` {given}$"):
         convert_ofa(checkpoint(PUBLISHED[given]), model)
 
 

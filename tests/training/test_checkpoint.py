@@ -172,7 +172,7 @@ def test_two_damaged_checkpoints_are_an_error_that_says_what_to_do(run: Run) -> 
     _save(run, 2)
     for path in (run.checkpoint, run.previous):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged.*To train anew, remove") as caught:
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged.*To train again, remove") as caught:
         checkpoint.load(run)
     assert caught.value.exit_code == 1
 

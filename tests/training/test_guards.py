@@ -283,7 +283,7 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
     (warning,) = _train(straight, config)
     assert "training collapsed by step" in warning
-    assert warning.endswith("going on from step 60 with 0.5 of the learning rate")
+    assert warning.endswith("continuing from step 60 with 0.5 of the learning rate")
     last = [line for line in _metrics(straight) if "loss" in line]
     assert [line["step"] for line in last] == [20, 40, 60, 80, 100, 120]  # none of the collapse is left
     assert [line.get("rollbacks", 0) for line in last] == [0, 0, 0, 1, 1, 1]
@@ -312,9 +312,9 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
     cliff["limit"] = 0.0
     run = Run(tmp_path / "run")
     reports: list[Event] = []
-    with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train anew .* lower --lr"):
+    with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train again .* lower `lr`"):
         train_supernet(run, _config(photos, rollbacks=2), ENGINE, reports.append)
-    went = [event.text.split("going on ")[1] for event in reports if isinstance(event, Warned)]
+    went = [event.text.split("continuing ")[1] for event in reports if isinstance(event, Warned)]
     assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
     assert checkpoint.load_good(run).step == 60
     assert not run.supernet.exists()

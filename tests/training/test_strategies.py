@@ -224,7 +224,7 @@ def test_progressive_shrinking_refuses_a_space_of_resolutions(photo_folder: Phot
     name = "timm:resnet18:resolution=32,64:depth=1:width=1"
     assert get_space(name).size == 2
     config = TrainConfig(space=name, source=str(photo_folder()), strategy="progressive", epochs=1, batch_size=4)
-    with pytest.raises(UsageError, match=r"'progressive'.*has none of them.*--strategy random"):
+    with pytest.raises(UsageError, match=r"'progressive'.*has none of them.*`strategy` random"):
         train_supernet(Run(tmp_path / "run"), config, Resources(), lambda _: None)
     assert not (tmp_path / "run").exists()
 

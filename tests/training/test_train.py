@@ -102,5 +102,5 @@ def test_steps_of_a_run() -> None:
     assert total_steps(TrainConfig(epochs=0.01, batch_size=10), 15) == 1
     assert total_steps(TrainConfig(epochs=10**8, batch_size=10), 105) == 10**9
     for epochs in (10**8 + 1, 1e18, 1e308):
-        with pytest.raises(UsageError, match=r"--epochs \S+ are \S+ steps; .*give fewer"):
+        with pytest.raises(UsageError, match=r"`epochs` is \S+, which makes \S+ steps; .*give fewer"):
             total_steps(TrainConfig(epochs=epochs, batch_size=10), 105)

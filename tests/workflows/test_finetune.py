@@ -120,7 +120,7 @@ def test_nothing_is_wider_than_the_largest() -> None:
     with pytest.raises(UsageError, match="has none that contain it"):
         Fixed(TINY, TINY.largest, netaug=True)
     small = TINY.decode(np.where(np.arange(len(TINY.genes)) == 0, 0, TINY.cardinality - 1))
-    with pytest.raises(UsageError, match="--netaug"):  # another resolution is not wider
+    with pytest.raises(UsageError, match="`netaug`"):  # another resolution is not wider
         Fixed(TINY, small, netaug=True)
     assert len(Fixed(TINY, TINY.largest).passes(0, np.random.default_rng(0), no_loss)) == 1
 

@@ -144,4 +144,4 @@ def _advice(found: Mapping[str, Tensor]) -> str:
     """Which space the file belongs to, where its first convolution tells."""
     stem = found.get("first_conv.conv.weight", torch.empty(0))
     key = (sum(stem.shape[:1]), "final_expand_layer.conv.weight" in found)
-    return f"; by its first convolution the file is for --space {_SPACES[key]}" if key in _SPACES else ""
+    return f"; by its first convolution the file is for `space` {_SPACES[key]}" if key in _SPACES else ""
