@@ -1,4 +1,4 @@
-"""Sphinx settings: ``make docs`` builds the README, this folder and the benchmarks' figures into ``site/``.
+"""Sphinx settings: ``make docs`` builds the README, this folder and the pages of the benchmarks into ``site/``.
 
 The source folder is the repository's root, so that links between these are checked. Every warning is an error.
 """
@@ -7,7 +7,7 @@ project = "nas"
 html_title = "nas"
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "docs/**.md", "benchmarks/README.md"]
+include_patterns = ["README.md", "docs/**.md", "benchmarks/**.md", "tests/robustness/README.md"]
 exclude_patterns = [".*", "build", "dist", "runs", "site"]
 
 highlight_language = "none"  # what a terminal shows is no Python

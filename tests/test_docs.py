@@ -15,7 +15,8 @@ from tests.support.few_images import write_few
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = ("Bus error", "RuntimeError: operator torchvision::nms does not exist")  # not our messages
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+FIGURES = [*sorted((ROOT / "benchmarks").rglob("*.md")), ROOT / "tests" / "robustness" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *FIGURES]
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
 

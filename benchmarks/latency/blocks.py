@@ -70,7 +70,7 @@ class _Block(nn.Module):
 
 
 def _row(block: nn.Module, channels: int, side: int) -> Floats:
-    # The block's input is no image: what reads it is no stem.
+    # The block's input isn't an image, so what reads it isn't a stem.
     lead = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Identity(), block)
     image = torch.empty(1, channels, side, side, device="meta")
     ops = trace_on(lead.eval(), image)

@@ -1,6 +1,6 @@
 """How well `nas profile` predicts subnets it has not measured, and how many networks that takes.
 
-    python -m benchmarks.latency.host_profile mbv3-tiny --folder DIR    # again: goes on where it stopped
+    python -m benchmarks.latency.host_profile mbv3-tiny --folder DIR    # again: continues where it stopped
     python -m benchmarks.latency.host_profile mbv3-large --chosen 24 --drawn 0 --folder DIR
 
 One run on one core of this machine measures in onnxruntime, fp32 and int8: networks that `nas profile` chooses, 60

@@ -51,7 +51,7 @@ def image_sets(file: File, n: int, run: Path | None) -> dict[str, Floats]:
 def predicted(file: File) -> str:
     """Latency that the target's file predicts, with how far to trust it."""
     if not (file.path.parent / MANIFEST).is_file():
-        return f"predicted latency: unknown, there is no {MANIFEST} beside the file"
+        return f"predicted latency: unknown, since no {MANIFEST} lies beside the file"
     facts = estimate_model(str(file.path.parent), TARGET)
     return f"predicted latency on {TARGET}: {facts.latency_ms:.3g} ms, {facts.latency_source}"
 

@@ -4,7 +4,7 @@
     python -m benchmarks.quantization.quantization_aware cost                    # a training step, interleaved
 
 Three supernets of mbv3-tiny on the embedded data set take the same number of steps. Their float part is one and the
-same: it is trained once, and each goes on from its last checkpoint, the plain one in floats, the others quantized or
+same: it is trained once, and each continues from its last checkpoint, the plain one in floats, the others quantized or
 with quantization noise. The smallest, the middle and the largest subnet are then shipped in each precision
 (calibrated, quantized with the clips that were learned), and measured on the search and on the test split.
 """
@@ -56,7 +56,7 @@ def subnets(space: SearchSpace) -> dict[str, Architecture]:
 
 
 def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None = None) -> None:
-    """Train a run, up to a step (a multiple of 20) or to its end; goes on where it stopped."""
+    """Train a run, up to a step (a multiple of 20) or to its end; continues where it stopped."""
 
     def report(event: Event) -> None:
         if isinstance(event, Stepped) and event.step % 200 == 0:
@@ -72,7 +72,7 @@ def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None =
 
 
 def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None:
-    """A run with other settings that goes on from a float run's checkpoint: clips are added, the optimizer's too."""
+    """A run with other settings that continues from a float run's checkpoint: clips are added, the optimizer's too."""
     state, _ = checkpoint.load(source)
     assert state is not None
     plain, net = (

@@ -94,12 +94,12 @@ def nsga2(known: Known, measurements: int, seed: int) -> Vectors:
     return recorder.vectors
 
 
-def linas(mended: bool) -> Method:
+def linas(corrected: bool) -> Method:
     """LINAS (Cummings et al., arXiv:2202.12954): a random population of 50; then again and again a predictor is fitted
     to everything measured (mean of ridge and support-vector regression on one-hot genes), NSGA-II is run on its
     predictions, and its final population's unmeasured members are measured, 50 at most.
 
-    As it is, mutation is polynomial followed by rounding; mended, it resets genes.
+    As it is, mutation is polynomial followed by rounding; corrected, it resets genes.
     """
 
     def method(known: Known, measurements: int, seed: int) -> Vectors:
@@ -120,7 +120,13 @@ def linas(mended: bool) -> Method:
                 return np.column_stack([1 - predicted, known.problem.costs(v)])
 
             population = _nsga2(
-                known.space, score, population, seed + len(recorder.rows) + 1000 * stuck, 50, 2500, rounded=not mended
+                known.space,
+                score,
+                population,
+                seed + len(recorder.rows) + 1000 * stuck,
+                50,
+                2500,
+                rounded=not corrected,
             )
             before = len(recorder.rows)
             recorder(recorder.unseen(population)[:50])
@@ -235,8 +241,8 @@ METHODS: dict[str, Method] = {
     "nas, batches of 50": ours(50),
     "random": random_search,
     "NSGA-II": nsga2,
-    "LINAS, mutation as it is": linas(mended=False),
-    "LINAS, mutation mended": linas(mended=True),
+    "LINAS, mutation as it is": linas(corrected=False),
+    "LINAS, mutation corrected": linas(corrected=True),
     "NSGANetV2-style": nsganetv2,
     "Optuna TPE": tpe,
 }

@@ -4,7 +4,8 @@
     python -m benchmarks.search.joint ranking
 
 ``search`` measures candidates of a trained run as ``nas search`` does; every accuracy is kept in ``--out``, so that a
-stopped command goes on and searches that ask alike share measurements. Each way has as many measurements of its own:
+stopped command continues, and searches that ask for the same candidate share its measurement. Each way has as many
+measurements of its own:
 
 - together: one search over architectures and policies;
 - architecture first: half of them search architectures in fp32, half search policies of the front's architectures;

@@ -225,7 +225,7 @@ def _code(vectors: Vectors) -> NDArray[np.int64]:
 
 def _cell_features(space: SearchSpace, vectors: Vectors) -> Features:
     """What a predictor sees: one-hot operators, those of dead edges masked (an edge is dead where nothing
-    comes in or nothing goes on), and of the cell log MACs, log parameters and its longest chain of convolutions."""
+    comes in or nothing leaves it), and of the cell log MACs, log parameters and its longest chain of convolutions."""
     there = vectors > 0
     reached = np.zeros((len(vectors), 4), dtype=bool)
     leads = np.zeros((len(vectors), 4), dtype=bool)

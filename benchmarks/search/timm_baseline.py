@@ -7,7 +7,7 @@ weights, and are calibrated and quantized the same way. Every network becomes an
 accuracy on the test split and whose latency (one thread, processor time, files interleaved) are measured. Members of
 the front come from the run's search for ``host`` (``nas search --target host``); their files are of the shared weights.
 
-Trained networks are kept in ``--out``, so that a stopped command goes on. Writes ``baseline.svg`` there.
+Trained networks are kept in ``--out``, so that a stopped command continues. Writes ``baseline.svg`` there.
 """
 
 from __future__ import annotations

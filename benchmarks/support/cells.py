@@ -127,7 +127,7 @@ def trained_supernet(
 ) -> dict[str, Any]:
     """Train a supernet for so much processor time and measure subnets of it, calibrated, on the search and test splits.
 
-    An interrupted training goes on from its checkpoint. ``config.epochs`` is not used: how many steps fit is found
+    An interrupted training continues from its checkpoint. ``config.epochs`` is not used: how many steps fit is found
     from a few of them and kept, so that a resumed training has as many.
     """
     dataset = _opened(config.source, config.seed)
