@@ -7,12 +7,13 @@ without colours or control characters, and progress is a line now and then.
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from nas.store.hints import Hint
 
 from .messages import with_flags
 
@@ -58,11 +59,11 @@ def warn(text: str) -> None:
     ERR.print(Text.assemble(("warning:", "yellow"), f" {with_flags(text)}"), highlight=False, soft_wrap=True)
 
 
-def following(command: str) -> None:
-    """The command a user would type next."""
+def following(command: Hint | str) -> None:
+    """The command that a user would type next."""
     ERR.print(f"next: {command}", highlight=False, soft_wrap=True)
 
 
-def percent(found: dict[str, Any]) -> str:
-    """Accuracy with half the width of its 95 % interval."""
-    return f"{100 * found['value']:.2f} ± {50 * (found['high'] - found['low']):.2f}"
+def percent(value: float, low: float, high: float) -> str:
+    """An accuracy with half the width of its 95 % interval; shares of one."""
+    return f"{100 * value:.2f} ± {50 * (high - low):.2f}"

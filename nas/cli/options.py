@@ -111,6 +111,8 @@ def print_json(value: object) -> None:
 def _plain(value: Any) -> object:
     import dataclasses
 
+    if hasattr(value, "to_json"):
+        return value.to_json()
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {name: field for name, field in fields.items() if field is not None}

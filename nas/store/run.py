@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from search_spaces.errors import UserError
 
 from .files import FORMAT, check_format, read_json, write_json
+from .hints import Hint, hint
 from .host import alive
 from .records import DATA, RUN
 from .schema import check_form
@@ -97,9 +97,9 @@ class Run:
         return self.config.exists()
 
     @property
-    def going_on(self) -> str:
-        """The command that trains it on from its last checkpoint, or once more where it is trained."""
-        return shlex.join(["nas", "train-supernet", "--config", str(self.config), "--out", str(self.path)])
+    def going_on(self) -> Hint:
+        """The command that continues its training from its last checkpoint, or trains it again where it is trained."""
+        return hint("train-supernet", config=self.config, out=self.path)
 
     @property
     def busy(self) -> bool:
@@ -127,8 +127,11 @@ class Run:
         write_json(self.config, content | {"format": FORMAT})
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, otherwise: str = "") -> Iterator[None]:
         """Hold the directory for this process alone; released by the system when the process dies.
+
+        Args:
+            otherwise: what the user may do instead of waiting, where another process holds it.
 
         Raises:
             UserError: another process holds it, or works in it.
@@ -136,14 +139,11 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"
-        self._acquire(lock, owner)
+        self._acquire(lock, owner, otherwise)
         try:
             workers = self._workers()
             if workers:
-                raise UserError(
-                    f"{self.path} is in use by another nas process (process {workers[0]}, a search); wait for it, "
-                    "or give another --out"
-                )
+                raise self._in_use(f" (process {workers[0]}, a search)", otherwise)
             owner.write_text(str(os.getpid()))
             self._sweep()
             yield
@@ -192,7 +192,7 @@ class Run:
         for left in self.path.rglob(".*.tmp"):
             left.unlink(missing_ok=True)
 
-    def _acquire(self, lock: BaseFileLock, owner: Path) -> None:
+    def _acquire(self, lock: BaseFileLock, owner: Path, otherwise: str = "") -> None:
         with suppress(Timeout):
             lock.acquire(timeout=0)
             return
@@ -202,8 +202,11 @@ class Run:
                 lock.acquire(timeout=_ORPHANS_SECONDS)
                 return
             holder = _pid(owner)
-        named = "" if holder is None else f" (process {holder})"
-        raise UserError(f"{self.path} is in use by another nas process{named}; wait for it, or give another --out")
+        raise self._in_use("" if holder is None else f" (process {holder})", otherwise)
+
+    def _in_use(self, holder: str, otherwise: str) -> UserError:
+        advice = f"wait for it, or {otherwise}" if otherwise else "wait for it"
+        return UserError(f"{self.path} is in use by another nas process{holder}; {advice}")
 
 
 def open_run(path: Path | None) -> Run:

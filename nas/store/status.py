@@ -8,6 +8,7 @@ from typing import Any
 
 from search_spaces.errors import UserError
 
+from .hints import Hint, hint
 from .metrics import metric_of
 from .run import DEFAULT_ROOT, Run
 
@@ -70,11 +71,11 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     return 0, None
 
 
-def next_command(found: list[dict[str, Any]]) -> str:
+def next_command(found: list[dict[str, Any]]) -> Hint:
     """What one would type next, after looking at the newest run."""
     if not found or found[0]["state"] == "damaged":
-        return "nas train-supernet"
+        return hint("train-supernet")
     newest = found[0]
     if newest["state"] == "training":
         return Run(Path(newest["run"])).going_on
-    return f"nas {'report' if newest['searched'] else 'search --run'} {newest['run']}"
+    return hint("report" if newest["searched"] else "search", run=newest["run"])

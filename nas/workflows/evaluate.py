@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nas.candidates.calibrate import check_images
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import SPLITS
+from nas.export.folder import check_images_of, run_file
+from nas.export.manifest import exported_file, input_size, open_model
 from nas.journal.journal import SEARCH, TEST
+from nas.runtimes.timing import latency_ms
 from nas.search.search import accuracy_dict
 from nas.store.files import is_json
 from nas.store.run import Run
@@ -19,65 +21,82 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
 from .resolve import calibrated_on, read_candidate
-from .trained import Trained, open_trained, recalled
+from .trained import Trained, open_trained
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a network does on a split.
+
+    Attributes:
+        what: the file, or the candidate's id.
+        split: ``search``, ``test`` or ``train``.
+        score: on the whole split.
+        recalled: whether the run had measured it before, so that nothing was measured now.
+        latency_ms: of a file: milliseconds of one inference, on one thread of this machine.
+    """
+
+    what: str
+    split: str
+    score: Score
+    recalled: bool = False
+    latency_ms: float | None = None
+
+    def to_json(self) -> object:
+        """As ``nas evaluate --json`` prints it."""
+        facts = {"what": self.what, "split": self.split, **accuracy_dict(self.score), "recalled": self.recalled}
+        return facts if self.latency_ms is None else facts | {"latency_ms": self.latency_ms}
 
 
 def evaluate_model(
-    run: Run, model: str = "best", split: str = TEST, precision: str = "int8", calibration_images: int | None = None
-) -> dict[str, Any]:
+    run: Run, model: str = "best", split: str = TEST, precision: str = "int8", calibration_images: int | None = None,
+    again: bool = False,
+) -> Evaluation:  # fmt: skip
     """Accuracy of an exported folder or file, a member of the last front, or an architecture, on a split.
 
     A file's is measured in its own runtime, together with its latency on one thread of this machine.
 
     Args:
+        run: a trained run; other processes may work on it meanwhile.
+        model: as :func:`nas.workflows.resolve.read_word` takes it.
+        split: ``search``, ``test`` or ``train``.
+        precision: policy of an architecture.
         calibration_images: None: the search's for a member of its front, else :data:`CALIBRATION_IMAGES`.
+        again: measure what the run has measured before, too.
 
     Raises:
         UsageError: unknown split, precision or stage, or ``model`` is none of these.
-        UserError: the file was exported from another run, or is not what was exported.
+        UserError: the file was exported from another run, or isn't what was exported.
     """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     policy = parse_policy(precision)
-    from nas.export.manifest import exported_file
-
-    with run.joined():
-        trained = open_trained(run)
-        if not is_json(model) and (file := exported_file(Path(model))) is not None:
-            if calibration_images is not None:
-                raise UsageError("`calibration_images`: an exported file is calibrated already; leave it out")
-            return {"what": str(file), "split": split, **_run_exported(trained, file, split)}
-        chosen = read_candidate(run, model)
-        if chosen.search is None:
-            check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
-        elif calibration_images is None:
-            calibration_images = calibrated_on(chosen.search)
-        candidate = Candidate(trained.own(chosen.architecture), chosen.precision or str(policy))
+    trained = open_trained(run)
+    if not is_json(model) and (file := exported_file(Path(model))) is not None:
         if calibration_images is not None:
-            check_images(calibration_images)
-            trained = replace(trained, calibration_images=calibration_images)
-        found = _measured(trained, candidate, split)
-        return {"what": candidate.id, "split": split, **accuracy_dict(found)}
+            raise UsageError("`calibration_images`: an exported file is calibrated already; leave it out")
+        return _run_exported(trained, file, split)
+    chosen = read_candidate(run, model)
+    if chosen.search is None:
+        check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
+    elif calibration_images is None:
+        calibration_images = calibrated_on(chosen.search)
+    candidate = Candidate(trained.own(chosen.architecture), chosen.precision or str(policy))
+    if calibration_images is not None:
+        check_images(calibration_images)
+        trained = replace(trained, calibration_images=calibration_images)
+    if again or split not in (SEARCH, TEST):  # the journal keeps no others
+        score = measure(trained.net, trained.dataset, candidate, split, trained.calibration)
+        return Evaluation(candidate.id, split, score)
+    score, recalled = trained.recall(candidate, split)
+    return Evaluation(candidate.id, split, score, recalled)
 
 
-def _run_exported(trained: Trained, file: Path, split: str) -> dict[str, Any]:
-    from nas.export.folder import check_images_of, run_file
-    from nas.export.manifest import input_size, open_model
-    from nas.runtimes.timing import latency_ms
-
+def _run_exported(trained: Trained, file: Path, split: str) -> Evaluation:
     if not file.exists():
         raise UserError(f"{file} does not exist")
-    opened = open_model(file)
-    shape = input_size(opened, file)
-    check_images_of(trained.dataset.info, trained.run.path, opened, file)
-    return {
-        **accuracy_dict(run_file(opened, trained.dataset, split, shape[-1])),
-        "latency_ms": latency_ms(opened, shape),
-    }
-
-
-def _measured(trained: Trained, candidate: Candidate, split: str) -> Score:
-    """Measure, or recall what the run already knows."""
-    if split in (SEARCH, TEST):
-        return recalled(trained, candidate, split)
-    return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
+    model = open_model(file)
+    shape = input_size(model, file)
+    check_images_of(trained.dataset.info, trained.run.path, model, file)
+    score = run_file(model, trained.dataset, split, shape[-1])
+    return Evaluation(str(file), split, score, latency_ms=latency_ms(model, shape))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.candidates.candidate import Candidate
-from nas.candidates.ship import measure
 from nas.events import Listener, Started
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
+from nas.journal.journal import SEARCH, TEST
 from nas.search.search import accuracy_dict
 from nas.store.files import check_folder
 from nas.store.run import Run, file_hash
@@ -40,7 +40,7 @@ from search_spaces.policy import FLOAT, Policy
 from .estimate import DEFAULT_TARGET
 from .export import export_source
 from .resolve import calibrated_on, read_candidate
-from .trained import Trained, open_trained, same_weights, test_accuracy
+from .trained import Trained, open_trained, same_weights
 
 LR_SHARE = 0.1
 """Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
@@ -109,12 +109,12 @@ def finetune(
             inside = " inside wider networks" if config.netaug else ""
             summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
             return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
-        before = _searched(trained, candidate)
+        before, _ = trained.recall(candidate, SEARCH)
         tuned = _trained_further(trained, sub, settings, curriculum, resources, report)
-        after = _searched(tuned, candidate)
+        after, _ = tuned.recall(candidate, SEARCH)
         better = after.value > before.value
         kept = tuned if better else trained
-        test = test_accuracy(kept, candidate)
+        test, _ = kept.recall(candidate, TEST)
         decided = replace(config, lr=settings.lr, quantization_aware=bool(settings.quantization_aware))
         origin = {"weights": trained.weights, **asdict(decided)}
         found = {
@@ -219,13 +219,6 @@ def _trained_further(
         ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
         sub.write(sub.read() | ended)
     return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
-
-
-def _searched(trained: Trained, candidate: Candidate) -> Score:
-    """Accuracy on the search split, as shipped; measured once for these weights."""
-    return trained.journal().recall(
-        candidate, lambda one: measure(trained.net, trained.dataset, one, "search", trained.calibration), "evaluate"
-    )
 
 
 def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def train_supernet(
         _explain(config, facts, report)
         summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
         return {"summary": summary, **asdict(expected)}
-    with run.locked():
+    with run.locked("give another `out`"):
         if run.exists:
             check_same_data(run, dataset)
         else:

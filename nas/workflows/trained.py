@@ -11,7 +11,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import DataInfo, Dataset, check_compatible
 from nas.data.opening import open_dataset
-from nas.journal.journal import TEST, Journal, study_name
+from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
@@ -57,13 +57,36 @@ class Trained:
         Args:
             storage: URL of a database that other machines reach; it learns what the run knows. None: the run's own.
         """
-        path = self.run.journal
-        own = Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
         if storage is None:
-            return own
+            return self._journal
         shared = Journal(storage, self.space, self.weights, self.named(study_name(self.space, self.weights)))
-        shared.learn(own)
+        shared.learn(self._journal)
         return shared
+
+    @cached_property
+    def _journal(self) -> Journal:
+        path = self.run.journal
+        return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+
+    def recall(self, candidate: Candidate, split: str) -> tuple[Score, bool]:
+        """Score of a candidate as it is shipped, which is measured once and then kept in the journal.
+
+        Args:
+            candidate: of this run's space.
+            split: ``search`` or ``test``.
+
+        Returns:
+            The score, and whether it was there before.
+        """
+        there = True
+
+        def measure_now(candidate: Candidate) -> Score:
+            nonlocal there
+            there = False
+            return measure(self.net, self.dataset, candidate, split, self.calibration)
+
+        score = self.journal().recall(candidate, measure_now, "evaluate", split)
+        return score, there
 
     def own(self, architecture: Architecture) -> Architecture:
         """An architecture in its canonical form. Raises UserError: it is of another space, or means nothing."""
@@ -118,15 +141,3 @@ def same_weights(trained: Trained, result: dict[str, Any]) -> None:
     """Refuse the result of a search on other weights. Raises UserError."""
     if result["weights"] != trained.weights:
         raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")
-
-
-def test_accuracy(trained: Trained, candidate: Candidate) -> Score:
-    """Accuracy on the test split; measured once, then remembered in the run."""
-    return recalled(trained, candidate, TEST)
-
-
-def recalled(trained: Trained, candidate: Candidate, split: str) -> Score:
-    """Accuracy on a split that the journal keeps; measured once."""
-    return trained.journal().recall(
-        candidate, lambda c: measure(trained.net, trained.dataset, c, split, trained.calibration), "evaluate", split
-    )

@@ -104,11 +104,13 @@ def test_a_run_in_use(here: Path, finished: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         before = content(here / "run")
-        for words in (("search", "--run", "run"), ("export", "--run", "run"), ("evaluate", "best", "--run", "run")):
-            result = invoke(*words)
+        for command in ("search", "export", "finetune"):
+            result = invoke(command, "--run", "run")
             assert result.code == 1
             assert f"in use by another nas process (process {holder.pid})" in result.message
+            assert "--out" not in result.message
         assert content(here / "run") == before
+        assert invoke("evaluate", "best", "--run", "run").code == 0  # changes nothing that others write
     finally:
         holder.kill()
         holder.wait()

@@ -89,13 +89,13 @@ def test_a_run_that_somebody_works_on(tmp_path: Path) -> None:
 
 
 def test_the_next_command_follows_the_newest_run(tmp_path: Path) -> None:
-    assert next_command(list_runs(tmp_path)) == "nas train-supernet"
+    assert str(next_command(list_runs(tmp_path))) == "nas train-supernet"
     run = trained(tmp_path, "a", age=10)
-    assert next_command(list_runs(tmp_path)) == f"nas search --run {run.path}"
+    assert str(next_command(list_runs(tmp_path))) == f"nas search --run {run.path}"
     run.search("host").write_text("{}")
-    assert next_command(list_runs(tmp_path)) == f"nas report {run.path}"
+    assert str(next_command(list_runs(tmp_path))) == f"nas report --run {run.path}"
     newer = make(tmp_path, "b")
-    assert next_command(list_runs(tmp_path)) == f"nas train-supernet --config {newer.config} --out {newer.path}"
+    assert str(next_command(list_runs(tmp_path))) == f"nas train-supernet --config {newer.config} --out {newer.path}"
 
 
 def test_the_command(empty: Path) -> None:

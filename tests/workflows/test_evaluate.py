@@ -29,7 +29,7 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
     assert len(largest.to_json()) > 255
     result = invoke("evaluate", largest.to_json(), "--run", "run")
     assert result.code == 0, result.err
-    assert result.err.strip().splitlines()[-1] == "next: nas search --run run --target host"
+    assert result.err.strip().splitlines()[-1] == "next: nas report --run run"
     trained = open_trained(Run(here / "run"))
     found = measure(trained.net, trained.dataset, Candidate(largest, "int8"), "test", Calibration())
     assert f"{100 * found.value:.2f} ± " in result.out
@@ -89,3 +89,18 @@ def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) 
     assert invoke("evaluate", folder, "--json").json["what"].endswith("model.fp32.onnx")
     (folder / "architecture.json").unlink()
     assert exported_file(folder) == folder / "model.int8.onnx"
+
+
+def test_a_number_that_the_run_knows_is_recalled_unless_it_is_asked_for_again(here: Path) -> None:
+    first = invoke("evaluate", "best", "--run", "run")
+    assert "measured before and kept in the run; --again measures it anew" in first.err
+    again = invoke("evaluate", "best", "--run", "run", "--again")
+    assert "measured before" not in again.err
+    assert again.out == first.out
+    known = invoke("evaluate", "best", "--run", "run", "--json").json
+    assert known["recalled"]
+    assert known == invoke("evaluate", "best", "--run", "run", "--again", "--json").json | {"recalled": True}
+    largest = get_space("mbv3-tiny").largest.to_json()
+    facts = [invoke("evaluate", largest, "--run", "run", "--precision", "fp32", "--json").json for _ in range(2)]
+    assert [each.pop("recalled") for each in facts] == [False, True]
+    assert facts[0] == facts[1]

@@ -21,11 +21,10 @@ def data_check(
     config: Config = None,
 ) -> None:
     """Decode every image and say what training would get; exit code 1 where images cannot be used."""
-    import shlex
-
     from nas.cli.console import OUT, following, warn
     from nas.data.opening import open_dataset
     from nas.data.summary import corrupt_lines, lines, summarise
+    from nas.store.hints import hint
 
     found = summarise(open_dataset(source, seed, data_root, thorough=True))
     if as_json:
@@ -35,7 +34,8 @@ def data_check(
             warn(warning)
         for line in (*lines(found), *corrupt_lines(found)):
             OUT.print(line, highlight=False, markup=False, soft_wrap=True)
-        root = "" if data_root is None else f" --data-root {shlex.quote(data_root)}"
-        words = f"train-supernet --data {shlex.quote(source)}" if found.usable else f"data check {shlex.quote(source)}"
-        following(f"nas {words}{root}" if found.usable else f"mend or remove these, then: nas {words}{root}")
+        if found.usable:
+            following(hint("train-supernet", data=source, data_root=data_root))
+        else:
+            following(f"fix or remove these, then: {hint('data check', source, data_root=data_root)}")
     raise typer.Exit(0 if found.usable else 1)

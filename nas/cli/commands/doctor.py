@@ -12,6 +12,7 @@ def doctor(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from nas.cli.console import following
+    from nas.store.hints import hint
     from nas.workflows.doctor import as_text, examine
 
     found = examine()
@@ -20,5 +21,5 @@ def doctor(as_json: Json = False) -> None:
         print_json([asdict(each) for each in found])
     else:
         typer.echo(as_text(found))
-        following("mend the problems above, then: nas doctor" if bad else "nas train-supernet")
+        following("fix the problems above, then: nas doctor" if bad else hint("train-supernet"))
     raise typer.Exit(1 if bad else 0)

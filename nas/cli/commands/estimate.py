@@ -11,7 +11,6 @@ from nas.cli.options import (
     Config,
     Json,
     RunDir,
-    command_line,
     print_json,
 )
 
@@ -42,6 +41,7 @@ def estimate(
     """Latency, size, MACs and memory of a model on a target, without running it."""
     from nas.cli.console import following
     from nas.cli.tables.estimate import print_estimate
+    from nas.store.hints import hint
     from nas.workflows.estimate import estimate_model
     from nas.workflows.resolve import find_run
 
@@ -50,5 +50,4 @@ def estimate(
         print_json(costs)
     else:
         print_estimate(costs)
-        own = [] if run is None else ["--run", str(run)]
-        following(command_line(["nas", "search", *own, "--target", target or costs.target]))
+        following(hint("search", run=run, target=target or costs.target))

@@ -11,7 +11,6 @@ from nas.cli.options import (
     Config,
     Json,
     RunDir,
-    command_line,
     print_json,
     resources,
 )
@@ -32,21 +31,29 @@ def evaluate(
         int | None, typer.Option(min=2, help="Default: the search's, or 256.", show_default=False)
     ] = None,
     run: RunDir = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what the run has measured before.")] = False,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Accuracy of an exported file, a candidate of a front, or any architecture of the space."""
-    from nas.cli.console import OUT, following, percent
+    from nas.cli.console import ERR, OUT, following, percent
+    from nas.store.hints import hint
     from nas.workflows.evaluate import evaluate_model
     from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
     directory = find_run(run, model)
-    result = evaluate_model(directory, model, split, precision, calibration_images)
+    result = evaluate_model(directory, model, split, precision, calibration_images, again)
     if as_json:
         print_json(result)
     else:
-        OUT.print(f"{result['what']}  {split}  {percent(result)} %  ({result['images']} images)", soft_wrap=True)
-        if "latency_ms" in result:
-            OUT.print(f"latency on this machine, one thread: {result['latency_ms']:.3f} ms", highlight=False)
-        following(command_line(["nas", "search", "--run", str(directory.path), "--target", "host"]))
+        images = result.score.record()["images"]
+        OUT.print(
+            f"{result.what}  {split}  {percent(result.score.value, *result.score.interval())} %  ({images} images)",
+            soft_wrap=True,
+        )
+        if result.latency_ms is not None:
+            OUT.print(f"latency on this machine, one thread: {result.latency_ms:.3f} ms", highlight=False)
+        if result.recalled:
+            ERR.print("measured before and kept in the run; --again measures it anew", soft_wrap=True, highlight=False)
+        following(hint("report", run=directory.path))

@@ -15,7 +15,6 @@ from nas.cli.options import (
     PrintConfig,
     Quiet,
     RunDir,
-    command_line,
     print_json,
     printed,
     resources,
@@ -46,6 +45,7 @@ def export(
     if printed(ctx, print_config):
         return
     from nas.cli.console import OUT, following, percent
+    from nas.store.hints import hint
     from nas.workflows.export import export_model
     from nas.workflows.resolve import find_run
 
@@ -58,8 +58,9 @@ def export(
     for path, facts in written:
         OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)
         for result in facts["results"]:
-            OUT.print(f"  {result['what']:<20} {result['split']:<7} {percent(result)} %", highlight=False)
+            accuracy = percent(result["value"], result["low"], result["high"])
+            OUT.print(f"  {result['what']:<20} {result['split']:<7} {accuracy} %", highlight=False)
     if not quiet:
         path, facts = written[-1]
         file = str(path / list(facts["files"])[-1])
-        following(command_line(["nas", "evaluate", file, "--run", str(directory.path)]))
+        following(hint("evaluate", file, run=directory.path))

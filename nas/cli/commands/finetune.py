@@ -71,6 +71,7 @@ def finetune(
     from nas.cli.console import OUT, following
     from nas.cli.progress import TrainingProgress
     from nas.cli.tables.search import print_finetuned
+    from nas.store.hints import hint
     from nas.training.config import Resources
     from nas.training.loop import Interrupted
     from nas.workflows.finetune import FinetuneConfig
@@ -93,4 +94,4 @@ def finetune(
         following(in_earnest())
     else:
         print_finetuned(result)
-        following(f"nas evaluate {result['path']} --run {directory.path}")
+        following(hint("evaluate", result["path"], run=directory.path))

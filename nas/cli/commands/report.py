@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import Config, Json, print_json
+from nas.cli.options import Config, Json, RunDir, print_json
+from search_spaces.errors import UsageError
 
 
 def report(
-    run: Annotated[
+    directory: Annotated[
         Path | None,
-        typer.Argument(
-            help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs
-        ),
+        typer.Argument(help="Run directory, as --run.", show_default=False, autocompletion=completion.runs),
     ] = None,
+    run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: <run>/report.html.", show_default=False)] = None,
     as_json: Json = False,
     config: Config = None,
@@ -25,10 +25,13 @@ def report(
     """Write what a run found as one HTML page that works offline, with its plots beside it."""
     from nas.cli.console import OUT, following, warn
     from nas.report import write_report
+    from nas.store.hints import hint
     from nas.store.run import open_run
 
-    directory = open_run(run)
-    result = write_report(directory, out)
+    if directory is not None and run is not None:
+        raise UsageError(f"{directory} and `run` both name the run; give one of them")
+    home = open_run(directory or run)
+    result = write_report(home, out)
     if as_json:
         print_json(result)
         return
@@ -38,4 +41,4 @@ def report(
     if result["plots"]:
         folder = Path(result["plots"][0]).parent
         OUT.print(f"wrote {folder}: {len(result['plots'])} plots (SVG)", soft_wrap=True, highlight=False, markup=False)
-    following(f"nas export --run {directory.path}" if result["searches"] else f"nas search --run {directory.path}")
+    following(hint("export" if result["searches"] else "search", run=home.path))

@@ -89,6 +89,7 @@ def search(
     from nas.cli.tables.search import print_search
     from nas.search.config import SearchConfig, parse_targets
     from nas.search.objectives import make_bounds, parse_bounds_elsewhere
+    from nas.store.hints import hint
     from nas.workflows.resolve import find_run
     from nas.workflows.search import search_run
 
@@ -122,4 +123,4 @@ def search(
     if as_json:
         print_json(results if len(results) > 1 else results[0])
     else:
-        following(in_earnest() if dry_run else f"nas export --run {directory.path} --target {target}")
+        following(in_earnest() if dry_run else hint("export", run=directory.path, target=target))

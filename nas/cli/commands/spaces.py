@@ -20,6 +20,7 @@ def spaces(
     """List the search spaces."""
     from nas.cli.console import following
     from nas.cli.tables.listing import print_space, print_spaces
+    from nas.store.hints import hint
     from nas.workflows.describe import describe_space, space_row
     from search_spaces import PRESETS, get_space
 
@@ -30,4 +31,4 @@ def spaces(
         rows = [space_row(space) for space in PRESETS.values()]
         print_json(rows) if as_json else print_spaces(rows)
     if not as_json:
-        following(f"nas train-supernet --space {name or 'mbv3-tiny'}")
+        following(hint("train-supernet", space=name or "mbv3-tiny"))

@@ -25,6 +25,7 @@ def targets(
     """List the targets, and how far to trust their latencies."""
     from nas.cli.console import following
     from nas.cli.tables.listing import print_target, print_targets
+    from nas.store.hints import hint
     from nas.workflows.describe import describe_target, target_row
     from predictors.targets.card import available_targets, shipped_card
     from predictors.targets.target import load_target
@@ -36,4 +37,4 @@ def targets(
         rows = [target_row(shipped_card(each)) for each in available_targets()]
         print_json(rows) if as_json else print_targets(rows)
     if not as_json:
-        following(f"nas search --target {name or 'cortex-a72'}")
+        following(hint("search", target=name or "cortex-a72"))

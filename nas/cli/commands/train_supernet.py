@@ -125,6 +125,7 @@ def train_supernet(
     from nas.cli.progress import TrainingProgress
     from nas.data.opening import absolute
     from nas.store.files import absolute_path
+    from nas.store.hints import hint
     from nas.store.run import Run
     from nas.training.config import Resources, TrainConfig
     from nas.training.loggers import parse_loggers
@@ -170,4 +171,4 @@ def train_supernet(
         print_json({"run": str(run.path), **result})
     else:
         OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
-        following(in_earnest() if dry_run else f"nas search --run {run.path} --target cortex-a72")
+        following(in_earnest() if dry_run else hint("search", run=run.path, target="cortex-a72"))

@@ -18,7 +18,7 @@ def print_finetuned(result: dict[str, Any]) -> None:
     rows = [("before fine-tuning", "search", result["before"]), ("fine-tuned", "search", result["after"])]
     rows += [(r["what"], r["split"], r) for r in result["results"] if r["split"] == "test"]
     for what, split, found in rows:
-        OUT.print(f"  {what:<20} {split:<7} {percent(found)} %", highlight=False)
+        OUT.print(f"  {what:<20} {split:<7} {percent(found['value'], found['low'], found['high'])} %", highlight=False)
 
 
 def print_search(result: dict[str, Any]) -> None:
