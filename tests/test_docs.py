@@ -102,8 +102,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_how_tos_work_when_followed(workshop: Path) -> None:
-    """In one process, one after the other: a device, a strategy, a runtime for its subnets, a family."""
-    pages = [f"docs/adding-a-{what}.md" for what in ("device", "strategy", "runtime", "family")]
+    """In one process, one after the other: a device, a strategy, a runtime for its subnets, a family, a source."""
+    pages = [f"docs/adding-a-{what}.md" for what in ("device", "strategy", "runtime", "family", "source")]
     words = [sys.executable, "-m", "tests.support.following", *pages]
     environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1"}
     done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)

@@ -23,7 +23,7 @@ def test_the_document_runs_as_it_stands(
 ) -> None:
     """On few images of the embedded data set."""
     write_few(tmp_path / "few.npz")
-    monkeypatch.setattr("nas.data.opening.EMBEDDED", tmp_path / "few.npz")
+    monkeypatch.setattr("nas.data.sources.embedded.ARRAYS", tmp_path / "few.npz")
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "python.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.sources.source import NAMED
+from nas.data.sources.readable import NAMED
 
 from .dataset import SPLITS, Dataset
 

@@ -86,7 +86,7 @@ DATA = [
     Bad("data check mine.tar", 1, "empty file", bad.raw("mine.tar", b"")),
     Bad("data check mine.tar", 1, "give an uncompressed tar file", bad.tar("mine.tar", "w:gz")),
     Bad("data check mine.tar", 1, "holds no images", bad.tar_of_nothing("mine.tar")),
-    Bad("data check torch/cifar10", 1, "needs --data-root"),
+    Bad("data check torch/cifar10", 1, "needs --data-root, the folder that holds its files"),
     Bad("data check wds/nowhere", 1, "give the one with the shards: wds/FOLDER"),
     Bad("data check denied", 1, "make the folder readable", bad.locked_folder("denied"), denied=True),
     Bad("search", 1, "no data folder '/nowhere'", bad.within("run/run.json", "config", source="/nowhere")),

@@ -19,8 +19,8 @@ from nas.data.batches import eval_tensors, train_batches
 from nas.data.dataset import SPLITS, Dataset
 from nas.data.decode import decode, quiet_pil
 from nas.data.opening import absolute, open_dataset
-from nas.data.sources.folder import TarImages
 from nas.data.sources.hub import HubImages
+from nas.data.sources.tar import TarImages
 from search_spaces.errors import UserError
 
 Folder = Callable[..., Path]

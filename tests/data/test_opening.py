@@ -303,7 +303,7 @@ def test_an_image_that_breaks_later_is_named(
     photo_folder: Folder, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(data_decode, "FULL_CHECK_IMAGES", 10)
-    monkeypatch.setattr("nas.data.sources.source.FULL_CHECK_IMAGES", 10)
+    monkeypatch.setattr("nas.data.sources.readable.FULL_CHECK_IMAGES", 10)
     folder = photo_folder()
     dataset = open_dataset(str(folder), 0)
     assert "only the headers of 36 images were checked" in dataset.warnings[0]

@@ -110,8 +110,8 @@ def test_check_of_nothing(empty: Path) -> None:
 
 
 def test_check_reads_what_training_only_glances_at(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("decode", "sources.source"):
-        monkeypatch.setattr(f"nas.data.{module}.FULL_CHECK_IMAGES", 10)
+    for module in ("data.decode", "data.sources.readable"):
+        monkeypatch.setattr(f"nas.{module}.FULL_CHECK_IMAGES", 10)
     photos = write_photos(empty / "photos", count=6)
     whole = (photos / "pear" / "001.jpg").read_bytes()
     (photos / "pear" / "001.jpg").write_bytes(whole[:-60])

@@ -56,7 +56,7 @@ def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_timm_names_without_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="needs --data-root"):
+    with pytest.raises(UserError, match="needs `root`, the folder"):
         open_dataset("torch/cifar10", 0)
     with pytest.raises(UserError, match=r"cannot open 'torch/cifar10' \(train\).*not found"):
         open_dataset("torch/cifar10", 0, str(tmp_path))

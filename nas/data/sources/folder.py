@@ -1,39 +1,40 @@
-"""A folder of images as a source, or a tar file of one."""
+"""A folder of images as a source."""
 
 from __future__ import annotations
 
 import os
-import tarfile
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
 
-from nas.data.decode import Encoded, FileImages
-from nas.data.layout import LAYOUT, Tree, arrange, hidden, tree_of
-from search_spaces.builders.timm_compat import timm
+from nas.data.decode import FileImages
+from nas.data.layout import LAYOUT, Tree, arrange, hidden
 from search_spaces.errors import UserError
 
-from .source import Source, checked
+from .readable import keep_readable
+from .source import Contents
 
 _LINKED = 2
 """Links are followed to split and class folders, not below, where they could lead back."""
 
 
-def open_folder(folder: Path, thorough: bool = False) -> Source:
-    """Find, check and label the images of a folder.
+class Folder:
+    """A folder with one sub-folder of images per class."""
 
-    All images are decoded once (unless ``thorough``, headers only beyond 50,000 images); unreadable ones are left out
-    with a warning.
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Find, check and label the images of a folder.
 
-    Raises:
-        UserError: the folder is missing or empty, has one class, unknown classes in val/ or test/, or more than half
-            of its images are unreadable.
-    """
-    if not folder.is_dir():
-        raise UserError(f"'{folder}' is {'not a folder' if folder.exists() else 'missing'}; {LAYOUT}")
-    found = arrange(_tree(folder), str(folder))
-    images = FileImages(folder, found.names)
-    return checked(str(folder), images, found.labels, found.splits, found.classes, found.notes, thorough)
+        All images are decoded once (unless ``thorough``, headers only beyond 50,000 images); unreadable ones are left
+        out with a warning.
+
+        Raises:
+            UserError: it isn't a folder, is empty, has one class, unknown classes in val/ or test/, or more than half
+                of its images are unreadable.
+        """
+        folder = Path(name)
+        if not folder.is_dir():
+            raise UserError(f"'{folder}' is not a folder; {LAYOUT}")
+        tree = arrange(_tree(folder), str(folder))
+        images = FileImages(folder, tree.names)
+        return keep_readable(str(folder), images, tree.labels, tree.splits, tree.classes, tree.notes, thorough)
 
 
 def _tree(folder: Path) -> Tree:
@@ -53,56 +54,3 @@ def _tree(folder: Path) -> Tree:
         except OSError as error:
             raise UserError(f"cannot read '{path}' ({error.strerror}); make the folder readable") from error
     return root
-
-
-def open_tar(path: Path, thorough: bool = False) -> Source:
-    """The images of an uncompressed tar file, read with timm's reader, laid out as :func:`open_folder` has it.
-
-    Raises:
-        UserError: no tar file, a damaged or compressed one, or as :func:`open_folder`.
-    """
-    try:
-        # what timm keeps open between looks would be shared by threads and processes; its cache of names is a pickle
-        options = {"cache_tarfiles": False, "cache_tarinfo": False, "search_split": False}
-        reader = timm.data.create_dataset("", root=str(path), **options).reader
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"'{path}' cannot be read ({error}); give an uncompressed tar file of a data folder") from None
-    except ValueError:  # timm takes it for granted that there are images
-        raise UserError(f"'{path}' holds no images; {LAYOUT}") from None
-    numbers = {str(PurePosixPath(reader.filename(i))).lstrip("/"): i for i in range(len(reader))}
-    found = arrange(_without_top(tree_of(numbers)), str(path))
-    images = TarImages(str(path), reader, tuple(numbers[name] for name in found.names), found.names)
-    return checked(str(path), images, found.labels, found.splits, found.classes, found.notes, thorough)
-
-
-def _without_top(tree: Tree) -> Tree:
-    """Below the folder that was packed: ``tar -cf photos.tar photos`` has it in every name."""
-    while len(tree.folders) == 1 and not tree.files:
-        (only,) = tree.folders.values()
-        if not only.folders:
-            break
-        tree = only
-    return tree
-
-
-@dataclass(frozen=True)
-class TarImages(Encoded):
-    """Images of a tar file: the numbers that timm's reader has for them, and their names."""
-
-    where: str
-    reader: Any
-    numbers: tuple[int, ...]
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def file(self, index: int) -> IO[bytes]:
-        found: IO[bytes] = self.reader[self.numbers[index]][0]
-        return found
-
-    def name(self, index: int) -> str:
-        return self.names[index]
-
-    def place(self, index: int) -> str:
-        return f"{self.where}:{self.names[index]}"

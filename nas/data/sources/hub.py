@@ -19,66 +19,71 @@ from nas.data.layout import SPLIT_NAMES
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
-from .source import Source, checked
+from .readable import keep_readable
+from .source import Contents
 
 _ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PATIENCE_SECONDS = 5.0
 
 
-def open_hfds(source: str, root: str | None, thorough: bool = False) -> Source:
-    """Open a data set with the package ``datasets`` and timm's reader; what is not there yet is downloaded.
+class Hub:
+    """``hfds/NAME`` or ``hfds/NAME:LABELS``."""
 
-    Its split ``train`` must be there; ``validation`` (or ``val``, ``valid``) becomes the search split, ``test`` the
-    test split. The images are its only column of images, the labels the column behind the colon; by default ``label``,
-    or its only column of classes. Text labels are sorted.
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Open a data set with the package ``datasets`` and timm's reader; what isn't there yet is downloaded.
 
-    Args:
-        source: ``hfds/`` and a name on the hub or a local folder; with ``:LABELS``, the column of labels.
-        root: where the package keeps what it downloads; None: its own cache.
+        Its split ``train`` must be there; ``validation`` (or ``val``, ``valid``) becomes the search split, ``test`` the
+        test split. The images are its only column of images, the labels the column behind the colon; by default
+        ``label``, or its only column of classes. Text labels are sorted.
 
-    Raises:
-        UserError: it cannot be opened, or what its images and labels are is not clear.
-    """
-    import datasets
+        Args:
+            name: ``hfds/`` and a name on the hub or a local folder; with ``:LABELS``, the column of labels.
+            root: where the package keeps what it downloads; None: its own cache.
+            thorough: decode every image now.
 
-    name, colon, column = source.partition("/")[2].rpartition(":")
-    if not colon:
-        name, column = column, ""
-    silent = _silent_hub() if _ON_HUB.fullmatch(name) and not Path(name).exists() else ""
-    try:
-        with _offline() if silent else nullcontext():
-            found = datasets.load_dataset(name, cache_dir=root)
-        parts = {SPLIT_NAMES[split.lower()]: split for split in found if split.lower() in SPLIT_NAMES}
-        if "train" not in parts:
-            raise UserError(f"'{source}' has no training split, but {listed(sorted(found))}; give another data set")
-        features = found[parts["train"]].features
-        keys = {"input_key": _images(source, features), "target_key": _labels(source, features, column)}
-        with _offline() if silent else nullcontext():
-            readers = {
-                split: timm.data.create_dataset(f"hfds/{name}", root=root, split=own, **keys).reader
-                for split, own in parts.items()
-            }
-    except UserError:
-        raise
-    except Exception as error:  # datasets raises its own kinds, and those of what it downloads and reads with
-        if silent:
-            raise UserError(f"cannot open '{source}': {silent}, and no earlier download can be read") from error
-        text = " ".join((str(error) or type(error).__name__).split())
-        raise UserError(f"cannot open '{source}': {text[:200]}") from error
-    labels = {split: list(reader.iter_targets()) for split, reader in readers.items()}
-    notes = []
-    for split in [s for s, own in labels.items() if s != "train" and set(own) <= {-1, None}]:
-        notes.append(f"the {parts[split]} split has no labels and is ignored")
-        del labels[split], readers[split]
-    classes = _classes(source, features[keys["target_key"]], labels["train"])
-    numbers = {value: i for i, value in enumerate(classes)}
-    joined = [numbers.get(value, -1) for own in labels.values() for value in own]
-    if min(joined) < 0:
-        raise UserError(f"'{source}' has images without a label, or of a class that its training split has not")
-    names = tuple(f"{parts[split]}/{i}" for split, own in labels.items() for i in range(len(own)))
-    splits = [split for split, own in labels.items() for _ in own]
-    images = HubImages(source, tuple(readers.values()), names)
-    return checked(source, images, joined, splits, tuple(classes.values()), notes, thorough)
+        Raises:
+            UserError: it cannot be opened, or it isn't clear what its images and labels are.
+        """
+        import datasets
+
+        dataset, colon, column = name.partition("/")[2].rpartition(":")
+        if not colon:
+            dataset, column = column, ""
+        silent = _silent_hub() if _ON_HUB.fullmatch(dataset) and not Path(dataset).exists() else ""
+        try:
+            with _offline() if silent else nullcontext():
+                loaded = datasets.load_dataset(dataset, cache_dir=root)
+            parts = {SPLIT_NAMES[split.lower()]: split for split in loaded if split.lower() in SPLIT_NAMES}
+            if "train" not in parts:
+                raise UserError(f"'{name}' has no training split, but {listed(sorted(loaded))}; give another data set")
+            features = loaded[parts["train"]].features
+            keys = {"input_key": _images(name, features), "target_key": _labels(name, features, column)}
+            with _offline() if silent else nullcontext():
+                readers = {
+                    split: timm.data.create_dataset(f"hfds/{dataset}", root=root, split=its, **keys).reader
+                    for split, its in parts.items()
+                }
+        except UserError:
+            raise
+        except Exception as error:  # datasets raises its own kinds, and those of what it downloads and reads with
+            if silent:
+                raise UserError(f"cannot open '{name}': {silent}, and no earlier download can be read") from error
+            text = " ".join((str(error) or type(error).__name__).split())
+            raise UserError(f"cannot open '{name}': {text[:200]}") from error
+        labels = {split: list(reader.iter_targets()) for split, reader in readers.items()}
+        notes = []
+        for split in [s for s, values in labels.items() if s != "train" and set(values) <= {-1, None}]:
+            notes.append(f"the {parts[split]} split has no labels and is ignored")
+            del labels[split], readers[split]
+        classes = _classes(name, features[keys["target_key"]], labels["train"])
+        numbers = {value: i for i, value in enumerate(classes)}
+        joined = [numbers.get(value, -1) for values in labels.values() for value in values]
+        if min(joined) < 0:
+            raise UserError(f"'{name}' has images without a label, or of a class that its training split has not")
+        names = tuple(f"{parts[split]}/{i}" for split, values in labels.items() for i in range(len(values)))
+        splits = [split for split, values in labels.items() for _ in values]
+        images = HubImages(name, tuple(readers.values()), names)
+        return keep_readable(name, images, joined, splits, tuple(classes.values()), notes, thorough)
 
 
 def _silent_hub() -> str:
@@ -119,10 +124,10 @@ def _offline() -> Iterator[None]:
 
 def _images(source: str, features: Mapping[str, Any]) -> str:
     """The column of images."""
-    found = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
-    if len(found) != 1:
-        raise UserError(f"'{source}' has {len(found)} columns of images ({listed([*features])}); the rule is one")
-    return found[0]
+    columns = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    if len(columns) != 1:
+        raise UserError(f"'{source}' has {len(columns)} columns of images ({listed([*features])}); the rule is one")
+    return columns[0]
 
 
 def _labels(source: str, features: Mapping[str, Any], wanted: str) -> str:
@@ -131,13 +136,15 @@ def _labels(source: str, features: Mapping[str, Any], wanted: str) -> str:
         if wanted not in features:
             raise UserError(f"'{source}' has no column '{wanted}', but {listed([*features], 10)}")
         return wanted
-    found = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    columns = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     if "label" in features:
         return "label"
-    if len(found) != 1:
-        several = f"several columns of classes ({listed(found, 10)})" if found else f"no labels ({listed([*features])})"
+    if len(columns) != 1:
+        several = (
+            f"several columns of classes ({listed(columns, 10)})" if columns else f"no labels ({listed([*features])})"
+        )
         raise UserError(f"'{source}' has {several}; say which column holds them: {source}:COLUMN")
-    return found[0]
+    return columns[0]
 
 
 def _classes(source: str, feature: Any, train: list[Any]) -> dict[Any, str]:
@@ -145,7 +152,7 @@ def _classes(source: str, feature: Any, train: list[Any]) -> dict[Any, str]:
     if hasattr(feature, "names"):
         return dict(enumerate(feature.names))
     if not all(isinstance(label, int | str) for label in train):
-        raise UserError(f"'{source}' has labels such as {train[0]!r}; the rule is one class an image")
+        raise UserError(f"'{source}' has labels such as {train[0]!r}; the rule is one class per image")
     return {value: str(value) for value in sorted(set(train))}
 
 
@@ -163,8 +170,8 @@ class HubImages(Encoded):
     def file(self, index: int) -> IO[bytes]:
         for reader in self.readers:
             if index < len(reader):
-                found: IO[bytes] = reader[index][0]
-                return found
+                file: IO[bytes] = reader[index][0]
+                return file
             index -= len(reader)
         raise IndexError(index)
 

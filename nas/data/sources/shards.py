@@ -14,45 +14,52 @@ from nas.data.dataset import listed
 from nas.data.layout import EXTENSIONS, SPLIT_NAMES
 from search_spaces.errors import UserError
 
-from .source import NAMED, Source
+from .readable import NAMED
+from .source import Contents
 from .stream import create, read_streams
 
 _READER = "timm.data.readers.reader_wds"
 _INFO = ("_info.json", "info.json")
 
 
-def open_wds(source: str, root: str | None) -> Source:
-    """Read the shards of a folder with timm's reader; samples are an image and ``.cls``, its class number.
+class Shards:
+    """``wds/FOLDER``."""
 
-    Args:
-        source: ``wds/`` and the folder.
-        root: what the folder is relative to; None: where the process works.
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Read the shards of a folder with timm's reader; samples are an image and ``.cls``, its class number.
 
-    Raises:
-        UserError: no shards, no usable samples, or more than fit in memory.
-    """
-    folder = Path(root or "") / source.partition("/")[2]
-    keys = ";".join(sorted(ending[1:] for ending in EXTENSIONS))
-    with _skipped() as lost:
-        parts = {}
-        for split, own in shards(folder).items():
-            parts[split] = create(f"wds/{folder.name}", str(folder), own, input_img_mode="", input_key=keys)
-            # every process of a run reads all: batches are shared out later
-            parts[split].reader.dist_rank, parts[split].reader.dist_num_replicas = 0, 1
-        try:
-            found = read_streams(source, parts)
-        except UserError as error:
-            if not lost:
-                raise
-            raise UserError(f"{error}; {len(lost)} could not be read, the first: {lost[0]}") from None
-    if not lost:
-        return found
-    what = "sample" if len(lost) == 1 else "samples or shards"
-    note = f"{len(lost)} corrupt {what} left out: {listed(lost, NAMED)}"
-    return replace(found, warnings=(note,), corrupt=tuple((f"number {i + 1}", text) for i, text in enumerate(lost)))
+        Args:
+            name: ``wds/`` and the folder.
+            root: what the folder is relative to; None: where the process works.
+            thorough: without influence, since every image is decoded.
+
+        Raises:
+            UserError: no shards, no usable samples, or more than fit in memory.
+        """
+        folder = Path(root or "") / name.partition("/")[2]
+        keys = ";".join(sorted(ending[1:] for ending in EXTENSIONS))
+        with _skipped() as lost:
+            parts = {}
+            for split, its in find_shards(folder).items():
+                parts[split] = create(f"wds/{folder.name}", str(folder), its, input_img_mode="", input_key=keys)
+                # every process of a run reads all: batches are shared out later
+                parts[split].reader.dist_rank, parts[split].reader.dist_num_replicas = 0, 1
+            try:
+                contents = read_streams(name, parts)
+            except UserError as error:
+                if not lost:
+                    raise
+                raise UserError(f"{error}; {len(lost)} could not be read, the first: {lost[0]}") from None
+        if not lost:
+            return contents
+        what = "sample" if len(lost) == 1 else "samples or shards"
+        note = f"{len(lost)} corrupt {what} left out: {listed(lost, NAMED)}"
+        return replace(
+            contents, warnings=(note,), corrupt=tuple((f"number {i + 1}", text) for i, text in enumerate(lost))
+        )
 
 
-def shards(folder: Path) -> dict[str, str]:
+def find_shards(folder: Path) -> dict[str, str]:
     """timm's notation for the shards of each split.
 
     They are those of timm's ``_info.json``, which names its splits; without that file those with a split's name in
@@ -62,10 +69,10 @@ def shards(folder: Path) -> dict[str, str]:
         UserError: there are none, or none for training.
     """
     if not folder.is_dir():
-        raise UserError(f"'{folder}' is no folder; give the one with the shards: wds/FOLDER")
+        raise UserError(f"'{folder}' is not a folder; give the one with the shards: wds/FOLDER")
     named = next((_splits_of(folder / name) for name in _INFO if (folder / name).exists()), None)
     if named is not None:
-        found = {SPLIT_NAMES[name.lower()]: name for name in named if name.lower() in SPLIT_NAMES}
+        splits = {SPLIT_NAMES[name.lower()]: name for name in named if name.lower() in SPLIT_NAMES}
     else:
         files: dict[str, list[str]] = {}
         for path in sorted(folder.glob("*.tar")):
@@ -74,27 +81,27 @@ def shards(folder: Path) -> dict[str, str]:
         if set(files) == {""}:
             files = {"train": files[""]}
         # names, not patterns: "::" is what stands between them
-        found = {split: "::".join(own) for split, own in files.items() if split}
+        splits = {split: "::".join(names) for split, names in files.items() if split}
         named = [*files]
-    if "train" not in found:
+    if "train" not in splits:
         what = f"the splits {listed(sorted(named))}" if any(named) else "no .tar files"
         raise UserError(f"'{folder}' has {what}; it needs shards for training, as train-000.tar")
-    return found
+    return splits
 
 
 def _splits_of(path: Path) -> list[str]:
     try:
-        found = list(json.loads(path.read_text())["splits"])
-        if not all(isinstance(name, str) for name in found):
+        names = list(json.loads(path.read_text())["splits"])
+        if not all(isinstance(name, str) for name in names):
             raise TypeError("names of splits are texts")
-        return found
+        return names
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"'{path}' does not say which splits there are ({error!r}); mend or remove it") from None
+        raise UserError(f"'{path}' does not say which splits there are ({error!r}); fix or remove it") from None
 
 
 @contextmanager
 def _skipped() -> Iterator[list[str]]:
-    """What timm's reader leaves out meanwhile: it goes on after a sample or a shard that it cannot read."""
+    """What timm's reader leaves out meanwhile: it continues after a sample or a shard that it cannot read."""
     heard: list[str] = []
 
     class Listener(logging.Filter):

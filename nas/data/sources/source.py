@@ -1,29 +1,33 @@
-"""Images as a source offers them, before splits are cut; unreadable ones are found and left out."""
+"""Sources of images: the protocol, and the table of all kinds. Looking at the table loads no framework.
+
+A new kind is one file in this folder and one line in :data:`SOURCES`; ``docs/adding-a-source.md`` walks through one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
+from search_spaces.errors import UserError, install_hint
 
-from nas.data.dataset import Images, Ints, listed
-from nas.data.decode import FULL_CHECK_IMAGES, ArrayImages, Encoded, Kept, decode_all
-from search_spaces.errors import UserError
-
-NAMED = 10
-"""Unreadable images that a warning names."""
+if TYPE_CHECKING:
+    from nas.data.dataset import Images, Ints
 
 
 @dataclass(frozen=True)
-class Source:
-    """Images as found, before splits are cut.
+class Contents:
+    """What a source holds, before splits are drawn.
 
     Attributes:
-        images, labels: all usable images, and their labels ``[len(images)]``.
-        classes: names, by label.
+        images: all usable images.
+        labels: label of each image, ``[len(images)]``.
+        classes: names of the classes, by label.
         given: image numbers of the splits that the source itself assigns; ``train`` always.
-        warnings: a line each.
+        warnings: what was left out or looks odd, a line each.
         corrupt: name of every unreadable image, and why it is one.
     """
 
@@ -35,46 +39,82 @@ class Source:
     corrupt: tuple[tuple[str, str], ...] = ()
 
 
-def checked(
-    where: str, images: Encoded, labels: Sequence[int] | Ints, splits: Sequence[str], classes: tuple[str, ...],
-    notes: Sequence[str] = (), thorough: bool = False,
-) -> Source:  # fmt: skip
-    """A source of the readable ones of ``images``, whose pixels are held where they fit in memory.
+class Source(Protocol):
+    """One kind of data set. One file of this folder holds one."""
 
-    Args:
-        where: the data set, for messages.
-        labels, splits: of each image.
-        classes: names, by label.
-        notes: warnings so far.
-        thorough: decode every image, however many there are; else only headers are read beyond
-            :data:`nas.data.decode.FULL_CHECK_IMAGES` images.
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Find, check and label the images of a data set.
+
+        Args:
+            name: the data set, as the user named it.
+            root: where its files are, for names that aren't paths; None: not given.
+            thorough: decode every image now; else only headers may be read where there are many.
+
+        Raises:
+            UserError: files are missing, or the data set isn't one label per image.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
+
+    Attributes:
+        module: file of this folder.
+        kind: class in it, a :class:`Source`.
+        form: how a user names such a data set.
+        accepts: whether a name has that form.
+        package: module that must be installed; empty: none.
+        install: what ``pip install`` takes to install it.
+    """
+
+    module: str
+    kind: str
+    form: str
+    accepts: Callable[[str], bool]
+    package: str = ""
+    install: str = ""
+
+
+def _prefix(word: str) -> Callable[[str], bool]:
+    """Whether a name starts with this word and a slash."""
+    return lambda name: name.lower().startswith(f"{word}/")
+
+
+EMBEDDED = "embedded"
+
+SOURCES = {
+    EMBEDDED: Entry("embedded", "Embedded", EMBEDDED, lambda name: name == EMBEDDED),
+    "torch": Entry("torch_sets", "TorchSets", "torch/NAME", _prefix("torch"), "torchvision", "torchvision"),
+    "hfds": Entry("hub", "Hub", "hfds/NAME", _prefix("hfds"), "datasets", ".[datasets]"),
+    "tfds": Entry("tfds", "Tfds", "tfds/NAME", _prefix("tfds"), "tensorflow_datasets", "tensorflow-datasets"),
+    "wds": Entry("shards", "Shards", "wds/FOLDER", _prefix("wds"), "webdataset", ".[webdataset]"),
+    "tar": Entry("tar", "Tar", "FILE.tar", lambda name: Path(name).is_file() and Path(name).suffix == ".tar"),
+    "folder": Entry("folder", "Folder", "FOLDER", lambda name: bool(name) and Path(name).exists()),
+}
+"""Kinds of sources by name; a name is opened by the first that accepts it."""
+
+
+def open_source(name: str, root: str | None = None, thorough: bool = False) -> Contents:
+    """What a data set holds; arguments as of :meth:`Source.open`.
 
     Raises:
-        UserError: more than half of the images, or all training images, are unreadable.
+        UserError: there is no such data set, its package is missing, or it cannot be used to train a classifier.
     """
-    bad, arrays = decode_all(images, thorough)
-    names = [images.name(i) for i in bad]
-    if 2 * len(bad) > len(images):
+    entry = next((entry for entry in SOURCES.values() if entry.accepts(name)), None)
+    if entry is None:
+        raise _unknown(name)
+    if entry.package and importlib.util.find_spec(entry.package) is None:
         raise UserError(
-            f"{len(bad)} of {len(images)} images in '{where}' are corrupt ({listed(names)}); copy the data again"
+            f"'{name}' needs the package {entry.package}, which is not installed; {install_hint(entry.install)}"
         )
-    found = list(notes)
-    if bad:
-        left = f"{len(bad)} corrupt {'image' if len(bad) == 1 else 'images'} left out: {listed(names, NAMED)}"
-        found.insert(0, left)
-    if len(images) > FULL_CHECK_IMAGES and not thorough:
-        found.append(f"only the headers of {len(images):,} images were checked, not their pixels")
-    keep = np.array([i for i in range(len(images)) if i not in bad], dtype=np.int64)
-    own, of = np.asarray(labels, dtype=np.int64)[keep], np.asarray(splits)[keep]
-    given = {str(split): np.flatnonzero(of == split) for split in np.unique(of)}
-    if "train" not in given:
-        raise UserError(f"every training image in '{where}' is corrupt; copy the data again")
-    for split in given.keys() - {"train"}:
-        if absent := [c for i, c in enumerate(classes) if i not in own[given[split]]]:
-            found.append(f"the {split} split has no image of class {listed(absent)}")
-    usable: Images
-    if arrays is not None:
-        usable = ArrayImages(arrays, tuple(images.name(int(i)) for i in keep))
-    else:
-        usable = Kept(images, keep) if bad else images
-    return Source(usable, own, classes, given, tuple(found), tuple(zip(names, bad.values(), strict=True)))
+    source: Source = getattr(importlib.import_module(f"{__package__}.{entry.module}"), entry.kind)()
+    return source.open(name, root, thorough)
+
+
+def _unknown(name: str) -> UserError:
+    if near := difflib.get_close_matches(name, [EMBEDDED], cutoff=0.7):
+        return UserError(f"no data folder '{name}'; did you mean '{near[0]}'?")
+    names = ", ".join(f"{kind}/..." for kind, entry in SOURCES.items() if entry.form.startswith(f"{kind}/"))
+    return UserError(f"no data folder '{name}'; give a folder of images, '{EMBEDDED}' or one of timm's ({names})")

@@ -15,9 +15,16 @@ from nas.data.decode import ArrayImages, Pixels, to_grey_or_rgb
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
-from .source import Source
+from .source import Contents
 
 _LARGEST_LABEL = 10**6
+
+
+def require_root(source: str, root: str | None) -> str:
+    """The folder that holds the files of a source. Raises UserError where none is given."""
+    if root is None:
+        raise UserError(f"'{source}' needs `root`, the folder that holds its files")
+    return root
 
 
 def create(source: str, root: str, split: str, **options: Any) -> Any:
@@ -34,38 +41,38 @@ def create(source: str, root: str, split: str, **options: Any) -> Any:
             raise UserError(f"cannot open '{source}' ({split}) in '{root}': {text[:200]}") from error
 
 
-def read_streams(source: str, parts: Mapping[str, Any]) -> Source:
+def read_streams(source: str, parts: Mapping[str, Any]) -> Contents:
     """Read streams of (image, class number) into memory.
 
     Args:
         parts: a stream for each split.
 
     Raises:
-        UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, or are no two classes.
+        UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, or have fewer than two classes.
     """
     arrays: list[Pixels] = []
     labels: dict[str, Ints] = {}
     total = 0
     for split, part in parts.items():
-        own = []
+        numbers = []
         for image, label in part:
             pixels = np.asarray(to_grey_or_rgb(image))
             total += pixels.nbytes
             if total > MEMORY_BYTES:
                 raise UserError(
                     f"'{source}' only streams and takes more than {MEMORY_BYTES >> 20} MB decoded; "
-                    f"write it out as a folder with one sub-folder of images a class"
+                    f"write it out as a folder with one sub-folder of images per class"
                 )
             arrays.append(pixels)
             if not 0 <= int(label) <= _LARGEST_LABEL:
                 raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
-            own.append(int(label))
-        labels[split] = np.array(own, dtype=np.int64)
-    return numbered(source, ArrayImages(arrays), labels, class_names(parts["train"]))
+            numbers.append(int(label))
+        labels[split] = np.array(numbers, dtype=np.int64)
+    return number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
 
 
-def numbered(source: str, images: Images, labels: Mapping[str, Ints], classes: Sequence[str]) -> Source:
-    """A source of images with class numbers, split after split.
+def number_splits(source: str, images: Images, labels: Mapping[str, Ints], classes: Sequence[str]) -> Contents:
+    """The contents of a source of images with class numbers, split after split.
 
     Args:
         classes: names, where they are known.
@@ -79,11 +86,11 @@ def numbered(source: str, images: Images, labels: Mapping[str, Ints], classes: S
         classes = [str(i) for i in range(int(joined.max()) + 1)]
     ends = np.cumsum([len(own) for own in labels.values()])
     given = {s: np.arange(end - len(labels[s]), end) for s, end in zip(labels, ends, strict=True)}
-    return Source(images, joined, tuple(classes), given)
+    return Contents(images, joined, tuple(classes), given)
 
 
 def class_names(part: Any) -> tuple[str, ...]:
-    """Of a data set that timm or torchvision opened; empty where it has none."""
+    """Names of the classes of a data set that timm or torchvision opened; empty where it has none."""
     names: Sequence[Any] = getattr(part, "classes", ())
     mapping = getattr(getattr(part, "reader", None), "class_to_idx", None)
     if not names and mapping:

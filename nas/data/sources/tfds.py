@@ -1,0 +1,30 @@
+"""TensorFlow's data sets by timm's names: ``tfds/mnist``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from search_spaces.errors import UserError
+
+from .source import Contents
+from .stream import create, read_streams, require_root
+
+
+class Tfds:
+    """``tfds/NAME``; nothing is downloaded."""
+
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Read it into memory through ``timm.data.create_dataset``, which only streams it.
+
+        Its ``validation`` becomes the search split and its ``test`` the test split where there are any.
+
+        Raises:
+            UserError: the root or the files are missing, or as :func:`nas.data.sources.stream.read_streams`.
+        """
+        place, full = require_root(name, root), f"tfds/{name.partition('/')[2]}"
+        # a streamed image needs a mode; elsewhere an empty one keeps grey images grey
+        parts = {"train": create(full, place, "train", input_img_mode="RGB")}
+        for split, its in {"search": "validation", "test": "test"}.items():
+            with suppress(UserError):
+                parts[split] = create(full, place, its, input_img_mode="RGB")
+        return read_streams(name, parts)

@@ -1,0 +1,62 @@
+"""torchvision's data sets by timm's names: ``torch/cifar10``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nas.data.dataset import Ints
+from nas.data.decode import to_grey_or_rgb
+from search_spaces.errors import UserError
+
+from .source import Contents
+from .stream import class_names, create, number_splits, require_root
+
+
+class TorchSets:
+    """``torch/NAME``; nothing is downloaded."""
+
+    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+        """Open it through ``timm.data.create_dataset``: its ``train``, and its held-out part as the test split.
+
+        Raises:
+            UserError: the root or the files are missing, or it isn't one label per image.
+        """
+        place, full = require_root(name, root), f"torch/{name.partition('/')[2]}"
+        parts = {split: create(full, place, its) for split, its in {"train": "train", "test": "validation"}.items()}
+        labels = {split: _labels(name, part) for split, part in parts.items()}
+        return number_splits(name, TorchImages(tuple(parts.values())), labels, class_names(parts["train"]))
+
+
+@dataclass(frozen=True)
+class TorchImages:
+    """torchvision's data sets, end to end."""
+
+    parts: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def image(self, index: int) -> Image.Image:
+        for part in self.parts:
+            if index < len(part):
+                return to_grey_or_rgb(part[index][0])
+            index -= len(part)
+        raise IndexError(index)
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def _labels(source: str, part: Any) -> Ints:
+    """Labels without decoding images where the data set offers them."""
+    values: Any = next((getattr(part, a) for a in ("targets", "labels", "_labels") if hasattr(part, a)), None)
+    if values is None:
+        values = [part[i][1] for i in range(len(part))]
+    labels = np.asarray(values)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(f"'{source}' has labels of shape {labels.shape}; the rule is one class number per image")
+    return labels.astype(np.int64)
