@@ -26,7 +26,7 @@ from nas.search.evolution.evolve import all_vectors
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from nas.store.files import write_json
-from predictors.accuracy.predictor import Features, space_features
+from predictors.accuracy.features import Features, space_features
 from predictors.costs.network import COLUMN, total_macs
 from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target

@@ -32,9 +32,10 @@ from benchmarks.search.problems import Known, demo, measure_demo, nb201, ofa, of
 from nas.search.evolution.evolve import ALGORITHMS, evolve
 from nas.search.loop import Loop, LoopSettings, optimise
 from nas.search.pareto import hypervolume
-from predictors.accuracy.choice import KINDS, fit_kind
+from predictors.accuracy.features import space_features
 from predictors.accuracy.gp import fit_gp
-from predictors.accuracy.predictor import space_features
+from predictors.accuracy.predictor import PREDICTORS
+from predictors.accuracy.selection import fit_predictor
 from search_spaces.genes import Vectors
 
 Floats = NDArray[np.float64]
@@ -92,8 +93,10 @@ def predictors(seeds: range) -> None:
                     "log MACs alone": (np.polyval(line, features.physics[rest, 0]), None),
                     "ridge + SVR": (stack(single[known], truth[known])(single[rest]), None),
                 }
-                for kind in KINDS:
-                    answers[kind] = fit_kind(kind, features[known], truth[known], seed=seed).predict(features[rest])
+                for kind in PREDICTORS:
+                    answers[kind] = fit_predictor(kind, features[known], truth[known], seed=seed).predict(
+                        features[rest]
+                    )
                 for kind, (mean, std) in answers.items():
                     found.setdefault(kind, []).append(fidelity(mean, std, truth[rest]))
             for kind, values in found.items():

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import torch
 
+from predictors.accuracy.features import space_features
 from predictors.accuracy.gp import fit_gp
-from predictors.accuracy.predictor import space_features
 from predictors.costs.network import size_bytes
 from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from predictors.accuracy.predictor import AccuracyPredictor, Features
+from predictors.accuracy.features import Features
+from predictors.accuracy.predictor import AccuracyPredictor
 
 Floats = NDArray[np.float64]
 

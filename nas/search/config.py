@@ -7,7 +7,7 @@ from typing import Annotated
 
 from nas.candidates.calibrate import CALIBRATION, CALIBRATION_IMAGES
 from nas.store.settings import Setting, check_settings
-from predictors.accuracy.choice import AUTO
+from predictors.accuracy.selection import AUTO
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 

@@ -18,9 +18,9 @@ from nas.search.evolution.evolve import ALGORITHMS, all_vectors, evolve
 from nas.search.evolution.local_search import one_exchange
 from nas.store.seeds import stream
 from nas.store.settings import Setting, check_settings
-from predictors.accuracy.choice import AUTO, KINDS, WORTH_ASKING, Choice, choose, fit_kind
 from predictors.accuracy.gp import GroupGP, fit_gp
-from predictors.accuracy.predictor import AccuracyPredictor
+from predictors.accuracy.predictor import DEFAULT, PREDICTORS, AccuracyPredictor
+from predictors.accuracy.selection import AUTO, WORTH_ASKING, Selection, choose, fit_predictor
 from search_spaces.genes import GeneSpace, Vectors
 
 from .acquisition import choose_batch
@@ -42,7 +42,7 @@ _STALLED = 1e-3
 SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
 ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
 PREDICTOR = Setting(
-    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *KINDS)
+    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *PREDICTORS)
 )
 
 
@@ -85,7 +85,7 @@ class Loop:
         self._costs: Floats = np.zeros((0, len(reference) - 1))
         self._violation: Floats = np.zeros(0)
         self.noise_std = 0.0
-        self.choice = Choice() if settings.predictor == AUTO else Choice(settings.predictor)
+        self.choice = Selection() if settings.predictor == AUTO else Selection(settings.predictor)
         self.volumes: list[float] = []
         self._gp: GroupGP | None = None
         self._refined = 0
@@ -128,8 +128,8 @@ class Loop:
     def _fit(self) -> AccuracyPredictor:
         n, kind = len(self.accuracy), self.choice.kind
         features = self.problem.features(self.vectors)
-        if kind in ("boosting", "mlp") and self.settings.predictor != AUTO:
-            return fit_kind(kind, features, self.accuracy, self.noise_std, self.settings.seed)
+        if kind != DEFAULT and self.settings.predictor != AUTO:
+            return fit_predictor(kind, features, self.accuracy, self.noise_std, self.settings.seed)
         # Hyper-parameters settle: they are sought anew only where a twelfth more is known.
         refine = n < _SETTLED or n >= _GROWTH * self._refined
         start = self._gp.theta if self._gp is not None and n >= FIRST_DESIGNS else None
@@ -139,8 +139,8 @@ class Loop:
             return self._gp
         if n >= max(WORTH_ASKING, 3 * self.choice.measurements):
             self.choice = choose(self._gp, features, self.accuracy, self.settings.seed)
-        if self.choice.kind in ("boosting", "mlp"):
-            return fit_kind(self.choice.kind, features, self.accuracy, self.noise_std, self.settings.seed)
+        if self.choice.kind != DEFAULT:
+            return fit_predictor(self.choice.kind, features, self.accuracy, self.noise_std, self.settings.seed)
         return self._gp
 
     def ask(self, size: int, pending: Vectors | None = None) -> Vectors:
@@ -226,7 +226,7 @@ class LoopResult:
     accuracy: Floats
     front: list[int]
     volumes: list[float]
-    choice: Choice
+    choice: Selection
 
 
 def optimise(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.accuracy.predictor import Features, gene_features
+from predictors.accuracy.features import Features, gene_features
 from search_spaces.architecture import Choice
 from search_spaces.genes import Gene, GeneSpace, Vectors
 

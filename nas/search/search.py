@@ -21,7 +21,8 @@ from nas.events import Listener, Recalled
 from nas.journal.journal import TEST, Journal
 from nas.store.seeds import stream
 from nas.tasks.score import Score
-from predictors.accuracy.predictor import AccuracyPredictor, space_features
+from predictors.accuracy.features import space_features
+from predictors.accuracy.predictor import AccuracyPredictor
 from search_spaces.genes import Vectors
 
 from .baselines import BASELINES, Answer, Field, parse_baselines

@@ -10,16 +10,19 @@ Fitted members are plain arrays and predict with numpy: a saved one needs neithe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictors.costs.network import Floats
 from search_spaces.errors import UsageError, install_hint
 
-from .predictor import Features, Floats, Shape, unwarp, warp
+from .features import Features
+from .warp import unwarp, warp
 
 FOLDS = 5
 _DEPTH, _TREES = 3, 40
@@ -34,22 +37,19 @@ def folds(n: int, seed: int) -> list[NDArray[np.int64]]:
 
 
 @dataclass(frozen=True)
-class _Ensemble:
+class _Ensemble(ABC):
     """What both kinds share; see :func:`fit_boosting` and :func:`fit_mlp`.
 
     Attributes:
         x_mean, x_std: what features were standardised by.
         slope, offset: of the ridge regression, ``[members, features]`` and ``[members]``.
         unit: what members' outputs are multiplied by.
-        held_out: what the member that has not seen a measured candidate says of it (see ``accuracy.warp``), ``[n]``.
+        held_out: what the member that has not seen a measured candidate says of it (see ``warp``), ``[n]``.
         error: the deviation that covers 68 % of the errors of ``held_out``.
         disagreement: root mean square of the members' disagreement on the measured candidates.
     """
 
-    shapes: ClassVar[Mapping[str, Shape]] = {
-        "x_mean": ("features",), "x_std": ("features",), "slope": ("members", "features"), "offset": ("members",),
-        "unit": (), "held_out": ("n",), "error": (), "disagreement": (),
-    }  # fmt: skip
+    least: ClassVar[int] = 2 * FOLDS
 
     x_mean: Floats
     x_std: Floats
@@ -62,18 +62,18 @@ class _Ensemble:
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""
-        each = self._each(self._standardised(features))
+        each = self._each(self._standardise(features))
         spread = each.std(axis=0) / max(self.disagreement, 1e-12)
         mean = unwarp(each.mean(axis=0))
         return mean, (1 - mean) * self.error * np.sqrt(0.5 + 0.5 * np.minimum(spread, 3.0) ** 2)
 
     def mean_of(self, features: Features) -> Floats:
         """The mean alone, ``[n]``."""
-        return unwarp(self._each(self._standardised(features)).mean(axis=0))
+        return unwarp(self._each(self._standardise(features)).mean(axis=0))
 
     def covariance(self, features: Features, pick: int) -> Floats:
         """Covariance ``[n]`` of every candidate's accuracy with that of row ``pick``, by the members' disagreement."""
-        each = self._each(self._standardised(features))
+        each = self._each(self._standardise(features))
         mean = each.mean(axis=0)
         apart = (each - mean) / max(self.disagreement, 1e-12)
         slope = 1 - unwarp(mean)
@@ -87,16 +87,17 @@ class _Ensemble:
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
 
-    def _standardised(self, features: Features) -> Floats:
-        scaled: Floats = (features.joined() - self.x_mean) / self.x_std
+    def _standardise(self, features: Features) -> Floats:
+        scaled: Floats = (features.columns() - self.x_mean) / self.x_std
         return scaled
 
     def _each(self, x: Floats) -> Floats:
         """Every member's prediction, ``[members, n]``."""
         return self.slope @ x.T + self.offset[:, None] + self.unit * self._members(x)
 
+    @abstractmethod
     def _members(self, x: Floats) -> Floats:
-        raise NotImplementedError
+        """Every member's output, ``[members, n]``, in units of ``unit``."""
 
 
 _E = TypeVar("_E", bound=_Ensemble)
@@ -114,15 +115,16 @@ class BoostedTrees(_Ensemble):
     """
 
     kind: ClassVar[str] = "boosting"
-    shapes: ClassVar[Mapping[str, Shape]] = {
-        **_Ensemble.shapes, "split": ("members", "trees", _INNER), "threshold": ("members", "trees", _INNER),
-        "leaf": ("members", "trees", _INNER + 1), "start": ("members",),
-    }  # fmt: skip
 
     split: NDArray[np.int64]
     threshold: Floats
     leaf: Floats
     start: Floats
+
+    @classmethod
+    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> BoostedTrees:
+        """As in ``AccuracyPredictor``, by :func:`fit_boosting`; the noise is estimated by cross-validation."""
+        return fit_boosting(features, accuracy, seed)
 
     def _members(self, x: Floats) -> Floats:
         single = x.astype(np.float32)  # as scikit-learn compares
@@ -151,15 +153,16 @@ class MLPEnsemble(_Ensemble):
     """
 
     kind: ClassVar[str] = "mlp"
-    shapes: ClassVar[Mapping[str, Shape]] = {
-        **_Ensemble.shapes, "inner": ("members", "features", "hidden"), "inner_bias": ("members", "hidden"),
-        "outer": ("members", "hidden"), "outer_bias": ("members",),
-    }  # fmt: skip
 
     inner: Floats
     inner_bias: Floats
     outer: Floats
     outer_bias: Floats
+
+    @classmethod
+    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> MLPEnsemble:
+        """As in ``AccuracyPredictor``, by :func:`fit_mlp`; the noise is estimated by cross-validation."""
+        return fit_mlp(features, accuracy, seed)
 
     def _members(self, x: Floats) -> Floats:
         hidden = np.tanh(x @ self.inner + self.inner_bias[:, None])
@@ -217,7 +220,7 @@ def _fit(
 ) -> _E:
     if len(accuracy) < 2 * FOLDS:
         raise ValueError(f"an ensemble needs at least {2 * FOLDS} measurements, not {len(accuracy)}")
-    x, y = features.joined(), warp(accuracy)
+    x, y = features.columns(), warp(accuracy)
     mean, std = x.mean(0), x.std(0)
     std = np.where(std < 1e-9, 1.0, std)
     x = (x - mean) / std

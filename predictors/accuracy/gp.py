@@ -12,7 +12,6 @@ they count as one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,7 +21,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
-from .predictor import Features, Floats, Shape, unwarp, warp
+from predictors.costs.network import Floats
+
+from .features import Features
+from .warp import unwarp, warp
 
 # log of: s1, s2, s3, l1, l2, noise
 _PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
@@ -43,7 +45,7 @@ class GroupGP:
         theta: log of s1, s2, s3, l1, l2 and the noise's deviation.
         genes, physics: of the measured candidates, physics standardised.
         physics_mean, physics_std: what they were standardised by.
-        mean, std: of what is learned (see ``accuracy.warp``).
+        mean, std: of what is learned (see ``warp``).
         weights: inverse covariance times what is learned, standardised, ``[n]``.
         factor: lower Cholesky factor of the covariance with noise, ``[n, n]``.
         misfit: variance of the fitted noise beyond the known error of a measurement.
@@ -51,11 +53,7 @@ class GroupGP:
     """
 
     kind: ClassVar[str] = "gp"
-    shapes: ClassVar[Mapping[str, Shape]] = {
-        "theta": (6,), "genes": ("n", "genes"), "physics": ("n", "physics"), "physics_mean": ("physics",),
-        "physics_std": ("physics",), "mean": (), "std": (), "factor": ("n", "n"), "weights": ("n",), "misfit": (),
-        "scale": (),
-    }  # fmt: skip
+    least: ClassVar[int] = 2
 
     theta: Floats
     genes: Floats
@@ -68,6 +66,11 @@ class GroupGP:
     weights: Floats
     misfit: float
     scale: float
+
+    @classmethod
+    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> GroupGP:
+        """As in ``AccuracyPredictor``, by :func:`fit_gp`; nothing is random."""
+        return fit_gp(features, accuracy, noise_std)
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``.
@@ -109,7 +112,7 @@ class GroupGP:
         """Posterior covariance ``[n]`` of every candidate's accuracy with that of row ``pick``."""
         one = features[[pick]]
         cross, other = self._cross(features), self._cross(one)
-        p, q = self._standardised(features), self._standardised(one)
+        p, q = self._standardise(features), self._standardise(one)
         prior = _kernel(self.theta, features.genes, p, one.genes, q)[:, 0]
         found: Floats = prior - (cross @ self._whiten) @ (other @ self._whiten)[0]
         slope = 1 - self.mean_of(features)
@@ -141,15 +144,15 @@ class GroupGP:
         inverse: Floats = lapack.dtrtri(self.factor, lower=1)[0].T
         return np.ascontiguousarray(inverse)
 
-    def _standardised(self, features: Features) -> Floats:
+    def _standardise(self, features: Features) -> Floats:
         return (features.physics - self.physics_mean) / self.physics_std
 
     def _cross(self, features: Features) -> Floats:
-        return _kernel(self.theta, features.genes, self._standardised(features), self.genes, self.physics)
+        return _kernel(self.theta, features.genes, self._standardise(features), self.genes, self.physics)
 
     def _prior(self, features: Features) -> Floats:
         s1, s2, s3 = np.exp(2 * self.theta[:3])
-        g, p = features.genes, self._standardised(features)
+        g, p = features.genes, self._standardise(features)
         prior: Floats = s1 * np.einsum("ij,ij->i", g, g) + s2 * np.einsum("ij,ij->i", p, p) + s3
         return prior
 

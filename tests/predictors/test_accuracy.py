@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save
 from scipy.optimize import check_grad
 from scipy.stats import kendalltau, multivariate_normal
 
 from predictors.accuracy import gp as module
-from predictors.accuracy.choice import WORTH_ASKING, check_kind, choose, fit_kind
 from predictors.accuracy.ensembles import fit_boosting, fit_mlp, folds
-from predictors.accuracy.files import read_predictor, to_bytes
+from predictors.accuracy.features import Features, gene_features, physics_features, space_features
 from predictors.accuracy.gp import fit_gp
-from predictors.accuracy.predictor import (
-    Features,
-    gene_features,
-    physics_features,
-    space_features,
-    unwarp,
-    warp,
-)
+from predictors.accuracy.predictor import PREDICTORS, predictor_class
+from predictors.accuracy.selection import WORTH_ASKING, choose
+from predictors.accuracy.warp import unwarp, warp
 from predictors.costs.network import COLUMN, total_macs
-from predictors.costs.tables import CostTables
-from search_spaces import get_space
-from search_spaces.architecture import Interface
-from search_spaces.errors import UsageError, UserError
-
-SPACE = get_space("mbv3-tiny")
-
-
-@pytest.fixture(scope="module")
-def tables() -> CostTables:
-    return CostTables(SPACE, Interface(1, 10))
-
-
-def _problem(tables: CostTables, n: int, seed: int) -> tuple[Features, np.ndarray, np.ndarray]:
-    """A made-up accuracy: saturating in MACs, with effects of single genes and a little noise."""
-    rng = np.random.default_rng(seed)
-    vectors = SPACE.sample(rng, n)
-    macs = total_macs(tables.features(vectors))
-    scaled = np.where(SPACE.active(vectors), vectors / np.maximum(SPACE.cardinality - 1, 1), 0.5)
-    effect = np.random.default_rng(0).standard_normal(len(SPACE.genes))
-    truth = 0.8 + 0.03 * np.log(macs / 1e6) + 0.01 * scaled @ effect
-    return space_features(SPACE, tables, vectors), truth + 0.002 * rng.standard_normal(n), truth
+from search_spaces.errors import UsageError
+from tests.kits.predictor import CHECKS, SPACE, Check, measured, tables
 
 
 def _dense(gp: module.GroupGP, a: Features, b: Features) -> np.ndarray:
@@ -63,9 +33,9 @@ def _dense(gp: module.GroupGP, a: Features, b: Features) -> np.ndarray:
     return out
 
 
-def test_prediction_equals_dense_formulas(tables: CostTables) -> None:
-    known, accuracy, _ = _problem(tables, 20, 0)
-    new, *_ = _problem(tables, 5, 1)
+def test_prediction_equals_dense_formulas() -> None:
+    known, accuracy, _ = measured(20, 0)
+    new, *_ = measured(5, 1)
     gp = fit_gp(known, accuracy)
     noise = np.exp(2 * gp.theta[5])
     inverse = np.linalg.inv(_dense(gp, known, known) + (noise + 1e-8) * np.eye(20))
@@ -83,8 +53,8 @@ def test_prediction_equals_dense_formulas(tables: CostTables) -> None:
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
-def test_objective_and_gradient(tables: CostTables, seed: int) -> None:
-    known, accuracy, _ = _problem(tables, 12, seed)
+def test_objective_and_gradient(seed: int) -> None:
+    known, accuracy, _ = measured(12, seed)
     p = (known.physics - known.physics.mean(0)) / np.maximum(known.physics.std(0), 0.1)
     y = (accuracy - accuracy.mean()) / accuracy.std()
     parts = module._Parts.of(known.genes, p)
@@ -97,8 +67,8 @@ def test_objective_and_gradient(tables: CostTables, seed: int) -> None:
     assert error < 1e-4 * (1 + np.abs(gradient).max())
 
 
-def test_leaving_out_is_leaving_out(tables: CostTables) -> None:
-    known, accuracy, _ = _problem(tables, 15, 3)
+def test_leaving_out_is_leaving_out() -> None:
+    known, accuracy, _ = measured(15, 3)
     gp = fit_gp(known, accuracy)
     covariance = gp.factor @ gp.factor.T
     y = (-np.log(1 - accuracy) - gp.mean) / gp.std
@@ -114,34 +84,22 @@ def test_leaving_out_is_leaving_out(tables: CostTables) -> None:
     np.testing.assert_allclose(gp.leave_fold_out(fold), without(fold), atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["gp", "boosting", "mlp"])
-def test_ranks_unseen_candidates_better_than_macs(tables: CostTables, kind: str) -> None:
-    known, accuracy, _ = _problem(tables, 60, 4)
-    new, _, truth = _problem(tables, 300, 5)
-    predictor = fit_kind(kind, known, accuracy)
-    mean, std = predictor.predict(new)
-    assert kendalltau(mean, truth).statistic > kendalltau(new.physics[:, 0], truth).statistic + 0.05
-    assert 0.5 < np.mean(np.abs(mean - truth) < std) < 0.97
-    np.testing.assert_allclose(predictor.mean_of(new), mean, rtol=1e-12)
-    assert (predictor.covariance(new, 3) ** 2 <= (std * std[3]) ** 2 * (1 + 1e-9)).all()
-
-
-def test_stated_deviations_cover_two_thirds(tables: CostTables) -> None:
+def test_stated_deviations_cover_two_thirds() -> None:
     """Over many small fits, on measured values that the fits have not seen."""
     shares = []
     for seed in range(12):
-        known, accuracy, _ = _problem(tables, 25, seed)
-        new, measured, _ = _problem(tables, 200, 100 + seed)
+        known, accuracy, _ = measured(25, seed)
+        new, seen, _ = measured(200, 100 + seed)
         mean, std = fit_gp(known, accuracy).predict(new)
-        shares.append(np.mean(np.abs(mean - measured) < std))
+        shares.append(np.mean(np.abs(mean - seen) < std))
     assert 0.6 < np.mean(shares) < 0.76
 
 
-def test_one_network_that_learned_nothing_spoils_no_fit(tables: CostTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_network_that_learned_nothing_spoils_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest network guesses; beside it, the same fit without the fence."""
-    known, accuracy, _ = _problem(tables, 40, 6)
-    new, _, truth = _problem(tables, 300, 7)
-    smallest = space_features(SPACE, tables, SPACE.extremes()[:1])
+    known, accuracy, _ = measured(40, 6)
+    new, _, truth = measured(300, 7)
+    smallest = space_features(SPACE, tables(), SPACE.extremes()[:1])
     both = Features(*(np.concatenate([getattr(known, n), getattr(smallest, n)]) for n in ("genes", "physics")))
 
     def tau(features: Features, values: np.ndarray) -> float:
@@ -149,7 +107,7 @@ def test_one_network_that_learned_nothing_spoils_no_fit(tables: CostTables, monk
 
     fenced = tau(both, np.append(accuracy, 0.1))
     assert fenced > tau(known, accuracy) - 0.25
-    monkeypatch.setattr("predictors.accuracy.predictor._FENCE", 1e9)
+    monkeypatch.setattr("predictors.accuracy.warp.FENCE", 1e9)
     assert fenced > tau(both, np.append(accuracy, 0.1)) + 0.15
 
 
@@ -164,13 +122,13 @@ def test_what_is_learned_is_the_log_error() -> None:
     assert np.isfinite(warp(np.array([1.0, 0.9]))).all()
 
 
-def test_members_predict_as_scikit_learn_does(tables: CostTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_predict_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """The numpy forms of trees and networks against the library's own predictions of the members it fitted."""
     from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.neural_network import MLPRegressor
 
-    known, accuracy, _ = _problem(tables, 40, 8)
-    new, *_ = _problem(tables, 50, 9)
+    known, accuracy, _ = measured(40, 8)
+    new, *_ = measured(50, 9)
     for cls, fit in ((GradientBoostingRegressor, fit_boosting), (MLPRegressor, fit_mlp)):
         fitted = []
         original = cls.fit
@@ -184,8 +142,8 @@ def test_members_predict_as_scikit_learn_does(tables: CostTables, monkeypatch: p
             np.testing.assert_allclose(output, model.predict(x), atol=1e-9)
 
 
-def test_held_out_predictions_are_by_members_that_have_not_seen_them(tables: CostTables) -> None:
-    known, accuracy, _ = _problem(tables, 40, 10)
+def test_held_out_predictions_are_by_members_that_have_not_seen_them() -> None:
+    known, accuracy, _ = measured(40, 10)
     before = fit_mlp(known, accuracy, seed=2)
     fold = folds(40, 2)[3]
     changed = accuracy.copy()
@@ -195,61 +153,8 @@ def test_held_out_predictions_are_by_members_that_have_not_seen_them(tables: Cos
     assert np.abs(after.predict(known[fold])[0] - before.predict(known[fold])[0]).max() > 2e-4
 
 
-@pytest.mark.parametrize("kind", ["gp", "boosting", "mlp"])
-def test_saved_and_read_again(tables: CostTables, kind: str, tmp_path: Path) -> None:
-    known, accuracy, _ = _problem(tables, 30, 11)
-    predictor = fit_kind(kind, known, accuracy)
-    content, path = to_bytes(predictor, SPACE.name), tmp_path / "predictor-x.safetensors"
-    with pytest.raises(UserError, match=r"predictor-x.safetensors does not exist"):
-        read_predictor(path, SPACE.name, known)
-    path.write_bytes(content)
-    again = read_predictor(path, SPACE.name, known)
-    assert again.kind == kind
-    for one, other in zip(predictor.predict(known), again.predict(known), strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_allclose(again.leave_one_out(), predictor.leave_one_out(), rtol=1e-14)
-    with pytest.raises(UserError, match=r"of space 'mbv3-tiny', not of 'other'"):
-        read_predictor(path, "other", known)
-    for damaged in (b"", content[:40], content[:-9], b"x" * 200):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"predictor-x.safetensors is damaged"):
-            read_predictor(path, SPACE.name, known)
-
-
-@pytest.mark.parametrize("kind", ["gp", "boosting", "mlp"])
-def test_arrays_of_another_shape_are_refused(tables: CostTables, kind: str, tmp_path: Path) -> None:
-    known, accuracy, _ = _problem(tables, 30, 11)
-    predictor, path = fit_kind(kind, known, accuracy), tmp_path / "predictor-x.safetensors"
-    assert {name: len(shape) for name, shape in predictor.shapes.items()} == {
-        name: array.ndim for name, array in predictor.arrays().items()
-    }
-    note = {"predictor": json.dumps({"kind": kind, "space": SPACE.name})}
-
-    def refused(arrays: dict[str, np.ndarray], seen: Features, said: str) -> None:
-        path.write_bytes(save(arrays, note))
-        with pytest.raises(UserError, match=rf"predictor-x.safetensors is damaged.*{said}.*; search again"):
-            read_predictor(path, SPACE.name, seen)
-
-    whole = {name: np.asarray(array, order="C") for name, array in predictor.arrays().items()}
-    for name, array in whole.items():
-        refused(whole | {name: array[None, None]}, known, f"{name} is of shape")
-        refused(whole | {name: array.reshape(-1)[:0]}, known, f"{name} is of shape")
-        refused(whole | {name: array.astype(bool)}, known, f"{name} does not hold")
-        if name != "split":
-            refused(whole | {name: np.full_like(array, -np.inf)}, known, f"{name} does not hold")
-        refused({k: v for k, v in whole.items() if k != name}, known, "its arrays are")
-    earlier = {name: np.atleast_1d(array) for name, array in whole.items()}
-    path.write_bytes(save(earlier, note))
-    again = read_predictor(path, SPACE.name, known)
-    np.testing.assert_array_equal(again.predict(known), predictor.predict(known))
-    narrow = Features(known.genes[:, 1:], known.physics)
-    refused(whole, narrow, "is of shape")
-    if kind == "boosting":
-        refused(whole | {"split": whole["split"] + known.joined().shape[1]}, known, "features that there are not")
-
-
-def test_the_process_stays_unless_clearly_beaten(tables: CostTables) -> None:
-    known, accuracy, _ = _problem(tables, WORTH_ASKING, 12)
+def test_the_process_stays_unless_clearly_beaten() -> None:
+    known, accuracy, _ = measured(WORTH_ASKING, 12)
     choice = choose(fit_gp(known, accuracy), known, accuracy)
     assert choice.kind == "gp"
     assert set(choice.rmse) == {"gp", "boosting", "mlp"}
@@ -271,12 +176,12 @@ def test_another_is_taken_where_it_is_clearly_better() -> None:
 
 def test_unknown_kind() -> None:
     with pytest.raises(UsageError, match="did you mean 'boosting'"):
-        check_kind("bosting")
+        predictor_class("bosting")
 
 
-def test_physics_are_exact(tables: CostTables) -> None:
+def test_physics_are_exact() -> None:
     vectors = SPACE.sample(np.random.default_rng(0), 30)
-    features, physics = tables.features(vectors), physics_features(SPACE, tables, vectors)
+    features, physics = tables().features(vectors), physics_features(SPACE, tables(), vectors)
     np.testing.assert_allclose(np.exp(physics[:, 0]), total_macs(features))
     np.testing.assert_allclose(np.exp(physics[:, 1]), features[:, COLUMN["params"]])
     assert physics.shape[1] == 2 + 3  # three stages of elastic depth
@@ -290,13 +195,7 @@ def test_genes_of_absent_blocks_are_masked() -> None:
     np.testing.assert_array_equal(gene_features(SPACE, vectors), gene_features(SPACE, other))
 
 
-def test_too_few_measurements() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        fit_gp(Features(np.zeros((1, 3)), np.zeros((1, 2))), np.zeros(1))
-
-
-def test_equal_accuracies_are_no_division_by_zero(tables: CostTables) -> None:
-    known, accuracy, _ = _problem(tables, 6, 0)
-    mean, std = fit_gp(known, np.full_like(accuracy, 0.5)).predict(known)
-    np.testing.assert_allclose(mean, 0.5, atol=1e-6)
-    assert np.isfinite(std).all()
+@pytest.mark.parametrize("kind", PREDICTORS)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_kit(check: Check, kind: str) -> None:
+    check(kind)

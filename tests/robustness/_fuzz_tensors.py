@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load
 from safetensors.torch import save as tensors_of
 
 from nas.data.dataset import DataInfo
 from nas.store.run import Run
 from nas.training import checkpoint as training_checkpoint
-from search_spaces.architecture import Interface
-from tests.robustness._fuzz_mutate import other_tensors, tensor_file, torch_file
+from tests.robustness._fuzz_mutate import tensor_file, torch_file
 from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
 from tests.support.once_for_all import CLASSES, PUBLISHED, checkpoint
 
@@ -78,36 +75,6 @@ def _checkpoint(seeds: Seeds, folder: Path) -> Case:
             for parameter in net.model.parameters():
                 parameter.grad = torch.ones_like(parameter)
             optimizer.step()
-
-    return case
-
-
-@parser("predictor")
-def _predictor(seeds: Seeds, folder: Path) -> Case:
-    from predictors.accuracy.choice import fit_kind
-    from predictors.accuracy.files import read_predictor, to_bytes
-    from predictors.accuracy.predictor import space_features
-    from predictors.costs.tables import CostTables
-    from search_spaces import get_space
-
-    space, path = get_space("mbv3-tiny"), folder / "predictor-x.safetensors"
-    seen = space_features(space, CostTables(space, Interface(1, 10)), space.sample(np.random.default_rng(0), 12))
-    files = [to_bytes(fit_kind(kind, seen, np.linspace(0.5, 0.9, 12)), space.name) for kind in ("boosting", "mlp")]
-    files.append(next(seeds.run.glob("predictor-*.safetensors")).read_bytes())
-
-    def case(rng: random.Random) -> None:
-        valid = rng.choice(files)
-        if rng.random() < 0.5:
-            length = int.from_bytes(valid[:8], "little")
-            metadata = json.loads(valid[8 : 8 + length])["__metadata__"]
-            path.write_bytes(tensors_of(other_tensors(load(valid), rng), metadata))
-        else:
-            path.write_bytes(tensor_file(valid, rng, folder))
-        found = read_predictor(path, space.name, seen)
-        found.predict(seen)
-        found.mean_of(seen)
-        found.covariance(seen, 3)
-        found.leave_one_out()
 
     return case
 

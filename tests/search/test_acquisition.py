@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from nas.search import acquisition
 from nas.search.acquisition import choose_batch, expected_excess, expected_gain
 from nas.search.pareto import hypervolume
+from predictors.accuracy.features import Features
 from predictors.accuracy.gp import GroupGP, fit_gp
-from predictors.accuracy.predictor import Features
 
 
 def test_excess_of_a_normal() -> None:

@@ -13,7 +13,7 @@ from nas.search.evolution.evolve import all_vectors
 from nas.search.loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs, optimise
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
-from predictors.accuracy.choice import WORTH_ASKING
+from predictors.accuracy.selection import WORTH_ASKING
 from search_spaces.genes import Gene, Vectors
 
 SPACE = plain_space(
