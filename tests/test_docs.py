@@ -116,3 +116,11 @@ def test_how_tos_work_when_followed(workshop: Path) -> None:
     assert len(said["simulator .search."]) == 1
     assert said["simulator .search."] == said["model.int8.ort"]
     assert "fits: 492 kB of RAM" in done.stdout
+
+
+def test_a_predictor_added_by_its_page_passes_the_kit(workshop: Path) -> None:
+    words = [sys.executable, "-m", "tests.support.following", "docs/adding-a-predictor.md"]
+    environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1", "WHOLE": "1"}
+    done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE)
