@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import ship
 from nas.data.batches import eval_batches
-from nas.quantization.graph import source_of
+from nas.quantization.operators import source_of
 from nas.quantization.quantize import QuantizedModel, quantize
 from nas.runtimes.runtime import Exported
 from nas.runtimes.table import open_file, write_model

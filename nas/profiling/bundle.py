@@ -6,7 +6,6 @@ its results become a target here.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.runtimes.table import dialect_for, get_runtime
 from nas.store.files import atomic_write, write_json
 from nas.store.records import BUNDLE
 from nas.store.schema import check_form
@@ -24,6 +24,7 @@ from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
+from search_spaces.policy import FLOAT, INT8
 
 from . import runner as profile_runner
 from .choose import choose
@@ -50,7 +51,10 @@ class Part:
         return Interface(self.in_chans, self.num_classes)
 
 
-MEASURED = ("fp32", "int8")
+RUNTIME = "onnx"
+"""What the runner runs: it holds the code that opens these files."""
+
+MEASURED = (FLOAT, INT8)
 """Precisions that devices are measured in; those with fewer bits a weight run as int8."""
 
 
@@ -171,21 +175,25 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
 
 def _ours(name: str) -> bool:
     """May this be of a bundle that was not finished?"""
-    return name in (RUNNER, README) or name.endswith(".onnx") or name.startswith(".")
+    return name in (RUNNER, README) or name.endswith(get_runtime(RUNTIME).suffix) or name.startswith(".")
 
 
 def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]:
     """Write the files of every network; entries of the manifest."""
-    from nas.runtimes._onnx_timing import float_file, quantized, shrunk
+    from nas.quantization.quantize import outline
 
+    runtime = get_runtime(RUNTIME)
+    dialect = dialect_for(RUNTIME, "onnx-uint8" if plan.uint8 else "onnx")
     chosen = members(plan)
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface)
-        plain = float_file(model.eval(), member.image)
+        model.eval()
         files = {}
         for precision in plan.precisions:
-            data = shrunk(plain if precision == "fp32" else quantized(copy.deepcopy(plain), plan.uint8))
-            name = f"{member.name}.{precision}.onnx"
+            network = model if precision == FLOAT else outline(model, member.image)
+            data = runtime.timing_file(network, member.image, dialect)
+            assert data is not None, "the runner's own runtime can be measured"
+            name = f"{member.name}.{precision}{runtime.suffix}"
             atomic_write(folder / name, data)
             files[precision] = {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
         yield {

@@ -7,14 +7,15 @@ dequantize operator that is shared belongs to two of them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
 from .dialect import Dialect
-from .graph import aten, is_saturation, source_of
 from .grids import QMAX, QMIN, WEIGHT_MAX
+from .operators import aten, is_saturation, name_of, operator_of, source_of
 from .quantize import QuantizedModel
 
 _INT32 = torch.iinfo(torch.int32)
@@ -43,6 +44,9 @@ def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
         tensors[name] = value.detach()
         return new.get_attr(name)
 
+    def constant(node: fx.Node, name: str, value: float) -> fx.Node:
+        return attribute(f"{node.name}_{name}", torch.full((1,), value))
+
     def grid_of(name: str) -> tuple[Any, ...]:
         grid = grids[name]
         return grid.scale, grid.zero_point + shift, QMIN + shift, QMAX + shift, dtype
@@ -57,8 +61,8 @@ def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
 
     def whole(node: fx.Node) -> fx.Node:
         """``q - zero_point`` of a tensor on a grid, in floats. Its real values are off by rounding, hence the floor."""
-        inverse = attribute(f"{node.name}_inverse", torch.full((1,), 1 / grids[node.name].scale))
-        half = attribute(f"{node.name}_half", torch.full((1,), 0.5))
+        inverse = constant(node, "inverse", 1 / grids[node.name].scale)
+        half = constant(node, "half", 0.5)
         steps = new.call_function(aten.mul.Tensor, (real(node), inverse))
         return new.call_function(aten.floor.default, (new.call_function(aten.add.Tensor, (steps, half)),))
 
@@ -101,13 +105,8 @@ def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
             elif node.name in quantized.layers:
                 arguments: tuple[Any, ...] = (real(source_of(node)), *parameters(node), *node.args[3:])
                 result = new.call_function(node.target, arguments)
-            elif node.target is aten.hardsigmoid.default and "hardsigmoid" in dialect.spelled_out:
-                three, six = (attribute(f"{node.name}_{n}", torch.full((1,), float(n))) for n in (3, 6))
-                clamped = new.call_function(
-                    aten.hardtanh.default,
-                    (new.call_function(aten.add.Tensor, (real(source_of(node)), three)), 0.0, 6.0),
-                )
-                result = new.call_function(aten.div.Tensor, (clamped, six))
+            elif name_of(node) in dialect.spelled_out and (spell_out := operator_of(node).spell_out) is not None:
+                result = spell_out(new.call_function, partial(constant, node), real(source_of(node)))
             else:
                 result = new.call_function(node.target, fx.map_arg(node.args, real), fx.map_arg(node.kwargs, real))
             env[node] = quantize(result, node.name) if node.name in grids else result

@@ -13,7 +13,7 @@ arXiv:2004.07320).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy
 
-from .grids import EVERYTHING, FLAT_BEYOND, GATE_STEP, GATES, STEPS, WEIGHT_MAX
+from .grids import STEPS, WEIGHT_MAX
+from .operators import GATE_STEP, OPERATORS
 
 _SMALLEST_SPREAD = 1e-6  # a constant tensor has a grid too
 _SMALLEST_WEIGHT = 1e-12  # and so has a channel of zeros
@@ -33,14 +35,8 @@ _GAUSSIAN = {7: 3.09, 1: 1.54}  # 15 and 3 levels; of a standard deviation: 2.47
 _LEAST_RATIO = 0.01
 _ROUNDING = 1e-6  # of float32: a grid that ends at the largest weight holds it
 
-COMPUTES = {
-    "conv2d", "depthwise_conv2d", "linear", "add", "sub", "mul", "div", "mean", "adaptive_avg_pool2d", "avg_pool2d",
-    "hardswish", "hardsigmoid", "silu", "sigmoid", "gelu", "tanh", "layer_norm",
-}  # fmt: skip
+COMPUTES = {name for name, operator in OPERATORS.items() if operator.computes}
 """Names of the functions whose inputs lie on grids. The others move or pick values, or vanish (batch norm, ReLU)."""
-
-_OF_TWO = {"add", "sub", "mul", "div"}
-_SNAPPED, _STEP, _MADE = "_nas_snapped", "_nas_step", "_nas_made"  # attributes of tensors
 
 
 @dataclass(frozen=True)
@@ -174,15 +170,30 @@ def quantized_weights(
     return found
 
 
+@dataclass
+class _Note:
+    """What is known of a tensor that was computed or read.
+
+    Attributes:
+        quantized: a quantized function computed it, or moved it.
+        step: of its grid, where it is known beforehand.
+        snapped: its version when a function last read it, and what that function read instead.
+    """
+
+    quantized: bool = False
+    step: float | None = None
+    snapped: tuple[int, Tensor] | None = None
+
+
 class _OnGrids(TorchFunctionMode):
     """Puts what computing functions read onto int8 grids.
 
-    Functions are fp32 where the stage that runs is. Between two of those, tensors stay as they are. What is known of a
-    tensor is noted on the tensor itself, so that it lives as long.
+    Functions are fp32 where the stage that runs is. Between two of those, tensors stay as they are.
 
     Attributes:
         running: precisions of the stages that are running, the innermost last.
-        batch: images of the call.
+        batch: number of images of the call.
+        notes: what is known of tensors, for as long as they live.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -190,38 +201,47 @@ class _OnGrids(TorchFunctionMode):
         self.running = [policy.outer]
         self.mixed = FLOAT in policy.precisions
         self.batch = 0
+        self.notes: MutableMapping[Tensor, _Note] = WeakTensorKeyDictionary()
+
+    def note(self, x: Tensor) -> _Note:
+        """What is known of a tensor, to be added to."""
+        return self.notes.setdefault(x, _Note())
+
+    def is_quantized(self, x: Any) -> bool:
+        """Whether a quantized function computed this tensor, or moved it."""
+        return isinstance(x, Tensor) and x in self.notes and self.notes[x].quantized
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "").rstrip("_")
         kwargs = kwargs or {}
         if name not in COMPUTES:
             out = func(*args, **kwargs)
-            if self.mixed and isinstance(out, Tensor) and any(hasattr(a, _MADE) for a in args):
-                setattr(out, _MADE, True)
+            if self.mixed and isinstance(out, Tensor) and any(map(self.is_quantized, args)):
+                self.note(out).quantized = True
             return out
         quantized = self.running[-1] != FLOAT
-        read = 2 if name in _OF_TWO else 1
+        read = OPERATORS[name].operands
         out = func(*[self._read(a, name, quantized) for a in args[:read]], *args[read:], **kwargs)
         if quantized and self.mixed:
-            setattr(out, _MADE, True)
-        if quantized and name in GATES:
-            setattr(out, _STEP, GATE_STEP)
+            self.note(out).quantized = True
+        if quantized and OPERATORS[name].output is not None:
+            self.note(out).step = GATE_STEP
         return out
 
     def _read(self, x: Any, name: str, quantized: bool) -> Any:
-        """What a function shall read instead of an argument: the same but for values that come from the images."""
+        """What a function reads instead of an argument: the same, but for values that come from the images."""
         if not isinstance(x, Tensor) or x.ndim < 2 or len(x) != self.batch or not x.is_floating_point():
             return x
-        if not (quantized or hasattr(x, _MADE)):
+        if not (quantized or self.is_quantized(x)):
             return x
-        version, known = getattr(x, _SNAPPED, (None, None))
-        if version == x._version:  # another function read it before
-            return known
-        step = getattr(x, _STEP, None)
+        note = self.note(x)
+        if note.snapped is not None and note.snapped[0] == x._version:  # another function read it before
+            return note.snapped[1]
+        step: Tensor | float | None = note.step
         if step is None:  # values beyond the grid's ends need no clipping: the function is flat there
-            step = activation_step(x, *FLAT_BEYOND.get(name, EVERYTHING))
-        snapped = Snap.apply(x, step)  # type: ignore[no-untyped-call]
-        setattr(x, _SNAPPED, (x._version, snapped))
+            step = activation_step(x, *OPERATORS[name].flat_beyond)
+        snapped: Tensor = Snap.apply(x, step)  # type: ignore[no-untyped-call]
+        note.snapped = (x._version, snapped)
         return snapped
 
 

@@ -2,7 +2,8 @@
 
 ``torch.export`` turns the model into such a graph. Here its in-place operators become functional ones, whatever does
 nothing at inference is dropped, and every batch norm disappears into the convolution before it
-(Jacob et al., arXiv:1712.05877, section 3.2). Every node knows the module it was in: precision belongs to modules.
+(Jacob et al., arXiv:1712.05877, section 3.2). Every node has the path of its module, since precision belongs to
+modules.
 """
 
 from __future__ import annotations
@@ -15,23 +16,12 @@ from torch import Tensor, fx, nn
 
 from search_spaces.errors import UserError
 
-aten = torch.ops.aten
-
-LAYERS = {aten.conv2d.default, aten.linear.default}
-"""Operators with weights. Their arguments are always ``(x, weight, bias, ...)``, weight and bias being ``get_attr``."""
-
-TRANSPARENT = {
-    aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int,
-    aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.max_pool2d.default, aten.pad.default,
-    aten.slice.Tensor, aten.expand.default, aten.expand_as.default,
-}  # fmt: skip
-"""Operators that only move or pick values: their output has the scale and zero point of their input."""
+from .operators import aten, operator_of, source_of
 
 _DROPPED = {
     aten.dropout.default, aten.feature_dropout.default, aten.detach.default, aten.clone.default, aten.alias.default,
     aten.contiguous.default, aten.lift_fresh_copy.default,
 }  # fmt: skip
-_ATTENTION = {aten.scaled_dot_product_attention.default, aten.matmul.default}
 _RESHAPES = {aten.view.default, aten.reshape.default, aten.expand.default}
 _TRACE_BATCH = 3
 
@@ -55,37 +45,19 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
     with torch.no_grad():
         example = torch.zeros(_TRACE_BATCH, *image_shape)
         program = torch.export.export(model, (example,), strict=False)
-        if any(node.target in _ATTENTION for node in program.graph.nodes):
+        refused = next((what for node in program.graph.nodes if (what := operator_of(node).refused)), "")
+        if refused:
             raise UserError(
-                "cannot quantize this network: it has attention layers, and int8 covers convolutional networks; "
-                "use --precision fp32"
+                f"cannot quantize this network: it has {refused}, and int8 covers convolutional networks; "
+                "use `precision` fp32"
             )
         return _Folder(program).run()
-
-
-def source_of(node: fx.Node) -> fx.Node:
-    """The node that computes the first argument."""
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
-    return source
 
 
 def path_of(node: fx.Node) -> str:
     """Dotted path of the innermost module that an operator was in; of a layer with batch norm folded: the layer's."""
     path: str = node.meta["path"]
     return path
-
-
-def is_saturation(node: fx.Node) -> bool:
-    """Is this ReLU or ReLU6 done by the saturation of the result before it?"""
-    if node.target is aten.hardtanh.default:
-        relu = len(node.args) > 1 and node.args[1] == 0
-    else:
-        relu = node.target in (aten.relu.default, aten.relu6.default)
-    if not relu:
-        return False
-    before = source_of(node)
-    return before.op == "call_function" and before.target not in TRANSPARENT and len(before.users) == 1
 
 
 class _Folder:
@@ -132,7 +104,7 @@ class _Folder:
             self.lifted[node.name] = target(*fx.map_arg(args, lambda n: self.lifted[n.name]), **node.kwargs)
         elif target in _DROPPED:
             self.new[node] = self.new[source_of(node)]
-        elif target in LAYERS:
+        elif operator_of(node).has_weights:
             self.new[node] = self.layer(node)
         elif target is aten.batch_norm.default:
             self.new[node] = self.batch_norm(node)
@@ -193,7 +165,7 @@ class _Folder:
         source = source_of(node)
         gain, shift = self.affine(node)
         before = self.new[source]
-        if before.target in LAYERS and len(source.users) == 1:
+        if operator_of(before).has_weights and len(source.users) == 1:
             name = str(before.args[1]).removesuffix("_weight")
             weight, bias = self.tensors[f"{name}_weight"], self.tensors[f"{name}_bias"]
             rows = gain.reshape(-1, *[1] * (weight.ndim - 1))

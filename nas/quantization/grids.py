@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -14,18 +13,6 @@ WEIGHT_MAX = {8: 127, 4: 7, 2: 1}
 
 STEPS = QMAX - QMIN
 """Of an int8 grid."""
-
-EVERYTHING = (-math.inf, math.inf)
-FLAT_BEYOND = {
-    "hardswish": (-3.0, math.inf), "hardsigmoid": (-3.0, 3.0), "silu": (-8.0, math.inf), "sigmoid": (-8.0, 8.0),
-}  # fmt: skip
-"""Activation function -> inputs beyond which it is flat (exactly, or to 1/10 of a step of its output)."""
-
-GATE_STEP = 1 / 254
-GATES = ("hardsigmoid", "sigmoid")
-"""Functions whose results lie in [0, 1] by definition, on a grid of :data:`GATE_STEP`. That is not 1/255, so that 1/2
-is on the grid: a hard sigmoid from a grid of step 6/255 to one of step 1/255 puts *every* value half-way between two
-integers, where runtimes round apart."""
 
 _RATIOS = 20  # weight grids tried for a channel
 _SMALLEST_RATIO = 0.04  # of them, to the largest weight: a ternary grid may want to end at a few per cent of it
@@ -86,7 +73,7 @@ def without_ties(grid: QParams, values: Tensor) -> QParams:
     """The grid, its step widened by a few parts in ten thousand where a value lies half-way between two integers.
 
     Runtimes compute an activation function of an int8 tensor each in its own way, in floats. A result that is half-way
-    to the last digit is rounded up by one and down by another, for every element of that value; so there shall be none.
+    to the last digit is rounded up by one and down by another, for every element of that value, so none may be.
 
     Args:
         values: all that the function can give, float64.

@@ -16,36 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from search_spaces.errors import UserError, unknown_name
+from search_spaces.errors import UserError
 from search_spaces.policy import FLOAT, INT8, WEIGHT_BITS, Policy, check_stages
 
 from .correct import correct
-from .graph import LAYERS, TRANSPARENT, aten, capture, is_saturation, path_of, source_of
-from .grids import (
-    EVERYTHING,
-    FLAT_BEYOND,
-    GATE_STEP,
-    GATES,
-    STEPS,
-    QLayer,
-    QParams,
-    choose_qparams,
-    grid_values,
-    quantize_layer,
-    without_ties,
-)
-from .ranges import BATCH, RANGES, Range, choose_ranges
+from .graph import capture, path_of
+from .grids import QLayer, QParams, choose_qparams, grid_values, quantize_layer, without_ties
+from .operators import is_saturation, operator_of, source_of
+from .ranges import BATCH, Range, find_ranges
 from .simulator import build_simulator
 
-_USEFUL: dict[Any, Range] = {getattr(aten, name).default: limits for name, limits in FLAT_BEYOND.items()}
-_KNOWN_RANGE: dict[Any, Range] = {getattr(aten, name).default: (0.0, STEPS * GATE_STEP) for name in GATES}
-
 _UNIFORM = Policy(INT8)
+_ANY_RANGE = 6.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class QuantizedModel:
     """A quantized network; calling it runs the simulator.
 
     Attributes:
-        graph: the float network, batch norm folded (see ``quantize_graph.capture``).
+        graph: the float network, batch norm folded (see :func:`nas.quantization.graph.capture`).
         activations: node name -> grid of its result, where it is on one. A layer followed by a ReLU has the grid of the
             ReLU's result, which saturates exactly where the ReLU would.
         layers: node name -> integer parameters, of quantized layers.
@@ -77,7 +63,7 @@ class QuantizedModel:
 
 def quantize(
     model: nn.Module, calibration: Tensor, policy: Policy = _UNIFORM, clips: Mapping[str, Tensor] | None = None,
-    ranges: str = "minmax", corrected_bits: int = 4,
+    corrected_bits: int = 4,
 ) -> QuantizedModel:  # fmt: skip
     """Quantize a network.
 
@@ -92,17 +78,14 @@ def quantize(
         clips: path of a convolution or linear layer -> natural logarithm ``[out]`` of the ratio between the largest
             magnitude on a channel's weight grid and the channel's largest weight. A layer without one has 0 at 8 bits,
             and below that the ratio of least squared error.
-        ranges: how activation ranges are chosen, one of ``quantize_ranges.RANGES``.
         corrected_bits: layers whose weights have at most so many bits get back the mean and spread of their results,
-            see ``quantize_correct``; 8: all, 0: none.
+            see :mod:`nas.quantization.correct`; 8: all, 0: none.
 
     Raises:
-        UsageError: the policy names a stage which the network does not have; unknown ``ranges``.
+        UsageError: the policy names a stage which the network does not have.
         UserError: no calibration images or constant ones, values that are not finite, or an operator that cannot be
             quantized.
     """
-    if ranges not in RANGES:
-        raise unknown_name("choice of ranges", ranges, RANGES)
     check_stages(policy, [path for path, _ in model.named_modules()], "the network")
     _check_images(calibration)
     _, channels, height, width = calibration.shape
@@ -111,13 +94,13 @@ def quantize(
         bits = {
             node.name: WEIGHT_BITS[policy.of(path_of(node))]
             for node in graph.graph.nodes
-            if node.target in LAYERS and policy.of(path_of(node)) != FLOAT
+            if operator_of(node).has_weights and policy.of(path_of(node)) != FLOAT
         }
         corrected = {name for name, size in bits.items() if size <= corrected_bits}
         placed = _on_grids(graph, policy)
         limits = {node.name: _limits(node) for node in placed if not _gets_grid(node)}
-        found, moments = choose_ranges(graph, calibration, limits, ranges, corrected)
-        activations = _grids(graph, placed, found)
+        ranges, moments = find_ranges(graph, calibration, limits, corrected)
+        activations = _grids(graph, placed, ranges)
         layers, input_scales = {}, {}
         for node in graph.graph.nodes:
             if node.name in bits:
@@ -130,6 +113,28 @@ def quantize(
             layers |= correct(simulator, layers, input_scales, moments, calibration[:BATCH])
             simulator = build_simulator(graph, activations, layers)
     return QuantizedModel(graph, activations, layers, policy, (channels, height, width), simulator)
+
+
+def outline(model: nn.Module, image_shape: tuple[int, int, int]) -> QuantizedModel:
+    """The int8 form of a network without its numbers: any grids, all weights 1. It takes as long to run.
+
+    Args:
+        model: in eval mode, on the CPU; not modified.
+        image_shape: channels, height, width.
+
+    Raises:
+        UserError: an operator cannot be quantized.
+    """
+    graph = capture(model, image_shape)
+    ranges = {node.name: (-_ANY_RANGE, _ANY_RANGE) for node in graph.graph.nodes}
+    activations = _grids(graph, _on_grids(graph, _UNIFORM), ranges)
+    layers = {}
+    for node in graph.graph.nodes:
+        if operator_of(node).has_weights:
+            weight, bias = (getattr(graph, argument.target) for argument in node.args[1:3])
+            layers[node.name] = quantize_layer(torch.ones_like(weight), torch.ones_like(bias), 1.0)
+    simulator = build_simulator(graph, activations, layers)
+    return QuantizedModel(graph, activations, layers, _UNIFORM, image_shape, simulator)
 
 
 def _check_images(images: Tensor) -> None:
@@ -148,7 +153,7 @@ def _check_images(images: Tensor) -> None:
 
 def _is_quantized(node: fx.Node, policy: Policy) -> bool:
     """Does this operator compute on integers? One that only moves values does not compute."""
-    if node.op != "call_function" or node.target in TRANSPARENT:
+    if node.op != "call_function" or operator_of(node).transparent:
         return False
     return policy.of(path_of(source_of(node) if is_saturation(node) else node)) != FLOAT
 
@@ -158,7 +163,7 @@ def _on_grids(graph: fx.GraphModule, policy: Policy) -> set[fx.Node]:
     found: set[fx.Node] = set()
 
     def reads_integers(node: fx.Node) -> bool:
-        passes_on = node.op == "call_function" and (node.target in TRANSPARENT or is_saturation(node))
+        passes_on = node.op == "call_function" and (operator_of(node).transparent or is_saturation(node))
         return node in found if passes_on else _is_quantized(node, policy)
 
     for node in reversed(graph.graph.nodes):  # readers before what they read
@@ -171,12 +176,12 @@ def _on_grids(graph: fx.GraphModule, policy: Policy) -> set[fx.Node]:
 
 def _gets_grid(node: fx.Node) -> bool:
     """Is the grid of this result another's: of what it moves, or of the ReLU after it?"""
-    return node.op == "call_function" and (node.target in TRANSPARENT or any(map(is_saturation, node.users)))
+    return node.op == "call_function" and (operator_of(node).transparent or any(map(is_saturation, node.users)))
 
 
 def _limits(node: fx.Node) -> Range:
     """Interval beyond which the readers of a node's result are flat."""
-    readers = [_USEFUL.get(user.target, EVERYTHING) for user in node.users]
+    readers = [operator_of(user).flat_beyond for user in node.users]
     return min(low for low, _ in readers), max(high for _, high in readers)
 
 
@@ -185,16 +190,17 @@ def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Ran
     grids: dict[str, QParams] = {}
     logits = source_of(graph.graph.output_node())
     for node in graph.graph.nodes:
-        if node is logits and node.target in LAYERS:
+        operator = operator_of(node)
+        if node is logits and operator.has_weights:
             continue
-        if node.op == "call_function" and node.target in TRANSPARENT:
+        if node.op == "call_function" and operator.transparent:
             if source_of(node).name in grids:
                 grids[node.name] = grids[source_of(node).name]
         elif node in placed and node.name in ranges:
-            low, high = _KNOWN_RANGE[node.target] if node.target in _KNOWN_RANGE else ranges[node.name]
+            low, high = operator.output or ranges[node.name]
             limits = _limits(node)
             grid = choose_qparams(max(low, limits[0]), min(high, limits[1]))
-            if node.target in _USEFUL and source_of(node).name in grids:
+            if operator.is_activation and source_of(node).name in grids:
                 grid = without_ties(grid, node.target(grid_values(grids[source_of(node).name]), *node.args[1:]))
             grids[node.name] = grid
             if node.op == "call_function" and is_saturation(node):

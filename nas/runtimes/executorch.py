@@ -101,6 +101,9 @@ class Executorch:
             raise UserError(f"{path} was not exported by nas: it says nothing of its input")
         return ExecutorchModel((program, content), method, metadata)
 
+    def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> None:
+        """There is none: the runner of ``nas profile`` doesn't run ExecuTorch."""
+
     def device_code(self) -> DeviceCode:
         """Statements for ExecuTorch."""
         return DeviceCode(

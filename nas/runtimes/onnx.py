@@ -19,6 +19,7 @@ from nas.store.files import atomic_write
 from search_spaces.errors import UserError, install_hint
 
 from ._onnx_packing import pack_weights
+from ._onnx_timing import timing_file
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 
@@ -106,6 +107,10 @@ class Onnx:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"'{path}' is not a readable ONNX file: {reason}") from None
         return OnnxModel(session, metadata)
+
+    def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
+        """A file for one image, with constants in place of its weights."""
+        return timing_file(network, image_shape, dialect)
 
     def device_code(self) -> DeviceCode:
         """Statements for onnxruntime."""

@@ -100,6 +100,17 @@ class Runtime(Protocol):
         """
         ...
 
+    def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes | None:
+        """A small file that takes as long to run as the network's own; arguments as of :meth:`write`.
+
+        Returns:
+            None: ``nas profile`` cannot measure this runtime.
+
+        Raises:
+            UserError: a package is missing, or the runtime cannot hold this network.
+        """
+        ...
+
     def device_code(self) -> DeviceCode | None:
         """Its part of the script for devices; None: there is no script."""
         ...

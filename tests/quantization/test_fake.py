@@ -20,7 +20,7 @@ from nas.quantization.fake import (
     quantized_weights,
     usual_clip,
 )
-from nas.quantization.graph import aten
+from nas.quantization.operators import aten
 from nas.quantization.quantize import quantize
 from nas.store.files import save_tensors
 from nas.supernet.borrow import is_clip
@@ -230,7 +230,7 @@ def test_on_the_same_grids_it_is_the_quantized_network(monkeypatch: pytest.Monke
         for path, m in model.named_modules()
         if isinstance(m, nn.Conv2d | nn.Linear)
     }
-    quantized = quantize(model, images, parse_policy(policy), clips, "minmax", corrected_bits=0)
+    quantized = quantize(model, images, parse_policy(policy), clips, corrected_bits=0)
     known = {aten.hardsigmoid.default}  # results whose range is known
     grids = [quantized.activations.get(n.name) for n in quantized.graph.graph.nodes if n.target not in known]
     scales = iter({id(grid): grid.scale for grid in grids if grid is not None}.values())

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from nas.quantization.decomposed import decompose
 from nas.quantization.dialect import Dialect
-from nas.quantization.graph import aten, capture
+from nas.quantization.graph import capture
 from nas.quantization.grids import QParams, choose_qparams, grid_values, least_error_ratio, quantize_layer, without_ties
+from nas.quantization.operators import aten
 from nas.quantization.quantize import QuantizedModel, quantize
-from nas.quantization.ranges import least_error_range
 from nas.quantization.simulator import build_simulator
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
@@ -185,35 +185,11 @@ def test_the_ratio_of_least_squared_error_against_brute_force(largest):
         assert error(row, ratio) <= 1.02 * best
 
 
-def test_a_range_of_least_squared_error_against_brute_force():
-    rng = np.random.default_rng(2)
-    heavy = rng.standard_t(3, 20000)
-    for values in (heavy, np.maximum(heavy, 0), rng.uniform(-1, 2, 20000)):
-
-        def error(low, high, values=values):
-            grid = choose_qparams(low, high)
-            integers = np.clip(np.rint(values / grid.scale), *grid.limits)
-            return ((integers * grid.scale - values) ** 2).mean()
-
-        low, high = values.min(), values.max()
-        found = error(*least_error_range(torch.from_numpy(values), low, high))
-        best = min(error(a * low, b * high) for a in np.linspace(0.05, 1, 40) for b in np.linspace(0.05, 1, 40))
-        assert found <= 1.05 * best
-    assert least_error_range(torch.zeros(5), 0.0, 0.0) == (0.0, 0.0)
-    assert least_error_range(torch.ones(5), -1.0, 0.5)[1] == 0.5
-
-
-def test_percentiles_leave_the_tails_out():
+def test_a_range_holds_all_values():
     model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(400, 2)).eval()
     images = torch.rand(60, 1, 20, 20, generator=torch.Generator().manual_seed(0))
     images[0, 0, 0, 0], images[1, 0, 5, 5] = -50, 900
-    whole, inner = (
-        next(iter(quantize(model, images, ranges=r).activations.values())) for r in ("minmax", "percentile")
-    )
-    assert whole.scale == pytest.approx(950 / 255)
-    assert inner.scale == pytest.approx(1 / 255, rel=0.01)
-    with pytest.raises(UsageError, match="'minmax'"):
-        quantize(model, images, ranges="minmx")
+    assert next(iter(quantize(model, images).activations.values())).scale == pytest.approx(950 / 255)
 
 
 def test_a_dead_channel_and_a_large_bias_stay_in_int32():

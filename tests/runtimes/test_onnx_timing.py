@@ -15,8 +15,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from nas.quantization.quantize import quantize  # noqa: E402
-from nas.runtimes._onnx_timing import float_file, quantized, shrunk  # noqa: E402
+from nas.quantization.quantize import outline, quantize  # noqa: E402
+from nas.runtimes._onnx_timing import shrink, traced  # noqa: E402
 from nas.runtimes.onnx import Onnx  # noqa: E402
 from nas.runtimes.table import dialect_for  # noqa: E402
 from search_spaces import get_space  # noqa: E402
@@ -46,19 +46,21 @@ def test_onnxruntime_runs_what_it_runs_of_the_exported_file(name: str, tmp_path:
     unsigned = dialect_for("onnx", "onnx-uint8")
     Onnx().write(quantize(model, images), (3, SIDE, SIDE), tmp_path / "exported.onnx", {}, unsigned)
     expected = executed((tmp_path / "exported.onnx").read_bytes(), tmp_path)
-    data = shrunk(quantized(float_file(model, (3, SIDE, SIDE)), uint8=True))
+    data = Onnx().timing_file(outline(model, (3, SIDE, SIDE)), (3, SIDE, SIDE), unsigned)
     assert executed(data, tmp_path) == expected
     assert expected["QLinearConv"] > 0
 
 
-def test_signed_and_unsigned_activations(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["onnx", "onnx-uint8"])
+def test_signed_and_unsigned_activations(name: str, tmp_path: Path) -> None:
     model = tiny()
     convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
-    plain = float_file(model, (3, SIDE, SIDE))
-    for uint8, kind in ((True, np.uint8), (False, np.int8)):
-        stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized(plain, uint8).graph.initializer}
-        assert stored["grid_zero"].dtype == kind
-        assert executed(shrunk(quantized(plain, uint8)), tmp_path)["QLinearConv"] == convolutions
+    data = Onnx().timing_file(outline(model, (3, SIDE, SIDE)), (3, SIDE, SIDE), dialect_for("onnx", name))
+    assert executed(data, tmp_path)["QLinearConv"] == convolutions
+    graph = onnx.load_from_string(data).graph
+    constants = {n.output[0]: n.attribute[0].t.data_type for n in graph.node if n.op_type == "Constant"}
+    zeros = {constants[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"}
+    assert zeros == {onnx.TensorProto.INT8 if name == "onnx" else onnx.TensorProto.UINT8}
 
 
 def filled(model: Any, fill: float) -> Any:
@@ -73,12 +75,13 @@ def filled(model: Any, fill: float) -> Any:
 
 def test_a_shrunk_file_is_the_network_with_constant_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    plain = float_file(tiny(), (3, SIDE, SIDE))
-    (tmp_path / "small.onnx").write_bytes(shrunk(plain))
-    assert executed(shrunk(plain), tmp_path) == executed(plain.SerializeToString(), tmp_path)
+    plain = traced(tiny(), (3, SIDE, SIDE), dialect_for("onnx", None))
+    small = shrink(plain).SerializeToString()
+    (tmp_path / "small.onnx").write_bytes(small)
+    assert executed(small, tmp_path) == executed(plain.SerializeToString(), tmp_path)
     (tmp_path / "full.onnx").write_bytes(filled(plain, 1).SerializeToString())
     images = np.random.default_rng(0).random((1, 3, SIDE, SIDE), dtype=np.float32)
-    small, full = (Onnx().open(tmp_path / f"{name}.onnx")(images) for name in ("small", "full"))
-    assert np.isfinite(small).all()
-    assert small == pytest.approx(full, rel=1e-5)
+    shrunk, full = (Onnx().open(tmp_path / f"{name}.onnx")(images) for name in ("small", "full"))
+    assert np.isfinite(shrunk).all()
+    assert shrunk == pytest.approx(full, rel=1e-5)
     assert (tmp_path / "small.onnx").stat().st_size < (tmp_path / "full.onnx").stat().st_size / 2
