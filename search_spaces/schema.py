@@ -5,12 +5,12 @@
         value: Annotated[float, Range(at_least=0, at_most=1)]
         images: Count
 
-    accuracy = read_record(content, Accuracy, path)
+    accuracy = read_content(content, Accuracy, path)
 
 A dataclass is a table: its fields are keys, those with a default may be missing, and other keys are ignored unless the
 record is ``closed``. ``tuple[X, ...]`` is a list, ``dict[str, X]`` a table with any keys, ``X | Y`` either, ``Literal``
 one of its texts, ``Any`` anything. A number must be finite, a whole number at most :data:`LARGEST`, and a truth value
-isn't a number. :class:`Range`, :class:`Check` and :class:`Made` in ``Annotated`` say more.
+isn't a number. :class:`Range`, :class:`Check`, :class:`Also` and :class:`Made` in ``Annotated`` say more.
 
 This isn't msgspec or pydantic, since both fall short of what a file of a run needs: they turn the whole number of a
 ``float`` field into a ``float``, so that a file which is read and written again has other bytes (and a checkpoint
@@ -84,9 +84,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Made:
-    """How a value is made of what the file holds; ``make`` raises ValueError or TypeError where it cannot be."""
+    """How a value is made of what the file holds; ``make`` raises ValueError or TypeError where it cannot be.
+
+    A class of such values that isn't plain JSON itself has a method ``to_json``, see :func:`to_json`.
+    """
 
     make: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Also:
+    """The value must satisfy another type too: what is known of a table that is kept as the file has it."""
+
+    kind: Any
 
 
 Count = Annotated[int, Range(at_least=0)]
@@ -115,7 +125,25 @@ def convert(value: object, kind: type[T], place: str = "it") -> T:
     return record
 
 
-def read_record(value: object, kind: type[T], path: Path) -> T:
+def to_json(record: Any) -> Any:
+    """The value of JSON that a record came from, or would come from: the inverse of :func:`convert`.
+
+    Keys stand in the order of the fields. A field that is None is left out where None is its default, and is null
+    where it has no default. A class with a method ``to_json`` of its own is asked.
+    """
+    if hasattr(record, "to_json"):
+        return record.to_json()
+    if dataclasses.is_dataclass(record):
+        values = {field.name: (field, getattr(record, field.name)) for field in dataclasses.fields(record)}
+        return {k: to_json(v) for k, (field, v) in values.items() if v is not None or field.default is not None}
+    if isinstance(record, Mapping):
+        return {key: to_json(value) for key, value in record.items()}
+    if isinstance(record, tuple | list):
+        return [to_json(value) for value in record]
+    return record
+
+
+def read_content(value: object, kind: type[T], path: Path) -> T:
     """The record that the content of a file holds.
 
     Raises:
@@ -182,7 +210,9 @@ def _annotated_problems(value: object, kind: Any, notes: tuple[object, ...], pla
     several = list(problems(value, kind, place, closed))
     yield from several
     for note in notes if not several else ():
-        if isinstance(note, Check) and (wrong := note.problem(value)):
+        if isinstance(note, Also):
+            yield from problems(value, note.kind, place)
+        elif isinstance(note, Check) and (wrong := note.problem(value)):
             yield f"{place}: {wrong}"
         elif isinstance(note, Range) and isinstance(value, int | float) and not note.allows(value):
             yield f"{place}: {shown(value)} is not {note.rule}"

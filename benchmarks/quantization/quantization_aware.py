@@ -66,7 +66,7 @@ def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None =
 
     run.path.mkdir(parents=True, exist_ok=True)
     if not run.exists:
-        run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
+        run.write({"config": asdict(config), "data": dataset.info.to_json(), "complete": False})
     with suppress(Interrupted):
         train(run, config, dataset, Resources(workers=0), report)
 
@@ -76,7 +76,7 @@ def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None
     state, _ = checkpoint.load(source)
     assert state is not None
     plain, net = (
-        make_supernet(TrainConfig(**source.read()["config"]), dataset.info),
+        make_supernet(TrainConfig(**source.read().config), dataset.info),
         make_supernet(config, dataset.info),
     )
     net.model.load_state_dict(state.model | {n: t for n, t in net.model.state_dict().items() if is_clip(n)})
@@ -89,7 +89,7 @@ def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None
         for own, mine in zip(state.optimizer["param_groups"], optimizer.state_dict()["param_groups"], strict=True)
     ]
     run.path.mkdir(parents=True)
-    run.write({"config": asdict(config), "data": dataset.info.to_dict(), "complete": False})
+    run.write({"config": asdict(config), "data": dataset.info.to_json(), "complete": False})
     moved = {"state": slots, "param_groups": groups}
     checkpoint.save(run, replace(state, model=dict(net.model.state_dict()), optimizer=moved))
 

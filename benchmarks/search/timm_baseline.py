@@ -58,7 +58,7 @@ def of_front(trained: Trained) -> dict[str, tuple[QuantizedModel, int]]:
 
 def of_timm(trained: Trained, name: str, folder: Path) -> tuple[QuantizedModel, int]:
     """A network of timm, trained like the supernet and quantized like a subnet."""
-    config, info = TrainConfig(**trained.run.read()["config"]), trained.dataset.info
+    config, info = TrainConfig(**trained.run.read().config), trained.dataset.info
     steps, side = total_steps(config, info.counts["train"]), trained.space.largest.resolution
     torch.manual_seed(config.seed)
     model = timm.create_model(name, num_classes=len(info.classes), in_chans=info.in_chans)

@@ -44,7 +44,7 @@ def _runs() -> Iterable[tuple[str, str]]:
     from nas.store.status import list_runs
 
     for row in list_runs():
-        yield row["run"], f"{row['state']}: {row['space'] or '?'} on {row['source'] or '?'}"
+        yield row.run, f"{row.state}: {row.space or '?'} on {row.source or '?'}"
 
 
 def candidates(ctx: typer.Context, incomplete: str) -> Completions:

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from nas.store.records import SPLITS
 from nas.store.seeds import stream
 from search_spaces.errors import UsageError, UserError, unknown_name
 
-from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, SPLITS, Dataset, Ints, PixelCache
+from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, Dataset, Ints, PixelCache
 from .decode import threads
 from .transforms import erase, eval_transform, image_transform, normalise, plan_augment, shift_and_flip
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nas.store.records import DATA
-from nas.store.schema import problem
-from nas.tasks.task import CLASSIFICATION, Task, get_task
+from nas.store.records import DataInfo
+from nas.tasks.task import Task, get_task
 from search_spaces.errors import UserError
 
-SPLITS = ("train", "search", "test")
 SMALL_SIDE = 40
 """Images up to this native side (pixels) are treated as CIFAR is: padded crops, no zoom, nothing cropped away."""
 MEMORY_BYTES = 512 * 2**20
@@ -35,60 +33,6 @@ class Images(Protocol):
     def image(self, index: int) -> Image.Image: ...
 
     def name(self, index: int) -> str: ...
-
-
-@dataclass(frozen=True)
-class DataInfo:
-    """What a run must remember of its data; goes into every checkpoint.
-
-    Attributes:
-        source: as given by the user: ``embedded``, a folder or one of timm's names.
-        classes: class names; the position is the label.
-        in_chans: 1 where all images looked at were grey, else 3.
-        mean, std: of training pixels scaled to [0, 1], a number a channel.
-        native_size: median shorter side of the training images looked at, in pixels.
-        counts: images of each split.
-        crop_pct: share of the side that evaluation keeps after resizing (timm's ``crop_pct``).
-        interpolation: of evaluation (timm's ``interpolation``).
-        fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
-        task: what its labels are for, a key of :data:`nas.tasks.task.TASKS`; left out of files where it is
-            classification.
-    """
-
-    source: str
-    classes: tuple[str, ...]
-    in_chans: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    native_size: int
-    counts: dict[str, int]
-    crop_pct: float
-    interpolation: str = "bicubic"
-    fingerprint: str = ""
-    task: str = CLASSIFICATION
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; tuples become lists."""
-        facts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in facts.items() if k != "task" or v != CLASSIFICATION}
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> DataInfo:
-        """Inverse of :meth:`to_dict`. Raises UserError where the keys are not those of a data description."""
-        known = {f.name for f in fields(DataInfo)}
-        if set(data) | {"task"} != known:
-            wrong = sorted((set(data) | {"task"}) ^ known)
-            raise UserError(f"not a description of a data set: keys {wrong} are missing or unknown")
-        if found := problem(data, DATA, "data"):
-            raise UserError(f"not a description of a data set: {found}")
-        if not len(data["mean"]) == len(data["std"]) == data["in_chans"] or set(data["counts"]) != set(SPLITS):
-            raise UserError("not a description of a data set: mean and std are a number a channel, counts one a split")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return DataInfo(**values)
 
 
 class PixelCache:

@@ -9,9 +9,10 @@ import numpy as np
 
 from nas.data.sources.source import EMBEDDED, open_source
 from nas.store.files import absolute_path
+from nas.store.records import SPLITS, DataInfo
 from search_spaces.errors import UserError
 
-from .dataset import SMALL_SIDE, SPLITS, DataInfo, Dataset, Images, Ints
+from .dataset import SMALL_SIDE, Dataset, Images, Ints
 from .decode import statistics
 from .splits import imbalance, make_splits
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nas.store.records import SPLITS
 from nas.store.seeds import stream
 from search_spaces.errors import UserError
 
-from .dataset import SPLITS, Ints, listed
+from .dataset import Ints, listed
 
 FRACTIONS = {"search": 0.10, "test": 0.15}
 CAPS = {"search": 5_000, "test": 10_000}

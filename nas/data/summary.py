@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nas.data.sources.readable import NAMED
+from nas.store.records import SPLITS
 
-from .dataset import SPLITS, Dataset
+from .dataset import Dataset
 
 
 @dataclass(frozen=True)

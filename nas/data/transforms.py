@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nas.store.records import DataInfo
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import unknown_name
 
-from .dataset import SMALL_SIDE, DataInfo
+from .dataset import SMALL_SIDE
 
 AUGMENTS = ("auto", "none", "light", "strong")
 RAND_AUGMENT = "rand-m8-mstd0.5-mmax9-inc1"

@@ -15,13 +15,14 @@ from nas.candidates.calibrate import Calibration
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import EVALUATION_BATCH, ship
 from nas.data.batches import eval_batches
-from nas.data.dataset import DataInfo, Dataset
+from nas.data.dataset import Dataset
 from nas.quantization.quantize import QuantizedModel
 from nas.runtimes.runtime import Exported
 from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
 from nas.search.search import accuracy_dict
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
+from nas.store.records import DataInfo
 from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nas.runtimes.runtime import Exported, ImageShape
 from nas.runtimes.table import by_suffix, file_names, get_runtime, open_file
-from nas.store.files import check_format, read_json
-from nas.store.records import INPUT
+from nas.store.exports import FilesManifest, InputSize
+from nas.store.files import read_record
 from nas.store.run import file_hash
-from nas.store.schema import problem
 from search_spaces.errors import UserError
+from search_spaces.schema import convert
 
 MANIFEST = "architecture.json"
 
@@ -45,10 +45,7 @@ def exported_hashes(folder: Path) -> dict[str, str] | None:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return None
-    content = read_json(manifest, {"files?": {str: str}})
-    check_format(content, manifest)
-    hashes: dict[str, str] | None = content.get("files")
-    return hashes
+    return read_record(manifest, FilesManifest).files
 
 
 def exported_file(path: Path) -> Path | None:
@@ -86,9 +83,6 @@ def check_unaltered(path: Path, digest: str | None = None) -> bool:
 def input_size(model: Exported, path: Path) -> ImageShape:
     """Channels, height, width of a file's images. Raises UserError where the file does not say."""
     try:
-        channels, height, width = size = json.loads(model.metadata["input"])["input_size"]
-        if problem(size, INPUT["input_size"]):
-            raise ValueError
+        return convert(json.loads(model.metadata["input"]), InputSize).input_size
     except (KeyError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} was not exported by nas: it says nothing of its input") from None
-    return channels, height, width

@@ -6,14 +6,25 @@ apart, each proposes its own, and all take the proposal that the storage numbere
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import optuna
 
-from nas.store.records import AGREEMENT
-from nas.store.schema import problem
+from search_spaces.schema import Check, SchemaError, convert, shown, to_json
 
 from .storage import Storage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a journal says of an agreement; what was agreed has a schema of its own."""
+
+    topic: str
+    agreed: Annotated[list[Any], Check(lambda v: "" if len(v) == 1 else f"{shown(v)} is not a list of one")]
 
 
 class Agreements:
@@ -25,33 +36,41 @@ class Agreements:
 
     def __init__(self, storage: Storage, study: int) -> None:
         self._storage, self._study = storage, study
-        self._known: dict[str, Any] = {}
+        self._agreed: dict[str, object] = {}
         self._read = 0
 
-    def on(self, topic: str, proposal: Any, form: Any) -> Any:
-        """The first proposal on a topic, of this worker or another: JSON-able data.
+    def on(self, topic: str, proposal: T, kind: type[T], check: Callable[[T], str] = lambda agreed: "") -> T:
+        """The first proposal on a topic, of this worker or another.
 
         Args:
-            form: of all proposals on it, see ``nas.store.schema``.
+            proposal: this worker's, a record or other data of JSON.
+            kind: the type of all proposals on it, see :mod:`search_spaces.schema`.
+            check: what is wrong with a proposal of that type; empty: nothing.
 
         Raises:
-            UserError: what lies in the storage is damaged.
+            UserError: the content of the storage is damaged.
         """
-        if self._look(topic) is None:
-            facts = {"topic": topic, "agreed": [proposal]}
+        if not self._look(topic):
+            facts = {"topic": topic, "agreed": [to_json(proposal)]}
             self._storage.create(self._study, optuna.trial.create_trial(value=0.0, user_attrs=facts))
-        agreed = self._look(topic)
-        assert agreed is not None
-        if found := problem(agreed, [form], "what workers agreed on"):
-            raise self._storage.damaged(found)
-        return agreed[0]
+            self._look(topic)
+        try:
+            agreed = convert(self._agreed[topic], kind, "what workers agreed on")
+        except SchemaError as error:
+            raise self._storage.damaged(str(error)) from None
+        if wrong := check(agreed):
+            raise self._storage.damaged(f"what workers agreed on: {wrong}")
+        return agreed
 
-    def _look(self, topic: str) -> Any:
-        if topic not in self._known:
+    def _look(self, topic: str) -> bool:
+        """Read what is new, and say whether a topic is settled."""
+        if topic not in self._agreed:
             trials = self._storage.trials(self._study)
             for trial in trials[self._read :]:
-                if found := problem(trial.user_attrs, AGREEMENT, f"agreement {trial.number}"):
-                    raise self._storage.damaged(found)
-                self._known.setdefault(trial.user_attrs["topic"], trial.user_attrs["agreed"])
+                try:
+                    agreement = convert(trial.user_attrs, Agreement, f"agreement {trial.number}")
+                except SchemaError as error:
+                    raise self._storage.damaged(str(error)) from None
+                self._agreed.setdefault(agreement.topic, agreement.agreed[0])
             self._read = len(trials)
-        return self._known.get(topic)
+        return topic in self._agreed

@@ -16,14 +16,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Annotated
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.store.host import alive, here
-from nas.store.records import CLAIM
-from nas.store.schema import problem
 from search_spaces.errors import UserError
+from search_spaces.schema import Count, Range, SchemaError, convert, to_json
 
 from .storage import Storage
 
@@ -37,6 +37,25 @@ class Timing:
 
     beat: float = BEAT_SECONDS
     stale: float = STALE_SECONDS
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a journal says of a claim.
+
+    Attributes:
+        candidate: the candidate that is being measured, with its split.
+        worker: who measures it.
+        host: the worker's machine, see :func:`nas.store.host.here`.
+        process: number of the worker's process there.
+        beat: signs of life so far.
+    """
+
+    candidate: str
+    worker: str
+    host: str
+    process: Annotated[int, Range(at_least=1, at_most=2**31 - 1)]
+    beat: Count
 
 
 @dataclass(frozen=True)
@@ -72,29 +91,28 @@ class Claims:
         with self._lock:
             now = self._clock()
             if now - self._looked > self._timing.stale / 2:
-                self._seen = {}  # nobody could tell us anything for a while: the storage was down, or we were asleep
+                self._seen = {}  # nothing was read for a while: the storage was down, or this process suspended
             self._looked = now
             holders: dict[str, str] = {}
             seen: dict[int, _Seen] = {}
             for trial in self._storage.trials(self._study, (TrialState.RUNNING,)):
-                facts = trial.user_attrs
-                if found := problem(facts, CLAIM, f"claim {trial.number}"):
-                    raise self._storage.damaged(found)
+                try:
+                    claim = convert(trial.user_attrs, Claim, f"claim {trial.number}")
+                except SchemaError as error:
+                    raise self._storage.damaged(str(error)) from None
                 last = self._seen.get(trial.number)
-                beat = facts["beat"]
-                seen[trial.number] = last if last is not None and last.beat == beat else _Seen(beat, now)
-                if self._lost(trial, now - seen[trial.number].since):
-                    self._storage.finish(trial._trial_id, TrialState.FAIL)
+                seen[trial.number] = last if last is not None and last.beat == claim.beat else _Seen(claim.beat, now)
+                if self._is_lost(claim, now - seen[trial.number].since):
+                    self._storage.finish(self._storage.id_of(trial), TrialState.FAIL)
                 else:
-                    holders.setdefault(facts["candidate"], facts["worker"])
+                    holders.setdefault(claim.candidate, claim.worker)
             self._seen = seen
             return holders
 
-    def _lost(self, trial: FrozenTrial, silent: float) -> bool:
-        facts = trial.user_attrs
-        if facts["worker"] == self.worker:
+    def _is_lost(self, claim: Claim, silent: float) -> bool:
+        if claim.worker == self.worker:
             return False
-        return silent >= self._timing.stale or (facts["host"] == here() and not alive(facts["process"]))
+        return silent >= self._timing.stale or (claim.host == here() and not alive(claim.process))
 
     @contextmanager
     def on(self, candidate: str) -> Iterator[bool]:
@@ -102,7 +120,7 @@ class Claims:
 
         What the block does must be recorded when it ends: the claim is then over, and others may look.
         """
-        facts = {"candidate": candidate, "worker": self.worker, "host": here(), "process": os.getpid(), "beat": 0}
+        facts = to_json(Claim(candidate, self.worker, here(), os.getpid(), 0))
         claim = self._storage.create(self._study, optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=facts))
         if self.live().get(candidate) != self.worker:
             self._storage.finish(claim, TrialState.PRUNED)
@@ -114,7 +132,7 @@ class Claims:
         try:
             yield True
         except BaseException:
-            self._storage.finish(claim, TrialState.FAIL, wait=False)  # who is stopped does not wait
+            self._storage.finish(claim, TrialState.FAIL, wait=False)  # don't wait when interrupted
             raise
         else:
             self._storage.finish(claim, TrialState.COMPLETE, round(time.monotonic() - began, 3))

@@ -12,10 +12,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -23,12 +24,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import OUTER, Candidate
-from nas.store.records import BEGUN
+from nas.store.records import CLASSIFICATION
 from nas.tasks.score import Score
-from nas.tasks.task import CLASSIFICATION, Task, get_task
+from nas.tasks.task import Task, get_task
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.policy import PRECISIONS, parse_policy
+from search_spaces.schema import Count
 from search_spaces.space import SearchSpace
 
 from .agreements import Agreements
@@ -38,6 +40,8 @@ from .storage import PATIENCE_SECONDS, Storage
 Measure = Callable[[Candidate], Score]
 Tell = Callable[[Candidate, Score], None]
 
+T = TypeVar("T")
+
 SEARCH, TEST = "search", "test"
 _NAME = "accuracy"
 
@@ -46,6 +50,19 @@ _WHOLE = ("fp32", "int8")
 _ANY = random.SystemRandom()  # workers, even forked ones, shall not draw alike
 _SHORTEST_WAIT = 0.02
 _LONGEST_WAIT = 2.0
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the workers of a search agree on when it begins.
+
+    Attributes:
+        prior: measurements that all of them know.
+        settings: of the search; not read.
+    """
+
+    prior: Count
+    settings: Any = None
 
 
 class Journal:
@@ -216,24 +233,29 @@ class Journal:
                 if candidate not in known.found:
                     self.add(candidate, accuracy, *theirs.made[candidate], split)
 
-    def begin(self, settings: Mapping[str, Any]) -> int:
-        """How many measurements there were when a search of these settings first began, here or elsewhere."""
-        self.refresh()
-        begun = self.agree(settings, "begin", {"prior": len(self), "settings": dict(settings)}, BEGUN)
-        self.refresh()  # the first worker may have known more than we did
-        return int(begun["prior"])
+    def begin(self, settings: str) -> int:
+        """How many measurements there were when a search of these settings first began, here or elsewhere.
 
-    def agree(self, settings: Mapping[str, Any], step: str, proposal: Any, form: Any) -> Any:
+        Args:
+            settings: a JSON table of all that tells this search from others.
+        """
+        self.refresh()
+        begun = self.agree(settings, "begin", Begun(len(self), json.loads(settings)), Begun)
+        self.refresh()  # the first worker may have known more than this one
+        return begun.prior
+
+    def agree(
+        self, settings: str, step: str, proposal: T, kind: type[T], check: Callable[[T], str] = lambda agreed: ""
+    ) -> T:
         """What the workers of a search of these settings do at a step of it: as whoever came first proposed.
 
         Args:
-            settings: JSON-able, as those of :meth:`begin`.
+            settings: as those of :meth:`begin`.
             step: unique within the search.
-            proposal: this worker's, JSON-able.
-            form: of all proposals, see ``nas.store.schema``.
+            proposal, kind, check: as of :meth:`nas.journal.agreements.Agreements.on`.
         """
-        search = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        return self._agreements.on(f"{search} {step}", proposal, form)
+        search = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode()).hexdigest()[:16]
+        return self._agreements.on(f"{search} {step}", proposal, kind, check)
 
     @cached_property
     def _claims(self) -> Claims:

@@ -103,6 +103,11 @@ class Storage:
         studies = self._patiently(self._backend.get_all_studies)
         return next((int(study._study_id) for study in studies if study.study_name == name), None)
 
+    @staticmethod
+    def id_of(trial: FrozenTrial) -> int:
+        """Id of a trial of :meth:`trials`. Optuna has no public way to it, though its storages want it."""
+        return int(trial._trial_id)
+
     def facts(self, study: int) -> dict[str, Any]:
         """User attributes of a study."""
         return self._patiently(lambda: dict(self._backend.get_study_user_attrs(study)))

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.runtimes.table import dialect_for, get_runtime
+from nas.store.bundles import BundleManifest
 from nas.store.files import atomic_write, write_json
-from nas.store.records import BUNDLE
-from nas.store.schema import check_form
 from nas.store.seeds import stream
 from nas.store.versions import libraries
 from predictors.costs.network import Floats, operator_rows
@@ -25,6 +24,7 @@ from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, INT8
+from search_spaces.schema import read_content
 
 from . import runner as profile_runner
 from .choose import choose
@@ -223,7 +223,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is no bundle (no {MANIFEST}); write one: nas profile --bundle {folder}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
-    check_form(manifest, BUNDLE, path)
+    read_content(manifest, BundleManifest, path)
     return manifest
 
 

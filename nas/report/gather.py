@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.runtimes.table import suffixes
-from nas.store.files import read_json
+from nas.store.exports import Manifest
+from nas.store.files import read_json, read_record
 from nas.store.metrics import Metric, read_metrics
-from nas.store.records import SEARCH
+from nas.store.records import RunRecord
+from nas.store.results import SearchResult
 from nas.store.run import Run, file_hash
 from nas.workflows.estimate import Estimate, estimate_model
 from search_spaces.errors import UserError
@@ -37,7 +39,7 @@ class Material:
 
     path: Path
     name: str
-    content: Facts
+    content: RunRecord
     metrics: list[Metric]
     searches: dict[str, Facts]
     exports: list[tuple[str, Facts, dict[str, str]]]
@@ -51,12 +53,12 @@ def gather(run: Run) -> Material:
     notes: list[str] = []
     searches = {}
     for target, path in run.searches().items():
-        found = _read(path, notes, SEARCH)
+        found = _read(path, notes, SearchResult)
         if found:
             searches[target] = found
     exports = []
     for path in sorted(run.path.glob("export/*/architecture.json")):
-        found = _read(path, notes, {"results": [object]})
+        found = _read(path, notes, Manifest)
         if found:
             files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", *suffixes()))
             exports.append((path.parent.name, found, {p.name: file_hash(p) for p in files}))
@@ -71,9 +73,9 @@ def estimated(material: Material, result: Facts, member: Facts) -> Estimate:
         UserError: its target file is gone, or its architecture is not of its space.
         KeyError, TypeError: the files are of another version.
     """
-    data, architecture = material.content["data"], json.dumps(member["architecture"])
-    target, classes = result["config"]["target"], len(data["classes"])
-    return estimate_model(architecture, target, None, member["precision"], None, classes, data["in_chans"], layers=True)
+    data, architecture = material.content.data, json.dumps(member["architecture"])
+    target, classes = result["config"]["target"], data.num_classes
+    return estimate_model(architecture, target, None, member["precision"], None, classes, data.in_chans, layers=True)
 
 
 def _seconds(journal: Path, notes: list[str]) -> Seconds:
@@ -86,9 +88,10 @@ def _seconds(journal: Path, notes: list[str]) -> Seconds:
         return {}
 
 
-def _read(path: Path, notes: list[str], form: Any) -> Facts | None:
+def _read(path: Path, notes: list[str], kind: type[SearchResult | Manifest]) -> Facts | None:
     try:
-        found: Facts = read_json(path, form)
+        read_record(path, kind)
+        found: Facts = read_json(path)
     except (UserError, OSError) as error:
         notes.append(str(error))
         return None

@@ -85,7 +85,7 @@ def _body(material: Material) -> tuple[list[Element], list[str]]:
 
 
 def _top(material: Material, targets: list[str]) -> list[Element]:
-    config = material.content["config"]
+    config = material.content.config
     places = {f"target-{name}": f"Target {name}" for name in targets}
     places |= {"training": "Training", "configuration": "Configuration", "versions": "Versions and hashes"}
     links = [tag("a", name, href=f"#{place}") for place, name in places.items()]

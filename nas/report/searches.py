@@ -21,7 +21,7 @@ def search(material: Material, name: str) -> list[Element]:
     result = material.searches[name]
     front, target = result["front"], result["target"]["name"]
     found = [tag("h2", f"Target {target}", id=f"target-{name}"), tag("p", _summary(result))]
-    if result["weights"] != material.content.get("weights"):
+    if result["weights"] != material.content.weights:
         found.append(note("The supernet's weights changed since this search; search again: nas search"))
     text = (
         f"{len(front)} networks, all measured, that none beats in {_and(result['objectives'])} at once; each point "

@@ -18,7 +18,7 @@ PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")
 
 def training(material: Material) -> list[Element]:
     """Loss, and accuracy of the watched subnets."""
-    steps, done = material.content.get("steps"), material.content["complete"]
+    steps, done = material.content.steps, material.content.complete
     last = max((entry.step for entry in material.metrics), default=0)
     state = f"Trained for {steps} steps." if done else f"Training is not finished: step {last}."
     found = [tag("h2", "Training", id="training"), tag("p", state)]
@@ -39,15 +39,15 @@ def training(material: Material) -> list[Element]:
 
 def settings(material: Material) -> list[Element]:
     """Data, configuration of training and searches."""
-    data = material.content["data"]
-    classes = ", ".join(map(str, data["classes"][:40])) + (", ..." if len(data["classes"]) > 40 else "")
-    counts = ", ".join(f"{n} {split}" for split, n in data["counts"].items())
+    data = material.content.data
+    classes = ", ".join(map(str, data.classes[:40])) + (", ..." if len(data.classes) > 40 else "")
+    counts = ", ".join(f"{n} {split}" for split, n in data.counts.items())
     facts = {
-        "source": data["source"], "classes": f"{len(data['classes'])}: {classes}", "images": counts,
-        "channels": data["in_chans"], "mean": data["mean"], "standard deviation": data["std"],
+        "source": data.source, "classes": f"{len(data.classes)}: {classes}", "images": counts,
+        "channels": data.in_chans, "mean": data.mean, "standard deviation": data.std,
     }  # fmt: skip
     found = [tag("h2", "Configuration", id="configuration"), tag("h3", "Data"), pairs("Data", facts)]
-    blocks = {"Training": material.content["config"]}
+    blocks = {"Training": material.content.config}
     blocks |= {f"Search for {name}": result["config"] for name, result in material.searches.items()}
     found += [tag("details", tag("summary", name), pairs(name, content)) for name, content in blocks.items()]
     return found
@@ -56,13 +56,13 @@ def settings(material: Material) -> list[Element]:
 def provenance(material: Material) -> list[Element]:
     """Versions, hashes, exported files."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    hashes = {"supernet.safetensors": material.content.get("weights", "not trained to the end")}
-    hashes |= {"data": material.content["data"]["fingerprint"]}
+    hashes = {"supernet.safetensors": material.content.weights or "not trained to the end"}
+    hashes |= {"data": material.content.data.fingerprint}
     hashes |= {f"supernet at the search for {name}": r["weights"] for name, r in material.searches.items()}
     hashes |= {
         f"export/{folder}/{file}": found for folder, _, files in material.exports for file, found in files.items()
     }
-    made = {"training": in_words(material.content.get("versions"))}
+    made = {"training": in_words(material.content.versions)}
     made |= {f"search for {name}": in_words(result.get("versions")) for name, result in material.searches.items()}
     found = [tag("h2", "Versions and hashes", id="versions"), tag("h3", "Versions that wrote this report")]
     found += [pairs("Versions", versions), tag("h3", "Versions that made the run"), pairs("Versions of the run", made)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Measured
 from nas.journal.journal import SEARCH, Journal
-from nas.store.schema import between, problem
 from nas.tasks.score import Score
 from predictors.targets.target import to_toml
 from search_spaces.genes import Vectors
+from search_spaces.schema import Count
 
 from .config import SearchConfig
 from .costs import CandidateCosts
@@ -27,6 +27,19 @@ from .objectives import parse_objectives
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Candidate, str], Score]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the workers of a search do next.
+
+    Attributes:
+        stopped: why the search ends here; empty: it continues.
+        batch: the candidates to measure, as indices of their genes' choices.
+    """
+
+    stopped: str
+    batch: tuple[tuple[Count, ...], ...]
 
 
 class Session:
@@ -40,7 +53,7 @@ class Session:
         self.objectives = parse_objectives(config.objectives)
         # another target file of the same name: another search
         files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
-        self.settings = asdict(replace(config, prior=0)) | {"target_files": files}
+        self.settings = json.dumps(asdict(replace(config, prior=0)) | {"target_files": files})
         self.config = config = replace(config, prior=journal.begin(self.settings))
         known = journal.items()[: config.prior]
         self.known = {c: a for c, a in known if c in costs.candidates}
@@ -71,24 +84,21 @@ class Session:
     def agree(self, stopped: str, batch: Vectors) -> tuple[str, Vectors]:
         """Why the search ends here (empty: it goes on) and the next batch, the same for all workers of this search,
         though their clocks and their arithmetic may differ a little."""
-        proposal = {"stopped": stopped, "batch": batch.tolist()}
-        agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal, self._next)
-        return agreed["stopped"], self._vectors(agreed["batch"])
+        proposal = Turn(stopped, tuple(map(tuple, batch.tolist())))
+        agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal, Turn, self._problem_of)
+        return agreed.stopped, self._vectors(agreed.batch)
 
-    def _next(self, value: Any) -> str:
+    def _problem_of(self, turn: Turn) -> str:
         """What is wrong with a proposal of :meth:`agree`; one without anything new would be proposed for ever."""
         places = len(self.space.genes)
-        if found := problem(value, {"stopped": str, "batch": [[between(0, max(self.space.cardinality) - 1, int)]]}):
-            return found
-        if any(len(row) != places for row in value["batch"]):
+        if any(len(row) != places for row in turn.batch):
             return f"a candidate of a batch has not the {places} genes of {self.space.name}"
-        vectors = self._vectors(value["batch"])
-        if (vectors >= self.space.cardinality).any():
+        if any(index >= count for row in turn.batch for index, count in zip(row, self.space.cardinality, strict=True)):
             return f"a candidate of a batch is not of {self.space.name}"
-        fresh = set(self.candidates(vectors)) - self.known.keys()
-        return "" if value["stopped"] or fresh else "a batch holds nothing that is not measured yet"
+        fresh = set(self.candidates(self._vectors(turn.batch))) - self.known.keys()
+        return "" if turn.stopped or fresh else "a batch holds nothing that is not measured yet"
 
-    def _vectors(self, rows: list[list[int]]) -> Vectors:
+    def _vectors(self, rows: Sequence[Sequence[int]]) -> Vectors:
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.space.genes))
 
     def measure(

@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
 from search_spaces.errors import UserError, install_hint
-
-from .schema import check_form
+from search_spaces.schema import read_content
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +23,7 @@ FORMAT = 1
 """Of run.json, architecture.json and tensor files; counted up where older versions could not read what is written."""
 
 _KEY = "nas"
+T = TypeVar("T")
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -64,24 +64,26 @@ def is_json(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
-def read_json(path: Path, form: Any = object) -> Any:
-    """Parse a JSON file.
-
-    Args:
-        path: the file.
-        form: what it must hold, see ``nas.store.schema``.
-
-    Raises:
-        UserError: missing or damaged, or not of that form.
-    """
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises UserError where it is missing or damaged."""
     try:
-        content = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; restore or remove it") from None
-    check_form(content, form, path)
-    return content
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """The record that a JSON file holds, see :mod:`search_spaces.schema`.
+
+    Raises:
+        UserError: missing, damaged, or not a record of that kind.
+        NewerFormat: of a later version.
+    """
+    content = read_json(path)
+    check_format(content, path)
+    return read_content(content, kind, path)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:

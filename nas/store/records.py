@@ -1,108 +1,179 @@
-"""What the JSON files of a run must hold, checked before anything is made of them: they may come from anywhere.
+"""What a run keeps of itself: its data set, ``run.json`` and the metadata of checkpoints.
 
-What a form is: :mod:`nas.store.schema`.
+A record is read with :func:`nas.store.files.read_record`, which checks it, and written with
+:func:`search_spaces.schema.to_json`, byte for byte.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from search_spaces.architecture import Architecture
+from search_spaces.errors import UserError
+from search_spaces.schema import Also, Amount, Check, Count, Made, Range, SchemaError, convert, to_json
 
-from .schema import LARGEST, between, shown
+SPLITS = ("train", "search", "test")
+CLASSIFICATION = "classification"
+"""The task of runs that name none."""
 
-
-def _architecture(value: Any) -> str:
-    try:
-        found = Architecture.from_dict(value)
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return "" if "resolution" in found else "gene resolution is missing"
-
-
-_COUNT = between(0, LARGEST, int)
-_POSITIVE = between(1e-12, 1e300)
-_CHANNELS = between(1, 4096, int)
-_SIDE = between(1, 65536, int)
-_ACCURACY = {"value": between(0, 1), "low": between(0, 1), "high": between(0, 1), "correct": _COUNT, "images": _COUNT}
-_COSTS = {"macs": _COUNT, "params": _COUNT, "size_bytes": between(0, 1e300), "peak_activation_bytes": between(0, 1e300)}
-_VERSIONS = {str: str}
-
-DATA = {
-    "source": str, "classes": [str], "in_chans": between(1, 3, int), "mean": [float], "std": [_POSITIVE],
-    "native_size": _SIDE, "counts": {str: _COUNT}, "crop_pct": between(1e-3, 1), "interpolation": str,
-    "fingerprint": str, "task?": str,
-}  # fmt: skip
-"""What a run remembers of its data, ``nas.data.dataset.DataInfo``."""
-
-RUN = {
-    "config": {"space?": str, "source?": str}, "data": {str: object}, "complete": bool, "weights?": str,
-    "steps?": (_COUNT, None), "lr?": _POSITIVE, "finetuned_from?": str, "versions?": _VERSIONS,
-}  # fmt: skip
-"""``run.json``; its settings and its data are checked by who needs them."""
-
-MEMBER = {
-    "id": str, "architecture": _architecture, "precision": str, "accuracy": _ACCURACY, "test": _ACCURACY,
-    "latency_ms": between(0, 1e300), **_COSTS,
-}  # fmt: skip
-"""A member of a front."""
-
-SEARCH = {
-    "config": {"target": str, "calibration_images?": between(1, 2**31, int)}, "front": [MEMBER], "weights": str,
-    "versions?": _VERSIONS,
-}  # fmt: skip
-"""``search-<target>.json``: what is exported and estimated of it."""
-
-CHECKPOINT = {
-    "step": _COUNT, "seconds": between(0, 1e300), "groups": [{"params": [_COUNT]}], "scalars": {str: {str: object}},
-    "scaler?": {str: (float, None)}, "health?": {str: between(-1e300, 1e300)},
-}  # fmt: skip
-"""Metadata of a checkpoint."""
-
-CLAIM = {"candidate": str, "worker": str, "host": str, "process": between(1, 2**31 - 1, int), "beat": _COUNT}
-"""What a journal says of a claim, see ``nas.journal.claims``."""
+Positive = Annotated[float, Range(at_least=1e-12)]
+Side = Annotated[int, Range(at_least=1, at_most=65536)]
+Crop = Annotated[float, Range(at_least=1e-3, at_most=1)]
+Versions = dict[str, str]
+"""Version by the name of a package."""
 
 
-def _only_one(value: Any) -> str:
-    return "" if isinstance(value, list) and len(value) == 1 else f"{shown(value)} is not a list of one"
+def _architecture(value: Any) -> Architecture:
+    architecture = Architecture.from_dict(value)
+    if "resolution" not in architecture:
+        raise ValueError("gene resolution is missing")
+    return architecture
 
 
-AGREEMENT = {"topic": str, "agreed": _only_one}
-"""What a journal says of an agreement, see ``nas.journal.agreements``; what was agreed has a form of its own."""
-
-BEGUN = {"prior": _COUNT}
-"""What the workers of a search agree on when it begins."""
-
-INPUT = {
-    "input_size": [_SIDE], "mean": [float], "std": [_POSITIVE], "interpolation": str, "crop_pct": between(1e-3, 1),
-}  # fmt: skip
-SPEC = {
-    "model": str, "options": {str: object}, "arguments": {str: object}, "blocks": {str: [{str: object}]},
-    "num_classes": between(1, 10**7, int), "in_chans": _CHANNELS, "head_dim?": _CHANNELS,
-}  # fmt: skip
-TEACHER = {"timm": SPEC, "input": INPUT, "classes": [str]}
-"""``architecture.json`` as far as a teacher needs it."""
-
-EXPORTED = {
-    "timm": SPEC, "input": {"input_size": [_SIDE]}, "candidate": str, "precision": str, "target": {"name": str},
-}  # fmt: skip
-"""``architecture.json`` as far as an estimate needs it."""
+ArchitectureField = Annotated[Architecture, Made(_architecture)]
+"""An architecture in a record."""
 
 
-def _plain_name(value: Any) -> str:
-    """A name of a file that lies in the folder itself."""
-    if isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable() and not set(value) & set("/\\:"):
-        return "" if value.strip(".") else "no name of a file"
-    return f"{shown(value)} is no name of a file in the bundle's own folder"
+@dataclass(frozen=True)
+class DataInfo:
+    """What a run must remember of its data; goes into every checkpoint.
+
+    Attributes:
+        source: as given by the user: ``embedded``, a folder or one of timm's names.
+        classes: class names; the position is the label.
+        in_chans: 1 where all images looked at were grey, else 3.
+        mean, std: of training pixels scaled to [0, 1], a number per channel.
+        native_size: median shorter side of the training images looked at, in pixels.
+        counts: images of each split.
+        crop_pct: share of the side that evaluation keeps after resizing (timm's ``crop_pct``).
+        interpolation: of evaluation (timm's ``interpolation``).
+        fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
+        task: what networks learn from it, a key of :data:`nas.tasks.task.TASKS`.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    in_chans: Annotated[int, Range(at_least=1, at_most=3)]
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+    native_size: Side
+    counts: Mapping[str, Count]
+    crop_pct: Crop
+    interpolation: str = "bicubic"
+    fingerprint: str = ""
+    task: str = CLASSIFICATION
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``run.json`` and checkpoints have it; the usual task isn't named."""
+        facts = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        if self.task == CLASSIFICATION:
+            del facts["task"]
+        return facts | {"counts": dict(self.counts)}
+
+    @staticmethod
+    def from_json(value: object) -> DataInfo:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            UserError: it isn't a description of a data set.
+        """
+        try:
+            return convert(value, DataField, "data")
+        except SchemaError as error:
+            raise UserError(f"not a description of a data set: {error}") from None
 
 
-BUNDLE = {
-    "bundle": str, "reference": str, "threads": between(1, 1024, int),
-    "plan": {"precisions": [str]}, "versions": {"torch": str, "timm": str},
-    "networks": [
-        {"name": str, "use": str, "part": {"space": str, "num_classes": between(1, 10**6, int), "in_chans": _CHANNELS},
-         "input": [_SIDE], "architecture": _architecture,
-         "files": {str: {"file": _plain_name, "sha256": str}}},
-    ],
-}  # fmt: skip
-"""``manifest.json`` of a bundle."""
+def _data_problem(data: Mapping[str, Any]) -> str:
+    if not len(data["mean"]) == len(data["std"]) == data["in_chans"]:
+        return "mean and std must have a number per channel"
+    if set(data["counts"]) != set(SPLITS):
+        return f"counts must be of {', '.join(SPLITS)}"
+    return ""
+
+
+DataField = Annotated[DataInfo, Check(_data_problem)]
+"""A data set in a record, whose parts must agree."""
+
+
+@dataclass(frozen=True)
+class _Settings:
+    space: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """``run.json``: what a run trains and how far it is.
+
+    Attributes:
+        config: settings of the training; :func:`nas.training.weights.config_of` reads them.
+        data: the data set.
+        versions: of what the run was made with; None: not recorded, as by earlier versions.
+        complete: whether the training is finished.
+        finetuned_from: hash of the supernet's weights, where the run is one fine-tuned candidate.
+        format: of the file.
+        lr: the learning rate that was found, where the settings ask for one.
+        weights: hash of the trained weights.
+        steps: optimizer steps of the finished training.
+    """
+
+    config: Annotated[dict[str, Any], Also(_Settings)]
+    data: DataField
+    versions: Versions | None = None
+    complete: bool
+    finetuned_from: str | None = None
+    format: int | None = None
+    lr: Positive | None = None
+    weights: str | None = None
+    steps: Count | None = None
+
+    @property
+    def space(self) -> str:
+        """Name of the search space; empty: not said."""
+        name: str = self.config.get("space", "")
+        return name
+
+    @property
+    def source(self) -> str:
+        """The data set, as the user named it; empty: not said."""
+        name: str = self.config.get("source", "")
+        return name
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        values = {name: to_json(value) for name, value in vars(self).items() if name != "config" and value is not None}
+        return {"config": self.config, **values}
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of parameters of an optimizer, with settings of its own beside them."""
+
+    params: tuple[Count, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRecord:
+    """Metadata of a checkpoint; see :class:`nas.training.checkpoint.State`.
+
+    Attributes:
+        step: optimizer steps done.
+        seconds: time spent training so far.
+        groups: the optimizer's groups of parameters, as torch has them.
+        scalars: the optimizer's numbers that aren't tensors, by parameter and name.
+        scaler: of the loss scaling; a number of it may be missing.
+        health: of the loss.
+    """
+
+    step: Count
+    seconds: Amount
+    groups: Annotated[list[dict[str, Any]], Also(tuple[Group, ...])]
+    scalars: dict[str, dict[str, Any]]
+    scaler: dict[str, float | None] = field(default_factory=dict)
+    health: dict[str, float] = field(default_factory=dict)

@@ -7,19 +7,17 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 from search_spaces.errors import UserError
 
-from .files import FORMAT, check_format, read_json, write_json
+from .files import FORMAT, read_record, write_json
 from .hints import Hint, hint
 from .host import alive
-from .records import DATA, RUN
-from .schema import check_form
+from .records import RunRecord
 
 DEFAULT_ROOT = Path("runs")
 
@@ -108,23 +106,15 @@ class Run:
         holders += [int(n) for p in self.path.glob(".worker.*.lock") if (n := p.name.split(".")[2]).isdecimal()]
         return any(holder is not None and alive(holder) for holder in holders)
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> RunRecord:
         """Content of ``run.json``. Raises UserError where it is missing or damaged."""
         if not self.exists:
-            raise UserError(f"{self.path} is no run directory (it has no run.json); start one: nas train-supernet")
-        content: dict[str, Any] = read_json(self.config)
-        check_format(content, self.config)
-        check_form(content, RUN, self.config)
-        return content
+            raise UserError(f"{self.path} is not a run directory (it has no run.json); start one: nas train-supernet")
+        return read_record(self.config, RunRecord)
 
-    def read_data(self) -> dict[str, Any]:
-        """What ``run.json`` says of the data, checked: the content of a ``nas.data.dataset.DataInfo``."""
-        data: dict[str, Any] = self.read()["data"]
-        check_form({"data": data}, {"data": DATA}, self.config)
-        return data
-
-    def write(self, content: dict[str, Any]) -> None:
-        write_json(self.config, content | {"format": FORMAT})
+    def write(self, record: RunRecord) -> None:
+        """Write ``run.json``."""
+        write_json(self.config, replace(record, format=FORMAT).to_json())
 
     @contextmanager
     def locked(self, otherwise: str = "") -> Iterator[None]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from search_spaces.errors import UserError
 
@@ -16,43 +16,65 @@ _TAIL = 65536
 """Bytes at the end of ``metrics.jsonl`` that are looked at: hundreds of lines."""
 
 
-def list_runs(root: Path = DEFAULT_ROOT) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands.
+
+    Attributes:
+        run: its directory.
+        state: ``trained``, ``training`` (not finished) or ``damaged``.
+        problem: what is damaged; empty: nothing.
+        space, source: search space and data set; None: not known.
+        step, steps: steps done, of how many; None: not known.
+        busy: whether a command works on it now.
+        searched: targets.
+        exported: folders.
+        finetuned: candidates.
+    """
+
+    run: str
+    state: str
+    problem: str
+    space: str | None
+    source: str | None
+    step: int | None
+    steps: int | None
+    busy: bool
+    searched: tuple[str, ...]
+    exported: tuple[str, ...]
+    finetuned: tuple[str, ...]
+
+
+def list_runs(root: Path = DEFAULT_ROOT) -> list[RunStatus]:
     """Runs in the folders of ``root``, that of :func:`nas.store.run.latest` first; or ``root`` itself, where it is one.
 
     Raises:
-        UserError: ``root`` is no folder.
+        UserError: ``root`` isn't a folder.
     """
     if root != DEFAULT_ROOT and not root.is_dir():
-        raise UserError(f"{root} is no folder; give the one that holds runs")
-    found = [root / "run.json"] if (root / "run.json").exists() else list(root.glob("*/run.json"))
-    return [standing(Run(path.parent)) for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
+        raise UserError(f"{root} is not a folder; give the one that holds runs")
+    files = [root / "run.json"] if (root / "run.json").exists() else list(root.glob("*/run.json"))
+    return [read_status(Run(path.parent)) for path in sorted(files, key=lambda p: p.stat().st_mtime, reverse=True)]
 
 
-def standing(run: Run) -> dict[str, Any]:
-    """Where a run stands.
-
-    Returns:
-        ``run``, the directory; ``state``: ``trained``, ``training`` (not finished) or ``damaged`` with ``problem``;
-        ``space`` and ``source``; ``step`` of ``steps`` (None: not known); ``busy``, whether a process works on it;
-        ``searched``, targets; ``exported``, folders; ``finetuned``, candidates.
-    """
-    facts: dict[str, Any] = {"run": str(run.path), "state": "damaged", "problem": ""}
-    facts |= {"space": None, "source": None, "step": None, "steps": None, "busy": run.busy}
-    facts["searched"] = sorted(run.searches())
-    facts["exported"] = sorted(path.parent.name for path in run.path.glob("export/*/architecture.json"))
-    facts["finetuned"] = sorted(path.parent.name for path in run.path.glob("finetune/*/run.json"))
+def read_status(run: Run) -> RunStatus:
+    """Where a run stands."""
+    status = RunStatus(
+        str(run.path), "damaged", "", None, None, None, None, run.busy, tuple(sorted(run.searches())),
+        tuple(sorted(path.parent.name for path in run.path.glob("export/*/architecture.json"))),
+        tuple(sorted(path.parent.name for path in run.path.glob("finetune/*/run.json"))),
+    )  # fmt: skip
     try:
-        content = run.read()
+        record = run.read()
     except (UserError, OSError) as error:
-        return facts | {"problem": str(error)}
-    config = content["config"] if isinstance(content["config"], Mapping) else {}
-    facts |= {"space": config.get("space"), "source": config.get("source")}
-    if content["complete"]:
+        return replace(status, problem=str(error))
+    status = replace(status, space=record.space or None, source=record.source or None)
+    if record.complete:
         gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: {run.going_on}"
-        steps = content.get("steps")
-        return facts | {"state": "damaged" if gone else "trained", "problem": gone, "step": steps, "steps": steps}
+        state = "damaged" if gone else "trained"
+        return replace(status, state=state, problem=gone, step=record.steps, steps=record.steps)
     step, steps = _progress(run.metrics)
-    return facts | {"state": "training", "step": step, "steps": steps}
+    return replace(status, state="training", step=step, steps=steps)
 
 
 def _progress(metrics: Path) -> tuple[int, int | None]:
@@ -71,11 +93,11 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     return 0, None
 
 
-def next_command(found: list[dict[str, Any]]) -> Hint:
+def next_command(rows: Sequence[RunStatus]) -> Hint:
     """What one would type next, after looking at the newest run."""
-    if not found or found[0]["state"] == "damaged":
+    if not rows or rows[0].state == "damaged":
         return hint("train-supernet")
-    newest = found[0]
-    if newest["state"] == "training":
-        return Run(Path(newest["run"])).going_on
-    return hint("report" if newest["searched"] else "search", run=newest["run"])
+    newest = rows[0]
+    if newest.state == "training":
+        return Run(Path(newest.run)).going_on
+    return hint("report" if newest.searched else "search", run=newest.run)

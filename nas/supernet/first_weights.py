@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.store.files import load_tensors, written_by_nas
-from nas.store.records import DATA
-from nas.store.schema import check_form
+from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
+from search_spaces.schema import read_content
 from search_spaces.space import SearchSpace
 
 from .borrow import is_clip
@@ -38,6 +38,11 @@ _OPTIONAL = ("num_batches_tracked", "_matrix")
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and std of pixels in [0, 1], a number a channel."""
+
+
+@dataclass(frozen=True)
+class _TrainedOn:
+    data: DataField | None = None
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,8 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     elif written_by_nas(file):
         state, metadata = load_tensors(file)
         supernet = True
-        info = metadata.get("data")
-        check_form(info, (None, DATA), file)
-        normalisation = (tuple(info["mean"]), tuple(info["std"])) if info else None
+        info = read_content(metadata, _TrainedOn, file).data
+        normalisation = (info.mean, info.std) if info else None
     else:
         state = read_file(file)
         if is_ofa(state):

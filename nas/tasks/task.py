@@ -12,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from nas.store.records import CLASSIFICATION
 from search_spaces.errors import unknown_name
 
 from .score import Score
@@ -116,8 +117,6 @@ class Entry:
     name: str
     summary: str
 
-
-CLASSIFICATION = "classification"
 
 TASKS = {
     CLASSIFICATION: Entry(".classification", "Classification", "one class for an image"),

@@ -6,7 +6,8 @@ import torch
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
-from nas.data.dataset import SMALL_SIDE, DataInfo
+from nas.data.dataset import SMALL_SIDE
+from nas.store.records import DataInfo
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss

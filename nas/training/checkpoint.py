@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.store.files import NewerFormat, load_tensors, save_tensors
-from nas.store.records import CHECKPOINT
+from nas.store.records import CheckpointRecord
 from nas.store.run import Run
-from nas.store.schema import check_form
 from search_spaces.errors import UserError
+from search_spaces.schema import read_content, to_json
 
 _LARGEST = 1e12  # of an optimizer's settings
 
@@ -88,15 +88,11 @@ def _write(path: Path, state: State) -> None:
                 tensors[f"optimizer/{index}/{name}"] = value
             else:
                 scalars.setdefault(str(index), {})[name] = value
-    metadata = {
-        "step": state.step,
-        "seconds": state.seconds,
-        "groups": state.optimizer["param_groups"],
-        "scalars": scalars,
-        "scaler": state.scaler,
-        "health": state.health,
-    }
-    save_tensors(path, tensors, metadata)
+    record = CheckpointRecord(
+        step=state.step, seconds=state.seconds, groups=state.optimizer["param_groups"], scalars=scalars,
+        scaler=state.scaler, health=state.health,
+    )  # fmt: skip
+    save_tensors(path, tensors, to_json(record))
 
 
 def _new(run: Run) -> Path:
@@ -196,18 +192,19 @@ def _is_number(value: Any) -> bool:
 
 def _read(path: Path) -> State:
     tensors, metadata = load_tensors(path)
-    check_form(metadata, CHECKPOINT, path)
+    record = read_content(metadata, CheckpointRecord, path)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     try:
         for key, tensor in tensors.items():
             room, name = key.split("/", 1)
             groups[room][name] = tensor
-        slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in metadata["scalars"].items()}
+        slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in record.scalars.items()}
         for key, tensor in groups["optimizer"].items():
             index, name = key.split("/", 1)
             slots.setdefault(int(index), {})[name] = tensor
     except (KeyError, ValueError):
         raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
-    optimizer = {"state": slots, "param_groups": metadata["groups"]}
-    more = {name: metadata.get(name, {}) for name in ("scaler", "health")}  # older checkpoints lack them
-    return State(metadata["step"], groups["model"], optimizer, groups["average"], metadata["seconds"], **more)
+    optimizer = {"state": slots, "param_groups": record.groups}
+    return State(
+        record.step, groups["model"], optimizer, groups["average"], record.seconds, record.scaler, record.health
+    )  # fmt: skip

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
-from nas.data.dataset import DataInfo, Dataset
+from nas.data.dataset import Dataset
 from nas.store.files import NewerFormat, load_tensors, save_tensors
 from nas.store.run import Run
-from nas.store.schema import check_form, form_of
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UserError
+from search_spaces.schema import convert, problems
 
 from .config import TrainConfig
 from .quantized import learned_precisions
@@ -29,7 +29,7 @@ def save_trained(
 ) -> None:
     """Write ``supernet.safetensors``, the last thing a training does."""
     tensors = average or net.model.state_dict()
-    metadata = {"config": asdict(config), "data": dataset.info.to_dict(), "steps": steps}
+    metadata = {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps}
     save_tensors(run.supernet, tensors, metadata)
 
 
@@ -39,7 +39,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     Raises:
         UserError: not trained to the end yet, damaged, or of a later version.
     """
-    content = run.read()
+    info = run.read().data
     if not run.supernet.exists():
         raise UserError(f"{run.path} is not trained to the end; go on: {run.going_on}")
     try:
@@ -48,7 +48,6 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
         raise
     except UserError as error:
         raise UserError(f"{error}; write it again: {run.going_on}") from None
-    info = DataInfo.from_dict(content["data"])
     config = config_of(run)
     steps = learned_precisions(config.quantization_aware, config.quantization_noise)
     net = Supernet(get_space(config.space), len(info.classes), info.in_chans, learned=steps)
@@ -66,12 +65,10 @@ def config_of(run: Run) -> TrainConfig:
     Raises:
         UserError: ``run.json`` is damaged or of a later version.
     """
-    config = run.read()["config"]
-    check_form(config, form_of(TrainConfig), run.config)
-    try:
-        return TrainConfig(**config)
-    except TypeError as error:
-        raise UserError(f"{run.config} is damaged or of another version of nas: {error}") from None
+    config = run.read().config
+    if wrong := next(problems(config, TrainConfig, "config", closed=True), ""):
+        raise UserError(f"{run.config} is damaged or of another version of nas: {wrong}; restore or remove it")
+    return convert(config, TrainConfig)
 
 
 def evaluate_watched(

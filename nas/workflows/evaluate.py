@@ -8,13 +8,13 @@ from pathlib import Path
 from nas.candidates.calibrate import check_images
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
-from nas.data.dataset import SPLITS
 from nas.export.folder import check_images_of, run_file
 from nas.export.manifest import exported_file, input_size, open_model
 from nas.journal.journal import SEARCH, TEST
 from nas.runtimes.timing import latency_ms
 from nas.search.search import accuracy_dict
 from nas.store.files import is_json
+from nas.store.records import SPLITS
 from nas.store.run import Run
 from nas.tasks.score import Score
 from search_spaces.errors import UsageError, UserError, unknown_name

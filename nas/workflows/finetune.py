@@ -21,6 +21,7 @@ from nas.export.hub import check_license
 from nas.journal.journal import SEARCH, TEST
 from nas.search.search import accuracy_dict
 from nas.store.files import check_folder
+from nas.store.records import RunRecord
 from nas.store.run import Run, file_hash
 from nas.store.versions import versions
 from nas.tasks.score import Score
@@ -171,9 +172,8 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     Raises:
         UsageError: nothing would be trained, or nothing quantized.
     """
-    content = trained.run.read()
     own = config_of(trained.run)
-    peak = content["lr"] if own.lr_auto else scale_lr(own).lr
+    peak = (trained.run.read().lr or own.lr) if own.lr_auto else scale_lr(own).lr
     lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
@@ -206,19 +206,19 @@ def _trained_further(
     info = trained.dataset.info
     if not sub.exists:
         sub.path.mkdir(parents=True, exist_ok=True)
-        started = {"config": asdict(settings), "data": info.to_dict(), "versions": versions()}
-        sub.write(started | {"complete": False, "finetuned_from": trained.weights})
-    content = sub.read()
-    done = content["complete"] and sub.supernet.exists() and file_hash(sub.supernet) == content["weights"]
-    if not done:
+        sub.write(RunRecord(
+            config=asdict(settings), data=info, versions=versions(), complete=False, finetuned_from=trained.weights
+        ))  # fmt: skip
+    record = sub.read()
+    if not (record.complete and sub.supernet.exists() and file_hash(sub.supernet) == record.weights):
         if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
             shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
         steps = total_steps(settings, info.counts["train"])
         report(Started(str(sub.path), steps, info.source))
         train(sub, settings, trained.dataset, resources, report, curriculum)
-        ended = {"complete": True, "weights": file_hash(sub.supernet), "steps": steps, "versions": versions()}
-        sub.write(sub.read() | ended)
-    return replace(trained, run=sub, net=load_supernet(sub), weights=sub.read()["weights"])
+        record = replace(record, complete=True, weights=file_hash(sub.supernet), steps=steps, versions=versions())
+        sub.write(record)
+    return replace(trained, run=sub, net=load_supernet(sub), weights=record.weights or "")
 
 
 def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> dict[str, Any]:

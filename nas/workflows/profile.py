@@ -112,8 +112,8 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
             if classes is not None or in_chans is not None:
                 raise UsageError("--classes and --in-chans: of which space? give --space") from None
             return DEFAULT_SPACES
-    data = run.read_data()
-    return (Part(run.read()["config"].get("space", ""), classes or len(data["classes"]), in_chans or data["in_chans"]),)
+    record = run.read()
+    return (Part(record.space, classes or record.data.num_classes, in_chans or record.data.in_chans),)
 
 
 def summary(plan: Plan) -> str:

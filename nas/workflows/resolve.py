@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from nas.candidates.calibrate import CALIBRATION_IMAGES
 from nas.runtimes.table import suffixes
-from nas.store.files import check_format, is_json, read_json
+from nas.store.exports import EstimateManifest
+from nas.store.files import check_format, is_json, read_json, read_record
 from nas.store.hints import hint
-from nas.store.records import EXPORTED
-from nas.store.records import SEARCH as SEARCH_RESULT
+from nas.store.results import SearchResult
 from nas.store.run import Run, open_run
-from nas.store.schema import check_form
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.schema import read_content
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,7 +105,8 @@ def read_search(run: Run, target: str | None = None) -> dict[str, Any]:
         wanted = "" if target is None else f" for {target}"
         start = hint("search", run=run.path, target=target)
         raise UserError(f"{run.path} has no finished search{wanted}; start one: {start}")
-    result: dict[str, Any] = read_json(paths[-1], SEARCH_RESULT)
+    read_record(paths[-1], SearchResult)
+    result: dict[str, Any] = read_json(paths[-1])
     return result
 
 
@@ -143,7 +144,7 @@ def parse_architecture(text: str) -> Architecture:
     """
     path = Path(text)
     try:
-        content = json.loads(text) if is_json(text) else read_json(path, {})
+        content = json.loads(text) if is_json(text) else read_json(path)
         return Architecture.from_dict(content.get("architecture", content))
     except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}") from None
@@ -279,11 +280,11 @@ def _of_member(name: str, run: Callable[[], Run] | None, num_classes: int | None
     home = run()
     result = read_search(home)
     member = pick_member(result, name)
-    data = home.read_data()
+    data = home.read().data
     network = _of_architecture(
         Architecture.from_dict(member["architecture"]),
-        num_classes or len(data["classes"]),
-        in_chans or data["in_chans"],
+        num_classes or data.num_classes,
+        in_chans or data.in_chans,
     )
     return Subject(member["id"], network.build, network.size, result["config"]["target"], member["precision"])
 
@@ -298,12 +299,9 @@ def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Sub
     check_format(content, file)
     if not isinstance(content, dict) or "timm" not in content:
         return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
-    check_form(content, EXPORTED, file)
-    spec = dict(content["timm"])
+    facts = read_content(content, EstimateManifest, file)
+    spec = dict(facts.timm)
     spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
-    if len(size := content["input"]["input_size"]) != 3:
-        raise UserError(f"{file} is damaged: input_size is not channels, height and width; export it again")
-    facts = (content["candidate"], content["target"]["name"], content["precision"])
 
     def build(resolution: int | None) -> nn.Module:
         changed = dict(spec)
@@ -312,4 +310,5 @@ def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Sub
                 changed[part] = changed[part] | {"img_size": resolution}
         return build_foreign(TimmSpec.from_json(changed), str(file), "meta")
 
-    return Subject(facts[0], build, (spec["in_chans"], *size[1:]), *facts[1:])
+    size = (spec["in_chans"], *facts.input.input_size[1:])
+    return Subject(facts.candidate, build, size, facts.target.name, facts.precision)

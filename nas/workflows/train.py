@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.data.summary import lines, summarise
 from nas.events import Described, Event, Listener, Noted, Started, Warned, ignore
+from nas.store.records import RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
 from nas.store.versions import versions
 from nas.supernet.first_weights import start_from
@@ -37,6 +38,23 @@ from .trained import as_trained, check_same_data
 RESOURCES = Resources()
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a training would do.
+
+    Attributes:
+        summary: in words.
+        forecast: what it would take.
+    """
+
+    summary: str
+    forecast: Forecast
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {"summary": self.summary, **asdict(self.forecast)}
+
+
 def default_run(config: TrainConfig) -> Run:
     """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
     name = Path(config.source.rstrip("/")).name or "data"
@@ -47,16 +65,16 @@ def default_run(config: TrainConfig) -> Run:
 def train_supernet(
     run: Run, config: TrainConfig, resources: Resources = RESOURCES, report: Listener = ignore, dry_run: bool = False,
     world: World = ALONE,
-) -> dict[str, Any]:  # fmt: skip
+) -> RunRecord | Planned | None:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
 
     Args:
         run: directory, made where there is none.
         report: called with every event of the run, see :mod:`nas.events`.
-        dry_run: check everything, and return a ``summary`` of what would be done.
+        dry_run: check everything, and return what would be done.
 
     Returns:
-        The content of ``run.json``.
+        The content of ``run.json``, or with ``dry_run`` the plan; None on processes other than the first.
 
     Raises:
         UsageError: the directory holds a run with other settings.
@@ -66,14 +84,16 @@ def train_supernet(
     check_amp(config.amp, resources.device)
     check_processes(world.size, config.batch_size, config.accumulate)
     if not world.main:
-        return {} if dry_run else _follow(run, config, resources, world)
+        if not dry_run:
+            _follow(run, config, resources, world)
+        return None
     parse_loggers(",".join(resources.log))
     if run.exists:
         _same_settings(run, config)
-        content = run.read()
-        if content["complete"] and run.supernet.exists() and file_hash(run.supernet) == content["weights"]:
+        record = run.read()
+        if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
             world.from_main(None)
-            return content
+            return record
     dataset = open_dataset(config.source, config.seed, config.root)
     for warning in dataset.warnings:
         report(Warned(warning))
@@ -93,13 +113,12 @@ def train_supernet(
         expected = _forecast(config, dataset, resources, report)
         _explain(config, facts, report)
         summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
-        return {"summary": summary, **asdict(expected)}
+        return Planned(summary, expected)
     with run.locked("give another `out`"):
         if run.exists:
             check_same_data(run, dataset)
         else:
-            started = {"config": asdict(config), "data": dataset.info.to_dict(), "versions": versions()}
-            run.write(started | {"complete": False})
+            run.write(RunRecord(config=asdict(config), data=dataset.info, versions=versions(), complete=False))
         report(held)
         report(Started(str(run.path), steps, dataset.info.source))
         _explain(config, facts, report)
@@ -111,19 +130,18 @@ def train_supernet(
         world.from_main(settled)
         with logging_to(resources.log, run.path, asdict(settled)) as log:
             train(run, settled, dataset, resources, _both(report, log), world=world)
-        done = {"complete": True, "weights": file_hash(run.supernet), "steps": steps, "versions": versions()}
-        run.write(run.read() | done)
+        weights = file_hash(run.supernet)
+        run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
     return run.read()
 
 
-def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -> dict[str, Any]:
+def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -> None:
     """What all processes but the first do: train, once the first has prepared the run."""
     dataset = open_dataset(config.source, config.seed, config.root)
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
         check_same_data(run, dataset)
         train(run, settled, as_trained(run, dataset), resources, ignore, world=world)
-    return {}
 
 
 def _explain(config: TrainConfig, facts: RunFacts, report: Listener) -> None:
@@ -168,7 +186,7 @@ def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Datas
 
 
 def _same_settings(run: Run, config: TrainConfig) -> None:
-    there, here = asdict(TrainConfig()) | run.read()["config"], asdict(config)
+    there, here = asdict(TrainConfig()) | run.read().config, asdict(config)
     different = [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
     if different:
         raise UsageError(

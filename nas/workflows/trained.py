@@ -9,7 +9,7 @@ from typing import Any
 from nas.candidates.calibrate import CALIBRATION_IMAGES, Calibration, check_images
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
-from nas.data.dataset import DataInfo, Dataset, check_compatible
+from nas.data.dataset import Dataset, check_compatible
 from nas.data.opening import open_dataset
 from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
@@ -111,8 +111,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
         UserError: not trained to the end, or the data set is not the one it was trained on.
     """
     check_images(calibration_images)
-    content = run.read()
-    if "finetuned_from" in content:
+    if run.read().finetuned_from is not None:
         raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (--run)")
     config = config_of(run)
     net = load_supernet(run)
@@ -123,12 +122,12 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
 
 def as_trained(run: Run, dataset: Dataset) -> Dataset:
     """The data set, normalised as the run began."""
-    trained = DataInfo.from_dict(run.read()["data"])
+    trained = run.read().data
     return dataset.with_info(replace(dataset.info, mean=trained.mean, std=trained.std))
 
 
 def check_same_data(run: Run, dataset: Dataset) -> None:
-    trained = DataInfo.from_dict(run.read()["data"])
+    trained = run.read().data
     check_compatible(trained, dataset.info)
     if trained.fingerprint != dataset.info.fingerprint:
         raise UserError(

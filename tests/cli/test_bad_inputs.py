@@ -219,11 +219,13 @@ SEARCHING = [
 ]
 
 RUNS = [
-    Bad("search --run nowhere", 1, "nowhere is no run directory (it has no run.json); start one: nas train-supernet"),
-    Bad("export --run photos", 1, "photos is no run directory"),
-    Bad("report nowhere", 1, "nowhere is no run directory"),
-    Bad("runs nowhere", 1, "nowhere is no folder; give the one that holds runs"),
-    Bad("runs notes.txt", 1, "notes.txt is no folder", bad.text("notes.txt", "hello")),
+    Bad(
+        "search --run nowhere", 1, "nowhere is not a run directory (it has no run.json); start one: nas train-supernet"
+    ),
+    Bad("export --run photos", 1, "photos is not a run directory"),
+    Bad("report nowhere", 1, "nowhere is not a run directory"),
+    Bad("runs nowhere", 1, "nowhere is not a folder; give the one that holds runs"),
+    Bad("runs notes.txt", 1, "notes.txt is not a folder", bad.text("notes.txt", "hello")),
     Bad("search", 1, "run.json is damaged", bad.text("run/run.json", '{"config": {"spa')),
     Bad("finetune", 1, "run.json is damaged", bad.raw("run/run.json", b"")),
     Bad("report run", 1, "run.json is damaged", bad.text("run/run.json", "[]")),

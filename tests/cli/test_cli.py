@@ -137,7 +137,7 @@ def test_no_words_and_help() -> None:
 
 def test_debug_shows_where(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["nas", "--debug", "search", "--run", "nowhere"])
-    with pytest.raises(Exception, match="no run directory"):
+    with pytest.raises(Exception, match="not a run directory"):
         cli.main()
 
 
@@ -192,7 +192,7 @@ def test_a_corrupt_image_is_named_and_left_out(empty: Path) -> None:
     result = invoke("train-supernet", "--data", photos, "--out", "run", "--epochs", "0.1", "--workers", "0")
     assert result.code == 0, result.err  # and a batch of 128 is larger than these data
     assert "1 corrupt image left out: pear/003.jpg" in result.err
-    assert sum(Run(empty / "run").read()["data"]["counts"].values()) == 3 * 8 - 1
+    assert sum(Run(empty / "run").read().data.counts.values()) == 3 * 8 - 1
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_the_disk_is_full_while_training(finished: Path, mounted: Callable[..., 
     assert result.code == 1
     assert "the disk is full" in result.message
     assert not [p for p in (disk / "run").rglob("*") if p.suffix == ".tmp"]
-    assert Run(disk / "run").read()["complete"] is False
+    assert Run(disk / "run").read().complete is False
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
     assert invoke(*words).code == 0
     expected = nas.store.files.load_tensors(finished / "run" / "supernet.safetensors")[0]

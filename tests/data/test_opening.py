@@ -24,10 +24,11 @@ from PIL import Image
 from nas.data import batches as data_batches
 from nas.data import decode as data_decode
 from nas.data.batches import calibration_images, eval_batches, eval_tensors, train_batches
-from nas.data.dataset import SPLITS, DataInfo, Dataset, PixelCache, check_compatible
+from nas.data.dataset import Dataset, PixelCache, check_compatible
 from nas.data.opening import open_dataset
 from nas.data.splits import CAPS, FRACTIONS, make_splits
 from nas.data.transforms import AUGMENTS, shift_and_flip
+from nas.store.records import SPLITS, DataInfo
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from tests.support.shared_data import shared_file
@@ -326,9 +327,9 @@ def test_compatibility_of_a_run_and_data(photo_folder: Folder, embedded: Dataset
 
 def test_info_survives_json(embedded: Dataset) -> None:
     info = embedded.info
-    assert DataInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
+    assert DataInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
     with pytest.raises(UserError, match="mean"):
-        DataInfo.from_dict({k: v for k, v in info.to_dict().items() if k != "mean"})
+        DataInfo.from_json({k: v for k, v in info.to_json().items() if k != "mean"})
 
 
 # training batches

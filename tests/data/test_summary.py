@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data.dataset import SPLITS
 from nas.data.opening import open_dataset
 from nas.data.splits import imbalance
 from nas.data.summary import lines, summarise
+from nas.store.records import SPLITS
 from tests.support.cli_runs import CLASSES, invoke, write_photos
 
 Folder = Callable[..., Path]

@@ -70,7 +70,7 @@ class Slow:
 
 def walk(journal: Journal, measure: Slow, batches: int, settings: dict[str, Any]) -> list[tuple[str, int]]:
     """A search in small: what a batch holds depends on all that was measured before it."""
-    prior = journal.begin(settings)
+    prior = journal.begin(json.dumps(settings))
     path = [(c.id, a.correct) for c, a in journal.items()[:prior]]
     for _ in range(batches):
         rng = np.random.default_rng([correct for _, correct in path] or 0)
@@ -271,7 +271,7 @@ def test_no_candidate_is_measured_twice(tmp_path: Path) -> None:
 
 def _propose(where: Path, out: Path, number: int) -> None:
     journal = Journal(where, SPACE, "weights")
-    out.write_text(json.dumps([journal.agree({"seed": 0}, f"step {i}", [number, i], [int]) for i in range(20)]))
+    out.write_text(json.dumps([journal.agree('{"seed": 0}', f"step {i}", [number, i], list[int]) for i in range(20)]))
 
 
 def test_workers_agree_on_one_proposal(tmp_path: Path) -> None:
@@ -285,11 +285,11 @@ def test_workers_agree_on_one_proposal(tmp_path: Path) -> None:
 
 def test_a_search_begins_with_what_was_known_when_it_first_began(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.log", SPACE, "weights")
-    assert journal.begin({"seed": 0}) == 0
+    assert journal.begin('{"seed": 0}') == 0
     journal.measure_all(POOL[:5], accuracy_of, "x")
     again = Journal(tmp_path / "journal.log", SPACE, "weights")
-    assert again.begin({"seed": 0}) == 0
-    assert again.begin({"seed": 1}) == 5
+    assert again.begin('{"seed": 0}') == 0
+    assert again.begin('{"seed": 1}') == 5
 
 
 # Workers that die

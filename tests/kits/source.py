@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from nas.data.batches import eval_batches, train_batches
-from nas.data.dataset import SPLITS
 from nas.data.opening import open_dataset
 from nas.data.sources.source import SOURCES, Contents, open_source
+from nas.store.records import SPLITS
 from search_spaces.errors import UserError
 
 

@@ -8,14 +8,13 @@ import json
 import random
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 
-from nas.data.dataset import DataInfo
 from nas.data.opening import open_dataset
 from nas.store.run import Run
 from search_spaces.architecture import Interface
@@ -29,7 +28,7 @@ from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
 @parser("run.json")
 def _run(seeds: Seeds, folder: Path) -> Case:
     from nas.report.gather import gather
-    from nas.store.status import standing
+    from nas.store.status import read_status
     from nas.training.weights import config_of, load_supernet
 
     run = Run(folder / "run")
@@ -38,12 +37,11 @@ def _run(seeds: Seeds, folder: Path) -> Case:
 
     def case(rng: random.Random) -> None:
         run.config.write_bytes(json_file(valid, rng, folder))
-        standing(run)
+        read_status(run)
         with suppress(UserError):
             gather(run)
-        content = run.read()
+        run.read()
         config_of(run)
-        DataInfo.from_dict(content["data"])
         if rng.random() < 0.05:
             load_supernet(run)
 
@@ -54,7 +52,7 @@ def _run(seeds: Seeds, folder: Path) -> Case:
 def _metrics(seeds: Seeds, folder: Path) -> Case:
     from nas.report.gather import gather
     from nas.store.metrics import Metrics
-    from nas.store.status import standing
+    from nas.store.status import read_status
 
     run = Run(folder)
     shutil.copy(seeds.run / "run.json", run.config)
@@ -66,9 +64,8 @@ def _metrics(seeds: Seeds, folder: Path) -> Case:
             at = rng.randrange(len(lines))
             written[at] = json_file(lines[at], rng, folder)
         run.metrics.write_bytes(b"\n".join(written))
-        content = run.read() | {"complete": False}
-        run.write(content)
-        standing(run)
+        run.write(replace(run.read(), complete=False))
+        read_status(run)
         gather(run)
         Metrics(run.metrics, 20, lambda entry: None)
 
@@ -92,7 +89,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
     from search_spaces import get_space
 
     space, path = get_space("mbv3-tiny"), folder / "journal.log"
-    weights = Run(seeds.run).read()["weights"]
+    weights = Run(seeds.run).read().weights
     measured = (seeds.run / "journal.log").read_bytes().splitlines()[:40]
     costs = CandidateCosts(space, CostTables(space, Interface(1, 10)), load_target("cortex-a72"), "int8")
     batch = space.sample(np.random.default_rng(0), 3)

@@ -29,7 +29,7 @@ class Seeds:
     @staticmethod
     def of(run: Path) -> Seeds:
         """Those of a finished run."""
-        return Seeds(run, Path(Run(run).read()["config"]["source"]))
+        return Seeds(run, Path(Run(run).read().config["source"]))
 
     @property
     def exported(self) -> Path:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from safetensors.torch import save as tensors_of
 
-from nas.data.dataset import DataInfo
 from nas.store.run import Run
 from nas.training import checkpoint as training_checkpoint
 from tests.robustness._fuzz_mutate import tensor_file, torch_file
@@ -60,7 +59,7 @@ def _checkpoint(seeds: Seeds, folder: Path) -> Case:
     from nas.training.config import TrainConfig
 
     content = Run(seeds.run).read()
-    config, info = TrainConfig(**content["config"]), DataInfo.from_dict(content["data"])
+    config, info = TrainConfig(**content.config), content.data
     valid, run = (seeds.run / "checkpoint.safetensors").read_bytes(), Run(folder)
     net = make_supernet(config, info)
 

@@ -273,7 +273,7 @@ def test_a_bundle_whose_files_lie_elsewhere(empty: Path, monkeypatch: pytest.Mon
         Path("bundle/manifest.json").write_text(json.dumps(manifest))
         result = invoke("profile", "--import", "results.json", "--bundle", "bundle")
         assert result.code == 1
-        assert "no name of a file" in result.message
+        assert "is not the name of a file" in result.message
         with pytest.raises(Trouble):
             read_manifest(Path("bundle"))
 

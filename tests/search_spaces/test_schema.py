@@ -23,7 +23,7 @@ from search_spaces.schema import (
     convert,
     problem,
     problems,
-    read_record,
+    read_content,
 )
 
 
@@ -111,4 +111,4 @@ def test_every_problem_of_a_closed_record_is_listed() -> None:
 
 def test_a_message_names_the_file_and_what_to_do() -> None:
     with pytest.raises(UserError, match=r"^run\.json is damaged: it is \[\], not a table; restore or remove it$"):
-        read_record([], Whole, Path("run.json"))
+        read_content([], Whole, Path("run.json"))

@@ -365,7 +365,7 @@ def test_weights_of_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     assert_holds(net, load_tensors(first.supernet)[0])
     train_supernet(second, replace(config, init=str(first.supernet)), ENGINE, lambda entry: None)
     for key in ("mean", "std"):
-        assert second.read()["data"][key] == first.read()["data"][key]
+        assert getattr(second.read().data, key) == getattr(first.read().data, key)
 
 
 # timm's own weights
@@ -440,8 +440,8 @@ def test_a_run_begins_with_the_weights_and_keeps_their_normalisation(photos: Pat
     for name, tensor in expected.state_dict().items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-8)
-    published = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    assert (run.read()["data"]["mean"], run.read()["data"]["std"]) == published
+    published = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (run.read().data.mean, run.read().data.std) == published
     trained = open_trained(run)
     info = trained.dataset.info
     assert (list(info.mean), list(info.std)) == published
@@ -480,4 +480,4 @@ def test_flags(empty: Path, init: Path) -> None:
     result = _train(empty, "--space", SPACE, "--init", init.relative_to(empty), "--quiet")
     assert result.code == 0, result.err
     assert "1000 classes there, 3 here" in result.err
-    assert Run(empty / "run").read()["config"]["init"] == str(init)
+    assert Run(empty / "run").read().config["init"] == str(init)

@@ -26,6 +26,7 @@ from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.store import files
 from nas.store.files import atomic_write, load_tensors, save_tensors
+from nas.store.records import DataInfo, RunRecord
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy
 from nas.training import checkpoint
@@ -33,6 +34,9 @@ from search_spaces import get_space
 from search_spaces.errors import UserError
 
 SPACE = get_space("mbv3-tiny")
+
+
+INFO = DataInfo("embedded", ("a", "b"), 1, (0.5,), (0.5,), 28, {"train": 8, "search": 2, "test": 2}, 1.0)
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_what_a_newer_version_wrote_is_named_as_such(run: Run, monkeypatch: pyte
     with monkeypatch.context() as later:
         later.setattr(files, "FORMAT", files.FORMAT + 1)
         later.setattr("nas.store.run.FORMAT", files.FORMAT)
-        run.write({"config": {}, "data": {}, "complete": False})
+        run.write(RunRecord(config={}, data=INFO, complete=False))
         _save(run, 3)
     fix = "upgrade: git pull, then in the clone: pip install "
     with pytest.raises(UserError, match=rf"{name} was written by a newer nas .*{fix}"):

@@ -79,7 +79,7 @@ def test_a_rate_that_was_found_is_kept(
     monkeypatch.setattr(lr_finder, "range_steps", lambda steps: 5)
     found, given = Run(tmp_path / "found"), Run(tmp_path / "given")
     stop_at(2, found, config, at_steps)
-    assert found.read()["lr"] == 0.03
+    assert found.read().lr == 0.03
     train_run(found, config)
     assert calls == [5]
     train_run(given, replace(config, lr_auto=False, lr=0.03))
@@ -91,7 +91,7 @@ def test_short_runs_take_a_default_rate(photos: Path, tmp_path: Path) -> None:
         run = Run(tmp_path / optimizer)
         reports = train_run(run, short_config(photos, lr_auto=True, optimizer=optimizer))
         assert any(isinstance(e, Warned) and "too few to find a learning rate" in e.text for e in reports)
-        assert run.read()["lr"] == rate
+        assert run.read().lr == rate
     assert [lr_finder.range_steps(steps) for steps in (599, 600, 5000)] == [0, 60, 100]
 
 

@@ -189,7 +189,7 @@ def test_the_flags_reach_the_run(photos: Path, tmp_path: Path) -> None:
         "--quantization-noise", "0.4", "--quiet",
     )  # fmt: skip
     assert invoke(*words).code == 0
-    config = Run(tmp_path / "run").read()["config"]
+    config = Run(tmp_path / "run").read().config
     assert (config["quantization_aware"], config["quantization_phase"], config["quantization_noise"]) == (
         "int8,w2a8", 0.6, 0.4,
     )  # fmt: skip

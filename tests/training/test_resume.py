@@ -87,7 +87,7 @@ def _assert_same(run: Run, other: Run) -> None:
         assert torch.equal(tensor, theirs[name]), name
     assert _metrics(run) == _metrics(other)
     content, expected = run.read(), other.read()
-    assert content["complete"]
+    assert content.complete
     assert content == expected
 
 
@@ -186,7 +186,7 @@ def test_killed_after_the_last_step(
         patch.setattr(train, "save_trained", finish)
         with pytest.raises(Killed):
             _train(killed, config)
-    assert not killed.read()["complete"]
+    assert not killed.read().complete
     _train(killed, config)
     _assert_same(killed, expected)
     before = killed.supernet.stat().st_mtime_ns

@@ -349,7 +349,7 @@ def test_the_command_line(photos: Path, empty: Path) -> None:
              "--clip-value", "1", "--dropout", "0.1", "--drop-path", "0.2", "--quiet")  # fmt: skip
     result = invoke(*words)
     assert result.code == 0, result.err
-    kept = Run(Path("run")).read()["config"]
+    kept = Run(Path("run")).read().config
     assert kept["teacher"] == str(empty / "teacher")  # to go on from elsewhere
     expected = {"teacher_weight": 0.4, "teacher_temperature": 2.0, "distill": "alpha", "clip_value": 1.0,
                 "dropout": 0.1, "drop_path": 0.2}  # fmt: skip

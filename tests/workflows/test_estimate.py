@@ -180,7 +180,7 @@ def test_other_channels_and_classes() -> None:
         (("vit_tiny_patch16_224", "--resolution", "7"), 2, "a 16x16 convolution does not fit on 7x7"),
         (("maxvit_tiny_tf_224", "--resolution", "100"), 2, "cannot take images of 100 x 100 px"),
         (("best",), 1, "start one: nas train-supernet"),
-        (("best", "--run", "nowhere"), 1, "nowhere is no run directory"),
+        (("best", "--run", "nowhere"), 1, "nowhere is not a run directory"),
     ],
 )
 def test_bad_input(empty: Path, words: tuple[str, ...], code: int, text: str) -> None:

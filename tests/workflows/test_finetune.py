@@ -237,7 +237,7 @@ def test_a_quantized_candidate_is_trained_in_its_own_policy(here: Path, supernet
     assert [each["finetuned_from"]["quantization_aware"] for each in found] == [True, False]
     aware, plain = (Run(here / each["folder"]) for each in found)
     assert aware.path != plain.path
-    config = aware.read()["config"]
+    config = aware.read().config
     assert (config["quantization_aware"], config["quantization_phase"]) == ("int8", 1.0)
     trained = open_trained(Run(here / "run"))
     _, candidate, _ = pick_candidate(trained, "smallest", None)
@@ -269,15 +269,15 @@ def test_other_settings_have_a_place_of_their_own(here: Path, supernet: Path) ->
     found = [tune("--epochs", "0.5", *more).json for more in words]
     assert len({f["folder"] for f in found}) == len({f["path"] for f in found}) == len(words)
     assert {json.dumps(f["before"]) for f in found} == {json.dumps(found[0]["before"])}
-    facts = [Run(here / f["folder"]).read()["data"] for f in found]
-    assert facts == [Run(here / "run").read()["data"]] * len(words)
+    facts = [Run(here / f["folder"]).read().data for f in found]
+    assert facts == [Run(here / "run").read().data] * len(words)
 
 
 def test_a_dry_run_changes_nothing(here: Path) -> None:
     before = content(here)
     result = invoke(*SHORT, "--epochs", "4", "--netaug", "--dry-run")
     assert result.code == 0
-    images = Run(here / "run").read()["data"]["counts"]["train"]
+    images = Run(here / "run").read().data.counts["train"]
     assert f"inside wider networks for {4 * (images // 16)} steps" in result.out
     assert content(here) == before
 

@@ -17,10 +17,11 @@ def runs(
     """List the runs and where they stand, newest first; the first is the one that commands take by default."""
     from nas.cli.console import following
     from nas.store.status import list_runs, next_command
+    from search_spaces.schema import to_json
 
     found = list_runs(folder)
     if as_json:
-        print_json(found)
+        print_json(to_json(found))
         return
     from nas.cli.tables.listing import print_runs
 

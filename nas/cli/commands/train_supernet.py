@@ -133,7 +133,7 @@ def train_supernet(
     from nas.training.processes.launch import check_devices, inside, join_run, launch, processes_here
     from nas.training.processes.world import check_processes
     from nas.training.rehearsal.lr_finder import parse_lr
-    from nas.workflows.train import default_run
+    from nas.workflows.train import Planned, default_run
     from nas.workflows.train import train_supernet as work
 
     rate = parse_lr(lr)
@@ -165,10 +165,11 @@ def train_supernet(
                 result = work(run, settings, shared, progress, dry_run, world)
             except Interrupted:
                 raise typer.Exit(EXIT_INTERRUPTED) from None
-    if not world.main:
+    if result is None:
         return
     if as_json:
-        print_json({"run": str(run.path), **result})
+        print_json({"run": str(run.path), **result.to_json()})
     else:
-        OUT.print(result["summary"] if dry_run else f"trained: {run.path}", soft_wrap=True, highlight=False)
+        text = result.summary if isinstance(result, Planned) else f"trained: {run.path}"
+        OUT.print(text, soft_wrap=True, highlight=False)
         following(in_earnest() if dry_run else hint("search", run=run.path, target="cortex-a72"))

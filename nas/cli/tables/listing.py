@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    pass
+    from nas.store.status import RunStatus
 from nas.cli.console import new_table, say, show
 
 
@@ -60,21 +60,18 @@ def print_target(facts: dict[str, Any]) -> None:
     say("\n".join(lines))
 
 
-def print_runs(rows: list[dict[str, Any]], folder: Path) -> None:
-    """A paragraph a run: paths and targets are long."""
+def print_runs(rows: Sequence[RunStatus], folder: Path) -> None:
+    """A paragraph for each run: paths and targets are long."""
     if not rows:
         say(f"no run in {folder}")
     for row in rows:
-        lines = [f"{row['run']}  {row['space'] or '?'} on {row['source'] or '?'}"]
-        steps = f"step {row['step']} of {row['steps'] or '?'}"
-        state = {"training": f"training: {steps}", "trained": f"trained, {row['steps']} steps"}
-        lines.append(
-            f"  {state.get(row['state'], row['problem'])}{'; a command works on it now' if row['busy'] else ''}"
-        )
-        for key in ("searched", "exported", "finetuned"):
-            if row[key]:
-                lines.append(f"  {key}: {', '.join(row[key])}")
-        say("\n".join(lines), bold=len(row["run"]))
+        lines = [f"{row.run}  {row.space or '?'} on {row.source or '?'}"]
+        steps = f"step {row.step} of {row.steps or '?'}"
+        state = {"training": f"training: {steps}", "trained": f"trained, {row.steps} steps"}
+        lines.append(f"  {state.get(row.state, row.problem)}{'; a command works on it now' if row.busy else ''}")
+        parts = (("searched", row.searched), ("exported", row.exported), ("finetuned", row.finetuned))
+        lines += [f"  {what}: {', '.join(names)}" for what, names in parts if names]
+        say("\n".join(lines), bold=len(row.run))
 
 
 def memory_line(limits: Mapping[str, int | str]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.dataset import SPLITS
 from nas.data.decode import ArrayImages
+from nas.store.records import SPLITS
 
 from .source import Contents
 

@@ -57,8 +57,9 @@ def settle_lr(
     """
     if not config.lr_auto:
         return scale_lr(config)
-    content = run.read()
-    if "lr" not in content:
+    record = run.read()
+    lr = record.lr
+    if lr is None:
         count = range_steps(steps)
         if count:
             lr = find_lr(config, dataset, resources, count).lr
@@ -69,9 +70,8 @@ def settle_lr(
                 f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
                 f"{SHARE:.0%} of a run at most); taking {lr:g}. Give more `epochs`, or `lr`"
             ))  # fmt: skip
-        content["lr"] = lr
-        run.write(content)
-    return replace(config, lr=content["lr"], lr_auto=False)
+        run.write(replace(record, lr=lr))
+    return replace(config, lr=lr, lr_auto=False)
 
 
 def range_steps(steps: int) -> int:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from nas.candidates.calibrate import CALIBRATION_IMAGES, calibrate
 from nas.data.batches import eval_batches
-from nas.data.dataset import DataInfo, Dataset, PixelCache, listed
-from nas.store.files import load_tensors, read_json
-from nas.store.records import TEACHER
+from nas.data.dataset import Dataset, PixelCache, listed
+from nas.store.exports import TeacherManifest
+from nas.store.files import load_tensors, read_record
 from nas.store.run import Run, file_hash
 from nas.supernet.first_weights import fetched
 from search_spaces.builders.timm_compat import timm
@@ -39,7 +39,7 @@ class Teacher:
         weights: 16 hexadecimal digits that change with its weights.
         input_size: channels, height and width.
         mean, std: of pixels in [0, 1], a number a channel.
-        interpolation, crop_pct: as in :class:`nas.data.dataset.DataInfo`.
+        interpolation, crop_pct: as in :class:`nas.store.records.DataInfo`.
         notes: what could not be checked, a line each.
     """
 
@@ -111,7 +111,7 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
     """The largest subnet, with batch-norm statistics of its own."""
     from nas.training.weights import load_supernet
 
-    info = DataInfo.from_dict(run.read()["data"])
+    info = run.read().data
     _check(str(run.path), info.in_chans, info.num_classes, info.classes, dataset)
     net = load_supernet(run)
     largest = net.space.largest
@@ -125,15 +125,15 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
 
 
 def _from_folder(folder: Path, dataset: Dataset) -> Teacher:
-    facts = read_json(folder / _FACTS, TEACHER)
-    seen, classes, spec = facts["input"], tuple(facts["classes"]), facts["timm"]
-    size, mean, std = (tuple(seen[key]) for key in ("input_size", "mean", "std"))
-    sizes = {len(mean), len(std), spec["in_chans"], *size[:1]}
-    if len(size) != 3 or len(sizes) > 1 or spec["num_classes"] != len(classes):
+    facts = read_record(folder / _FACTS, TeacherManifest)
+    seen, classes, spec = facts.input, facts.classes, facts.timm
+    size, mean, std = seen.input_size, seen.mean, seen.std
+    sizes = {len(mean), len(std), spec["in_chans"], size[0]}
+    if len(sizes) > 1 or spec["num_classes"] != len(classes):
         raise UserError(f"{folder / _FACTS} is damaged: its sizes contradict each other; export it again")
     _check(str(folder), size[0], len(classes), classes, dataset)
     model = build_foreign(TimmSpec.from_json(spec), str(folder / _FACTS))
-    teacher = Teacher(model, "", (size[0], size[1], size[2]), mean, std, seen["interpolation"], seen["crop_pct"])
+    teacher = Teacher(model, "", size, mean, std, seen.interpolation, seen.crop_pct)
     tensors, _ = load_tensors(folder / _WEIGHTS)
     try:
         model.load_state_dict(tensors)

@@ -1,0 +1,92 @@
+"""``manifest.json`` of a bundle of networks to measure on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from search_spaces.schema import Check, Range, shown
+
+from .exports import Channels
+from .records import ArchitectureField, Side
+
+
+def _name_problem(value: str) -> str:
+    if 0 < len(value) <= 255 and value.isprintable() and not set(value) & set("/\\:") and value.strip("."):
+        return ""
+    return f"{shown(value)} is not the name of a file in the bundle's own folder"
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A file of a bundle, and its hash."""
+
+    file: Annotated[str, Check(_name_problem)]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BundlePart:
+    """Whose networks are measured: a space with the two ends of its networks."""
+
+    space: str
+    num_classes: Annotated[int, Range(at_least=1, at_most=10**6)]
+    in_chans: Channels
+
+
+@dataclass(frozen=True)
+class BundleNetwork:
+    """A network of a bundle.
+
+    Attributes:
+        name: unique in the bundle.
+        use: whether latencies are fitted to it or checked on it.
+        part: whose network it is.
+        input: channels, height and width of its image.
+        architecture: its genes.
+        files: by precision.
+    """
+
+    name: str
+    use: str
+    part: BundlePart
+    input: tuple[Side, ...]
+    architecture: ArchitectureField
+    files: Mapping[str, BundleFile]
+
+
+@dataclass(frozen=True)
+class BundlePlan:
+    """What is measured: the precisions."""
+
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BundleVersions:
+    """What the networks were made with."""
+
+    torch: str
+    timm: str
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """The manifest.
+
+    Attributes:
+        bundle: hash of the content.
+        reference: the file that others are compared with, ``<network>.<precision>``.
+        threads: of an inference.
+        plan: what is measured.
+        versions: what the networks were made with.
+        networks: to measure.
+    """
+
+    bundle: str
+    reference: str
+    threads: Annotated[int, Range(at_least=1, at_most=1024)]
+    plan: BundlePlan
+    versions: BundleVersions
+    networks: tuple[BundleNetwork, ...]

@@ -1,0 +1,223 @@
+"""``architecture.json``: the manifest of an exported folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from search_spaces.schema import Also, Count, Made, Range, convert, to_json
+
+from .records import ArchitectureField, Crop, Positive, Side, Versions
+from .results import AccuracyRecord
+
+Channels = Annotated[int, Range(at_least=1, at_most=4096)]
+
+
+@dataclass(frozen=True)
+class _Spec:
+    model: str
+    options: dict[str, Any]
+    arguments: dict[str, Any]
+    blocks: dict[str, tuple[dict[str, Any], ...]]
+    num_classes: Annotated[int, Range(at_least=1, at_most=10**7)]
+    in_chans: Channels
+    head_dim: Channels | None = None
+
+
+Spec = Annotated[dict[str, Any], Also(_Spec)]
+"""A network as :class:`search_spaces.builders.timm_model.TimmSpec` writes it."""
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """Channels, height and width of the images."""
+
+    input_size: tuple[Side, Side, Side]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Arguments of ``timm.data.create_transform`` that reproduce the evaluation pixels."""
+
+    input_size: tuple[Side, Side, Side]
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+    interpolation: str
+    crop_pct: Crop
+
+
+@dataclass(frozen=True)
+class TeacherManifest:
+    """What a teacher needs of a manifest."""
+
+    timm: Spec
+    input: Input
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NamedTarget:
+    """The device that an export is for."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class EstimateManifest:
+    """What an estimate needs of a manifest."""
+
+    timm: Spec
+    input: InputSize
+    candidate: str
+    precision: str
+    target: NamedTarget
+
+
+@dataclass(frozen=True)
+class FilesManifest:
+    """Hashes of the files by name; None: an export of an earlier version tells none."""
+
+    files: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ExportCosts:
+    """Costs of an exported network, as of :class:`nas.store.results.Member`."""
+
+    macs: Count
+    params: Count
+    size_bytes: float
+    peak_activation_bytes: float
+
+
+@dataclass(frozen=True)
+class ExportTarget:
+    """The device that an export is for.
+
+    Attributes:
+        name: of the target.
+        runtime: on the device.
+        latency_ms: predicted latency of one image.
+        label: what that latency is worth.
+    """
+
+    name: str
+    runtime: str
+    latency_ms: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """An accuracy that was measured.
+
+    Attributes:
+        what: which form of the network.
+        split: on which split.
+        accuracy: of the answers.
+    """
+
+    what: str
+    split: str
+    accuracy: AccuracyRecord
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file has it: the accuracy's figures beside the names."""
+        return {"what": self.what, "split": self.split, **to_json(self.accuracy)}
+
+
+@dataclass(frozen=True)
+class _Names:
+    what: str
+    split: str
+
+
+def _result(value: Any) -> Result:
+    names = convert(value, _Names)
+    return Result(names.what, names.split, convert(value, AccuracyRecord))
+
+
+@dataclass(frozen=True)
+class FinetuneOrigin:
+    """How a candidate was fine-tuned.
+
+    Attributes:
+        weights: hash of the supernet's weights.
+        epochs: passes over the training split.
+        lr: peak learning rate.
+        netaug: whether it was trained inside wider networks too.
+        quantization_aware: whether it was trained as its policy quantizes it.
+        seed: of everything random.
+    """
+
+    weights: str
+    epochs: float
+    lr: float | None
+    netaug: bool
+    quantization_aware: bool | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an exported network comes from.
+
+    Attributes:
+        data: name of the data set.
+        images: of each split.
+        first_weights: what the supernet's training began with, in words; None: random weights.
+        weights: hash of the weights that the network was taken from.
+        seed: of their training.
+        calibration_images: what the network was calibrated on.
+        versions: of the libraries.
+        finetuned_from: None: the weights are a supernet's.
+    """
+
+    data: str
+    images: Mapping[str, int]
+    first_weights: str | None
+    weights: str
+    seed: int
+    calibration_images: int
+    versions: Versions
+    finetuned_from: FinetuneOrigin | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that an exported folder says of itself, in the order of the file.
+
+    Attributes:
+        format: of the file.
+        candidate: name of the network.
+        precision: its policy.
+        architecture: the genes.
+        timm: how timm builds it.
+        input: how images are prepared.
+        classes: names, by label.
+        license: of the weights, by the hub's name; None: nobody states one.
+        costs, target: what it costs, and where.
+        results: accuracies that were measured.
+        provenance: where it comes from.
+        files: hashes of the files with weights, by name.
+    """
+
+    format: int
+    candidate: str
+    precision: str
+    architecture: ArchitectureField
+    timm: Spec
+    input: Input
+    classes: tuple[str, ...]
+    license: str | None
+    costs: ExportCosts
+    target: ExportTarget
+    results: tuple[Annotated[Result, Made(_result)], ...]
+    provenance: Provenance
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        values = {name: to_json(value) for name, value in vars(self).items()}
+        return values | {"architecture": self.architecture.to_dict(), "timm": self.timm}
