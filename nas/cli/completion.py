@@ -11,11 +11,6 @@ import typer
 Completions = list[tuple[str, str]]
 """Words with a help text each; shells that show none show the words."""
 
-STRATEGIES = (
-    "auto", "random", "sandwich", "alternating", "progressive", "delayed", "sorted", "attentive-best",
-    "attentive-worst", "preferred", "cost-uniform",
-)  # fmt: skip
-"""Those of ``nas.training.strategies``, whose import takes seconds."""
 _PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
 
 
@@ -69,7 +64,9 @@ def _members(run: Path | str | None, target: str | None) -> Completions:
 
 def strategies(incomplete: str) -> Completions:
     """Sampling strategies by name."""
-    return _matching(incomplete, ((name, "") for name in STRATEGIES))
+    from nas.training.strategies.table import STRATEGIES
+
+    return _matching(incomplete, ((name, entry.summary) for name, entry in STRATEGIES.items()))
 
 
 def _matching(incomplete: str, words: Iterable[tuple[str, str]]) -> Completions:

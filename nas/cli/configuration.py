@@ -16,6 +16,8 @@ import typer
 
 from search_spaces.errors import UsageError, unknown_name
 
+from .messages import PARAMETERS
+
 NOT_KEYS = frozenset({"config", "print-config", "help"})
 _SIGNIFICANT = 15
 """Digits that a decimal number keeps on its way to binary, through a change of unit, and back."""
@@ -111,8 +113,7 @@ def _earlier(ctx: typer.Context, path: Path) -> dict[str, Any]:
 
 def _training(config: dict[str, Any]) -> dict[str, Any]:
     """Flags of ``nas train-supernet`` from ``nas.training.config.TrainConfig``."""
-    other = {"source": "data", "root": "data-root"}
-    values = {other.get(name, name.replace("_", "-")): value for name, value in config.items()}
+    values = {PARAMETERS.get(name, name).replace("_", "-"): value for name, value in config.items()}
     automatic = values.pop("lr-auto", False)
     return values | {"lr": "auto" if automatic else str(config["lr"])}
 

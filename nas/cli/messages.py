@@ -46,6 +46,11 @@ def with_flags(text: str) -> str:
     return _SETTING.sub(lambda match: _flags.get().get(match[1], match[0]), text)
 
 
+def as_flags(text: str) -> str:
+    """A help text with a flag for every setting that it names."""
+    return _SETTING.sub(lambda match: f"--{PARAMETERS.get(match[1], match[1]).replace('_', '-')}", text)
+
+
 def explain(error: OSError) -> str:
     """What the system refused, and what to do about it."""
     where = f" {error.filename}" if error.filename else ""

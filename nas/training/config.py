@@ -137,6 +137,29 @@ class TrainConfig:
         return self.pretrained or self.init is not None
 
 
+LR_SHARE = 0.1
+"""Peak learning rate of a fine-tuning, as a share of the supernet's."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
+
+    Attributes:
+        lr: None: :data:`LR_SHARE` of the supernet's.
+        netaug: as in :mod:`nas.training.strategies.fixed`.
+        seed: the splits of the data set stay those of the run.
+    """
+
+    epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 5
+    lr: Annotated[float | None, Setting("Peak learning rate. Default: a tenth of the supernet's.", above=0.0)] = None
+    netaug: Annotated[bool, Setting("Train it inside wider networks of the space too.")] = False
+    quantization_aware: Annotated[
+        bool | None, Setting("Train it as its precision quantizes it. Default: as the supernet was.")
+    ] = None
+    seed: Annotated[int, Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)] = 0
+
+
 @dataclass(frozen=True)
 class Resources:
     """Resources of a run. They change the result by rounding only.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from nas.search.search import accuracy_dict
 from nas.store.files import check_folder
 from nas.store.records import RunRecord
 from nas.store.run import Run, file_hash
+from nas.store.settings import check_settings
 from nas.store.versions import versions
 from nas.tasks.score import Score
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
-from nas.training.config import PHASE, Resources, TrainConfig, total_steps
+from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, total_steps
 from nas.training.curriculum import Curriculum
 from nas.training.loop import train
 from nas.training.rehearsal.lr_finder import scale_lr
@@ -42,28 +43,6 @@ from .estimate import DEFAULT_TARGET
 from .export import export_source
 from .resolve import calibrated_on, read_candidate
 from .trained import Trained, open_trained, same_weights
-
-LR_SHARE = 0.1
-"""Of the peak learning rate of the supernet's training: the peak of fine-tuning where none is given."""
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
-
-    Attributes:
-        epochs: passes over the training split of the run.
-        lr: peak learning rate; None: :data:`LR_SHARE` of the supernet's.
-        netaug: train the candidate inside wider networks too; see :mod:`nas.training.strategies.fixed`.
-        quantization_aware: train it as its policy quantizes it; None: if its supernet was trained so.
-        seed: of everything random. The splits of the data set are the run's.
-    """
-
-    epochs: float = 5
-    lr: float | None = None
-    netaug: bool = False
-    quantization_aware: bool | None = None
-    seed: int = 0
 
 
 def finetune(
@@ -94,6 +73,7 @@ def finetune(
         UserError: the run is not trained, or the architecture is not of its space.
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
+    check_settings(config)
     check_license(license)
     check_folder(out)
     with run.locked():

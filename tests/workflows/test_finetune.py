@@ -22,10 +22,10 @@ from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
-from nas.training.config import Resources, TrainConfig
+from nas.training.config import FinetuneConfig, Resources, TrainConfig
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies.fixed import FACTORS, Fixed
-from nas.workflows.finetune import FinetuneConfig, pick_candidate, train_config
+from nas.workflows.finetune import pick_candidate, train_config
 from nas.workflows.trained import open_trained
 from search_spaces import Architecture, get_space
 from search_spaces.errors import UsageError
@@ -323,7 +323,7 @@ def test_bad_input(here: Path, words: tuple[str, ...], code: int, text: str) -> 
 
 
 def test_epochs_in_a_program(here: Path) -> None:
-    with pytest.raises(UsageError, match="epochs is 0"):
+    with pytest.raises(UsageError, match="`epochs` is 0"):
         nas.workflows.finetune.finetune(
             Run(here / "run"), "best", None, FinetuneConfig(epochs=0), Resources(workers=0), lambda entry: None
         )

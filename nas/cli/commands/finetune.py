@@ -19,17 +19,29 @@ from nas.cli.options import (
     Quiet,
     RunDir,
     SaveSeconds,
-    Seed,
     Workers,
     in_earnest,
     print_json,
     printed,
     resources,
 )
+from nas.cli.settings import flags_from
+from nas.training.config import FinetuneConfig
 
 
+@flags_from(
+    FinetuneConfig,
+    after={
+        "epochs": "run",
+        "lr": "epochs",
+        "netaug": "lr",
+        "quantization_aware": "netaug",
+        "seed": "license",
+    },
+)
 def finetune(
     ctx: typer.Context,
+    settings: FinetuneConfig,
     candidate: Annotated[
         str,
         typer.Argument(
@@ -41,21 +53,10 @@ def finetune(
         str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
     ] = None,
     run: RunDir = None,
-    epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training split.")] = 5,
-    lr: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Peak learning rate. Default: a tenth of the supernet's.", show_default=False),
-    ] = None,
-    netaug: Annotated[bool, typer.Option("--netaug", help="Train it inside wider networks of the space too.")] = False,
-    quantization_aware: Annotated[
-        bool | None,
-        typer.Option(help="Train it as its precision quantizes it. Default: as the supernet was.", show_default=False),
-    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
     ] = None,
     license: License = None,
-    seed: Seed = 0,
     device: Device = "auto",
     workers: Workers = -1,
     save_seconds: SaveSeconds = 30.0,
@@ -74,13 +75,11 @@ def finetune(
     from nas.store.hints import hint
     from nas.training.config import Resources
     from nas.training.loop import Interrupted
-    from nas.workflows.finetune import FinetuneConfig
     from nas.workflows.finetune import finetune as work
     from nas.workflows.resolve import find_run
 
     directory = find_run(run)
     chosen, workers = resources(device, workers)
-    settings = FinetuneConfig(epochs, lr, netaug, quantization_aware, seed)
     shared = Resources(chosen, workers, save_seconds)
     with TrainingProgress(quiet or as_json) as progress:
         try:
