@@ -1,29 +1,13 @@
-"""What must hold of every space: a borrowed subnet is the extracted one is what timm itself builds and runs."""
+"""The kit of families over every preset, and over one named timm model of every kind."""
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Sequence
-from functools import lru_cache
 
-import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from nas.supernet.borrow import borrow, named_shapes, plan
-from nas.supernet.supernet import Supernet
-from predictors.costs.network import architecture_features, costs_of
-from search_spaces import Architecture, get_space
-from search_spaces.architecture import Interface
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
-from search_spaces.builders.timm_model import timm_model
+from tests.kits import family
 from tests.support.spaces import DERIVED, NAMES
-
-CLASSES, SIDE = 7, 64
 
 
 def of_each(names: Sequence[str]) -> pytest.MarkDecorator:
@@ -33,150 +17,37 @@ def of_each(names: Sequence[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", groups, scope="module")
 
 
-@lru_cache(maxsize=1)
-def supernet(name: str) -> Supernet:
-    """A supernet whose statistics and norm weights are not the 0 and 1 that would hide errors."""
-    net = Supernet(get_space(name), CLASSES, in_chans=3, seed=1)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, tensor in net.model.state_dict().items():
-            if tensor.is_floating_point() and (tensor.ndim == 1 or key.endswith("_matrix")):
-                noise = torch.rand(tensor.shape, generator=generator)
-                if key.endswith("_matrix"):
-                    tensor.add_(0.1 * (noise - 0.5))
-                else:
-                    tensor.copy_(noise + 0.5 if key.endswith(("running_var", "weight", "gamma")) else noise - 0.5)
-    return net
-
-
-def architectures(name: str) -> list[Architecture]:
-    """The smallest and a random one."""
-    space = get_space(name)
-    return [space.smallest, space.decode(space.sample(np.random.default_rng(3), 1)[0])]
-
-
-def images(architecture: Architecture, number: int = 2) -> Tensor:
-    """As small as the network takes them; the weights do not depend on it."""
-    side = min(SIDE, architecture.resolution)
-    return torch.randn(number, 3, side, side, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @of_each(NAMES)
 def test_borrowed_equals_extracted_equals_timm(name: str, training: bool) -> None:
-    net = supernet(name)
-    state = {key: tensor.clone() for key, tensor in net.model.state_dict().items()}
-    for architecture in architectures(name):
-        net.model.load_state_dict(state)
-        net.zero_grad()
-        extracted = net.extract(architecture)
-        with NoInit():  # all is loaded
-            reference = get_space(name).build(architecture, Interface(3, CLASSES))
-        reference.load_state_dict(extracted.state_dict())
-        x = images(architecture)
-        ours = net.train(training)(x, architecture)
-        theirs = reference.train(training)(x)
-        assert torch.equal(ours, theirs)
-        assert torch.equal(extracted.train(training)(x), theirs)
-        ours.square().mean().backward()
-        theirs.square().mean().backward()
-        _same_buffers(net, reference)
-        _same_gradients(net, reference)
-
-
-def _same_buffers(net: Supernet, reference: nn.Module) -> None:
-    """Running statistics went into the slices they came from."""
-    state = net.model.state_dict()
-    after = borrow(state, plan(state, named_shapes(reference), net.space.family.packed))
-    for name, buffer in reference.named_buffers():
-        if name in after:
-            assert torch.equal(after[name], buffer), name
-
-
-def _same_gradients(net: Supernet, reference: nn.Module) -> None:
-    """The supernet's gradients are the reference's, carried back through the cuts; nothing else has any."""
-    leaves = {n: p.detach().clone().requires_grad_() for n, p in net.model.named_parameters()}
-    parameters = dict(reference.named_parameters())
-    cuts = plan(leaves, [(n, p.shape) for n, p in parameters.items()], net.space.family.packed)
-    expected = [(cut.take(leaves), parameters[cut.name].grad) for cut in cuts if parameters[cut.name].grad is not None]
-    torch.autograd.backward([taken for taken, _ in expected], [grad for _, grad in expected])
-    largest = max(float(grad.abs().max()) for _, grad in expected if grad is not None)
-    for name, parameter in net.model.named_parameters():
-        wanted = leaves[name].grad
-        if wanted is None:
-            assert parameter.grad is None or not parameter.grad.any(), name
-            continue
-        assert parameter.grad is not None, name
-        scale = max(float(wanted.abs().max()), 1e-6 * largest)
-        assert float((parameter.grad - wanted).abs().max()) <= 1e-5 * scale, name
+    family.check_borrowing(name, training)
 
 
 @of_each(DERIVED)
 def test_largest_is_the_named_model(name: str) -> None:
-    space = get_space(name)
-    net = supernet(name).eval()
-    with NoInit():
-        plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
-    plain.load_state_dict(net.model.state_dict())
-    side = plain.pretrained_cfg["input_size"][-1] if hasattr(plain, "pos_embed") else SIDE
-    x = torch.randn(1, 3, side, side)
-    with torch.no_grad():
-        assert torch.equal(net(x, space.largest), plain(x))
+    family.check_named_model(name)
 
 
 @of_each(NAMES)
 def test_assembled_skeletons_equal_fresh_ones(name: str) -> None:
-    net = supernet(name)
-    space = get_space(name)
-    for vector in space.sample(np.random.default_rng(0), 4):
-        architecture = space.decode(vector)
-        assembled = net.skeleton(architecture)
-        fresh = space.build(architecture, Interface(3, CLASSES), "meta")
-        assert dict(named_shapes(assembled.model)) == dict(named_shapes(fresh))
-        assert {cut.name for cut in assembled.cuts} == set(fresh.state_dict())
-        assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]
+    family.check_assembly(name)
 
 
 @of_each(NAMES)
 def test_costs_equal_the_built_model(name: str) -> None:
-    space = get_space(name)
-    for architecture in architectures(name):
-        costs = costs_of(architecture_features(space, architecture, Interface(3, CLASSES)), "fp32")
-        model = space.build(architecture, Interface(3, CLASSES), "meta").eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(torch.empty(1, 3, architecture.resolution, architecture.resolution, device="meta"))
-        assert 2 * costs.macs == counter.get_total_flops()
-        assert costs.params == sum(p.numel() for p in model.parameters())
+    family.check_costs(name)
 
 
 @of_each(NAMES)
 def test_a_description_survives_json(name: str) -> None:
-    space = get_space(name)
-    architecture = architectures(name)[1]
-    spec = space.family.describe(architecture, Interface(3, CLASSES))
-    again = timm_model(json.loads(json.dumps(spec)), device="meta")
-    assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, Interface(3, CLASSES), "meta")))
+    family.check_description(name)
 
 
 @of_each(NAMES)
 def test_reordering_channels_changes_nothing(name: str) -> None:
-    net = supernet(name)
-    model = copy.deepcopy(net.model).double().eval()
-    state = model.state_dict()
-    x = images(get_space(name).largest, 1).double()
-    groups = net.space.family.channel_groups(model)
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        for tensor in state.values():
-            if tensor.is_floating_point() and tensor.ndim == 1:
-                tensor.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, tensor.shape)))
-        before = model(x)
-        for group in groups:
-            order: Tensor | None = None
-            for axis in group:
-                tensor = state[axis.name]
-                items = tensor.shape[axis.dim] // (axis.parts * axis.unit)
-                order = torch.from_numpy(rng.permutation(items)) if order is None else order
-                split = tensor.unflatten(axis.dim, (axis.parts, items, axis.unit))
-                tensor.copy_(split.index_select(axis.dim + 1, order).flatten(axis.dim, axis.dim + 2))
-        torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-9)
+    family.check_channel_groups(name)
+
+
+@of_each(NAMES)
+def test_genes_and_segments_fit_together(name: str) -> None:
+    family.check_genes(name)
