@@ -21,8 +21,9 @@ from benchmarks.latency.networks import network
 from benchmarks.latency.published import TINYENGINE, Table, mlperf_tiny, ncnn, ofa_on_desktop, rows, tinyengine
 from benchmarks.latency.published import features as features_of
 from predictors.costs.network import Floats
-from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients, design
+from predictors.latency.additive import AdditiveLatency, design
 from predictors.latency.fit import Data, FitReport, additive, cross_validate, fit, fit_report
+from predictors.latency.records import COEFFICIENTS, Coefficients
 from predictors.targets.target import FOLDER, Target, load_target, to_toml
 
 ENOUGH = 5

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from predictors.costs.network import COLUMN, Floats, total_macs
-from predictors.latency.additive import AdditiveLatency, Coefficients, LatencyModel
+from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import FitReport, fit, fit_report
 from predictors.latency.operator_learning import Networks, learn_operators
-from predictors.latency.operator_table import OperatorTable, TableLatency
+from predictors.latency.operator_table import TableLatency
+from predictors.latency.records import Coefficients, OperatorTable
 from predictors.targets.target import Target
 from search_spaces.errors import UserError
 

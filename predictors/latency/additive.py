@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,8 @@ from predictors.costs.tables import CostTables
 from search_spaces.errors import unknown_name
 from search_spaces.genes import Vectors
 from search_spaces.operators.operator import KINDS
+
+from .records import COEFFICIENTS, Coefficients
 
 MILLION = 1e6
 UNFOLD = 2.0
@@ -62,40 +64,6 @@ class LatencyModel(Protocol):
     def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
         """Milliseconds ``[n]`` of gene vectors ``[n, genes]``, by table look-up."""
         return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """Constants of one precision on one target, in the order of the columns of :func:`design`.
-
-    Attributes:
-        stem_ms_per_mmac: k x k convolutions of the image itself, ms per million multiply-accumulates: few channels in,
-            so short sums over an input that is first unfolded, which counts as :data:`UNFOLD` MACs a byte.
-        conv_ms_per_mmac: other dense and grouped k x k convolutions.
-        pointwise_ms_per_mmac: 1x1 convolutions, linear layers and matrix products.
-        depthwise_ms_per_mmac: depthwise convolutions.
-        activation_ms_per_mb: ms per 1e6 bytes of activations read or written, by all but the next two.
-        pool_ms_per_mb: the same for pooling and other reductions.
-        elementwise_ms_per_mb: the same for elementwise operators: residual sums, hard-swish and gates, which an int8
-            runtime computes in more steps than it moves bytes.
-        weight_ms_per_mb: ms per 1e6 bytes of weights.
-        operator_ms: ms an operator.
-        fixed_ms: ms a network.
-    """
-
-    stem_ms_per_mmac: float
-    conv_ms_per_mmac: float
-    pointwise_ms_per_mmac: float
-    depthwise_ms_per_mmac: float
-    activation_ms_per_mb: float
-    pool_ms_per_mb: float
-    elementwise_ms_per_mb: float
-    weight_ms_per_mb: float
-    operator_ms: float
-    fixed_ms: float
-
-
-COEFFICIENTS = tuple(f.name for f in fields(Coefficients))
 
 
 def _mixing(precision: str) -> Floats:

@@ -11,7 +11,8 @@ import numpy as np
 from predictors.costs.network import COLUMN, Floats
 from search_spaces.errors import UserError
 
-from .additive import COEFFICIENTS, AdditiveLatency, Coefficients, design
+from .additive import AdditiveLatency, design
+from .records import COEFFICIENTS, Coefficients
 
 _NOISE = 0.01
 """Least relative deviation of one measurement; repeated benchmarks of small boards differ by 1 to 3 %."""

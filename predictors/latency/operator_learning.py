@@ -23,9 +23,10 @@ import numpy as np
 
 from predictors.costs.network import COLUMN, SUMS, Floats
 
-from .additive import AdditiveLatency, Coefficients
+from .additive import AdditiveLatency
 from .kernel import kernel
-from .operator_table import OperatorTable, log_features
+from .operator_table import log_features
+from .records import Coefficients, OperatorTable
 
 _WIDTHS, _SPREADS = (0.1, 0.5, 1.0, 2.0, 4.0), (0.05, 0.1, 0.2, 0.4)  # in logarithms: of features, of milliseconds
 _NOISES = (0.004, 0.02)  # relative deviations of measurements: careful, and on a busy device

@@ -18,36 +18,20 @@ from predictors.costs.network import COLUMN, FEATURES, SUMS, Floats
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 
-from .additive import AdditiveLatency, Coefficients, LatencyModel
+from .additive import AdditiveLatency, LatencyModel
 from .kernel import kernel, solve
+from .records import Coefficients, OperatorTable
 
 _COLUMNS = [COLUMN[name] for name in SUMS if name != "params"]
 _OPERATORS = [COLUMN[name] for name in SUMS if name.startswith("ops_")]
 _BLOCK, _APART = 16, 2.0  # channels that kernels take at once; distance, in logarithms
 
 
-@dataclass(frozen=True)
-class OperatorTable:
-    """Measured operators, or blocks of a few.
-
-    Attributes:
-        features: names of the columns of ``rows``; the other features are 0.
-        rows: feature rows of what was measured.
-        ms: how long each took, without what every network costs.
-        width, noise: of the interpolation, see ``predictors.latency.kernel``; in natural logarithms of the features.
-    """
-
-    features: tuple[str, ...]
-    rows: tuple[tuple[float, ...], ...]
-    ms: tuple[float, ...]
-    width: float
-    noise: float
-
-    def full_rows(self) -> Floats:
-        """``[n, features]`` in the order of ``costs.FEATURES``."""
-        full = np.zeros((len(self.rows), len(FEATURES)))
-        full[:, [COLUMN[name] for name in self.features]] = np.array(self.rows)
-        return full
+def full_rows(table: OperatorTable) -> Floats:
+    """The rows of a table ``[n, features]``, in the order of ``costs.network.FEATURES``."""
+    full = np.zeros((len(table.rows), len(FEATURES)))
+    full[:, [COLUMN[name] for name in table.features]] = np.array(table.rows)
+    return full
 
 
 def log_features(rows: Floats) -> Floats:
@@ -65,7 +49,7 @@ def log_features(rows: Floats) -> Floats:
 @lru_cache(maxsize=32)
 def _solved(table: OperatorTable, coefficients: Coefficients, precision: str) -> tuple[Floats, Floats, float]:
     """Points, weights, and the ms that are added before taking logarithms (an operator may be predicted as 0)."""
-    rows, ms = table.full_rows(), np.array(table.ms)
+    rows, ms = full_rows(table), np.array(table.ms)
     least = 1e-3 * float(np.median(ms))
     ratios = log_ratios(rows, ms, coefficients, precision, least)
     return log_features(rows), solve(log_features(rows), ratios, table.width, table.noise), least

@@ -1,4 +1,4 @@
-"""What a target's file says of a device beside its latencies, with the standard library alone, to be listed."""
+"""What a target's file says of a device beside its latencies. Needs no numpy, to be listed quickly."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
+from search_spaces.schema import convert
+
+from .record import TargetFile
 
 FOLDER = Path(__file__).parent
 TEXTS = ("name", "description", "runtime", "default_precision")
@@ -17,7 +19,7 @@ MEMORY = ("ram_bytes", "flash_bytes")
 
 @dataclass(frozen=True)
 class TargetCard:
-    """A device and the runtime on it: all that a target's file says but for how long anything takes.
+    """A device and the runtime on it: all that a target's file says except how long anything takes.
 
     Attributes:
         name: for example ``cortex-a72``.
@@ -31,7 +33,7 @@ class TargetCard:
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
         memory_rules: what the runtime does with memory, one of ``memory.RULES``.
         memory_source: where the limits come from.
-        model: form to export, one of :data:`MODELS`; None: ``onnx``.
+        model: form to export, as ``nas.runtimes`` names it (``onnx-uint8``); None: the default one.
         weight_bits: of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target has
             constants for them: a gain in storage alone.
     """
@@ -109,13 +111,13 @@ class TargetCard:
 
     def labels_of(self, precisions: Sequence[str]) -> str:
         """How far to trust latencies of networks with several precisions; each with its name where they differ."""
-        return self._told(precisions, self.label)
+        return self._join(precisions, self.label)
 
     def sources_of(self, precisions: Sequence[str]) -> str:
         """Where the constants of several precisions come from, likewise."""
-        return self._told(precisions, self.source)
+        return self._join(precisions, self.source)
 
-    def _told(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
+    def _join(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
         found = {self.runs_as(name): what(name) for name in precisions}
         texts = list(dict.fromkeys(found.values()))
         return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in found.items())
@@ -131,16 +133,26 @@ def available_targets() -> list[str]:
 
 
 def shipped_card(name: str) -> TargetCard:
-    """The card of a shipped target, whose file is known to be valid."""
-    return TargetCard(**fields_of(tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))))
+    """The card of a shipped target."""
+    content = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    return make_card(convert(content, TargetFile, name))
 
 
-def fields_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a :class:`TargetCard` in the checked content of a file."""
-    memory, tables = data.get("memory", {}), data["latency"]
-    found = {key: data[key] for key in (*TEXTS, "model", "threads") if key in data}
-    found |= {key: memory[key] for key in MEMORY if key in memory}
-    found |= {f"memory_{key}": memory[key] for key in ("rules", "source") if key in memory}
-    if "weight_bits" in data:
-        found["weight_bits"] = tuple(data["weight_bits"])
-    return found | {f"{key}s": {p: table[key] for p, table in tables.items()} for key in ("label", "source")}
+def make_card(file: TargetFile) -> TargetCard:
+    """What a file says beside how long anything takes."""
+    memory, tables = file.memory, file.latency
+    return TargetCard(
+        name=file.name,
+        description=file.description,
+        runtime=file.runtime,
+        default_precision=file.default_precision,
+        labels={precision: table.label for precision, table in tables.items()},
+        sources={precision: table.source for precision, table in tables.items()},
+        ram_bytes=memory.ram_bytes,
+        flash_bytes=memory.flash_bytes,
+        model=file.model,
+        threads=file.threads,
+        memory_rules=memory.rules,
+        memory_source=memory.source,
+        weight_bits=file.weight_bits,
+    )

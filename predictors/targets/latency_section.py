@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, SUMS
-from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients, LatencyModel
-from predictors.latency.operator_table import OperatorTable, TableLatency
+from predictors.latency.additive import AdditiveLatency, LatencyModel
+from predictors.latency.operator_table import TableLatency
+from predictors.latency.records import COEFFICIENTS, Coefficients, OperatorTable
 from search_spaces.policy import PRECISIONS
 
-from .checks import amount, is_number, numbers, rows, show, text, unknown
+from .record import Latency
 
-LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
-LABELS = ("measured", "uncalibrated", "calibrated (...)")
 SHORTEST_MS, LONGEST_MS = 0.05, 1e6
 """Of :data:`YARDSTICK`: nothing that runs one image at a time is outside, so constants that say so are not in ms."""
 
@@ -30,28 +28,20 @@ YARDSTICK = {
 }  # fmt: skip
 """Features of MobileNetV2 1.0 at 224 px; the rest does not enter a latency."""
 
-_OPERATORS = ("features", "rows", "ms", "width", "noise")
 
-
-def problems_of(place: str, table: dict[str, Any], precision: str) -> list[str]:
-    """What is wrong with the table of one precision; ``place`` is its name in messages."""
-    prefix = f"{place}."
-    problems = unknown(prefix, table, ("label", "source", *COEFFICIENTS, "operators"))
-    problems += text(prefix, table, "source")
-    if wrong := text(prefix, table, "label"):
-        problems += wrong
-    elif not LABEL.fullmatch(table["label"]):
-        problems.append(f"{prefix}label '{table['label']}' is not {', '.join(map(repr, LABELS[:2]))} or '{LABELS[2]}'")
-    constants = [line for key in COEFFICIENTS for line in amount(prefix, table, key)]
-    if all(table.get(key) == 0 for key in COEFFICIENTS):
-        constants.append(f"{place}: every constant is 0, so every latency would be")
-    elif not constants and precision in PRECISIONS:
-        constants += _unit_problems(place, table, precision)
-    if isinstance(part := table.get("operators"), dict):
-        constants += _operator_problems(f"{prefix}operators.", part)
-    elif part is not None:
-        constants.append(f"{prefix}operators must be a table")
-    return problems + constants
+def contradictions(precision: str, table: Latency) -> list[str]:
+    """What is wrong with sound entries of the table of one precision that don't fit together."""
+    place = f"latency.{precision}"
+    wrong = [] if table.operators is None else _operator_contradictions(f"{place}.operators", table.operators)
+    if not any(getattr(table, name) for name in COEFFICIENTS):
+        return [*wrong, f"{place}: every constant is 0, so every latency would be"]
+    ms = yardstick_ms(table.coefficients, precision) if precision in PRECISIONS else SHORTEST_MS
+    if not SHORTEST_MS <= ms <= LONGEST_MS:
+        wrong.append(
+            f"{place}: by these constants a MobileNetV2 at 224 px takes {ms:.3g} ms, outside {SHORTEST_MS:g} to "
+            f"{LONGEST_MS:g}; give ms for a million MACs, 1e6 bytes, an operator or a network"
+        )
+    return wrong
 
 
 def yardstick_ms(coefficients: Coefficients, precision: str) -> float:
@@ -62,58 +52,33 @@ def yardstick_ms(coefficients: Coefficients, precision: str) -> float:
     return float(AdditiveLatency({precision: coefficients}).predict(row, precision)[0])
 
 
-def _unit_problems(place: str, table: dict[str, Any], precision: str) -> list[str]:
-    ms = yardstick_ms(_coefficients(table), precision)
-    if SHORTEST_MS <= ms <= LONGEST_MS:
-        return []
-    return [
-        f"{place}: by these constants a MobileNetV2 at 224 px takes {ms:.3g} ms, outside {SHORTEST_MS:g} to "
-        f"{LONGEST_MS:g}; give ms for a million MACs, 1e6 bytes, an operator or a network"
-    ]
+def _operator_contradictions(place: str, table: OperatorTable) -> list[str]:
+    known = ", ".join(SUMS)
+    wrong = [f"{place}.features: '{n}' is unknown; features are {known}" for n in table.features if n not in SUMS]
+    if not table.features or not table.rows:
+        wrong.append(f"{place}: give one or more features and rows")
+    width, rows = len(table.features), enumerate(table.rows)
+    wrong += [f"{place}.rows[{i}] has {len(row)} numbers, not {width}" for i, row in rows if len(row) != width]
+    if len(table.ms) != len(table.rows):
+        wrong.append(f"{place}.ms has {len(table.ms)} numbers, not {len(table.rows)}, one per row")
+    return wrong
 
 
-def _operator_problems(place: str, table: dict[str, Any]) -> list[str]:
-    problems = unknown(place, table, _OPERATORS)
-    names = table.get("features")
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        return [*problems, f"{place}features must be a list of names"]
-    for name in names:
-        if name not in SUMS:
-            problems += unknown(f"{place}features ", {name: 0}, SUMS)
-    problems += rows(place, table, "rows", len(names))
-    if not problems:
-        problems += numbers(place, table, "ms", len(table["rows"]))
-    if not problems and min(table["ms"]) <= 0:
-        problems.append(f"{place}ms: {min(table['ms'])} must be above 0")
-    return problems + _above_zero(place, table, ("width", "noise"))
-
-
-def _above_zero(place: str, table: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
-    return [
-        f"{place}{key} = {show(table[key])} must be a number above 0" if key in table else f"{place}{key} is missing"
-        for key in keys
-        if not (is_number(table.get(key)) and table[key] > 0)
-    ]
-
-
-def read_latency(tables: Mapping[str, dict[str, Any]]) -> LatencyModel:
+def read_latency(tables: Mapping[str, Latency]) -> LatencyModel:
     """The model of checked tables, by precision."""
-    base = AdditiveLatency({p: _coefficients(table) for p, table in tables.items()})
-    measured = {p: _operators(table["operators"]) for p, table in tables.items() if "operators" in table}
+    base = AdditiveLatency({precision: table.coefficients for precision, table in tables.items()})
+    measured = {p: _floats(table.operators) for p, table in tables.items() if table.operators is not None}
     return TableLatency(base, measured) if measured else base
 
 
-def _coefficients(table: dict[str, Any]) -> Coefficients:
-    return Coefficients(*(float(table[name]) for name in COEFFICIENTS))
-
-
-def _operators(table: dict[str, Any]) -> OperatorTable:
+def _floats(table: OperatorTable) -> OperatorTable:
+    """The table with whole numbers as floats."""
     return OperatorTable(
-        tuple(table["features"]),
-        tuple(tuple(map(float, row)) for row in table["rows"]),
-        tuple(map(float, table["ms"])),
-        float(table["width"]),
-        float(table["noise"]),
+        table.features,
+        tuple(tuple(map(float, row)) for row in table.rows),
+        tuple(map(float, table.ms)),
+        float(table.width),
+        float(table.noise),
     )
 
 

@@ -1,7 +1,7 @@
 """A target: a device with a runtime, described by one TOML file.
 
-Files of known targets stand in ``targets/``; a path to one's own file works wherever a name does. Importing this module
-and listing the targets needs the standard library alone.
+Files of known targets lie in ``targets/``; a path to a file of one's own works wherever a name does. Importing this
+module and listing the targets needs the standard library alone.
 
 .. code-block:: toml
 
@@ -14,36 +14,30 @@ and listing the targets needs the standard library alone.
     weight_bits = [8, 4]                # optional: of quantized weights in that form's files
     memory = { ram_bytes = 262144 }     # optional, and flash_bytes, rules (see predictors.costs.memory) and source
 
-    [latency.int8]                      # one table a precision, see predictors.latency.additive.Coefficients
+    [latency.int8]                      # one table per precision, see predictors.latency.records.Coefficients
     label = "uncalibrated"
     source = "where the constants come from"
     conv_ms_per_mmac = 0.03
     # ...
 
-    [latency.int8.operators]            # optional: a look-up table, see predictors.latency.operator_table.OperatorTable
+    [latency.int8.operators]            # optional: a look-up table, see predictors.latency.records.OperatorTable
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from search_spaces.policy import INT8, PRECISIONS, WEIGHT_BITS
+from search_spaces.schema import convert, problems
 
-from .card import FOLDER, MEMORY, TEXTS, TargetCard, available_targets, fields_of
-from .checks import show, unknown
-from .checks import text as text_problems
+from .card import FOLDER, MEMORY, TEXTS, TargetCard, available_targets, make_card
+from .record import TargetFile
 
 if TYPE_CHECKING:
     from predictors.latency.additive import LatencyModel
-
-MODELS = ("onnx", "onnx-uint8", "executorch")
-"""Forms of the exported file: ONNX with int8 activations (ARM, OpenVINO) or with uint8 (onnxruntime on x86 runs those
-faster), or ExecuTorch's .pte."""
-_MEMORY_TEXTS = ("rules", "source")
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def load_target(name_or_path: str | Path) -> Target:
     try:
         content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"target file '{path}' is not TOML: it is no text") from None
+        raise UserError(f"target file '{path}' is not TOML: it isn't a text") from None
     except (FileNotFoundError, ValueError):  # no path may hold a null character
         raise UsageError(f"no target file '{path}'; give a path to one, or a name: {_known()}") from None
     except OSError as error:
@@ -94,76 +88,22 @@ def parse_target(text: str, where: str = "target") -> Target:
     """
     from search_spaces.errors import UserError
 
-    from .latency_section import read_latency
+    from .latency_section import contradictions, read_latency
 
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise UserError(f"target file '{where}' is not TOML: {error}") from None
-    if problems := _problems(data):
-        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError(f"target file '{where}' has {count}: {'; '.join(problems)}")
-    return Target(**fields_of(data), latency=read_latency(data["latency"]))
-
-
-def _problems(data: dict[str, Any]) -> list[str]:
-    """Everything that is wrong with a file, in the file's terms."""
-    from .latency_section import problems_of
-
-    problems = unknown("", data, (*TEXTS, "model", "threads", "memory", "weight_bits", "latency"))
-    for key in (*TEXTS, *(("model",) if "model" in data else ())):
-        problems += text_problems("", data, key)
-    if isinstance(data.get("model"), str) and data["model"] not in MODELS:
-        problems.append(f"model = {show(data['model'])} is unknown; forms are {', '.join(MODELS)}")
-    if type(threads := data.get("threads", 1)) is not int or threads < 1:
-        problems.append(f"threads = {show(threads)} must be a whole number, 1 or more")
-    if "weight_bits" in data:
-        problems += _bits_problems(data["weight_bits"], data.get("latency"))
-    memory = data.get("memory", {})
-    if isinstance(memory, dict):
-        problems += _memory_problems(memory)
-    else:
-        problems.append("memory must be a table with ram_bytes, flash_bytes or both")
-    latency = data.get("latency")
-    if not isinstance(latency, dict) or not latency:
-        return [*problems, f"no table [latency.<precision>]; precisions are {', '.join(PRECISIONS)}"]
-    for precision, table in latency.items():
-        place = f"latency.{precision}"
-        if precision not in PRECISIONS:
-            problems.append(f"unknown precision [{place}]; precisions are {', '.join(PRECISIONS)}")
-        if not isinstance(table, dict):
-            problems.append(f"{place} must be a table")
-            continue
-        problems += problems_of(place, table, precision)
-    default = data.get("default_precision")
-    if isinstance(default, str) and default and default not in latency:
-        problems.append(f"default_precision '{default}' has no table [latency.{default}]")
-    return problems
-
-
-def _bits_problems(given: Any, latency: Any) -> list[str]:
-    """What is wrong with the bits of weights."""
-    known = [bits for bits in WEIGHT_BITS.values() if bits <= 8]
-    if not isinstance(given, list) or 8 not in given or any(type(b) is not int or b not in known for b in given):
-        return [f"weight_bits = {show(given)} must be a list of {', '.join(map(str, known))}, with 8 among them"]
-    if isinstance(latency, dict) and INT8 not in latency:
-        return [f"weight_bits are of quantized weights, and there is no table [latency.{INT8}]"]
-    return []
-
-
-def _memory_problems(memory: dict[str, Any]) -> list[str]:
-    """What is wrong with the table of memory."""
-    from predictors.costs.memory import RULES
-
-    problems = unknown("memory.", memory, (*MEMORY, *_MEMORY_TEXTS))
-    for key, value in memory.items():
-        if key in MEMORY and (type(value) is not int or value <= 0):
-            problems.append(f"memory.{key} = {show(value)} must be a whole number of bytes above 0")
-        elif key in _MEMORY_TEXTS:
-            problems += text_problems("memory.", memory, key)
-    if isinstance(rules := memory.get("rules"), str) and rules.strip() and rules not in RULES:
-        problems.append(f"memory.rules = {show(rules)} is unknown; rules are {', '.join(RULES)}")
-    return problems
+    wrong = list(problems(data, TargetFile, closed=True))
+    if not wrong:
+        file = convert(data, TargetFile)
+        wrong = file.contradictions()
+        wrong += [line for precision, table in file.latency.items() for line in contradictions(precision, table)]
+    if wrong:
+        count = "a problem" if len(wrong) == 1 else f"{len(wrong)} problems"
+        raise UserError(f"target file '{where}' has {count}: {'; '.join(wrong)}")
+    card = make_card(file)
+    return Target(**{f.name: getattr(card, f.name) for f in fields(card)}, latency=read_latency(file.latency))
 
 
 def to_toml(target: Target, comment: str = "") -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from predictors.costs.network import COLUMN, op_features, total_macs
-from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients
+from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import Data
+from predictors.latency.records import COEFFICIENTS, Coefficients
 
 
 # Millions of multiply-accumulates and of parameters that NAS-Bench-201 publishes (they count no norm as MACs).

@@ -179,10 +179,15 @@ TARGETS = [
     Bad("search --target mine.toml", 2, "no target file 'mine.toml'; give a path to one, or a name: "),
     Bad("search --target mine.toml", 1, "has 5 problems: name is missing", bad.text("mine.toml", "")),
     Bad("targets mine.toml", 1, "is not TOML", bad.text("mine.toml", "name = ")),
-    Bad("targets mine.toml", 1, "is not TOML: it is no text", bad.raw("mine.toml", b"\xff\xfe")),
+    Bad("targets mine.toml", 1, "is not TOML: it isn't a text", bad.raw("mine.toml", b"\xff\xfe")),
     Bad("targets mine.toml", 1, "cannot read target file 'mine.toml': Is a directory", bad.folder("mine.toml")),
     Bad("estimate resnet18 --target mine.toml", 1, "did you mean 'threads'?", bad.target_with("threads", "thraeds")),
-    Bad("targets mine.toml", 1, "threads = -4 must be a whole number", bad.target_with("threads = 4", "threads = -4")),
+    Bad(
+        "targets mine.toml",
+        1,
+        "threads: -4 is not a whole number of at least 1",
+        bad.target_with("threads = 4", "threads = -4"),
+    ),
     Bad("targets cortex-m8", 2, "did you mean 'cortex-m"),
     Bad("export --target nothing", 2, "unknown target 'nothing'"),
 ]

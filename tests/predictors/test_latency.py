@@ -19,8 +19,9 @@ from predictors.costs.network import (
     operator_rows,
 )
 from predictors.costs.tables import CostTables
-from predictors.latency.additive import AdditiveLatency, Coefficients
+from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import fit_report
+from predictors.latency.records import Coefficients
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from predictors.costs.network import COLUMN, FEATURES, Floats
-from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients
+from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import Data, FitReport, Predictor, additive, cross_validate, fit, fit_report
+from predictors.latency.records import COEFFICIENTS, Coefficients
 from search_spaces.errors import UsageError, UserError
 from tests.predictors.test_latency import MODEL, random_features
 

@@ -8,10 +8,11 @@ import pytest
 from predictors.costs.network import Floats
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
-from predictors.latency.additive import AdditiveLatency, Coefficients
+from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import fit
 from predictors.latency.operator_learning import Networks, learn_operators
 from predictors.latency.operator_table import TableLatency
+from predictors.latency.records import Coefficients
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 

@@ -11,7 +11,8 @@ from nas.candidates.candidate import CandidateSpace
 from predictors.costs.network import COLUMN, op_features, operator_rows, peak_activation_bytes, size_bytes
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency
-from predictors.latency.operator_table import OperatorTable, TableLatency
+from predictors.latency.operator_table import TableLatency
+from predictors.latency.records import OperatorTable
 from predictors.policy_costs import PolicyCosts, network_costs
 from predictors.targets.target import Target, load_target
 from search_spaces import get_space

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from predictors.costs.network import COLUMN, FEATURES, PEAKS, operator_rows
 from predictors.costs.tables import CostTables
-from predictors.latency.additive import COEFFICIENTS, AdditiveLatency, Coefficients
+from predictors.latency.additive import AdditiveLatency
+from predictors.latency.records import COEFFICIENTS, Coefficients
 from predictors.targets.card import shipped_card
-from predictors.targets.latency_section import LABEL, YARDSTICK
+from predictors.targets.latency_section import YARDSTICK
+from predictors.targets.record import LABEL
 from predictors.targets.target import (
     FOLDER,
-    MODELS,
     Target,
     available_targets,
     load_target,
@@ -112,7 +113,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read"):
         load_target(tmp_path)
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is no text"):
+    with pytest.raises(UserError, match="isn't a text"):
         load_target(tmp_path / "bytes.toml")
     (tmp_path / "broken.toml").write_text("name = ")
     with pytest.raises(UserError, match="not TOML"):
@@ -128,21 +129,32 @@ def test_memory_limits_and_export_form() -> None:
     ("old", "new", "words"),
     [
         ("fixed_ms = 1.0\n", "", ["latency.int8.fixed_ms is missing"]),
-        ("fixed_ms = 1.0", "fixed_ms = -1.0", ["latency.int8.fixed_ms = -1.0", "0 or more"]),
-        ("fixed_ms = 1.0", 'fixed_ms = "fast"', ["'fast' must be a number"]),
-        ("fixed_ms = 1.0", "fixed_ms = true", ["True must be a number"]),
-        ("fixed_ms = 1.0", "fixed_ms = nan", ["nan must be a number"]),
-        ("fixed_ms = 1.0", "fixed_ms = inf", ["inf must be a number"]),
+        ("fixed_ms = 1.0", "fixed_ms = -1.0", ["latency.int8.fixed_ms: -1.0 is not a number of at least 0"]),
+        ("fixed_ms = 1.0", 'fixed_ms = "fast"', ['latency.int8.fixed_ms: "fast" is not a number']),
+        ("fixed_ms = 1.0", "fixed_ms = true", ["latency.int8.fixed_ms: true is not a number"]),
+        ("fixed_ms = 1.0", "fixed_ms = nan", ["latency.int8.fixed_ms: NaN is not a number"]),
+        ("fixed_ms = 1.0", "fixed_ms = inf", ["latency.int8.fixed_ms: Infinity is not a number"]),
         ("fixed_ms = 1.0", "fixed_ms = 1.0\nfixd_ms = 1", ["unknown key 'latency.int8.fixd_ms'", "'fixed_ms'?"]),
         ("runtime =", "run_time =", ["unknown key 'run_time'", "runtime is missing"]),
         ("[latency.int8]", "[latency.int4]", ["unknown precision [latency.int4]", "'int8' has no table"]),
-        ('"uncalibrated"', '"trust me"', ["label 'trust me'", "'calibrated (...)'"]),
+        ('"uncalibrated"', '"trust me"', ["latency.int8.label: 'trust me' is not", "'calibrated (...)'"]),
         ('source = "a guess"\n', "", ["latency.int8.source is missing"]),
-        ('name = "board"', 'name = ""', ["name = '' must be a text"]),
-        (TABLE, "", ["no table [latency.<precision>]"]),
-        (TABLE, "[latency]\nint8 = 3\n", ["latency.int8 must be a table"]),
-        (TABLE, f"[memory]\nram_bytes = -1\nrom = 2\n{TABLE}", ["memory.ram_bytes = -1", "unknown key 'memory.rom'"]),
-        ("default_precision =", "memory = 5\ndefault_precision =", ["memory must be a table"]),
+        ('name = "board"', 'name = ""', ["name: give a text that isn't empty"]),
+        (TABLE, "", ["latency is missing"]),
+        (TABLE, "[latency]\nint8 = 3\n", ["latency.int8 is 3, not a table"]),
+        (
+            TABLE,
+            f"[memory]\nram_bytes = -1\nrom = 2\n{TABLE}",
+            ["memory.ram_bytes: -1 is not a whole number above 0", "unknown key 'memory.rom'"],
+        ),
+        (TABLE, f"[memory]\nrules = 'own'\n{TABLE}", ["memory.rules: 'own' is unknown; rules are in-place, separate"]),
+        ("default_precision =", "weight_bits = [8, 3]\ndefault_precision =", ["weight_bits: give a list of 8, 4, 2"]),
+        (
+            TABLE,
+            f'{TABLE}[latency.int8.operators]\nfeatures = ["mac"]\nrows = [[1, 2]]\nms = [1]\nwidth = 1\nnoise = 2',
+            ["latency.int8.operators.features: 'mac' is unknown", "rows[0] has 2 numbers, not 1"],
+        ),
+        ("default_precision =", "memory = 5\ndefault_precision =", ["memory is 5, not a table"]),
     ],
 )
 def test_mistakes_are_named(old: str, new: str, words: list[str]) -> None:
@@ -210,7 +222,7 @@ NUMBER = st.floats(1e-6, 100).map(lambda x: float(f"{x:.6g}"))
     TEXT,
     st.lists(NUMBER, min_size=len(COEFFICIENTS), max_size=len(COEFFICIENTS)),
     st.none() | st.integers(1, 10**9),
-    st.sampled_from((None, *MODELS)),
+    st.sampled_from((None, "onnx", "onnx-uint8", "executorch")),
 )
 def test_files_round_trip(
     name: str, description: str, source: str, constants: list[float], ram: int | None, model: str | None
