@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nas.candidates.calibrate import CALIBRATION_IMAGES, calibrate
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 Statistics = dict[str, Tensor]
 
@@ -89,7 +90,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     space = get_space(arguments.space)
-    model = Supernet(space, 1000, 3).extract(space.largest)
+    model = Supernet(space, Interface(3, 1000)).extract(space.largest)
     for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
     images = torch.randn(arguments.images, 3, arguments.resolution, arguments.resolution)

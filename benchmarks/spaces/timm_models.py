@@ -70,7 +70,7 @@ def _check_shapes(space: SearchSpace) -> None:
 
 @torch.no_grad()
 def _check_outputs(space: SearchSpace) -> None:
-    net = Supernet(space, CLASSES, 3).eval()
+    net = Supernet(space, Interface(3, CLASSES)).eval()
     plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
     plain.load_state_dict(net.model.state_dict())
     own = plain.pretrained_cfg["input_size"][-1]

@@ -32,7 +32,7 @@ from nas.tasks.task import get_task
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies.base import Pass
 from search_spaces import SearchSpace, get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 
 OFA_SPACE, OFA_BLOCKS, OFA_STAGES = "ofa-mbv3-w1.0", 4, 5
 # What the package's networks import but do not use; its last release names one that torch no longer has.
@@ -46,7 +46,7 @@ def step_ratio(space: SearchSpace, batch: int, subnets: int, seed: int) -> dict[
     that neither pays for first allocations; skeletons are assembled anew, from parts seen before, as in training.
     """
     rng = np.random.default_rng(seed)
-    net = Supernet(space, 10, 3).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net = Supernet(space, Interface(3, 10)).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     for vector in space.sample(rng, 200):
         net.skeleton(space.decode(vector))
     shared, alone = 0.0, 0.0
@@ -121,7 +121,7 @@ def sandwich_times(resolution: int, batch: int, repeats: int, seed: int) -> dict
     package, reason = _ofa_network()
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    nets = {name: Supernet(space, 1000, 3, seed) for name in ("ours", "torch_gradient")}
+    nets = {name: Supernet(space, Interface(3, 1000), seed) for name in ("ours", "torch_gradient")}
     optimizers: dict[str, torch.optim.Optimizer] = {}
     for name, net in nets.items():
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

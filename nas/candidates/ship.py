@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from torch import Tensor, nn
 
@@ -41,7 +40,6 @@ def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Cal
     """
     calibration = calibration or Calibration()
 
-    @cache
     def images() -> Tensor:
         return calibration_images(dataset, candidate.architecture.resolution, calibration.images)
 

@@ -51,7 +51,7 @@ def train_batches(
 
     Args:
         dataset: open data set.
-        batch_size: images per batch.
+        batch_size: images a batch.
         seed: not negative.
         start_step, steps: first step, and how many.
         size: side of the images in pixels; the trainer shrinks whole batches itself.
@@ -227,7 +227,7 @@ def eval_batches(
         dataset: open data set.
         split: ``train``, ``search`` or ``test``.
         resolution: side in pixels.
-        batch_size: images per batch; the last may be smaller.
+        batch_size: images a batch; the last may be smaller.
         limit: the first so many only, a stratified sample.
     """
     numbers = _numbers(dataset, split, limit)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nas.store.records import DataInfo
 from nas.tasks.task import Task, get_task
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 
 SMALL_SIDE = 40
@@ -82,6 +83,11 @@ class Dataset:
     cache: PixelCache = field(default_factory=PixelCache, repr=False)
 
     @property
+    def interface(self) -> Interface:
+        """The two ends of a network for it."""
+        return interface_of(self.info)
+
+    @property
     def task(self) -> Task:
         """What the labels are for."""
         return get_task(self.info.task)
@@ -94,6 +100,11 @@ class Dataset:
     def with_info(self, info: DataInfo) -> Dataset:
         """The same images read as ``info`` says, e.g. with the mean and std that a checkpoint was trained with."""
         return replace(self, info=info)
+
+
+def interface_of(info: DataInfo) -> Interface:
+    """The two ends of a network for a data set, as its task says."""
+    return get_task(info.task).interface(info.in_chans, info.classes)
 
 
 def check_compatible(info: DataInfo, other: DataInfo) -> None:

@@ -193,8 +193,7 @@ class Statistics:
 
     Attributes:
         channels: 1 where every image is grey, else 3.
-        mean, std: of pixels scaled to [0, 1], a number per channel; a std below 1/255 (constant images) counts as
-            1/255.
+        mean, std: of pixels scaled to [0, 1], a number a channel; a std below 1/255 (constant images) counts as 1/255.
         side: median shorter side in pixels.
         sizes: (width, height) of the smallest, the median and the largest image, by area.
         images: how many were looked at.

@@ -1,4 +1,4 @@
-"""Classes and splits from folders: a folder of images per class, with or without train/, val/ and test/ above them."""
+"""Classes and splits from folders: one folder of images a class, with or without train/, val/ and test/ above them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTENSIONS = frozenset(
 )
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "search", "valid": "search", "validation": "search",
                "search": "search", "test": "test"}  # fmt: skip
-LAYOUT = "a data folder holds one sub-folder of images per class, or train/ (and val/, test/) with such sub-folders"
+LAYOUT = "a data folder holds one sub-folder of images a class, or train/ (and val/, test/) with such sub-folders"
 
 
 @dataclass
@@ -106,7 +106,7 @@ def arrange(tree: Tree, where: str) -> Arranged:
     for split, by_class in found.items():
         if unknown := [c for c in by_class if c not in found["train"]]:
             raise UserError(
-                f"'{at[split]}' has class {listed(unknown)}, which '{at['train']}' lacks; every class needs "
+                f"'{at[split]}' has class {listed(unknown)}, which '{at['train']}' has not; every class needs "
                 f"training images: rename or remove the folder"
             )
     rows = [

@@ -40,7 +40,7 @@ def make_splits(
     if few:
         raise UserError(
             f"{where}: too few images of class {listed(few)}; the splits {', '.join(['train', *missing[::-1]])} need "
-            f"at least {1 + len(missing)} per class: add images or remove the class"
+            f"at least {1 + len(missing)} a class: add images or remove the class"
         )
     sizes = {name: split_counts(counts, FRACTIONS[name], CAPS[name], 1 + len(missing)) for name in missing}
     out: dict[str, list[Ints]] = {name: [] for name in (*missing, "train")}
@@ -74,11 +74,11 @@ def imbalance(train: Ints, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def split_counts(counts: Ints, fraction: float, cap: int, shares: int) -> Ints:
-    """Images per class to cut for one split, ``[classes]``: largest remainders, two per class where there are enough.
+    """Images a class to cut for one split, ``[classes]``: largest remainders, two a class where there are enough.
 
     Args:
         counts: images of each class.
-        fraction: of all images, up to ``cap`` in all (unless one per class is already more).
+        fraction: of all images, up to ``cap`` in all (unless one a class is already more).
         shares: how many splits draw on the class; no cut takes more than the least of equal shares as its minimum.
     """
     target = min(cap, round(fraction * int(counts.sum())))

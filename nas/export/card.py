@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nas.runtimes.table import by_suffix, get_runtime
+from nas.tasks.task import Task
 from nas.training.config import TrainConfig
 from search_spaces.builders.timm_model import TimmSpec
 
@@ -15,12 +16,13 @@ from .hub import LOADER, data_name, front_matter
 WEIGHTS = "model.safetensors"
 
 
-def model_card(facts: dict[str, Any]) -> str:
+def model_card(facts: dict[str, Any], task: Task) -> str:
     """Markdown text, with front matter as the hub reads it.
 
     Args:
         facts: content of ``architecture.json`` with the keys ``candidate``, ``timm``, ``input``, ``classes``,
             ``license``, ``results``, ``costs``, ``target``, ``files`` and ``provenance``.
+        task: of the network.
     """
     size = facts["input"]["input_size"]
     files = [name for name in facts["files"] if name != WEIGHTS]
@@ -31,10 +33,10 @@ def model_card(facts: dict[str, Any]) -> str:
         for r in facts["results"]
     )
     latency, costs = facts["target"], facts["costs"]
-    return f"""{front_matter(facts, files)}
+    return f"""{front_matter(facts, files, task)}
 # {facts["candidate"]}
 
-Image classifier, {facts["precision"]}, {len(facts["classes"])} classes, input {size[0]} x {size[1]} x {size[2]}, found
+{task.title}, {facts["precision"]}, {len(facts["classes"])} classes, input {size[0]} x {size[1]} x {size[2]}, found
 in the supernet space `{facts["architecture"]["space"]}` for the target `{latency["name"]}`.
 
 | what was run | split | accuracy | 95 % interval | images |
@@ -45,7 +47,7 @@ Latency on {latency["name"]}: {latency["latency_ms"]:.3f} ms, {latency["label"]}
 {costs["macs"]:,} MACs, {costs["params"]:,} parameters, {costs["size_bytes"]:,} bytes of weights at
 {facts["precision"]}, {costs["peak_activation_bytes"]:,} bytes of activations at the peak.
 
-{_loading(facts)}{"".join(_running(name) for name in files)}## Architecture
+{_loading(facts, task)}{"".join(_running(name) for name in files)}## Architecture
 
 | gene | value |
 |---|---|
@@ -59,7 +61,7 @@ Latency on {latency["name"]}: {latency["latency_ms"]:.3f} ms, {latency["label"]}
 """
 
 
-def _loading(facts: dict[str, Any]) -> str:
+def _loading(facts: dict[str, Any], task: Task) -> str:
     """How timm loads the weights, here and from the hub."""
     mode = "L" if facts["input"]["input_size"][0] == 1 else "RGB"
     name = LOADER.removesuffix(".py")
@@ -82,8 +84,7 @@ import timm
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
 image = Image.open("photo.jpg").convert("{mode}")
-logits = model(transform(image)[None])
-print(model.pretrained_cfg["label_names"][logits.argmax()])
+{task.card_code()}
 ```
 
 These weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub

@@ -6,6 +6,7 @@ Its pixels are those of timm's evaluation transform: shorter side to input / cro
 from __future__ import annotations
 
 from nas.runtimes.runtime import DeviceCode
+from nas.tasks.task import Task
 
 
 def script_name(form: str) -> str:
@@ -13,7 +14,7 @@ def script_name(form: str) -> str:
     return f"classify_{form}.py"
 
 
-def device_script(form: str, code: DeviceCode) -> str:
+def device_script(form: str, code: DeviceCode, task: Task) -> str:
     """Text of the script for one format."""
     return f'''"""What a photo shows: python {script_name(form)} MODEL PHOTO  (pip install {code.packages})"""
 
@@ -32,5 +33,5 @@ left, top = (round((n - side) / 2) for n in size)
 pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32).reshape(side, side, channels) / 255
 pixels = ((pixels - np.float32(given["mean"])) / np.float32(given["std"])).transpose(2, 0, 1)[None].copy()
 {code.running}
-print(classes[logits.argmax()], f"{{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}}")
+{task.device_code()}
 '''

@@ -28,7 +28,6 @@ from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score
 from predictors.targets.target import Target
-from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
 
@@ -112,7 +111,7 @@ def export_candidate(
     resolution = candidate.architecture.resolution
     info, finetuned = source.dataset.info, source.finetuned
     shipped = ship(source.net, source.dataset, candidate, source.calibration)
-    spec = source.net.space.family.describe(candidate.architecture, Interface(info.in_chans, len(info.classes)))
+    spec = source.net.space.family.describe(candidate.architecture, source.dataset.interface)
     simulator = "simulator (search)" if finetuned is None else "simulator"
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -161,11 +160,11 @@ def export_candidate(
             score = run_file(open_model(file, digest), source.dataset, "test", resolution)
             facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(score)})
             if (code := get_runtime(form).device_code()) is not None:
-                atomic_write(folder / script_name(form), device_script(form, code).encode())
+                atomic_write(folder / script_name(form), device_script(form, code, source.dataset.task).encode())
         write_json(folder / CONFIG, timm_config(shipped.model, facts))
         if TimmSpec.from_json(spec).plain_arguments() is None:
             atomic_write(folder / LOADER, loader_source().encode())
-        atomic_write(folder / "README.md", model_card(facts).encode())
+        atomic_write(folder / "README.md", model_card(facts, source.dataset.task).encode())
         write_json(folder / MANIFEST, facts)
     for name in earlier - facts["files"].keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from nas.tasks.task import Task
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.errors import UsageError
 
@@ -62,24 +63,25 @@ def data_name(source: str) -> str:
     return Path(source).name if Path(source).is_absolute() else source
 
 
-def front_matter(facts: dict[str, Any], files: list[str]) -> str:
+def front_matter(facts: dict[str, Any], files: list[str], task: Task) -> str:
     """YAML at the head of a card, in the hub's keys; strings stand as JSON, which is YAML too.
 
     Args:
         facts: as of :func:`nas.export.card.model_card`.
         files: names of the exported files, without the weights.
+        task: of the network.
     """
     data = facts["provenance"]["data"]
     on_hub = _HUB_DATA.get(data) or (data.removeprefix(_HUB_PREFIX) if data.startswith(_HUB_PREFIX) else None)
-    tags = ["image-classification", "timm", "neural-architecture-search", facts["target"]["name"]]
+    tags = [task.hub_tag, "timm", "neural-architecture-search", facts["target"]["name"]]
     tags += sorted({Path(name).suffix.lstrip(".") for name in files})
     lines = [
         f"license: {facts['license'] or UNKNOWN}",
         "library_name: timm",
-        "pipeline_tag: image-classification",
+        f"pipeline_tag: {task.hub_tag}",
         *_listed("tags", dict.fromkeys(tags)),
         *(_listed("datasets", [on_hub]) if on_hub else ()),
-        *_listed("metrics", ["accuracy"]),
+        *_listed("metrics", [task.metric]),
         "model-index:",
         f"- name: {_text(facts['candidate'])}",
         "  results:",
@@ -88,14 +90,14 @@ def front_matter(facts: dict[str, Any], files: list[str]) -> str:
         if result["split"] == "test":
             lines += [
                 "  - task:",
-                "      type: image-classification",
+                f"      type: {task.hub_tag}",
                 "    dataset:",
                 f"      name: {_text(data)}",
                 f"      type: {_text(on_hub or data)}",
                 "      split: test",
                 "    metrics:",
-                "    - type: accuracy",
-                f"      name: {_text('accuracy, ' + result['what'])}",
+                f"    - type: {task.metric}",
+                f"      name: {_text(task.metric + ', ' + result['what'])}",
                 f"      value: {result['value']:.6g}",
             ]
     return "\n".join(("---", *lines, "---", ""))

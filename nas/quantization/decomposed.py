@@ -22,7 +22,7 @@ _INT32 = torch.iinfo(torch.int32)
 
 
 def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
-    """The network as a float module ``images [n, C, H, W] -> logits`` around quantize/dequantize operators.
+    """The network as a float module ``images [n, C, H, W] -> outputs`` around quantize/dequantize operators.
 
     ReLUs before a quantize operator are gone: it saturates exactly where they would. Layers that stay in float have
     float weights; integers of fewer than 8 bits are stored as int8.

@@ -3,7 +3,7 @@
 Weights lie on a grid per output channel whose step is learned (LSQ: Esser et al., arXiv:1902.08153), activations on one
 of 255 steps over the range of the batch, which so follows the subnet and its precision. Rounding passes gradients
 straight through. Quantized is what the operators that compute read, which are the places of the grids in
-``nas.quantization.quantize``: a convolution's result after batch norm and ReLU, not before, and the logits not at all.
+``nas.quantization.quantize``: a convolution's result after batch norm and ReLU, not before, and the output not at all.
 Batch norm needs no folding here: it scales whole output channels, and symmetric grids per channel scale with them.
 
 The cheap alternative is noise: a random share of the weights is quantized, activations are not (Stock et al.,
@@ -247,7 +247,7 @@ class _OnGrids(TorchFunctionMode):
 
 @contextmanager
 def fake_quantized(model: nn.Module, fake: Fake, clips: Mapping[str, Tensor]) -> Iterator[None]:
-    """Calls of a model ``[n, C, H, W] -> logits`` inside are quantized; its weights keep getting their gradients.
+    """Calls of a model ``[n, C, H, W] -> outputs`` inside are quantized; its weights keep getting their gradients.
 
     Args:
         model: a plain timm model, or a bound skeleton.

@@ -34,7 +34,7 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
         image_shape: channels, height, width.
 
     Returns:
-        A module ``x [n, C, H, W] -> logits`` whose nodes are one placeholder, ``get_attr``, functional aten operators
+        A module ``x [n, C, H, W] -> outputs`` whose nodes are one placeholder, ``get_attr``, functional aten operators
         and one output; :func:`path_of` says which module an operator was in.
 
     Raises:
@@ -88,8 +88,8 @@ class _Folder:
                 if node in self.new:
                     stack = list(node.meta.get("nn_module_stack", {}).values())
                     self.new[node].meta.setdefault("path", stack[-1][0] if stack else "")
-        logits = next(n for n in self.source.nodes if n.name == self.results[0])
-        self.graph.output(self.new[logits])
+        output = next(n for n in self.source.nodes if n.name == self.results[0])
+        self.graph.output(self.new[output])
         self.graph.eliminate_dead_code()
         return fx.GraphModule(self.tensors, self.graph)
 

@@ -6,7 +6,7 @@ per output channel, activations int8 with one scale and zero point a tensor, bia
 
 Quantized are the input and the result of every operator that computes (a convolution's after its ReLU, but before any
 other activation). Values that only move (flatten, padding, max pooling) keep their grid. The last layer's result, the
-logits, stays real: on 255 levels the two best classes tie in about one image of a hundred.
+output, stays real: on 255 levels the two best classes tie in about one image of a hundred.
 
 A stage whose precision is fp32 is a float island: a tensor that only its operators write and read stays real, all
 others are on int8 grids.
@@ -188,10 +188,10 @@ def _limits(node: fx.Node) -> Range:
 def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Range]) -> dict[str, QParams]:
     """Node name -> grid of its result; the last layer's result is on none."""
     grids: dict[str, QParams] = {}
-    logits = source_of(graph.graph.output_node())
+    output = source_of(graph.graph.output_node())
     for node in graph.graph.nodes:
         operator = operator_of(node)
-        if node is logits and operator.has_weights:
+        if node is output and operator.has_weights:
             continue
         if node.op == "call_function" and operator.transparent:
             if source_of(node).name in grids:

@@ -18,7 +18,7 @@ from .operators import is_saturation, operator_of, source_of
 
 
 def build_simulator(graph: fx.GraphModule, grids: dict[str, QParams], layers: dict[str, QLayer]) -> fx.GraphModule:
-    """The network on integers held in float32, ``images -> logits``; to run under ``torch.inference_mode``.
+    """The network on integers held in float32, ``images -> outputs``; to run under ``torch.inference_mode``.
 
     Args:
         graph: of ``nas.quantization.graph.capture``.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.quantization.dialect import Dialect
+from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
 from .runtime import ImageShape
@@ -30,7 +31,7 @@ _SMALL = 16  # tensors of fewer elements stay as they are: shapes, paddings, bou
 
 
 def timing_file(network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
-    """A file for one image ``images [1, C, H, W]`` in, float ``logits`` out; arguments as of the runtime's ``write``.
+    """A file for one image ``images [1, C, H, W]`` in, float outputs out; arguments as of the runtime's ``write``.
 
     Raises:
         UserError: a package is missing, or the exporter does not know an operator.
@@ -57,7 +58,7 @@ def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
             path = Path(folder) / "network.onnx"
             torch.onnx.export(
                 module, (torch.zeros(1, *image_shape),), path, dynamo=False, opset_version=_OPSET,
-                input_names=["images"], output_names=["logits"],
+                input_names=["images"], output_names=[OUTPUT],
             )  # fmt: skip
             return onnx.load(path)
     except torch.onnx.errors.OnnxExporterError as error:

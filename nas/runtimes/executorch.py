@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
 from nas.store.files import atomic_write
+from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
 from .runtime import DeviceCode, ImageShape
@@ -43,7 +44,7 @@ class Executorch:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``[1, C, H, W]`` float, output ``logits [1, classes]``.
+        """Input ``[1, C, H, W]`` float, output ``[1, outputs]``.
 
         Raises:
             UserError: ExecuTorch is missing, weights have fewer than 8 bits, a layer would not run in XNNPACK, or the
@@ -112,7 +113,7 @@ class Executorch:
             "from PIL import Image, ImageOps",
             opening="program = Runtime.get().load_program(sys.argv[1])\n"
             f'stored = json.loads(program.load_method("{_METADATA}").execute([])[0])',
-            running='logits = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
+            running=f'{OUTPUT} = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
         )
 
 
@@ -152,7 +153,7 @@ def layers_outside(graph: fx.Graph) -> list[str]:
 
 @dataclass(frozen=True)
 class ExecutorchModel:
-    """A loaded file; calling it gives logits.
+    """A loaded file; calling it gives outputs.
 
     Attributes:
         program: with the bytes of the file, kept because a method reads both while it runs.

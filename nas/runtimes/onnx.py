@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
 from nas.store.files import atomic_write
+from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
 from ._onnx_packing import pack_weights
@@ -43,7 +44,7 @@ class Onnx:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``images [batch, C, H, W]`` float, output ``logits [batch, classes]``."""
+        """Input ``images [batch, C, H, W]`` float, output ``[batch, outputs]``."""
         try:
             import onnx
             import onnxscript  # noqa: F401  (torch.onnx needs it)
@@ -62,7 +63,7 @@ class Onnx:
             )
             exported = torch.onnx.export(
                 program, (), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-                input_names=["images"], output_names=["logits"], dynamic_shapes=({0: "batch"},),
+                input_names=["images"], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},),
             )  # fmt: skip
         assert exported is not None
         model = exported.model_proto
@@ -121,13 +122,13 @@ class Onnx:
             'options.add_session_config_entry("session.qdqisint8allowed", "1")  # as it was measured, on x86 too\n'
             'session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])\n'
             "stored = session.get_modelmeta().custom_metadata_map",
-            running='logits = session.run(None, {"images": pixels})[0][0]',
+            running=f'{OUTPUT} = session.run(None, {{"images": pixels}})[0][0]',
         )
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded file; calling it gives logits.
+    """A loaded file; calling it gives outputs.
 
     Attributes:
         session: the file's ``onnxruntime.InferenceSession``.

@@ -45,7 +45,7 @@ class DeviceCode:
         opening: statements that open the file ``sys.argv[1]`` and leave its metadata, JSON texts by name, in
             ``stored``.
         running: a statement that takes ``pixels``, float32 ``[1, C, H, W]``, and leaves a numpy array
-            ``logits [classes]``.
+            ``[outputs]`` of the name :data:`nas.tasks.task.OUTPUT`.
     """
 
     packages: str

@@ -81,7 +81,7 @@ class Supernet(nn.Module):
 
     Args:
         space: the search space.
-        num_classes, in_chans: of the data set.
+        interface: the two ends of its networks.
         seed: of the initial weights.
         learned: precisions whose weight steps are learned (clips, see ``nas.quantization.fake``).
 
@@ -93,14 +93,10 @@ class Supernet(nn.Module):
 
     frozen_statistics = False
 
-    def __init__(
-        self, space: SearchSpace, num_classes: int, in_chans: int, seed: int = 0, learned: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, space: SearchSpace, interface: Interface, seed: int = 0, learned: Sequence[str] = ()) -> None:
         super().__init__()
         self.space = space
-        self.num_classes = num_classes
-        self.in_chans = in_chans
-        self.interface = Interface(in_chans, num_classes)
+        self.interface = interface
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = space.build(space.largest, self.interface)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from search_spaces.architecture import Interface
 
 from .losses import Loss, alpha_loss, label_loss, soft_loss, teacher_loss
 
@@ -31,7 +33,7 @@ class Accuracy:
         """Share of correct answers."""
         return self.correct / self.images
 
-    def record(self) -> dict[str, int]:
+    def record(self) -> dict[str, float]:
         return {"correct": self.correct, "images": self.images}
 
     @property
@@ -55,6 +57,10 @@ class Classification:
     title = "Image classifier"
     hub_tag = "image-classification"
     metric = "accuracy"
+
+    def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
+        """One output for each class."""
+        return Interface(in_chans, len(classes))
 
     def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
         """Cross-entropy; ``teacher``: probabilities ``[n, classes]``, at the temperature of ``settings``."""
@@ -94,8 +100,8 @@ class Classification:
             seen += len(labels)
         return Accuracy(correct, seen)
 
-    def score_of(self, record: Mapping[str, int]) -> Accuracy:
-        accuracy = Accuracy(record["correct"], record["images"])
+    def score_of(self, record: Mapping[str, float]) -> Accuracy:
+        accuracy = Accuracy(int(record["correct"]), int(record["images"]))
         if not 0 <= accuracy.correct <= accuracy.images:
             raise ValueError("more correct answers than images")
         return accuracy

@@ -19,5 +19,5 @@ class Score(Protocol):
     def interval(self, z: float = 1.96) -> tuple[float, float]:
         """Confidence interval of ``value``: ``z`` standard deviations of a normal distribution to each side."""
 
-    def record(self) -> dict[str, int]:
+    def record(self) -> dict[str, float]:
         """What a journal and a result keep of it; :meth:`Task.score_of` is the inverse."""

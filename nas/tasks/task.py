@@ -6,7 +6,7 @@ one line in :data:`TASKS`; ``docs/adding-a-task.md`` walks through one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from search_spaces.architecture import Interface
 
     from .losses import Loss
 
@@ -40,6 +42,14 @@ class Task(Protocol):
     title: str
     hub_tag: str
     metric: str
+
+    def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
+        """The two ends of a network.
+
+        Args:
+            in_chans: channels of the images.
+            classes: names of what labels say.
+        """
 
     def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
         """Loss of a pass that learns from labels and, where there is one, from a fixed teacher.
@@ -88,7 +98,7 @@ class Task(Protocol):
             device: that ``run`` computes on.
         """
 
-    def score_of(self, record: Mapping[str, int]) -> Score:
+    def score_of(self, record: Mapping[str, float]) -> Score:
         """The score that :meth:`Score.record` described; other keys are ignored.
 
         Raises:
@@ -96,8 +106,8 @@ class Task(Protocol):
         """
 
     def device_code(self) -> str:
-        """Lines of Python that print what numpy's ``logits``, the output for one image, and ``classes``, the labels'
-        names, mean; the last ones of the script beside an exported file."""
+        """Lines of Python that print what an output says: the last ones of the script beside an exported file. They
+        find numpy's :data:`OUTPUT` for one image, and ``classes``, the names of what labels say."""
 
     def card_code(self) -> str:
         """Lines of Python in a model card that show what a timm ``model`` makes of ``transform(image)``."""
@@ -117,6 +127,9 @@ class Entry:
     name: str
     summary: str
 
+
+OUTPUT = "logits"
+"""Name of a network's output in exported files, and of its value for one image in the script beside them."""
 
 TASKS = {
     CLASSIFICATION: Entry(".classification", "Classification", "one class for an image"),

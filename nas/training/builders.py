@@ -6,7 +6,7 @@ import torch
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
-from nas.data.dataset import SMALL_SIDE
+from nas.data.dataset import SMALL_SIDE, interface_of
 from nas.store.records import DataInfo
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
@@ -25,7 +25,7 @@ _SHORT_RUN = 50  # epochs
 def make_supernet(config: TrainConfig, info: DataInfo) -> Supernet:
     """The supernet of a run, with the random weights of its seed."""
     steps = learned_precisions(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, config.seed, steps)
+    net = Supernet(get_space(config.space), interface_of(info), config.seed, steps)
     net.frozen_statistics = config.freeze_bn
     return net
 
@@ -39,7 +39,7 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
         return net
 
     space, steps = get_space(config.space), total_steps(config, info.counts["train"])
-    return RunFacts(space, steps, len(info.classes), info.in_chans, config.seed, initial, config.batch_size)
+    return RunFacts(space, steps, interface_of(info), config.seed, initial, config.batch_size)
 
 
 def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:

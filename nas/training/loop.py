@@ -98,7 +98,7 @@ def _until_collapse(
             report(Warned(f"`zero_gamma`: no residual block of {config.space} ends in a batch norm"))
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
-    task, loss_settings, outputs = dataset.task, make_loss(config), len(dataset.info.classes)
+    task, loss_settings, outputs = dataset.task, make_loss(config), dataset.interface.outputs
     with world.main_first():
         answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, resources.device, report)
     amp = Amp(config.amp, resources.device)

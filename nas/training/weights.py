@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
-from nas.data.dataset import Dataset
+from nas.data.dataset import Dataset, interface_of
 from nas.store.files import NewerFormat, load_tensors, save_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
@@ -50,7 +50,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
         raise UserError(f"{error}; write it again: {run.going_on}") from None
     config = config_of(run)
     steps = learned_precisions(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), len(info.classes), info.in_chans, learned=steps)
+    net = Supernet(get_space(config.space), interface_of(info), learned=steps)
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:

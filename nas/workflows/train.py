@@ -175,7 +175,7 @@ def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Datas
         The data set, normalised as the weights expect.
     """
     info = dataset.info
-    net = Supernet(get_space(config.space), info.num_classes, info.in_chans)
+    net = Supernet(get_space(config.space), dataset.interface)
     start = start_from(net, config.pretrained, config.init)
     for note in start.notes:
         report(Warned(note))

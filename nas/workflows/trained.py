@@ -20,7 +20,7 @@ from nas.training.weights import config_of, load_supernet
 from predictors.costs.tables import CostTables
 from predictors.targets.target import Target
 from search_spaces import SearchSpace
-from search_spaces.architecture import Architecture, Interface
+from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 
 
@@ -47,8 +47,7 @@ class Trained:
         return Calibration(self.calibration_images)
 
     def costs(self, target: Target, precision: str, others: tuple[Target, ...] = ()) -> CandidateCosts:
-        info = self.dataset.info
-        tables = CostTables(self.space, Interface(info.in_chans, len(info.classes)))
+        tables = CostTables(self.space, self.dataset.interface)
         return CandidateCosts(self.space, tables, target, precision, others)
 
     def journal(self, storage: str | None = None) -> Journal:

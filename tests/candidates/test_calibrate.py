@@ -20,6 +20,7 @@ from nas.store.run import Run
 from nas.supernet.supernet import Supernet
 from nas.workflows.trained import open_trained
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 from tests.support.cli_runs import content, invoke
 
@@ -29,7 +30,7 @@ SPACE = get_space("mbv3-tiny")
 @pytest.fixture
 def model() -> nn.Module:
     """A subnet whose norms have weights and statistics far from 0 and 1."""
-    model = Supernet(SPACE, 5, 1, seed=1).extract(SPACE.decode(SPACE.cardinality // 2))
+    model = Supernet(SPACE, Interface(1, 5), seed=1).extract(SPACE.decode(SPACE.cardinality // 2))
     generator = torch.Generator().manual_seed(0)
     for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
         for tensor in (norm.weight.data, norm.running_mean, norm.running_var):
@@ -50,7 +51,7 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
 
 def exact(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Mean and variance of every norm's input, all images in one batch, in float64, by hand."""
-    twin = Supernet(SPACE, 5, 1, seed=1).extract(SPACE.decode(SPACE.cardinality // 2))
+    twin = Supernet(SPACE, Interface(1, 5), seed=1).extract(SPACE.decode(SPACE.cardinality // 2))
     twin.load_state_dict(model.state_dict())
     twin.double().eval()
     found: dict[str, Tensor] = {}
@@ -146,7 +147,7 @@ def test_without_batch_norm_nothing_is_loaded_or_run() -> None:
 def test_a_subnet_is_calibrated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its precision and split; another subnet is not it."""
     dataset = open_dataset("embedded")
-    net, calls = Supernet(SPACE, 10, 1), []
+    net, calls = Supernet(SPACE, Interface(1, 10)), []
 
     def counted(model: nn.Module, x: Tensor) -> None:
         calls.append(len(x))

@@ -26,6 +26,7 @@ from nas.export.manifest import open_model
 from nas.runtimes.table import RUNTIMES, get_runtime
 from nas.store.files import save_tensors
 from nas.store.run import Run
+from nas.tasks.task import get_task
 from nas.workflows.trained import open_trained
 from search_spaces import PRESETS, get_space
 from search_spaces.architecture import Interface
@@ -141,9 +142,9 @@ def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
     assert str(here) not in "".join(p.read_text() for p in folder.glob("*.[mj]*") if p.suffix != ".safetensors")
 
     told = facts | {"license": "mit", "provenance": facts["provenance"] | {"data": "hfds/some: one/weird #set"}}
-    data = hub.ModelCard(front_matter(told, ["a.pte"]) + "\n# text\n").data
+    data = hub.ModelCard(front_matter(told, ["a.pte"], get_task()) + "\n# text\n").data
     assert (data.license, data.datasets) == ("mit", ["some: one/weird #set"])
-    assert "Licence of the weights: mit." in model_card(told)
+    assert "Licence of the weights: mit." in model_card(told, get_task())
 
 
 def test_a_licence_is_a_name_and_lands_in_card_and_config(here: Path) -> None:
@@ -225,7 +226,7 @@ def test_the_script_computes_timms_pixels(
     photo.save(tmp_path / "photo.png", exif=exif)
     script, code = tmp_path / script_name("onnx"), get_runtime("onnx").device_code()
     assert code is not None
-    script.write_text(device_script("onnx", code))
+    script.write_text(device_script("onnx", code, get_task()))
     found = run_script(script, "model.onnx", tmp_path / "photo.png")
     upright = photo.rotate(-90, expand=True) if orientation == 6 else photo
     transform = timm.data.create_transform(**given, is_training=False)
@@ -238,7 +239,7 @@ def test_the_script_computes_timms_pixels(
 def test_a_script_is_short_and_complete(form: str) -> None:
     code = get_runtime(form).device_code()
     assert code is not None
-    lines = device_script(form, code).splitlines()
+    lines = device_script(form, code, get_task()).splitlines()
     own = [line for line in lines[1:] if line and not re.match("import|from", line)]
     assert len(own) <= 12
     assert max(map(len, lines)) <= 120

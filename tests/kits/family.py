@@ -29,7 +29,7 @@ CLASSES, SIDE = 7, 64
 @lru_cache(maxsize=1)
 def supernet(name: str) -> Supernet:
     """A supernet whose statistics and norm weights are not the 0 and 1 that would hide errors."""
-    net = Supernet(get_space(name), CLASSES, in_chans=3, seed=1)
+    net = Supernet(get_space(name), Interface(3, CLASSES), seed=1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, tensor in net.model.state_dict().items():

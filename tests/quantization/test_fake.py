@@ -27,6 +27,7 @@ from nas.supernet.borrow import is_clip
 from nas.supernet.first_weights import load_weights
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from search_spaces.policy import WEIGHT_BITS, Policy, make_policy, parse_policy
 from tests.support.quantize_nets import SIDE, batch, trained
 
@@ -255,7 +256,7 @@ def subnets() -> list[Architecture]:
 @pytest.mark.parametrize("index", range(3))
 def test_a_subnet_quantizes_as_it_does_alone(index: int, policy: str) -> None:
     """On borrowed weights and clips: the same outputs as the extracted network's, and gradients in its slices alone."""
-    net = Supernet(TINY, 4, 1, seed=1, learned=("int8", "w2a8", "w4a8"))
+    net = Supernet(TINY, Interface(1, 4), seed=1, learned=("int8", "w2a8", "w4a8"))
     with torch.no_grad():
         for name, parameter in net.model.named_parameters():
             if is_clip(name):
@@ -296,7 +297,7 @@ def test_a_subnet_quantizes_as_it_does_alone(index: int, policy: str) -> None:
 def test_every_stage_has_its_precision() -> None:
     """What convolutions read: so many weights a channel, and inputs on grids but inside the fp32 stage."""
     policy = parse_policy(MIXED)
-    net = Supernet(TINY, 4, 1, seed=1)
+    net = Supernet(TINY, Interface(1, 4), seed=1)
     model = net.extract(TINY.largest).eval()
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     for path, module in model.named_modules():
@@ -359,7 +360,7 @@ def test_noise_leaves_activations_alone(steps_asked: list[Tensor]) -> None:
 
 
 def test_clips_are_sliced_like_the_weights_and_follow_the_policy() -> None:
-    net = Supernet(TINY, 4, 1, learned=("int8", "w4a8"))
+    net = Supernet(TINY, Interface(1, 4), learned=("int8", "w4a8"))
     with torch.no_grad():
         for i, (name, parameter) in enumerate(net.model.named_parameters()):
             if is_clip(name):
@@ -374,12 +375,12 @@ def test_clips_are_sliced_like_the_weights_and_follow_the_policy() -> None:
         whole = net.model.get_parameter(f"{path}.clip_{policy.of(path)}")
         assert torch.equal(clip, whole[: len(layers[path].weight)])
     assert net.clips(TINY.smallest, Policy("w2a8")) is None
-    assert Supernet(TINY, 4, 1).clips(TINY.smallest, policy) is None
+    assert Supernet(TINY, Interface(1, 4)).clips(TINY.smallest, policy) is None
     assert not any(is_clip(name) for name in net.extract(TINY.largest).state_dict())
 
 
 def test_clips_are_optional_in_a_file_and_in_a_run(tmp_path: Path) -> None:
-    plain, learned = Supernet(TINY, 4, 1, seed=1), Supernet(TINY, 4, 1, seed=2, learned=("int8",))
+    plain, learned = Supernet(TINY, Interface(1, 4), seed=1), Supernet(TINY, Interface(1, 4), seed=2, learned=("int8",))
     with torch.no_grad():
         for name, parameter in learned.model.named_parameters():
             if is_clip(name):
@@ -388,13 +389,13 @@ def test_clips_are_optional_in_a_file_and_in_a_run(tmp_path: Path) -> None:
     for name, net in files.items():
         save_tensors(tmp_path / f"{name}.safetensors", net.model.state_dict(), {})
     for source, filled in (("plain", 0.0), ("learned", -0.25)):
-        net = Supernet(TINY, 4, 1, seed=3, learned=("int8", "w4a8"))
+        net = Supernet(TINY, Interface(1, 4), seed=3, learned=("int8", "w4a8"))
         load_weights(net, tmp_path / f"{source}.safetensors")
         for name, tensor in net.model.state_dict().items():
             if is_clip(name):
                 assert (tensor == (filled if name.endswith("int8") else 0.0)).all()
             else:
                 assert torch.equal(tensor, files[source].model.state_dict()[name])
-    net = Supernet(TINY, 4, 1, seed=3)
+    net = Supernet(TINY, Interface(1, 4), seed=3)
     load_weights(net, tmp_path / "learned.safetensors")
     assert net.model.state_dict().keys() == plain.model.state_dict().keys()

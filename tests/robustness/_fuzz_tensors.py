@@ -13,6 +13,7 @@ from safetensors.torch import save as tensors_of
 
 from nas.store.run import Run
 from nas.training import checkpoint as training_checkpoint
+from search_spaces.architecture import Interface
 from tests.robustness._fuzz_mutate import tensor_file, torch_file
 from tests.robustness._fuzz_registry import Case, Seeds, ignore, parser
 from tests.support.once_for_all import CLASSES, PUBLISHED, checkpoint
@@ -104,7 +105,7 @@ def _init(seeds: Seeds, folder: Path) -> Case:
     from nas.supernet.supernet import Supernet
     from search_spaces import get_space
 
-    net = Supernet(get_space("mbv3-tiny"), 3, 3)
+    net = Supernet(get_space("mbv3-tiny"), Interface(3, 3))
     state = net.model.state_dict()
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -128,7 +129,7 @@ def _ofa(seeds: Seeds, folder: Path) -> Case:
     from nas.supernet.supernet import Supernet
     from search_spaces import get_space
 
-    net = Supernet(get_space("ofa-mbv3-w1.0"), CLASSES, 3)
+    net = Supernet(get_space("ofa-mbv3-w1.0"), Interface(3, CLASSES))
     # the same number everywhere, stored once: the file stays small
     published = checkpoint(PUBLISHED["ofa-mbv3-w1.0"])
     state = {name: torch.zeros(()).expand(tensor.shape) for name, tensor in published.items()}

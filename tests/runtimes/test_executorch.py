@@ -18,6 +18,7 @@ from nas.quantization.quantize import quantize
 from nas.runtimes.executorch import Executorch, ExecutorchModel, layers_outside, lower
 from nas.runtimes.table import dialect_for, file_name, parse_formats
 from nas.store.run import file_hash
+from nas.tasks.task import get_task
 from predictors.targets.target import load_target
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import parse_policy
@@ -82,7 +83,7 @@ def says_the_same(model: ExecutorchModel, folder: Path) -> None:
     """The script for devices, on a photo, against the file ``m.pte`` in ``folder`` as it is opened here."""
     photo = np.random.default_rng(0).integers(256, size=(12, 15), dtype=np.uint8)
     Image.fromarray(photo).save(folder / "photo.png")
-    (folder / "script.py").write_text(device_script("executorch", RUNTIME.device_code()))
+    (folder / "script.py").write_text(device_script("executorch", RUNTIME.device_code(), get_task()))
     told = run_script(folder / "script.py", folder / "m.pte", folder / "photo.png")
     np.testing.assert_array_equal(told["logits"], model(told["pixels"])[0])
     assert told["printed"].startswith("abcdé"[told["logits"].argmax()])

@@ -66,7 +66,7 @@ def made(variant: str) -> SearchSpace:
 @cache
 def supernet(variant: str) -> Supernet:
     """In double precision, and without the 0 and 1 that would hide errors."""
-    net = Supernet(made(variant), CLASSES, 3).double()
+    net = Supernet(made(variant), Interface(3, CLASSES)).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in net.model.parameters():
@@ -93,7 +93,7 @@ NAMED = (
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_model_is_the_largest_network(name: str) -> None:
     space = derived_space(f"timm:{name}")
-    net = Supernet(space, CLASSES, 3).eval()
+    net = Supernet(space, Interface(3, CLASSES)).eval()
     plain = timm.create_model(name, num_classes=CLASSES).eval()
     plain.load_state_dict(net.model.state_dict())
     x = images(plain.pretrained_cfg["input_size"][-1], 1)
@@ -106,7 +106,7 @@ def test_a_named_model_is_the_largest_network(name: str) -> None:
 
 
 def test_another_resolution_resamples_the_position_embedding() -> None:
-    net = Supernet(derived_space("timm:test_vit2:resolution=96,160"), CLASSES, 3).eval()
+    net = Supernet(derived_space("timm:test_vit2:resolution=96,160"), Interface(3, CLASSES)).eval()
     plain = timm.create_model("test_vit2", num_classes=CLASSES, img_size=96, dynamic_img_size=False).eval()
     state = net.model.state_dict()
     state["pos_embed"] = timm.layers.resample_abs_pos_embed(state["pos_embed"], [6, 6], [10, 10], 1)
@@ -189,7 +189,9 @@ def reorder(state: dict[str, Tensor], group: Group, rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "timm:vit_tiny_r_s16_p8_224:resolution=64"])
 def test_order_of_channels_does_not_matter(variant: str) -> None:
-    net = Supernet(derived_space(variant), CLASSES, 3).double().eval() if ":" in variant else supernet(variant)
+    net = (
+        Supernet(derived_space(variant), Interface(3, CLASSES)).double().eval() if ":" in variant else supernet(variant)
+    )
     model, x = net.model, images(net.space.largest.resolution, 1).double()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     groups = net.space.family.channel_groups(model)
@@ -214,7 +216,7 @@ def test_order_of_channels_does_not_matter(variant: str) -> None:
 
 def test_the_pasted_loader_builds_a_subnet_with_timm_alone() -> None:
     space = derived_space("timm:test_vit3:resolution=64,96")
-    net = Supernet(space, CLASSES, 3)
+    net = Supernet(space, Interface(3, CLASSES))
     architecture = space.smallest
     extracted = net.extract(architecture)
     pasted: dict[str, object] = {}
@@ -275,7 +277,7 @@ def test_resolutions_are_multiples_of_the_patch(name: str, message: str) -> None
 
 def test_it_trains() -> None:
     """Random networks on one batch: the loss of the smallest and of the largest falls."""
-    net = Supernet(made("plain"), CLASSES, 3, seed=1).train()
+    net = Supernet(made("plain"), Interface(3, CLASSES), seed=1).train()
     optimizer = torch.optim.AdamW(net.model.parameters(), lr=2e-3)
     x, labels = images(48, 16), torch.arange(16) % CLASSES
     extremes = (net.space.smallest, net.space.largest)

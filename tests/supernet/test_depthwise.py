@@ -10,6 +10,7 @@ from nas.supernet import depthwise
 from nas.supernet.depthwise import FastDepthwise, speed_up, weight_gradient
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 
 
 def _layer(channels: int, kernel: int, stride: int, bias: bool, padding: int | None = None) -> nn.Conv2d:
@@ -74,7 +75,7 @@ def test_a_whole_step_is_the_plain_networks(monkeypatch: pytest.MonkeyPatch) -> 
     found = []
     for here in (True, False):
         monkeypatch.setattr(depthwise, "_HERE", here)
-        net = Supernet(space, 10, 1, seed=3).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        net = Supernet(space, Interface(1, 10), seed=3).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         net(x, space.largest).square().mean().backward()
         found.append({name: p.grad for name, p in net.model.named_parameters() if p.grad is not None})
         if here:

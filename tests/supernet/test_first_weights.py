@@ -29,6 +29,7 @@ from nas.training.loop import Interrupted
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 from tests.conftest import PhotoFolder
@@ -97,7 +98,7 @@ def assert_holds(net: Supernet, state: dict[str, Tensor], but: tuple[str, ...] =
 )
 def test_a_file_in_timms_names(save: Save, name: str, wrap: Callable[[Any], Any]) -> None:
     """Bitwise the network that was saved, its running statistics included."""
-    net, model = Supernet(get_space(SPACE), 3, 3), network()
+    net, model = Supernet(get_space(SPACE), Interface(3, 3)), network()
     assert load_weights(net, save(wrap(model.state_dict()), name)).notes == ()
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -106,7 +107,7 @@ def test_a_file_in_timms_names(save: Save, name: str, wrap: Callable[[Any], Any]
 
 
 def test_the_start_is_ordered_and_computes_the_same(save: Save) -> None:
-    net, model = Supernet(get_space(SPACE), 3, 3), network()
+    net, model = Supernet(get_space(SPACE), Interface(3, 3)), network()
     start_from(net, False, str(save(model.state_dict())))
     expected = network()
     order_channels(expected, net.space.family.channel_groups(expected))
@@ -119,7 +120,7 @@ def test_the_start_is_ordered_and_computes_the_same(save: Save) -> None:
 
 
 def test_another_number_of_classes(save: Save) -> None:
-    net = Supernet(get_space(SPACE), 3, 3)
+    net = Supernet(get_space(SPACE), Interface(3, 3))
     model = network(classes=7)
     (note,) = load_weights(net, save(model.state_dict())).notes
     assert "7 classes there, 3 here" in note
@@ -130,7 +131,7 @@ def test_another_number_of_classes(save: Save) -> None:
 
 def test_grey_images(save: Save) -> None:
     """One channel in place of three: a grey image then has the effect of the same image in three channels."""
-    net, model = Supernet(get_space(SPACE), 3, 1), network()
+    net, model = Supernet(get_space(SPACE), Interface(1, 3)), network()
     (note,) = load_weights(net, save(model.state_dict())).notes
     assert "from 3 to 1 channels" in note
     x = torch.randn(2, 1, 32, 32)
@@ -144,7 +145,7 @@ def test_position_embeddings_of_another_size_as_timm_resamples_them(save: Save) 
     file = save(randomise(timm.create_model(name, img_size=160, num_classes=3)).state_dict())
     expected = timm.create_model(name, pretrained=True, num_classes=3, pretrained_cfg_overlay={
         "file": str(file), "num_classes": 3, "custom_load": False})  # fmt: skip
-    net = Supernet(get_space(f"timm:{name}"), 3, 3)
+    net = Supernet(get_space(f"timm:{name}"), Interface(3, 3))
     assert load_weights(net, file).notes == ()
     assert_holds(net, expected.state_dict())
 
@@ -169,7 +170,7 @@ class Strange:
     ids=["missing", "unknown", "shape", "classifier", "many", "no tensor", "empty", "list", "pickle"],
 )
 def test_files_that_do_not_fit(save: Save, change: Callable[[Any], Any], message: str) -> None:
-    net = Supernet(get_space(SPACE), 3, 3)
+    net = Supernet(get_space(SPACE), Interface(3, 3))
     before = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
     file = save(change(network().state_dict()))
     with pytest.raises(UserError) as caught:
@@ -199,7 +200,7 @@ def test_torchvision_mobilenetv2(save: Save) -> None:
     import torchvision
 
     model = randomise(torchvision.models.mobilenet_v2(num_classes=5))
-    net = Supernet(get_space("timm:mobilenetv2_100"), 5, 3)
+    net = Supernet(get_space("timm:mobilenetv2_100"), Interface(3, 5))
     assert load_weights(net, save(model.state_dict())).notes == ()
     _assert_same_logits(net.eval().model, model, 96)
 
@@ -282,7 +283,7 @@ def lite0_forward(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def test_efficientnet_pytorch(save: Save) -> None:
     state = lite0_state(5)
-    net = Supernet(get_space("timm:tf_efficientnet_lite0"), 5, 3)
+    net = Supernet(get_space("timm:tf_efficientnet_lite0"), Interface(3, 5))
     start = load_weights(net, save(state))
     assert start.notes == ()
     assert start.normalisation == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # as timm's page of the model says
@@ -292,7 +293,7 @@ def test_efficientnet_pytorch(save: Save) -> None:
 
 def test_efficientnet_pytorch_pads_in_a_way_of_its_own(save: Save) -> None:
     """timm's efficientnet_lite0 has the same names and shapes; the weights go in, with a word of warning."""
-    net = Supernet(get_space("timm:efficientnet_lite0"), 5, 3)
+    net = Supernet(get_space("timm:efficientnet_lite0"), Interface(3, 5))
     (note,) = load_weights(net, save(lite0_state(5))).notes
     assert "pads as TensorFlow does" in note
 
@@ -347,7 +348,7 @@ def test_published_efficientnet_lite0() -> None:
 
 def test_once_for_all_weights_stay_in_order(save: Save) -> None:
     state = checkpoint(PUBLISHED["ofa-mbv3-w1.0"])
-    net, plain = (Supernet(get_space("ofa-mbv3-w1.0"), 3, 3) for _ in range(2))
+    net, plain = (Supernet(get_space("ofa-mbv3-w1.0"), Interface(3, 3)) for _ in range(2))
     file = save({"state_dict": state})
     load_weights(plain, file)
     start = start_from(net, False, str(file))
@@ -360,7 +361,7 @@ def test_weights_of_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(source=str(photos), space=SPACE, epochs=0.25, batch_size=4)
     first, second = Run(tmp_path / "first"), Run(tmp_path / "second")
     train_supernet(first, config, ENGINE, lambda entry: None)
-    net = Supernet(get_space(SPACE), 3, 3, seed=5)
+    net = Supernet(get_space(SPACE), Interface(3, 3), seed=5)
     start_from(net, False, str(first.supernet))
     assert_holds(net, load_tensors(first.supernet)[0])
     train_supernet(second, replace(config, init=str(first.supernet)), ENGINE, lambda entry: None)
@@ -388,7 +389,7 @@ def test_timms_weights(cache: Path) -> None:
     (folder / "refs" / "main").write_text(commit)
     (folder / "snapshots" / commit).mkdir(parents=True)
     safetensors.torch.save_file(model.state_dict(), folder / "snapshots" / commit / "model.safetensors")
-    net = Supernet(get_space("timm:mobilenetv2_050"), 3, 3)
+    net = Supernet(get_space("timm:mobilenetv2_050"), Interface(3, 3))
     start = load_weights(net)
     assert "1000 classes there, 3 here" in start.notes[0]
     assert_holds(net, model.state_dict(), but=("classifier.weight", "classifier.bias"))
@@ -396,7 +397,7 @@ def test_timms_weights(cache: Path) -> None:
 
 def test_without_network_or_cache(cache: Path) -> None:
     with pytest.raises(UserError, match=r"mobilenetv2_050 cannot be fetched .*`init`") as caught:
-        load_weights(Supernet(get_space("timm:mobilenetv2_050"), 3, 3))
+        load_weights(Supernet(get_space("timm:mobilenetv2_050"), Interface(3, 3)))
     assert "\n" not in str(caught.value)
 
 

@@ -121,7 +121,7 @@ def w10() -> Imported:
 
 def _import(name: str) -> Imported:
     state = checkpoint(PUBLISHED[name])
-    net = Supernet(get_space(name), CLASSES, 3).double().eval()
+    net = Supernet(get_space(name), Interface(3, CLASSES)).double().eval()
     net.model.load_state_dict(convert_ofa(state, net.model))
     return Imported(PUBLISHED[name], state, net)
 
@@ -198,7 +198,7 @@ def test_without_matrices_kernels_are_plain_centres(w10: Imported) -> None:
         for name, tensor in w10.state.items()
         if name.endswith("_matrix")
     }
-    net = Supernet(w10.supernet.space, CLASSES, 3).double().eval()
+    net = Supernet(w10.supernet.space, Interface(3, CLASSES)).double().eval()
     net.model.load_state_dict(convert_ofa(plain, net.model))
     x, setting = images(2), [[(3, 3)] * 2] * 5
     assert relative(net(x, net.space.smallest), published_forward(w10.published, plain | identity, x, setting)) < 1e-9
@@ -206,7 +206,7 @@ def test_without_matrices_kernels_are_plain_centres(w10: Imported) -> None:
 
 
 def test_classes_and_channels_are_the_files(w10: Imported) -> None:
-    net = Supernet(w10.supernet.space, 3, 1)
+    net = Supernet(w10.supernet.space, Interface(1, 3))
     found = convert_ofa(w10.state, net.model)
     wanted = {name: tensor.shape for name, tensor in net.model.state_dict().items()}
     other = {name for name, tensor in found.items() if tensor.shape != wanted[name]}

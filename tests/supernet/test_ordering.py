@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.supernet.ordering import importance, order_channels
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.channels import Axis
 
 
@@ -29,7 +29,7 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
 
 @pytest.mark.parametrize("name", ["mbv3-tiny", "timm:mobilenetv2_050", "timm:tf_efficientnet_lite0"])
 def test_the_largest_network_computes_the_same(name: str) -> None:
-    net = Supernet(get_space(name), 10, 3)
+    net = Supernet(get_space(name), Interface(3, 10))
     randomise(net.model)
     plain = copy.deepcopy(net.model).double().eval()
     groups = net.space.family.channel_groups(net.model)
@@ -129,7 +129,7 @@ def test_a_subnet_keeps_the_channels_that_matter() -> None:
     """Where the first half of a block's channels is read by nobody, the subnet of half the expansion is the largest
     network itself after ordering, and has lost everything before."""
     space = get_space("timm:mobilenetv2_050:expand=0.5:width=1:depth=1:resolution=64")
-    net = Supernet(space, 10, 3)
+    net = Supernet(space, Interface(3, 10))
     randomise(net.model)
     with torch.no_grad():
         for name, weight in net.model.named_parameters():
@@ -166,7 +166,7 @@ def test_narrow_layers_lose_less() -> None:
 
 def test_kernel_matrices_stay() -> None:
     """They mix positions within a kernel and know no channels."""
-    net = Supernet(get_space("ofa-mbv3-w1.0"), 10, 3)
+    net = Supernet(get_space("ofa-mbv3-w1.0"), Interface(3, 10))
     matrices = {n: p.detach().normal_().clone() for n, p in net.model.named_parameters() if n.endswith("_matrix")}
     assert matrices
     order_channels(net.model, net.space.family.channel_groups(net.model))

@@ -19,7 +19,7 @@ TINY = get_space("mbv3-tiny")
 
 @pytest.fixture(scope="module")
 def net() -> Supernet:
-    net = Supernet(TINY, num_classes=7, in_chans=2, seed=1)
+    net = Supernet(TINY, Interface(2, 7), seed=1)
     _randomise(net.model)
     return net
 
@@ -71,7 +71,7 @@ def test_borrowed_equals_plain_timm(net: Supernet, training: bool, seed: int) ->
 
 
 def test_skeletons_from_cached_parts_equal_fresh_ones() -> None:
-    net = Supernet(TINY, 7, 1)
+    net = Supernet(TINY, Interface(1, 7))
     rng = np.random.default_rng(0)
     for vector in TINY.sample(rng, 60):
         architecture = TINY.decode(vector)
@@ -98,7 +98,7 @@ def test_largest_subnet_is_the_supernet(net: Supernet) -> None:
 
 
 def test_same_seed_same_weights() -> None:
-    a, b, c = (Supernet(TINY, 3, 1, seed=s).model.state_dict() for s in (5, 5, 6))
+    a, b, c = (Supernet(TINY, Interface(1, 3), seed=s).model.state_dict() for s in (5, 5, 6))
     assert all(torch.equal(a[n], b[n]) for n in a)
     assert any(not torch.equal(a[n], c[n]) for n in a)
 

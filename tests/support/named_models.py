@@ -31,7 +31,7 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
 def check_against_timm(space_name: str, side: int) -> None:
     """The largest network is the named model; others are what they extract to."""
     space = get_space(space_name)
-    net = Supernet(space, CLASSES, 3).eval()
+    net = Supernet(space, Interface(3, CLASSES)).eval()
     randomise(net.model)
     x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()

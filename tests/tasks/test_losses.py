@@ -156,7 +156,7 @@ def test_fixed_teacher_in_closed_form() -> None:
 
 def test_who_learns_from_what() -> None:
     """A step by hand: the fixed teacher is in the passes that learn from labels, the students' loss is alpha's."""
-    net = Supernet(TINY, 3, 1, seed=2)
+    net = Supernet(TINY, Interface(1, 3), seed=2)
     images, labels, teacher = torch.randn(4, 1, 28, 28), torch.tensor([0, 1, 2, 0]), torch.rand(4, 3).softmax(1)
     passes = (
         Pass(TINY.largest, "teacher", part=(1, 2)),
@@ -164,7 +164,7 @@ def test_who_learns_from_what() -> None:
         Pass(TINY.largest, "label"),
     )
     found = run_passes(net, passes, StepInput(images, labels, teacher), get_task(), Loss(0.1, "alpha", 0.25, 2.0))
-    half, whole = (Supernet(TINY, 3, 1, seed=2).train()(x, TINY.largest) for x in (images[2:], images))
+    half, whole = (Supernet(TINY, Interface(1, 3), seed=2).train()(x, TINY.largest) for x in (images[2:], images))
     expected = [
         0.75 * label_loss(half, labels[2:], 0.1) + 0.25 * teacher_loss(half, teacher[2:], 2.0),
         torch.tensor(0.0),  # the student is the teacher
@@ -178,7 +178,7 @@ def test_who_learns_from_what() -> None:
 
 def standalone(space: SearchSpace, net: Supernet, drop: tuple[float, float]) -> torch.nn.Module:
     """timm's own model of the largest architecture with the supernet's weights."""
-    family, interface = space.family, Interface(net.in_chans, net.num_classes)
+    family, interface = space.family, net.interface
     assert isinstance(family, TimmFamily)
     spec = family.spec(space.largest, interface)
     options = {**spec.options, "drop_rate": drop[0], "drop_path_rate": drop[1]}
@@ -195,7 +195,7 @@ def standalone(space: SearchSpace, net: Supernet, drop: tuple[float, float]) -> 
 def test_dropping_is_timms_own(name: str) -> None:
     """Outputs and gradients of the largest subnet are those of timm's model with the same rates and randomness."""
     space = get_space(name)
-    net = Supernet(space, 3, 1, seed=1).train()
+    net = Supernet(space, Interface(1, 3), seed=1).train()
     model, drop = standalone(space, net, (0.4, 0.3)), (0.4, 0.3)
     images = torch.randn(8, 1, space.largest.resolution, space.largest.resolution)
     torch.manual_seed(5)
@@ -217,7 +217,7 @@ def test_dropping_is_timms_own(name: str) -> None:
 def test_dropout_keeps_the_expectation() -> None:
     """Dropout is before a linear layer, so its mean over masks is the output without; so is the variance, in closed
     form: p / (1 - p) * sum of (weight * feature)^2."""
-    net = Supernet(TINY, 3, 1, seed=3).train()
+    net = Supernet(TINY, Interface(1, 3), seed=3).train()
     images, p, n = torch.randn(2, 1, 28, 28), 0.25, 400
     with torch.no_grad():
         plain = net(images, TINY.largest)
@@ -234,7 +234,7 @@ def test_only_the_largest_is_dropped() -> None:
     images, labels = torch.randn(8, 1, 28, 28), torch.arange(8) % 3
 
     def step(architecture: object, drop: tuple[float, float]) -> dict[str, Tensor]:
-        net = Supernet(TINY, 3, 1, seed=4)
+        net = Supernet(TINY, Interface(1, 3), seed=4)
         torch.manual_seed(9)
         run_passes(net, (Pass(architecture),), StepInput(images, labels), get_task(), Loss(0.1, drop=drop))  # type: ignore[arg-type]
         return {name: p.grad for name, p in net.model.named_parameters() if p.grad is not None}

@@ -18,6 +18,7 @@ from nas.training import checkpoint
 from nas.training.amp import Amp, check_amp
 from nas.training.step import run_passes, update
 from nas.training.strategies.base import Pass
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from tests.support.small_runs import (
     PLAIN,
@@ -31,7 +32,7 @@ def test_bf16_computes_in_bf16_and_is_close_to_fp32() -> None:
     seen: list[torch.dtype] = []
     found = {}
     for amp in ("off", "bf16"):
-        net = Supernet(TINY, 3, 1, seed=1)
+        net = Supernet(TINY, Interface(1, 3), seed=1)
         net.skeleton(TINY.largest).model.conv_stem.register_forward_hook(lambda m, a, out: seen.append(out.dtype))
         (loss,) = run_passes(net, [Pass(TINY.largest)], random_batch(8), get_task(), PLAIN, Amp(amp))
         found[amp] = loss, gradients_of(net)

@@ -34,6 +34,7 @@ from nas.training.step import StepInput, mix_batch, run_passes
 from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 from tests.support.cli_runs import invoke, write_photos
 from tests.support.stopping import FORK, NAS, Forked, start, wait_for
@@ -107,7 +108,7 @@ def test_gradients_and_losses_of_the_shares_add_up(size: int, accumulate: int, p
     """With statistics that do not depend on the batch; three parts do not fall on the bounds of two shares."""
     draw = torch.Generator().manual_seed(0)
     batch = StepInput(torch.randn(18, 1, 28, 28, generator=draw), torch.randint(3, (18,), generator=draw))
-    net = Supernet(TINY, 3, 1)
+    net = Supernet(TINY, Interface(1, 3))
     net.frozen_statistics = True
     rng = np.random.default_rng(0)
     passes: list[Pass] = []
@@ -155,7 +156,7 @@ def test_shares_that_are_too_small_are_refused() -> None:
 
 def test_frozen_statistics_stay_and_normalise() -> None:
     """In training, after evaluation and back, the network computes what it computes in evaluation."""
-    net = Supernet(TINY, 3, 1)
+    net = Supernet(TINY, Interface(1, 3))
     net.frozen_statistics = True
     for norm in net.model.modules():
         if isinstance(norm, _BatchNorm):
@@ -169,7 +170,7 @@ def test_frozen_statistics_stay_and_normalise() -> None:
             torch.testing.assert_close(net.train(mode)(images, architecture), expected, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.model.named_buffers())
     net.frozen_statistics = False
-    other = Supernet(TINY, 3, 1).train()(images, TINY.largest)
+    other = Supernet(TINY, Interface(1, 3)).train()(images, TINY.largest)
     assert not torch.allclose(other, net.extract(TINY.largest)(images))
 
 

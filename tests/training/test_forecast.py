@@ -16,6 +16,7 @@ from nas.supernet.supernet import Supernet
 from nas.training.rehearsal import forecast
 from nas.training.rehearsal.forecast import kept_bytes
 from nas.workflows import train as training
+from search_spaces.architecture import Interface
 from tests.conftest import PhotoFolder
 from tests.support.small_runs import (
     RESOURCES,
@@ -56,7 +57,7 @@ def test_forecast_counts_weights_gradients_slots_and_average(
     bigger = forecast.forecast(replace(config, batch_size=8), dataset, RESOURCES)
     averaged = forecast.forecast(replace(config, ema=0.9), dataset, RESOURCES)
     halved = forecast.forecast(replace(config, batch_size=8, accumulate=2), dataset, RESOURCES)
-    model = Supernet(TINY, 3, 3).model
+    model = Supernet(TINY, Interface(3, 3)).model
     parameters = 4 * sum(p.numel() for p in model.parameters())
     state = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     image = 4 * 3 * 28 * 28

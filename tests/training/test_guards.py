@@ -29,6 +29,7 @@ from nas.training.loop import Interrupted
 from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 from tests.conftest import PhotoFolder
 from tests.support.stopping import Acts, Killed, interrupt, kill
@@ -53,7 +54,7 @@ RESIDUAL = (
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_blocks_with_a_shortcut_pass_their_input_on(name: str) -> None:
     """Once all weights but the biases were random, so that no weight is 0 that was not made so."""
-    net = Supernet(get_space(name), 5, 3)
+    net = Supernet(get_space(name), Interface(3, 5))
     weights = {name: p for name, p in net.model.named_parameters() if name.endswith("weight")}
     with torch.no_grad():
         for parameter in weights.values():
@@ -80,7 +81,7 @@ def test_blocks_with_a_shortcut_pass_their_input_on(name: str) -> None:
 
 def test_the_norms_of_mobilenets_blocks_and_their_gradient() -> None:
     """Blocks without a shortcut, and the stem, are left alone; the branch opens with the first step."""
-    net = Supernet(TINY, 3, 1).train()
+    net = Supernet(TINY, Interface(1, 3)).train()
     zeroed = zero_gamma(net.model)
     skips = [path for path, m in net.model.named_modules() if getattr(m, "has_skip", False)]
     assert zeroed == [f"{path}.bn3.weight" for path in skips]
@@ -93,7 +94,7 @@ def test_the_norms_of_mobilenets_blocks_and_their_gradient() -> None:
 
 @pytest.mark.parametrize("name", ["timm:convnext_atto:resolution=64,96", "timm:vit_tiny_patch16_224:resolution=64,96"])
 def test_networks_without_batch_norm_stay_as_they_are(name: str) -> None:
-    net, other = Supernet(get_space(name), 5, 3), Supernet(get_space(name), 5, 3)
+    net, other = Supernet(get_space(name), Interface(3, 5)), Supernet(get_space(name), Interface(3, 5))
     assert zero_gamma(net.model) == []
     for tensor, expected in zip(net.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(tensor, expected)
@@ -101,7 +102,7 @@ def test_networks_without_batch_norm_stay_as_they_are(name: str) -> None:
 
 def test_an_attention_block_keeps_its_norm() -> None:
     """The norm of MobileNetV4's attention is before it: 0 would make all keys equal, and no identity."""
-    net = Supernet(get_space("timm:mobilenetv4_hybrid_medium_075:resolution=64,96"), 5, 3)
+    net = Supernet(get_space("timm:mobilenetv4_hybrid_medium_075:resolution=64,96"), Interface(3, 5))
     paths = [path for path, m in net.model.named_modules() if type(m).__name__ == "MobileAttention"]
     zeroed = zero_gamma(net.model)
     assert paths

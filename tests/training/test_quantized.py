@@ -26,6 +26,7 @@ from nas.training.strategies.base import Pass
 from nas.training.weights import load_supernet
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.policy import Policy, parse_policy, stages_of
 from tests.conftest import PhotoFolder
 from tests.support.cli_runs import invoke
@@ -76,7 +77,7 @@ def test_half_of_the_policies_are_uniform_and_the_others_take_every_precision_ev
 
 
 def test_clips_start_where_weights_lose_least_unless_they_were_learned() -> None:
-    net = Supernet(TINY, 3, 1, seed=2, learned=("int8", "w4a8", "w2a8"))
+    net = Supernet(TINY, Interface(1, 3), seed=2, learned=("int8", "w4a8", "w2a8"))
     with torch.no_grad():
         learned = net.model.get_parameter("blocks.1.0.conv_pw.clip_w4a8")
         learned.fill_(-0.1)
@@ -103,7 +104,7 @@ def test_clips_start_where_weights_lose_least_unless_they_were_learned() -> None
 @pytest.mark.parametrize(("amp", "accumulate"), [("off", 1), ("off", 2), ("bf16", 1)])
 def test_a_quantized_step_moves_clips_and_weights(amp: str, accumulate: int) -> None:
     config = TrainConfig(quantization_aware="int8,w4a8")
-    net = Supernet(TINY, 3, 1, seed=2, learned=("int8", "w4a8"))
+    net = Supernet(TINY, Interface(1, 3), seed=2, learned=("int8", "w4a8"))
     optimizer = make_optimizer(config, net.model)
     before = {name: p.detach().clone() for name, p in net.model.named_parameters()}
     torch.manual_seed(0)
@@ -127,7 +128,7 @@ def test_micro_batches_add_up_to_one_gradient() -> None:
     batch = StepInput(torch.cat([half, half]), torch.tensor([0, 1, 2, 0] * 2))
     found = []
     for accumulate in (1, 2):
-        net = Supernet(TINY, 3, 1, seed=2, learned=("w4a8",))
+        net = Supernet(TINY, Interface(1, 3), seed=2, learned=("w4a8",))
         run_passes(
             net, (Pass(TINY.smallest, fake=Fake(Policy("w4a8"))),), batch, get_task(), Loss(0.1), accumulate=accumulate
         )

@@ -12,6 +12,7 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.task import get_task
 from nas.training.step import run_passes
 from nas.training.strategies.base import Pass
+from search_spaces.architecture import Interface
 from tests.support.small_runs import (
     CONVNEXT,
     PLAIN,
@@ -24,7 +25,7 @@ from tests.support.small_runs import (
 
 def test_off_is_the_plain_step() -> None:
     """The default touches nothing: as bits, loss and gradients are those of a plain backward pass."""
-    net, plain = Supernet(TINY, 3, 1, seed=1), Supernet(TINY, 3, 1, seed=1)
+    net, plain = Supernet(TINY, Interface(1, 3), seed=1), Supernet(TINY, Interface(1, 3), seed=1)
     batch = random_batch(6)
     (loss,) = run_passes(net, [Pass(TINY.largest)], batch, get_task(), PLAIN)
     plain.train()
@@ -42,7 +43,7 @@ def test_micro_batches_average_to_the_whole_batch(count: int) -> None:
     passes = [Pass(largest, "teacher"), Pass(smallest, "student", 0.5), Pass(smallest, part=(1, 2))]
     batch, found = random_batch(8, 48, 3), []
     for accumulate in (1, count):
-        net = Supernet(CONVNEXT, 3, 3, seed=1)
+        net = Supernet(CONVNEXT, Interface(3, 3), seed=1)
         losses = run_passes(net, passes, batch, get_task(), PLAIN, accumulate=accumulate)
         found.append((losses, gradients_of(net)))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
@@ -52,10 +53,10 @@ def test_micro_batches_average_to_the_whole_batch(count: int) -> None:
 
 def test_batch_norm_sees_micro_batches() -> None:
     """The running mean moves once a micro-batch, by a tenth, towards that micro-batch's own."""
-    net = Supernet(TINY, 3, 1, seed=1)
+    net = Supernet(TINY, Interface(1, 3), seed=1)
     batch = random_batch(8)
     run_passes(net, [Pass(TINY.largest)], batch, get_task(), PLAIN, accumulate=2)
-    stem = Supernet(TINY, 3, 1, seed=1).model.conv_stem
+    stem = Supernet(TINY, Interface(1, 3), seed=1).model.conv_stem
     expected = torch.zeros(stem.out_channels)
     for half in batch.images.split(4):
         expected = 0.9 * expected + 0.1 * stem(half).mean((0, 2, 3))
@@ -64,14 +65,14 @@ def test_batch_norm_sees_micro_batches() -> None:
 
 def test_micro_batches_hold_two_images_or_more() -> None:
     sizes: list[int] = []
-    net = Supernet(TINY, 3, 1)
+    net = Supernet(TINY, Interface(1, 3))
     net.skeleton(TINY.largest).model.conv_stem.register_forward_hook(lambda m, a, out: sizes.append(len(out)))
     run_passes(net, [Pass(TINY.largest, part=(0, 2))], random_batch(10), get_task(), PLAIN, accumulate=5)
     assert sizes == [2, 3]
 
 
 def test_passes_of_one_step_have_their_own_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, sides = Supernet(TINY, 3, 1), []
+    net, sides = Supernet(TINY, Interface(1, 3)), []
     sizes = [a.resolution for a in (TINY.largest, TINY.smallest)]
     assert sizes[0] != sizes[1]
     real = net.forward

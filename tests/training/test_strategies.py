@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-import cli
 from nas.events import Noted
 from nas.store.files import load_tensors
 from nas.store.run import Run
+from nas.store.settings import declared_settings
 from nas.supernet.supernet import Supernet
 from nas.training.config import Resources, TrainConfig
 from nas.training.ineffective import ignored_settings
 from nas.training.loop import Interrupted
 from nas.training.strategies import auto
 from nas.training.strategies.attentive import Attentive
-from nas.training.strategies.base import Pass, RunFacts, Strategy
+from nas.training.strategies.base import Pass
 from nas.training.strategies.chain import chain
 from nas.training.strategies.cost_uniform import CostUniform
 from nas.training.strategies.delayed import Delayed
@@ -37,36 +35,13 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from tests.conftest import PhotoFolder
+from tests.kits.strategy import SPACES, STEPS, check_strategy, facts_of, passes_of, strategy_of
 from tests.support.stopping import Acts, interrupt
 
 pytestmark = pytest.mark.xdist_group("strategies")  # some take long to make: once, by one process
 
 TINY = get_space("mbv3-tiny")
-MIXNET = "timm:mixnet_s:resolution=64,96"  # depth and resolution alone: 64 subnets
-SPACES = ("mbv3-tiny", "timm:resnet18:resolution=32,64", MIXNET)
-STEPS = 400
-UNGUIDED = ("auto", "random", "cost-uniform")  # the largest is one among many
-
-
-def facts(space: str | SearchSpace = TINY, steps: int = STEPS, seed: int = 0, batch_size: int = 64) -> RunFacts:
-    found = get_space(space) if isinstance(space, str) else space
-    return RunFacts(found, steps, 3, 1, seed, lambda: Supernet(found, 3, 1, seed), batch_size)
-
-
-@cache
-def _made(name: str, space: str) -> Strategy:
-    return get_strategy(name, facts(space))
-
-
-def strategy_of(name: str, space: str = "mbv3-tiny") -> Strategy:
-    """Made once for all tests."""
-    return _made(name, space)
-
-
-def passes_of(strategy: Strategy, step: int, seed: int = 0) -> tuple[Pass, ...]:
-    """As a run would have them, with losses drawn at random for the step."""
-    losses = np.random.default_rng([7, step])
-    return strategy.passes(step, np.random.default_rng([seed, 1, step]), lambda _: float(losses.random()))
+MIXNET = SPACES[2]  # depth and resolution alone: 64 subnets
 
 
 def no_loss(architecture: Architecture) -> float:
@@ -74,7 +49,7 @@ def no_loss(architecture: Architecture) -> float:
 
 
 def macs_of(passes: tuple[Pass, ...] | list[Pass], space: SearchSpace = TINY) -> Any:
-    return facts(space).macs(space.encode_many([p.architecture for p in passes]))
+    return facts_of(space).macs(space.encode_many([p.architecture for p in passes]))
 
 
 # All strategies
@@ -82,83 +57,35 @@ def macs_of(passes: tuple[Pass, ...] | list[Pass], space: SearchSpace = TINY) ->
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_passes_can_be_run(name: str, space: str) -> None:
-    for step in range(0, STEPS, 5):
-        passes = passes_of(strategy_of(name, space), step)
-        assert passes
-        taught, labelled = set(), np.zeros(64)
-        for one in passes:
-            get_space(space).encode(one.architecture)
-            assert one.role in ("label", "teacher", "student")
-            assert 0 <= one.weight < np.inf
-            i, n = one.part
-            assert 0 <= i < n
-            if one.role == "student":
-                assert one.part in taught
-            else:
-                labelled[i * 64 // n : (i + 1) * 64 // n] += 1
-            if one.role == "teacher":
-                taught.add(one.part)
-        assert labelled.all()  # no image is left out
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_step_depends_on_seed_and_number_alone(name: str, space: str) -> None:
-    """A strategy made anew at any step, as a resumed run does, chooses what the first one did."""
-    steps = (0, 1, 95, 150, 205, 399)
-    first = {step: passes_of(strategy_of(name, space), step) for step in steps}
-    again = get_strategy(name, facts(space))
-    for step in reversed(steps):
-        assert passes_of(again, step) == first[step]
-    others = {passes_of(again, 399, seed) for seed in range(8)} | {passes_of(again, 398, seed) for seed in range(8)}
-    assert len(others) > 1
+def test_every_strategy_passes_the_kit(name: str, space: str) -> None:
+    check_strategy(name, space)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_size_is_visited(name: str) -> None:
     """On a space of 64 subnets; those of a fixed list visit their list and nothing else."""
     space, steps = get_space(MIXNET), 4 * STEPS
-    strategy = strategy_of(name, MIXNET) if name in ("preferred", "sorted") else get_strategy(name, facts(space, steps))
+    strategy = (
+        strategy_of(name, MIXNET) if name in ("preferred", "sorted") else get_strategy(name, facts_of(space, steps))
+    )
     seen = {one.architecture for step in range(steps) for one in passes_of(strategy, step)}
     if isinstance(strategy, Sorted):
         assert seen == set(strategy.nested)
     elif isinstance(strategy, Preferred):
         assert seen == {a for group in strategy.preferred for a in group}
     else:
-        every = facts(space).macs(space.encode_many(list(space.enumerate())))
-        found = facts(space).macs(space.encode_many(list(seen)))
+        every = facts_of(space).macs(space.encode_many(list(space.enumerate())))
+        found = facts_of(space).macs(space.encode_many(list(seen)))
         assert set(found) == set(every)
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in UNGUIDED])
-def test_the_largest_is_visited_regularly(name: str, space: str) -> None:
-    largest = get_space(space).largest
-    there = [any(p.architecture == largest for p in passes_of(strategy_of(name, space), s)) for s in range(STEPS)]
-    gaps = np.diff([0, *np.flatnonzero(there), STEPS])
-    assert gaps.max() <= 100
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_choosing_costs_little(name: str) -> None:
-    strategy = strategy_of(name)
-    best = np.inf
-    for _ in range(3):
-        began = time.process_time()
-        for step in range(0, STEPS, 10):
-            strategy.passes(step, np.random.default_rng(step), lambda _: 0.0)
-        best = min(best, (time.process_time() - began) / (STEPS / 10))
-    assert best < 2e-3  # seconds
 
 
 def test_unknown_strategy_offers_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'sandwich'"):
-        get_strategy("sandwhich", facts())
+        get_strategy("sandwhich", facts_of())
 
 
-def test_the_command_line_names_them_all() -> None:
-    hint = get_type_hints(cli.train_supernet, include_extras=True)["strategy"].__metadata__[0].help
+def test_the_help_and_the_page_name_them_all() -> None:
+    hint = declared_settings(TrainConfig)["strategy"].setting.help
     for name in STRATEGIES:
         assert name in hint
     text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
@@ -186,7 +113,7 @@ def test_alternating_has_exact_shares() -> None:
 def test_progressive_shrinking_follows_the_published_epochs() -> None:
     """180 epochs full, 125 kernel, then 25 + 125 each of depth and expansion: one step an epoch here."""
     space = get_space("ofa-mbv3-w1.0")
-    strategy = Progressive(facts(space, 605))
+    strategy = Progressive(facts_of(space, 605))
     assert [(p.name, p.start, p.subnets) for p in strategy.phases] == [
         ("full", 0, 0), ("kernel", 180, 1), ("depth", 305, 2), ("depth", 330, 2), ("expand", 455, 4),
         ("expand", 480, 4),
@@ -214,9 +141,9 @@ def test_progressive_shrinking_follows_the_published_epochs() -> None:
 
 
 def test_progressive_shrinking_leaves_out_what_a_space_lacks() -> None:
-    assert [p.name for p in Progressive(facts(MIXNET, 330)).phases] == ["full", "depth", "depth"]
-    assert [p.start for p in Progressive(facts(MIXNET, 330)).phases] == [0, 180, 205]
-    assert {p.name for p in Progressive(facts(TINY)).phases} == {"full", "kernel", "depth", "expand", "width"}
+    assert [p.name for p in Progressive(facts_of(MIXNET, 330)).phases] == ["full", "depth", "depth"]
+    assert [p.start for p in Progressive(facts_of(MIXNET, 330)).phases] == [0, 180, 205]
+    assert {p.name for p in Progressive(facts_of(TINY)).phases} == {"full", "kernel", "depth", "expand", "width"}
 
 
 def test_progressive_shrinking_refuses_a_space_of_resolutions(photo_folder: PhotoFolder, tmp_path: Path) -> None:
@@ -230,7 +157,7 @@ def test_progressive_shrinking_refuses_a_space_of_resolutions(photo_folder: Phot
 
 
 def test_delayed_shrinking_in_closed_form() -> None:
-    strategy = Delayed(facts(TINY, 400))
+    strategy = Delayed(facts_of(TINY, 400))
     smallest = []
     for step in range(400):
         passes = passes_of(strategy, step)
@@ -269,12 +196,12 @@ def test_the_chain_climbs_one_choice_at_a_time(name: str) -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_sorted_subnets_are_nested(name: str) -> None:
     space = get_space(name)
-    nested = Sorted(facts(space)).nested
+    nested = Sorted(facts_of(space)).nested
     assert 4 <= len(nested) <= 8
     assert nested[0] == space.smallest
     assert nested[-1] == space.largest
     assert (np.diff(space.encode_many(list(nested)), axis=0) >= 0).all()
-    macs = np.log(facts(space).macs(space.encode_many(list(nested))))
+    macs = np.log(facts_of(space).macs(space.encode_many(list(nested))))
     assert (np.diff(macs) > 0).all()
     shapes = [{n: p.shape for n, p in space.build(a, Interface(1, 3), "meta").named_parameters()} for a in nested]
     for small, large in pairwise(shapes):  # every tensor is a part of the next one's
@@ -283,16 +210,16 @@ def test_sorted_subnets_are_nested(name: str) -> None:
 
 
 def test_sorted_gives_every_part_of_a_batch_one_subnet() -> None:
-    passes = passes_of(Sorted(facts()), 3)
+    passes = passes_of(Sorted(facts_of()), 3)
     assert [p.part for p in passes] == [(0, 4), (1, 4), (2, 4), (3, 4)]
     assert [p.weight for p in passes] == [0.25] * 4  # a mean over the batch
-    assert [p.part for p in passes_of(Sorted(facts(batch_size=32)), 3)] == [(0, 2), (1, 2)]
-    assert passes_of(Sorted(facts(batch_size=4)), 3)[0].part == (0, 1)
+    assert [p.part for p in passes_of(Sorted(facts_of(batch_size=32)), 3)] == [(0, 2), (1, 2)]
+    assert passes_of(Sorted(facts_of(batch_size=4)), 3)[0].part == (0, 1)
 
 
 @pytest.mark.parametrize("worst", [False, True])
 def test_attentive_takes_the_extreme_of_like_sizes(worst: bool) -> None:
-    strategy = Attentive(facts(), worst)
+    strategy = Attentive(facts_of(), worst)
     effect = np.random.default_rng(5).normal(size=len(TINY.genes))
     firsts, spreads = [], []
     for step in range(200):
@@ -309,27 +236,27 @@ def test_attentive_takes_the_extreme_of_like_sizes(worst: bool) -> None:
         for group, one in zip((asked[:3], asked[3:]), passes[1:3], strict=True):
             losses = [TINY.encode(a) @ effect for a in group]
             assert TINY.encode(one.architecture) @ effect == (max if worst else min)(losses)
-            macs = facts().macs(TINY.encode_many(group))
+            macs = facts_of().macs(TINY.encode_many(group))
             firsts.append(macs[0])
             spreads.append(np.ptp(macs) / macs.mean())
     assert np.median(spreads) < 0.05
-    uniform = facts().macs(TINY.sample(np.random.default_rng(0), 20_000))
+    uniform = facts_of().macs(TINY.sample(np.random.default_rng(0), 20_000))
     assert _distance(np.array(firsts), uniform) < 1.63 / np.sqrt(len(firsts))  # Kolmogorov-Smirnov, 1 %
 
 
 def test_cost_uniform_has_uniform_macs() -> None:
     strategy = strategy_of("cost-uniform")
-    low, high = facts().macs(TINY.extremes())
+    low, high = facts_of().macs(TINY.extremes())
     flat = np.linspace(low, high, 20_000)
     found = macs_of([passes_of(strategy, step)[0] for step in range(1000)])
     assert _distance(found, flat) < 1.63 / np.sqrt(1000)
-    uniform_genes = facts().macs(TINY.sample(np.random.default_rng(0), 1000))
+    uniform_genes = facts_of().macs(TINY.sample(np.random.default_rng(0), 1000))
     assert _distance(uniform_genes, flat) > 0.15  # what it is there for
 
 
 def test_cost_uniform_is_not_bound_to_its_pool() -> None:
-    pool = {TINY.decode(v) for v in macs_pool(facts())[0]}
-    strategy = CostUniform(facts())
+    pool = {TINY.decode(v) for v in macs_pool(facts_of())[0]}
+    strategy = CostUniform(facts_of())
     found = {passes_of(strategy, step)[0].architecture for step in range(50)}
     assert len(found - pool) > 25
 
@@ -342,9 +269,9 @@ def test_preferred_trains_few_of_every_size_equally_often() -> None:
     assert all(1 <= len(group) <= 3 for group in groups)
     assert groups[0][0] == TINY.smallest
     assert groups[-1][-1] == TINY.largest
-    low, high = facts().macs(TINY.extremes())
+    low, high = facts_of().macs(TINY.extremes())
     for number, group in enumerate(groups):
-        share = (facts().macs(TINY.encode_many(list(group))) - low) / (high - low)
+        share = (facts_of().macs(TINY.encode_many(list(group))) - low) / (high - low)
         assert ((share >= number / 6) & (share <= (number + 1) / 6)).all()
     number_of = {a: i for i, group in enumerate(groups) for a in group}
     found = [number_of[passes_of(strategy, step)[0].architecture] for step in range(1200)]
@@ -352,12 +279,12 @@ def test_preferred_trains_few_of_every_size_equally_often() -> None:
 
 
 def test_saliency_scores_are_sums_over_what_a_subnet_takes() -> None:
-    net = Supernet(TINY, 3, 1)
+    net = Supernet(TINY, Interface(1, 3))
     state = torch.random.get_rng_state()
     shares = saliency(net, 0)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(float(share.sum()) == pytest.approx(1, rel=1e-4) for share in shares.values())
-    again = saliency(Supernet(TINY, 3, 1), 0)
+    again = saliency(Supernet(TINY, Interface(1, 3)), 0)
     assert all(torch.equal(share, again[name]) for name, share in shares.items())
     some = [TINY.smallest, *map(TINY.decode, TINY.sample(np.random.default_rng(0), 4)), TINY.largest]
     found = scores(net, some, shares)
@@ -371,7 +298,7 @@ def test_saliency_scores_are_sums_over_what_a_subnet_takes() -> None:
 
 def test_saliency_is_weight_times_gradient() -> None:
     """For the classifier: softmax minus one-hot, times the features, on the same noise."""
-    net = Supernet(TINY, 3, 1)
+    net = Supernet(TINY, Interface(1, 3))
     shares = saliency(net, 4)
     generator = torch.Generator().manual_seed(4)
     images = torch.randn(16, 1, 28, 28, generator=generator)
@@ -385,7 +312,7 @@ def test_saliency_is_weight_times_gradient() -> None:
 
 
 def test_auto_goes_by_the_length_of_the_run() -> None:
-    short, long = facts(steps=auto.SANDWICH_STEPS - 1), facts(steps=auto.SANDWICH_STEPS)
+    short, long = facts_of(steps=auto.SANDWICH_STEPS - 1), facts_of(steps=auto.SANDWICH_STEPS)
     assert auto.choose(short)[0] == "random"
     assert auto.choose(long)[0] == "sandwich"
     assert "49,999 steps" in auto.choose(short)[1]
@@ -419,7 +346,7 @@ def _weights(run: Run) -> dict[str, torch.Tensor]:
 def test_a_short_run(name: str, photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(source=str(photos), epochs=0.5, batch_size=4, strategy=name)
     train_supernet(Run(tmp_path / "run"), config, ENGINE, lambda _: None)
-    start, end = Supernet(TINY, 3, 3).model.state_dict(), _weights(Run(tmp_path / "run"))
+    start, end = Supernet(TINY, Interface(3, 3)).model.state_dict(), _weights(Run(tmp_path / "run"))
     assert all(tensor.isfinite().all() for tensor in end.values())
     assert not torch.equal(start["classifier.weight"], end["classifier.weight"])
 
@@ -437,22 +364,22 @@ def test_auto_says_why_and_trains_as_the_chosen_one(photos: Path, tmp_path: Path
     assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
 
 
-@pytest.mark.parametrize(
-    ("warned", "names"),
-    [(2, ("auto", "random")), (1, ("cost-uniform", "alternating", "sorted")), (0, ("delayed", "sandwich"))],
-)
-def test_settings_that_a_strategy_makes_nothing_of(warned: int, names: tuple[str, ...]) -> None:
-    """Students are in a sandwich alone, and random sampling does not draw the largest on purpose."""
-    for name in names:
-        _assert_warned(name, warned)
-
-
-def _assert_warned(name: str, warned: int) -> None:
-    config = TrainConfig(strategy=name, distill="alpha", drop_path=0.1)
-    found = ignored_settings(config, facts())
-    assert len(found) == warned
-    assert all(line.startswith(flag) for line, flag in zip(found, ("--distill alpha", "--drop-path"), strict=False))
-    assert ignored_settings(TrainConfig(strategy=name), facts()) == []
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_settings_that_a_strategy_ignores_are_named(name: str) -> None:
+    """Against all steps of a run: there is no student, or the largest subnet is all but never drawn."""
+    passes = [each for step in range(STEPS) for each in passes_of(strategy_of(name), step)]
+    chosen = "random" if name == "auto" else name
+    expected = []
+    if not any(each.role == "student" for each in passes):
+        expected.append(f"`distill` alpha has no effect: with strategy {chosen} no subnet learns from another")
+    if np.mean([each.architecture == TINY.largest for each in passes]) < 0.001:
+        expected.append(
+            f"`dropout` and `drop_path`: only the largest subnet is trained so, and strategy {chosen} hardly ever "
+            "draws it"
+        )
+    config = TrainConfig(strategy=name, distill="alpha", dropout=0.2, drop_path=0.1)
+    assert ignored_settings(config, facts_of()) == expected
+    assert ignored_settings(TrainConfig(strategy=name), facts_of()) == []
 
 
 @pytest.mark.parametrize("name", ["progressive", "delayed"])

@@ -18,6 +18,7 @@ from nas.training.step import StepInput, run_passes
 from nas.training.strategies.base import RunFacts, Strategy
 from nas.training.strategies.table import get_strategy
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError
 
@@ -42,7 +43,7 @@ def test_learning_rate_warms_up_then_follows_a_cosine() -> None:
 
 
 def strategy_of(name: str) -> Strategy:
-    return get_strategy(name, RunFacts(TINY, 100, 3, 1, 0, lambda: Supernet(TINY, 3, 1)))
+    return get_strategy(name, RunFacts(TINY, 100, Interface(1, 3), 0, lambda: Supernet(TINY, Interface(1, 3))))
 
 
 def no_loss(architecture: Architecture) -> float:
@@ -67,7 +68,7 @@ def test_label_smoothing_in_closed_form() -> None:
 
 def test_gradients_of_a_sandwich_step_add_up() -> None:
     """One step of the loop equals the passes done by hand on extracted subnets."""
-    net = Supernet(TINY, 3, 1, seed=2)
+    net = Supernet(TINY, Interface(1, 3), seed=2)
     passes = strategy_of("sandwich").passes(0, np.random.default_rng(1), no_loss)
     images, labels = torch.randn(4, 1, 28, 28), torch.tensor([0, 1, 2, 0])
     by_hand = {n: torch.zeros_like(p) for n, p in net.model.named_parameters()}

@@ -28,6 +28,7 @@ from nas.training.strategies.fixed import FACTORS, Fixed
 from nas.workflows.finetune import pick_candidate, train_config
 from nas.workflows.trained import open_trained
 from search_spaces import Architecture, get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from search_spaces.policy import parse_policy
 from tests.support.cli_runs import Result, content, edit_json, invoke, unfinish
@@ -51,7 +52,7 @@ def kind(gene: str) -> str:
 @pytest.mark.parametrize("netaug", [False, True])
 def test_gradients_are_those_of_the_networks_alone(netaug: bool) -> None:
     """The candidate's own gradient, and with NetAug that of the wider network added where it borrows."""
-    net = Supernet(TINY, 3, 1, seed=2)
+    net = Supernet(TINY, Interface(1, 3), seed=2)
     base = TINY.smallest
     passes = Fixed(TINY, base, netaug).passes(0, np.random.default_rng(3), no_loss)
     assert passes[0].architecture == base
@@ -186,7 +187,7 @@ def test_what_fine_tuning_leaves_is_the_tuned_network(here: Path) -> None:
     assert "Licence of the weights: apache-2.0." in card
     assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["license"] == "apache-2.0"
 
-    tuned = Supernet(trained.space, 3, 3)
+    tuned = Supernet(trained.space, Interface(3, 3))
     tuned.model.load_state_dict(load_tensors(here / found["folder"] / "supernet.safetensors")[0])
     model = ship(tuned, trained.dataset, Candidate(TINY.smallest, "int8")).model
     exported = load_tensors(folder / "model.safetensors")[0]

@@ -21,6 +21,7 @@ from nas.export.manifest import MANIFEST, input_size, open_model
 from nas.runtimes.runtime import Exported
 from nas.runtimes.table import get_runtime, suffixes
 from nas.store.files import read_json
+from nas.tasks.task import get_task
 from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, PRECISIONS, Policy, parse_policy
 
@@ -79,7 +80,7 @@ class File:
             script, picture = Path(folder) / script_name("onnx"), Path(folder) / "image.png"
             code = get_runtime("onnx").device_code()
             assert code is not None
-            script.write_text(device_script("onnx", code))
+            script.write_text(device_script("onnx", code, get_task()))
             photo(image, read_input(self.model.metadata)).save(picture)
             words = [str(script), str(self.path), str(picture)]
             here = call([sys.executable, *words], script.name)

@@ -79,7 +79,7 @@ class Hub:
         numbers = {value: i for i, value in enumerate(classes)}
         joined = [numbers.get(value, -1) for values in labels.values() for value in values]
         if min(joined) < 0:
-            raise UserError(f"'{name}' has images without a label, or of a class that its training split lacks")
+            raise UserError(f"'{name}' has images without a label, or of a class that its training split has not")
         names = tuple(f"{parts[split]}/{i}" for split, values in labels.items() for i in range(len(values)))
         splits = [split for split, values in labels.items() for _ in values]
         images = HubImages(name, tuple(readers.values()), names)

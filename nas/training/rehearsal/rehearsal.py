@@ -41,7 +41,7 @@ class Rehearsal:
             zero_gamma(self.net.model)
         self.net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.net.model)
-        self.task, self.loss, self.outputs = dataset.task, make_loss(config), len(dataset.info.classes)
+        self.task, self.loss, self.outputs = dataset.task, make_loss(config), dataset.interface.outputs
         self.amp = Amp(config.amp, resources.device)
         self.strategy = get_strategy(config.strategy, facts)
         self.phase = make_phase(config, self.steps)

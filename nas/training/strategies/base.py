@@ -35,8 +35,8 @@ class Pass:
 
     Attributes:
         architecture: the subnet.
-        role: ``label``: learns from the labels; ``teacher``: likewise, and its logits teach the passes after it;
-            ``student``: learns from the teacher's logits.
+        role: ``label``: learns from the labels; ``teacher``: likewise, and its output teaches the passes after it;
+            ``student``: learns from the teacher's output.
         weight: factor on its loss.
         part: ``(i, n)``: it sees the i-th of n equal parts of the batch. A teacher's part is its students'.
         fake: how it is quantized; strategies leave that open.
@@ -56,7 +56,7 @@ class RunFacts:
     Attributes:
         space: the search space.
         steps: of the whole run.
-        num_classes, in_chans: of the data set.
+        interface: the two ends of its networks.
         seed: of the run.
         initial: makes the supernet as it was before the first step.
         batch_size: images per step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
@@ -64,15 +64,14 @@ class RunFacts:
 
     space: SearchSpace
     steps: int
-    num_classes: int
-    in_chans: int
+    interface: Interface
     seed: int
     initial: Callable[[], Supernet]
     batch_size: int = 64
 
     @cached_property
     def _tables(self) -> CostTables:
-        return CostTables(self.space, Interface(self.in_chans, self.num_classes))
+        return CostTables(self.space, self.interface)
 
     def macs(self, vectors: Vectors) -> Floats:
         """Multiply-accumulates of vectors ``[n, genes]``, shape ``[n]``."""

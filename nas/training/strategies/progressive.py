@@ -48,7 +48,7 @@ class Phase:
 class Progressive:
     """The largest alone, then kernel, depth, expansion and width become elastic one after the other.
 
-    Every step trains the largest on the labels, and after the first phase 1, 2 or 4 subnets on its logits of that
+    Every step trains the largest on the labels, and after the first phase 1, 2 or 4 subnets on its output of that
     moment (the paper has a frozen copy of it, and adds the labels' loss). Phases take the published shares of the run;
     those whose genes the space lacks are left out. The resolution is elastic from the first subnet on.
 

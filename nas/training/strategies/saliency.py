@@ -34,8 +34,8 @@ def saliency(net: Supernet, seed: int) -> dict[str, Tensor]:
     """
     generator = torch.Generator().manual_seed(seed)
     side = net.space.largest.resolution
-    images = torch.randn(_IMAGES, net.in_chans, side, side, generator=generator)
-    labels = torch.randint(net.num_classes, (_IMAGES,), generator=generator)
+    images = torch.randn(_IMAGES, net.interface.in_chans, side, side, generator=generator)
+    labels = torch.randint(net.interface.outputs, (_IMAGES,), generator=generator)
     parameters = dict(net.model.named_parameters())
     with _reproducible(seed):
         net.train()

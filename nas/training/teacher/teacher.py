@@ -35,7 +35,7 @@ class Teacher:
     """A network and the images that it expects.
 
     Attributes:
-        model: logits ``[n, classes]`` of images ``[n, channels, resolution, resolution]``.
+        model: outputs ``[n, classes]``, before softmax, of images ``[n, channels, resolution, resolution]``.
         weights: 16 hexadecimal digits that change with its weights.
         input_size: channels, height and width.
         mean, std: of pixels in [0, 1], a number a channel.
