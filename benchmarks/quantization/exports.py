@@ -34,7 +34,7 @@ from nas.runtimes.runtime import Exported
 from nas.runtimes.table import open_file, write_model
 from nas.runtimes.timing import latencies_ms
 from nas.store.run import Run
-from nas.workflows.resolve import calibrated_on, read_search
+from nas.workflows.resolve import read_search
 from nas.workflows.trained import open_trained, same_weights
 from search_spaces.builders.timm_compat import timm
 from search_spaces.policy import INT8
@@ -92,12 +92,12 @@ def show_latencies(files: Files, image_shape: tuple[int, int, int], runs: int) -
 def on_run(arguments: argparse.Namespace) -> None:
     run = Run(arguments.folder)
     result = read_search(run, arguments.target)
-    trained = open_trained(run, calibrated_on(result))
+    trained = open_trained(run, result.settings.calibration_images)
     same_weights(trained, result)
-    front = result["front"]
+    front = result.front
     count = min(arguments.members or len(front), len(front))
     for member in (front[i] for i in np.linspace(0, len(front) - 1, count).round().astype(int)):
-        candidate = Candidate.from_dict(member)
+        candidate = Candidate(member.architecture, member.precision)
         if not candidate.policy.quantized:
             candidate = replace(candidate, precision=INT8)
         resolution = candidate.architecture.resolution
@@ -111,9 +111,7 @@ def on_run(arguments: argparse.Namespace) -> None:
         with torch.inference_mode():
             real = shipped.model(images).numpy()
         table = (
-            f"table {100 * member['test']['value']:.2f} % on all, "
-            if candidate.precision == member["precision"]
-            else ""
+            f"table {100 * member['test']['value']:.2f} % on all, " if candidate.precision == member.precision else ""
         )
         print(f"{candidate.id}: {len(labels)} test images; {table}fp32 {share(real, labels):.2f} %, "
               f"simulator {share(simulated, labels):.2f} %")  # fmt: skip

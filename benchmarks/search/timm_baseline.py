@@ -48,11 +48,11 @@ ROUNDS = 200
 def of_front(trained: Trained) -> dict[str, tuple[QuantizedModel, int]]:
     """Quantized members of the front for this machine, by id, with the side of their images."""
     found = {}
-    for member in read_search(trained.run, "host")["front"]:
-        candidate = Candidate.from_dict(member)
+    for member in read_search(trained.run, "host").front:
+        candidate = Candidate(member.architecture, member.precision)
         shipped = ship(trained.net, trained.dataset, candidate, trained.calibration)
         assert isinstance(shipped.run, QuantizedModel), "search in int8"
-        found[member["id"]] = (shipped.run, candidate.architecture.resolution)
+        found[member.id] = (shipped.run, candidate.architecture.resolution)
     return found
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -25,11 +24,6 @@ class Candidate:
 
     architecture: Architecture
     precision: str
-
-    @staticmethod
-    def from_dict(facts: Mapping[str, Any]) -> Candidate:
-        """The candidate of a search's member, of an ``architecture.json``: their ``architecture`` and ``precision``."""
-        return Candidate(Architecture.from_dict(facts["architecture"]), facts["precision"])
 
     @property
     def policy(self) -> Policy:

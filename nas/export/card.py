@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
 
 from nas.runtimes.table import by_suffix, get_runtime
+from nas.store.exports import Input, Manifest, Provenance
+from nas.store.records import DataInfo
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
 from search_spaces.builders.timm_model import TimmSpec
@@ -16,38 +17,37 @@ from .hub import LOADER, data_name, front_matter
 WEIGHTS = "model.safetensors"
 
 
-def model_card(facts: dict[str, Any], task: Task) -> str:
+def model_card(manifest: Manifest, task: Task) -> str:
     """Markdown text, with front matter as the hub reads it.
 
     Args:
-        facts: content of ``architecture.json`` with the keys ``candidate``, ``timm``, ``input``, ``classes``,
-            ``license``, ``results``, ``costs``, ``target``, ``files`` and ``provenance``.
+        manifest: content of ``architecture.json``.
         task: of the network.
     """
-    size = facts["input"]["input_size"]
-    files = [name for name in facts["files"] if name != WEIGHTS]
-    genes = "\n".join(f"| {name} | {value} |" for name, value in facts["architecture"]["genes"].items())
+    size = manifest.input.input_size
+    files = [name for name in manifest.files if name != WEIGHTS]
+    genes = "\n".join(f"| {name} | {value} |" for name, value in manifest.architecture)
     results = "\n".join(
-        f"| {r['what']} | {r['split']} | {100 * r['value']:.2f} % | {100 * r['low']:.2f} - {100 * r['high']:.2f} % "
-        f"| {r['images']} |"
-        for r in facts["results"]
+        f"| {r.what} | {r.split} | {100 * r.accuracy.value:.2f} % "
+        f"| {100 * r.accuracy.low:.2f} - {100 * r.accuracy.high:.2f} % | {r.accuracy.images} |"
+        for r in manifest.results
     )
-    latency, costs = facts["target"], facts["costs"]
-    return f"""{front_matter(facts, files, task)}
-# {facts["candidate"]}
+    latency, costs = manifest.target, manifest.costs
+    return f"""{front_matter(manifest, files, task)}
+# {manifest.candidate}
 
-{task.title}, {facts["precision"]}, {len(facts["classes"])} classes, input {size[0]} x {size[1]} x {size[2]}, found
-in the supernet space `{facts["architecture"]["space"]}` for the target `{latency["name"]}`.
+{task.title}, {manifest.precision}, {len(manifest.classes)} classes, input {size[0]} x {size[1]} x {size[2]}, found
+in the supernet space `{manifest.architecture.space}` for the target `{latency.name}`.
 
 | what was run | split | accuracy | 95 % interval | images |
 |---|---|---|---|---|
 {results}
 
-Latency on {latency["name"]}: {latency["latency_ms"]:.3f} ms, {latency["label"]} ({latency["runtime"]}).
-{costs["macs"]:,} MACs, {costs["params"]:,} parameters, {costs["size_bytes"]:,} bytes of weights at
-{facts["precision"]}, {costs["peak_activation_bytes"]:,} bytes of activations at the peak.
+Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latency.runtime}).
+{costs.macs:,} MACs, {costs.params:,} parameters, {costs.size_bytes:,} bytes of weights at
+{manifest.precision}, {costs.peak_activation_bytes:,} bytes of activations at the peak.
 
-{_loading(facts, task)}{"".join(_running(name) for name in files)}## Architecture
+{_loading(manifest, task)}{"".join(_running(name) for name in files)}## Architecture
 
 | gene | value |
 |---|---|
@@ -55,17 +55,17 @@ Latency on {latency["name"]}: {latency["latency_ms"]:.3f} ms, {latency["label"]}
 
 ## Provenance
 
-- {_data(facts)}
-- {_weights(facts["provenance"])} Seed {facts["provenance"]["seed"]}.
-- {_licence(facts)}
+- {_data(manifest)}
+- {_weights(manifest.provenance)} Seed {manifest.provenance.seed}.
+- {_licence(manifest)}
 """
 
 
-def _loading(facts: dict[str, Any], task: Task) -> str:
+def _loading(manifest: Manifest, task: Task) -> str:
     """How timm loads the weights, here and from the hub."""
-    mode = "L" if facts["input"]["input_size"][0] == 1 else "RGB"
+    mode = "L" if manifest.input.input_size[0] == 1 else "RGB"
     name = LOADER.removesuffix(".py")
-    plain = TimmSpec.from_json(facts["timm"]).plain_arguments() is not None
+    plain = TimmSpec.from_json(manifest.timm).plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
     why = (
         "The network is a model of timm with other arguments; timm alone loads this folder."
@@ -111,32 +111,32 @@ python {script_name(form)} {name} photo.jpg
 """
 
 
-def _data(facts: dict[str, Any]) -> str:
+def _data(manifest: Manifest) -> str:
     """The images, and how many of them were for what."""
-    told = facts["provenance"]
-    counts = ", ".join(f"{count} {split}" for split, count in told["images"].items())
-    embedded = " (a subset of Fashion-MNIST, Zalando SE, MIT licence)" if told["data"] == "embedded" else ""
-    return f"Data: {told['data']}{embedded}; images: {counts}."
+    source = manifest.provenance
+    counts = ", ".join(f"{count} {split}" for split, count in source.images.items())
+    embedded = " (a subset of Fashion-MNIST, Zalando SE, MIT licence)" if source.data == "embedded" else ""
+    return f"Data: {source.data}{embedded}; images: {counts}."
 
 
-def _weights(provenance: dict[str, Any]) -> str:
+def _weights(provenance: Provenance) -> str:
     """Where the weights come from, in words."""
-    began = "random weights" if provenance["first_weights"] is None else provenance["first_weights"]
+    began = "random weights" if provenance.first_weights is None else provenance.first_weights
     first = f"The supernet began with {began}."
-    origin = provenance.get("finetuned_from")
+    origin = provenance.finetuned_from
     if origin is None:
-        return f"Supernet weights: {provenance['weights']}. {first}"
-    inside = " inside wider networks (NetAug)" if origin["netaug"] else ""
+        return f"Supernet weights: {provenance.weights}. {first}"
+    inside = " inside wider networks (NetAug)" if origin.netaug else ""
     return (
-        f"Finetuned from supernet weights {origin['weights']}{inside}: {origin['epochs']:g} epochs, peak learning rate "
-        f"{origin['lr']:g}. {first}"
+        f"Finetuned from supernet weights {origin.weights}{inside}: {origin.epochs:g} epochs, peak learning rate "
+        f"{origin.lr:g}. {first}"
     )
 
 
-def _licence(facts: dict[str, Any]) -> str:
-    if facts["license"] is not None:
-        return f"Licence of the weights: {facts['license']}."
-    command = "finetune" if "finetuned_from" in facts["provenance"] else "export"
+def _licence(manifest: Manifest) -> str:
+    if manifest.license is not None:
+        return f"Licence of the weights: {manifest.license}."
+    command = "finetune" if manifest.provenance.finetuned_from is not None else "export"
     return f"Licence of the weights: not stated (`nas {command} --license NAME` states it)."
 
 
@@ -147,12 +147,7 @@ def first_weights(config: TrainConfig) -> str | None:
     return None if config.init is None else f"the weights in {data_name(config.init)}"
 
 
-def input_config(info: Any, resolution: int) -> dict[str, Any]:
-    """Arguments of ``timm.data.create_transform`` that reproduce the evaluation pixels."""
-    return {
-        "input_size": [info.in_chans, resolution, resolution],
-        "mean": list(info.mean),
-        "std": list(info.std),
-        "interpolation": info.interpolation,
-        "crop_pct": info.crop_pct,
-    }
+def input_config(info: DataInfo, resolution: int) -> Input:
+    """How evaluation prepares images, at a resolution in pixels."""
+    size = (info.in_chans, resolution, resolution)
+    return Input(size, tuple(info.mean), tuple(info.std), info.interpolation, info.crop_pct)

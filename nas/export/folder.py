@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +20,11 @@ from nas.runtimes.runtime import Exported
 from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
 from nas.search.search import accuracy_dict
+from nas.store.exports import ExportCosts, ExportTarget, FinetuneOrigin, Manifest, Provenance, Result
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
+from nas.store.hints import hint
 from nas.store.records import DataInfo
+from nas.store.results import AccuracyRecord, Member
 from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
@@ -30,6 +32,7 @@ from nas.tasks.score import Score
 from predictors.targets.target import Target
 from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
+from search_spaces.schema import to_json
 
 from ._staging import staged
 from .card import WEIGHTS, input_config, model_card
@@ -44,21 +47,11 @@ class Finetuned:
 
     Attributes:
         before: its accuracy on the search split with the supernet's weights.
-        weights: hash of the supernet's weights.
-        epochs: passes over the training split.
-        lr: peak learning rate.
-        netaug: whether it was trained inside wider networks too.
-        quantization_aware: whether it was trained as its policy quantizes it.
-        seed: of everything random.
+        origin: from which weights, and how.
     """
 
     before: Score
-    weights: str
-    epochs: float
-    lr: float
-    netaug: bool
-    quantization_aware: bool
-    seed: int
+    origin: FinetuneOrigin
 
 
 @dataclass(frozen=True)
@@ -85,104 +78,92 @@ class Source:
 
 
 def export_candidate(
-    source: Source, member: dict[str, Any], target: Target, out: Path, formats: Sequence[str] | None = None,
+    source: Source, member: Member, target: Target, out: Path, formats: Sequence[str] | None = None,
     license: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> Manifest:  # fmt: skip
     """Write the folder of one member of a front and run its files on the whole test split.
 
     Args:
-        member: entry of ``front`` in a search result.
+        member: of the front of a search.
         out: folder, written when all its files are complete. Files of the same names in it are replaced, and those
             that an earlier export left are removed.
         formats: names of runtimes; None: the target's.
         license: of the weights, by the hub's name (:func:`nas.export.hub.check_license`); None: nobody states one.
 
     Returns:
-        The content of ``architecture.json``; ``results`` holds the table's accuracy and each file's own, ``files`` the
-        hashes of the files with weights.
+        The content of ``architecture.json``.
 
     Raises:
         InfeasibleError: it does not fit into the device's memory.
         UserError: a format's packages are missing, or it cannot hold this network.
     """
-    if found := misfits(target, {"size": member["size_bytes"], "memory": member["peak_activation_bytes"]}):
-        raise InfeasibleError(f"{member['id']}: {'; '.join(found)}; search again: nas search --target {target.name}")
-    candidate = Candidate.from_dict(member)
+    if problems := misfits(target, {"size": member.size_bytes, "memory": member.peak_activation_bytes}):
+        again = hint("search", target=target.name)
+        raise InfeasibleError(f"{member.id}: {'; '.join(problems)}; search again: {again}")
+    candidate = Candidate(member.architecture, member.precision)
     resolution = candidate.architecture.resolution
-    info, finetuned = source.dataset.info, source.finetuned
+    info = source.dataset.info
     shipped = ship(source.net, source.dataset, candidate, source.calibration)
-    spec = source.net.space.family.describe(candidate.architecture, source.dataset.interface)
-    simulator = "simulator (search)" if finetuned is None else "simulator"
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "candidate": candidate.id,
-        "precision": candidate.precision,
-        "architecture": candidate.architecture.to_dict(),
-        "timm": spec,
-        "input": input_config(info, resolution),
-        "classes": list(info.classes),
-        "license": license,
-        "costs": {k: member[k] for k in ("macs", "params", "size_bytes", "peak_activation_bytes")},
-        "target": {
-            "name": target.name,
-            "runtime": target.runtime,
-            "latency_ms": member["latency_ms"],
-            "label": target.labels_of(candidate.policy.precisions),
-        },
-        "results": [
-            *_before(finetuned),
-            {"what": simulator, "split": "search", **member["accuracy"]},
-            {"what": simulator, "split": "test", **member["test"]},
-        ],
-        "provenance": {
-            "data": data_name(info.source),
-            "images": dict(info.counts),
-            "first_weights": source.first_weights,
-            "weights": source.weights,
-            "seed": source.seed,
-            "calibration_images": source.calibration.images,
-            "versions": libraries(),
-            **_origin(finetuned),
-        },
-    }
-    metadata = {"classes": list(info.classes), "input": facts["input"], "candidate": candidate.id,
-                "test_accuracy": member["test"]["value"], "provenance": facts["provenance"]}  # fmt: skip
+    manifest = _manifest(source, candidate, member, target, license)
+    metadata = {"classes": list(info.classes), "input": to_json(manifest.input), "candidate": candidate.id,
+                "test_accuracy": member.test.value, "provenance": to_json(manifest.provenance)}  # fmt: skip
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
     earlier = _earlier_files(out)
     with staged(out) as folder:
         save_tensors(folder / WEIGHTS, shipped.model.state_dict(), {"candidate": candidate.id})
-        facts["files"] = {WEIGHTS: file_hash(folder / WEIGHTS)}
+        files, results = {WEIGHTS: file_hash(folder / WEIGHTS)}, [*manifest.results]
         for form in formats or parse_formats(None, target.model):
             file = folder / file_name(form, candidate.policy.label)
             write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
-            facts["files"][file.name] = digest = file_hash(file)
+            files[file.name] = digest = file_hash(file)
             score = run_file(open_model(file, digest), source.dataset, "test", resolution)
-            facts["results"].append({"what": file.name, "split": "test", **accuracy_dict(score)})
+            results.append(Result(file.name, "test", AccuracyRecord(**accuracy_dict(score))))
             if (code := get_runtime(form).device_code()) is not None:
                 atomic_write(folder / script_name(form), device_script(form, code, source.dataset.task).encode())
-        write_json(folder / CONFIG, timm_config(shipped.model, facts))
-        if TimmSpec.from_json(spec).plain_arguments() is None:
+        manifest = replace(manifest, results=tuple(results), files=files)
+        write_json(folder / CONFIG, timm_config(shipped.model, manifest))
+        if TimmSpec.from_json(manifest.timm).plain_arguments() is None:
             atomic_write(folder / LOADER, loader_source().encode())
-        atomic_write(folder / "README.md", model_card(facts, source.dataset.task).encode())
-        write_json(folder / MANIFEST, facts)
-    for name in earlier - facts["files"].keys():  # of another network, as nothing in this folder would say any more
+        atomic_write(folder / "README.md", model_card(manifest, source.dataset.task).encode())
+        write_json(folder / MANIFEST, manifest.to_json())
+    for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
-    return facts
+    return manifest
 
 
-def _before(finetuned: Finetuned | None) -> list[dict[str, Any]]:
-    """What a fine-tuned candidate's accuracy was before."""
-    if finetuned is None:
-        return []
-    return [{"what": "before fine-tuning", "split": "search", **accuracy_dict(finetuned.before)}]
-
-
-def _origin(finetuned: Finetuned | None) -> dict[str, Any]:
-    """How a candidate was fine-tuned, as its provenance says it."""
-    if finetuned is None:
-        return {}
-    return {"finetuned_from": {key: value for key, value in asdict(finetuned).items() if key != "before"}}
+def _manifest(source: Source, candidate: Candidate, member: Member, target: Target, license: str | None) -> Manifest:
+    """What the folder of a candidate says before its files are written."""
+    info, finetuned = source.dataset.info, source.finetuned
+    simulator = "simulator (search)" if finetuned is None else "simulator"
+    results = [Result(simulator, "search", member.accuracy), Result(simulator, "test", member.test)]
+    if finetuned is not None:
+        results.insert(0, Result("before fine-tuning", "search", AccuracyRecord(**accuracy_dict(finetuned.before))))
+    return Manifest(
+        format=FORMAT,
+        candidate=candidate.id,
+        precision=candidate.precision,
+        architecture=candidate.architecture,
+        timm=dict(source.net.space.family.describe(candidate.architecture, source.dataset.interface)),
+        input=input_config(info, candidate.architecture.resolution),
+        classes=tuple(info.classes),
+        license=license,
+        costs=ExportCosts(member.macs, member.params, member.size_bytes, member.peak_activation_bytes),
+        target=ExportTarget(
+            target.name, target.runtime, member.latency_ms, target.labels_of(candidate.policy.precisions)
+        ),
+        results=tuple(results),
+        provenance=Provenance(
+            data=data_name(info.source),
+            images=dict(info.counts),
+            first_weights=source.first_weights,
+            weights=source.weights,
+            seed=source.seed,
+            calibration_images=source.calibration.images,
+            versions=libraries(),
+            finetuned_from=None if finetuned is None else finetuned.origin,
+        ),
+    )
 
 
 def _earlier_files(out: Path) -> set[str]:
@@ -206,7 +187,7 @@ def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> N
     Raises:
         UserError: its classes, or how it expects images to be prepared, are not the run's; or it does not say.
     """
-    here = {"classes": list(info.classes), **input_config(info, input_size(model, file)[-1])}
+    here = {"classes": list(info.classes), **to_json(input_config(info, input_size(model, file)[-1]))}
     try:
         there = {"classes": json.loads(model.metadata["classes"]), **json.loads(model.metadata["input"])}
     except (KeyError, ValueError, TypeError, RecursionError):

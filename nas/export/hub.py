@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from nas.store.exports import Manifest
 from nas.tasks.task import Task
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.errors import UsageError
+from search_spaces.schema import to_json
 
 CONFIG = "config.json"
 LOADER = "timm_subnet.py"
@@ -23,26 +25,26 @@ _HUB_DATA = {"embedded": "zalando-datasets/fashion_mnist"}
 _HUB_PREFIX = "hfds/"
 
 
-def timm_config(model: nn.Module, facts: dict[str, Any]) -> dict[str, Any]:
+def timm_config(model: nn.Module, manifest: Manifest) -> dict[str, Any]:
     """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``.
 
     Args:
         model: the subnet; timm's own names of its first and last layer are taken from it.
-        facts: as of :func:`nas.export.card.model_card`.
+        manifest: as of :func:`nas.export.card.model_card`.
     """
-    spec = TimmSpec.from_json(facts["timm"])
+    spec = TimmSpec.from_json(manifest.timm)
     plain = spec.plain_arguments()
     own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
     layers = {key: own[key] for key in ("first_conv", "classifier") if own.get(key)}
-    licence = {} if facts["license"] is None else {"license": facts["license"]}
+    licence = {} if manifest.license is None else {"license": manifest.license}
     return {
         "architecture": ENTRY if plain is None else spec.model,
         "num_classes": spec.interface.outputs,
         "num_features": model.num_features,
-        "label_names": facts["classes"],
-        "model_args": {"spec": facts["timm"]} if plain is None else plain,
+        "label_names": list(manifest.classes),
+        "model_args": {"spec": manifest.timm} if plain is None else plain,
         "pretrained_cfg": {
-            **facts["input"],
+            **to_json(manifest.input),
             "fixed_input_size": False,
             "crop_mode": "center",
             "num_classes": spec.interface.outputs,
@@ -63,31 +65,31 @@ def data_name(source: str) -> str:
     return Path(source).name if Path(source).is_absolute() else source
 
 
-def front_matter(facts: dict[str, Any], files: list[str], task: Task) -> str:
+def front_matter(manifest: Manifest, files: list[str], task: Task) -> str:
     """YAML at the head of a card, in the hub's keys; strings stand as JSON, which is YAML too.
 
     Args:
-        facts: as of :func:`nas.export.card.model_card`.
+        manifest: as of :func:`nas.export.card.model_card`.
         files: names of the exported files, without the weights.
         task: of the network.
     """
-    data = facts["provenance"]["data"]
+    data = manifest.provenance.data
     on_hub = _HUB_DATA.get(data) or (data.removeprefix(_HUB_PREFIX) if data.startswith(_HUB_PREFIX) else None)
-    tags = [task.hub_tag, "timm", "neural-architecture-search", facts["target"]["name"]]
+    tags = [task.hub_tag, "timm", "neural-architecture-search", manifest.target.name]
     tags += sorted({Path(name).suffix.lstrip(".") for name in files})
     lines = [
-        f"license: {facts['license'] or UNKNOWN}",
+        f"license: {manifest.license or UNKNOWN}",
         "library_name: timm",
         f"pipeline_tag: {task.hub_tag}",
         *_listed("tags", dict.fromkeys(tags)),
         *(_listed("datasets", [on_hub]) if on_hub else ()),
         *_listed("metrics", [task.metric]),
         "model-index:",
-        f"- name: {_text(facts['candidate'])}",
+        f"- name: {_text(manifest.candidate)}",
         "  results:",
     ]
-    for result in facts["results"]:
-        if result["split"] == "test":
+    for result in manifest.results:
+        if result.split == "test":
             lines += [
                 "  - task:",
                 f"      type: {task.hub_tag}",
@@ -97,8 +99,8 @@ def front_matter(facts: dict[str, Any], files: list[str], task: Task) -> str:
                 "      split: test",
                 "    metrics:",
                 f"    - type: {task.metric}",
-                f"      name: {_text(task.metric + ', ' + result['what'])}",
-                f"      value: {result['value']:.6g}",
+                f"      name: {_text(task.metric + ', ' + result.what)}",
+                f"      value: {result.accuracy.value:.6g}",
             ]
     return "\n".join(("---", *lines, "---", ""))
 

@@ -8,9 +8,11 @@ from xml.etree.ElementTree import Element
 from nas.report.draw.blocks import blocks_of, draw
 from nas.report.draw.curves import layers_plot
 from nas.report.draw.markup import figure, note, table, tag, wide
+from nas.store.results import SearchResult
 from nas.workflows.estimate import Estimate
 from nas.workflows.resolve import pick_member
 from search_spaces.errors import UserError
+from search_spaces.schema import convert
 
 from .gather import Material, estimated
 from .words import describe_genes, describe_precision, percent
@@ -69,7 +71,7 @@ def roles_of(result: Facts) -> dict[str, list[str]]:
     """What winners are the best of, by their id."""
     found: dict[str, list[str]] = {}
     for role, words in ROLES.items():
-        found.setdefault(pick_member(result, role)["id"], []).append(words)
+        found.setdefault(pick_member(convert(result, SearchResult), role).id, []).append(words)
     return found
 
 

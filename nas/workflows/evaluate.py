@@ -20,7 +20,7 @@ from nas.tasks.score import Score
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 
-from .resolve import calibrated_on, read_candidate
+from .resolve import read_candidate
 from .trained import Trained, open_trained
 
 
@@ -80,7 +80,7 @@ def evaluate_model(
     if chosen.search is None:
         check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)
     elif calibration_images is None:
-        calibration_images = calibrated_on(chosen.search)
+        calibration_images = chosen.search.settings.calibration_images
     candidate = Candidate(trained.own(chosen.architecture), chosen.precision or str(policy))
     if calibration_images is not None:
         check_images(calibration_images)

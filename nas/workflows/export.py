@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import Shipped, ship
@@ -11,12 +10,13 @@ from nas.export.card import first_weights
 from nas.export.folder import Finetuned, Source, export_candidate
 from nas.export.hub import check_license
 from nas.runtimes.table import parse_formats
+from nas.store.exports import Manifest
 from nas.store.files import check_folder
 from nas.store.run import Run
 from nas.training.weights import config_of
 from predictors.targets.target import load_target
 
-from .resolve import calibrated_on, pick_member, read_search
+from .resolve import pick_member, read_search
 from .trained import Trained, open_trained, same_weights
 
 
@@ -32,17 +32,17 @@ def ship_member(run: Run, name: str = "best", target: str | None = None) -> Ship
     """
     result = read_search(run, target)
     member = pick_member(result, name)
-    trained = open_trained(run, calibrated_on(result))
+    trained = open_trained(run, result.settings.calibration_images)
     same_weights(trained, result)
-    candidate = Candidate.from_dict(member)
+    candidate = Candidate(member.architecture, member.precision)
     return ship(trained.net, trained.dataset, candidate, trained.calibration)
 
 
 def export_model(
     run: Run, target: str | None = None, name: str = "best", out: Path | None = None, formats: str | None = None,
     license: str | None = None,
-) -> list[tuple[Path, dict[str, Any]]]:  # fmt: skip
-    """Export one member of a front, or ``all``; returns folders with the content of their ``architecture.json``.
+) -> list[tuple[Path, Manifest]]:  # fmt: skip
+    """Export one member of a front, or ``all``; returns folders with what their ``architecture.json`` says.
 
     Args:
         formats: names of formats, separated by commas; None: the target's.
@@ -51,18 +51,18 @@ def export_model(
     check_license(license)
     check_folder(out)
     result = read_search(run, target)
-    device = load_target(result["config"]["target"])
+    device = load_target(result.settings.target)
     forms = parse_formats(formats, device.model)
-    members = result["front"] if name == "all" else [pick_member(result, name)]
+    members = result.front if name == "all" else [pick_member(result, name)]
     with run.locked():
-        trained = open_trained(run, calibrated_on(result))
+        trained = open_trained(run, result.settings.calibration_images)
         same_weights(trained, result)
         source = export_source(trained)
         written = []
         for member in members:
-            folder = run.export(f"{device.name}-{member['id']}")
+            folder = run.export(f"{device.name}-{member.id}")
             if out is not None:
-                folder = out / member["id"] if name == "all" else out
+                folder = out / member.id if name == "all" else out
             written.append((folder, export_candidate(source, member, device, folder, forms, license)))
     return written
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Started
@@ -20,8 +19,10 @@ from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
 from nas.journal.journal import SEARCH, TEST
 from nas.search.search import accuracy_dict
+from nas.store.exports import FinetuneOrigin, Result
 from nas.store.files import check_folder
 from nas.store.records import RunRecord
+from nas.store.results import AccuracyRecord, Member
 from nas.store.run import Run, file_hash
 from nas.store.settings import check_settings
 from nas.store.versions import versions
@@ -41,8 +42,53 @@ from search_spaces.policy import FLOAT, Policy
 
 from .estimate import DEFAULT_TARGET
 from .export import export_source
-from .resolve import calibrated_on, read_candidate
+from .resolve import read_candidate
 from .trained import Trained, open_trained, same_weights
+
+
+@dataclass(frozen=True)
+class FinetunePlan:
+    """What a fine-tuning would do.
+
+    Attributes:
+        summary: in words.
+        candidate: id.
+        steps: optimizer steps.
+        folder: of the training.
+    """
+
+    summary: str
+    candidate: str
+    steps: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning found.
+
+    Attributes:
+        candidate: id.
+        target: name of the device.
+        finetuned_from: which weights it began with, and how it was trained.
+        before, after: accuracy on the search split.
+        kept: ``finetuned``, or ``supernet`` where that is not better.
+        test: accuracy of the kept weights on the test split.
+        folder: of the training.
+        path: of the export.
+        results: accuracies that the export tells.
+    """
+
+    candidate: str
+    target: str
+    finetuned_from: FinetuneOrigin
+    before: AccuracyRecord
+    after: AccuracyRecord
+    kept: str
+    test: AccuracyRecord
+    folder: str
+    path: str
+    results: tuple[Result, ...]
 
 
 def finetune(
@@ -55,7 +101,7 @@ def finetune(
     out: Path | None = None,
     dry_run: bool = False,
     license: str | None = None,
-) -> dict[str, Any]:
+) -> FinetuneResult | FinetunePlan:
     """Fine-tune a candidate, or go on with it, and export it with the better of its old and its new weights.
 
     Args:
@@ -65,8 +111,7 @@ def finetune(
         license: of the weights, as in :func:`nas.workflows.export.export_model`.
 
     Returns:
-        Accuracy ``before`` and ``after`` on the search split; ``kept``: ``finetuned``, or ``supernet`` where that is
-        not better; ``test``, of the kept weights; ``folder`` of the training, ``path`` of the export.
+        What was found; with ``dry_run`` what would be done.
 
     Raises:
         UsageError: unknown candidate or target, or settings that cannot train.
@@ -89,33 +134,25 @@ def finetune(
             steps = total_steps(settings, trained.dataset.info.counts["train"])
             inside = " inside wider networks" if config.netaug else ""
             summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
-            return {"summary": summary, "candidate": candidate.id, "steps": steps, "folder": str(sub.path)}
+            return FinetunePlan(summary, candidate.id, steps, str(sub.path))
         before, _ = trained.recall(candidate, SEARCH)
         tuned = _trained_further(trained, sub, settings, curriculum, resources, report)
         after, _ = tuned.recall(candidate, SEARCH)
         better = after.value > before.value
         kept = tuned if better else trained
         test, _ = kept.recall(candidate, TEST)
-        decided = replace(config, lr=settings.lr, quantization_aware=bool(settings.quantization_aware))
-        origin = {"weights": trained.weights, **asdict(decided)}
-        found = {
-            "candidate": candidate.id,
-            "target": device.name,
-            "finetuned_from": origin,
-            "before": accuracy_dict(before),
-            "after": accuracy_dict(after),
-            "kept": "finetuned" if better else "supernet",
-            "test": accuracy_dict(test),
-            "folder": str(sub.path),
-        }
-        folder = out or run.export(f"{device.name}-{candidate.id}-{found['kept']}-{settings_id}")
+        origin = FinetuneOrigin(
+            trained.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed
+        )
+        weights = "finetuned" if better else "supernet"
+        folder = out or run.export(f"{device.name}-{candidate.id}-{weights}-{settings_id}")
         member = _member(kept, candidate, device, after if better else before, test)
-        finetuned = Finetuned(
-            before, trained.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware),
-            config.seed,
-        ) if better else None  # fmt: skip
-        facts = export_candidate(export_source(kept, finetuned), member, device, folder, license=license)
-        return found | {"path": str(folder), "results": facts["results"]}
+        finetuned = Finetuned(before, origin) if better else None
+        manifest = export_candidate(export_source(kept, finetuned), member, device, folder, license=license)
+        return FinetuneResult(
+            candidate.id, device.name, origin, AccuracyRecord(**accuracy_dict(before)),
+            AccuracyRecord(**accuracy_dict(after)), weights, member.test, str(sub.path), str(folder), manifest.results,
+        )  # fmt: skip
 
 
 def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Trained, Candidate, Target]:
@@ -136,8 +173,8 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
         device = load_target(target or DEFAULT_TARGET)
         return trained, Candidate(architecture, device.precision(None)), device
     same_weights(trained, chosen.search)
-    device = load_target(chosen.search["config"]["target"])
-    trained = replace(trained, calibration_images=calibrated_on(chosen.search))
+    device = load_target(chosen.search.settings.target)
+    trained = replace(trained, calibration_images=chosen.search.settings.calibration_images)
     return trained, Candidate(architecture, chosen.precision), device
 
 
@@ -201,16 +238,16 @@ def _trained_further(
     return replace(trained, run=sub, net=load_supernet(sub), weights=record.weights or "")
 
 
-def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> dict[str, Any]:
+def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> Member:
     """The candidate as a member of a front, which is what is exported."""
     costs = trained.costs(target, ",".join(candidate.policy.precisions))
     vector = costs.candidates.vectors([candidate])[0]
-    return {
-        "id": candidate.id,
-        "architecture": candidate.architecture.to_dict(),
-        "precision": candidate.precision,
-        "accuracy": accuracy_dict(accuracy),
-        "test": accuracy_dict(test),
-        "latency_ms": float(costs.of(vector[None])[0, 0]),
+    return Member(
+        id=candidate.id,
+        architecture=candidate.architecture,
+        precision=candidate.precision,
+        accuracy=AccuracyRecord(**accuracy_dict(accuracy)),
+        test=AccuracyRecord(**accuracy_dict(test)),
+        latency_ms=float(costs.column("latency", vector[None])[0]),
         **asdict(costs.exact(vector)),
-    }
+    )

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES
 from nas.runtimes.table import suffixes
 from nas.store.exports import EstimateManifest
 from nas.store.files import check_format, is_json, read_json, read_record
 from nas.store.hints import hint
-from nas.store.results import SearchResult
+from nas.store.results import Member, SearchResult
 from nas.store.run import Run, open_run
 from predictors.targets.target import load_target
 from search_spaces import get_space
@@ -91,7 +90,7 @@ def find_run(path: Path | None, word: str | None = None) -> Run:
     return open_run(path)
 
 
-def read_search(run: Run, target: str | None = None) -> dict[str, Any]:
+def read_search(run: Run, target: str | None = None) -> SearchResult:
     """The result of the last search, or of the one for ``target``.
 
     Raises:
@@ -105,35 +104,26 @@ def read_search(run: Run, target: str | None = None) -> dict[str, Any]:
         wanted = "" if target is None else f" for {target}"
         start = hint("search", run=run.path, target=target)
         raise UserError(f"{run.path} has no finished search{wanted}; start one: {start}")
-    read_record(paths[-1], SearchResult)
-    result: dict[str, Any] = read_json(paths[-1])
-    return result
+    return read_record(paths[-1], SearchResult)
 
 
-def pick_member(result: dict[str, Any], name: str = "best") -> dict[str, Any]:
+def pick_member(result: SearchResult, name: str = "best") -> Member:
     """A member of a front by id (or its beginning), or ``best`` (most accurate), ``fastest``, ``smallest``.
 
     Raises:
         UserError: the front is empty, or has no such member.
     """
-    front = result["front"]
+    front = result.front
     if not front:
         raise UserError("the front of this search is empty; search again: nas search")
     if name == "best":
-        return max(front, key=lambda m: m["accuracy"]["value"])
+        return max(front, key=lambda m: m.accuracy.value)
     if name in ("fastest", "smallest"):
-        return min(front, key=lambda m: m["latency_ms" if name == "fastest" else "size_bytes"])
-    found = [m for m in front if m["id"].startswith(name)]
-    if len(found) != 1:
-        raise UsageError(f"candidate '{name}' is not on the front; there are: {', '.join(m['id'] for m in front)}")
-    member: dict[str, Any] = found[0]
-    return member
-
-
-def calibrated_on(result: dict[str, Any]) -> int:
-    """Images that the candidates of a search were calibrated on."""
-    images: int = result["config"].get("calibration_images", CALIBRATION_IMAGES)
-    return images
+        return min(front, key=lambda m: m.latency_ms if name == "fastest" else m.size_bytes)
+    members = [m for m in front if m.id.startswith(name)]
+    if len(members) != 1:
+        raise UsageError(f"candidate '{name}' is not on the front; there are: {', '.join(m.id for m in front)}")
+    return members[0]
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -162,7 +152,7 @@ class Chosen:
 
     architecture: Architecture
     precision: str | None = None
-    search: dict[str, Any] | None = None
+    search: SearchResult | None = None
 
 
 def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
@@ -187,7 +177,7 @@ def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
         case MemberName(name) | ModelName(name):
             search = read_search(run, target)
             member = pick_member(search, name)
-            return Chosen(Architecture.from_dict(member["architecture"]), member["precision"], search)
+            return Chosen(member.architecture, member.precision, search)
 
 
 @dataclass(frozen=True)
@@ -282,11 +272,11 @@ def _of_member(name: str, run: Callable[[], Run] | None, num_classes: int | None
     member = pick_member(result, name)
     data = home.read().data
     network = _of_architecture(
-        Architecture.from_dict(member["architecture"]),
+        member.architecture,
         num_classes or data.num_classes,
         in_chans or data.in_chans,
     )
-    return Subject(member["id"], network.build, network.size, result["config"]["target"], member["precision"])
+    return Subject(member.id, network.build, network.size, result.settings.target, member.precision)
 
 
 def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:

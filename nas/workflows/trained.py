@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from nas.candidates.calibrate import CALIBRATION_IMAGES, Calibration, check_images
 from nas.candidates.candidate import Candidate
@@ -13,6 +12,7 @@ from nas.data.dataset import Dataset, check_compatible
 from nas.data.opening import open_dataset
 from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
+from nas.store.results import SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score
@@ -135,7 +135,7 @@ def check_same_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def same_weights(trained: Trained, result: dict[str, Any]) -> None:
+def same_weights(trained: Trained, result: SearchResult) -> None:
     """Refuse the result of a search on other weights. Raises UserError."""
-    if result["weights"] != trained.weights:
+    if result.weights != trained.weights:
         raise UserError(f"{trained.run.supernet} changed since the search; search again: nas search")

@@ -24,14 +24,16 @@ from nas.export.device_script import device_script, script_name
 from nas.export.hub import front_matter, timm_config
 from nas.export.manifest import open_model
 from nas.runtimes.table import RUNTIMES, get_runtime
+from nas.store.exports import ExportCosts, ExportTarget, Manifest, Provenance
 from nas.store.files import save_tensors
 from nas.store.run import Run
 from nas.tasks.task import get_task
 from nas.workflows.trained import open_trained
 from search_spaces import PRESETS, get_space
-from search_spaces.architecture import Interface
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
+from search_spaces.schema import convert, to_json
 from tests.support.cli_runs import invoke
 from tests.support.scripts import run_script
 
@@ -89,7 +91,9 @@ def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Pat
     found = torch.load(alone / "out.pt")
     trained = open_trained(Run(here / "run"))
     facts = json.loads((alone / "architecture.json").read_text())
-    shipped = nas.candidates.ship.ship(trained.net, trained.dataset, Candidate.from_dict(facts))
+    shipped = nas.candidates.ship.ship(
+        trained.net, trained.dataset, Candidate(Architecture.from_dict(facts["architecture"]), facts["precision"])
+    )
     with torch.no_grad():
         expected = shipped.model(found["pixels"])
     assert torch.equal(found["logits"], expected)
@@ -142,9 +146,9 @@ def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
     assert str(here) not in "".join(p.read_text() for p in folder.glob("*.[mj]*") if p.suffix != ".safetensors")
 
     told = facts | {"license": "mit", "provenance": facts["provenance"] | {"data": "hfds/some: one/weird #set"}}
-    data = hub.ModelCard(front_matter(told, ["a.pte"], get_task()) + "\n# text\n").data
+    data = hub.ModelCard(front_matter(convert(told, Manifest), ["a.pte"], get_task()) + "\n# text\n").data
     assert (data.license, data.datasets) == ("mit", ["some: one/weird #set"])
-    assert "Licence of the weights: mit." in model_card(told, get_task())
+    assert "Licence of the weights: mit." in model_card(convert(told, Manifest), get_task())
 
 
 def test_a_licence_is_a_name_and_lands_in_card_and_config(here: Path) -> None:
@@ -177,8 +181,11 @@ def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
     assert TimmSpec.from_json(spec).plain_arguments() is not None
     model = TimmSpec.from_json(spec).build().eval()
     info = types.SimpleNamespace(in_chans=1, mean=(0.5,), std=(0.2,), interpolation="bilinear", crop_pct=0.9)
-    facts = {"timm": spec, "input": input_config(info, 64), "classes": list("abcde"), "license": "mit"}
-    config = timm_config(model, facts)
+    manifest = Manifest(
+        1, "x", "fp32", space.smallest, spec, input_config(info, 64), tuple("abcde"), "mit", ExportCosts(0, 0, 0, 0),
+        ExportTarget("t", "r", 1.0, "measured"), (), Provenance("d", {}, None, "w", 0, 1, {}),
+    )  # fmt: skip
+    config = timm_config(model, manifest)
     assert config["architecture"] == spec["model"] != ENTRY
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_tensors(tmp_path / "model.safetensors", model.state_dict(), {})
@@ -188,7 +195,8 @@ def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
         assert torch.equal(loaded(x), model(x))
     assert loaded.pretrained_cfg["license"] == "mit"
     resolved = timm.data.resolve_model_data_config(loaded)
-    assert {key: resolved[key] for key in facts["input"]} == facts["input"]
+    expected = to_json(manifest.input)
+    assert {key: resolved[key] for key in expected} == expected
 
 
 class Session:

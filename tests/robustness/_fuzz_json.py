@@ -132,7 +132,7 @@ def _journal(seeds: Seeds, folder: Path) -> Case:
 def _search(seeds: Seeds, folder: Path) -> Case:
     from nas.candidates.candidate import Candidate
     from nas.report.gather import gather
-    from nas.workflows.resolve import calibrated_on, pick_member, read_search
+    from nas.workflows.resolve import pick_member, read_search
     from predictors.targets.target import load_target
     from search_spaces import get_space
 
@@ -144,10 +144,10 @@ def _search(seeds: Seeds, folder: Path) -> Case:
         (folder / source.name).write_bytes(json_file(valid, rng, folder))
         gather(run)
         result = read_search(run)
-        calibrated_on(result)
-        load_target(result["config"]["target"])
+        load_target(result.settings.target)
         for name in ("best", "fastest", "smallest"):
-            candidate = Candidate.from_dict(pick_member(result, name))
+            member = pick_member(result, name)
+            candidate = Candidate(member.architecture, member.precision)
             ignore(candidate.policy)
             space.encode(candidate.architecture)
 

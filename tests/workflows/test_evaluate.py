@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) 
     first = (folder / "model.int8.onnx").read_bytes()
     (folder / "model.w4a8.onnx").write_bytes(b"somebody's own")
     trained = open_trained(Run(here / "run"))
-    member = pick_member(read_search(trained.run)) | {"precision": "fp32"}
+    member = replace(pick_member(read_search(trained.run)), precision="fp32")
     export_candidate(export_source(trained), member, load_target("cortex-a72"), folder)
     assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.fp32.onnx", "model.w4a8.onnx"]
     assert json.loads((folder / "architecture.json").read_text())["files"].keys() == {

@@ -53,14 +53,14 @@ def export(
     directory = find_run(run)
     written = export_model(directory, target, candidate, out, formats, license)
     if as_json:
-        print_json([{"path": str(path), **facts} for path, facts in written])
+        print_json([{"path": str(path), **manifest.to_json()} for path, manifest in written])
         return
-    for path, facts in written:
+    for path, manifest in written:
         OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)
-        for result in facts["results"]:
-            accuracy = percent(result["value"], result["low"], result["high"])
-            OUT.print(f"  {result['what']:<20} {result['split']:<7} {accuracy} %", highlight=False)
+        for result in manifest.results:
+            accuracy = percent(result.accuracy.value, result.accuracy.low, result.accuracy.high)
+            OUT.print(f"  {result.what:<20} {result.split:<7} {accuracy} %", highlight=False)
     if not quiet:
-        path, facts = written[-1]
-        file = str(path / list(facts["files"])[-1])
+        path, manifest = written[-1]
+        file = str(path / list(manifest.files)[-1])
         following(hint("evaluate", file, run=directory.path))

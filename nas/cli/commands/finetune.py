@@ -75,8 +75,10 @@ def finetune(
     from nas.store.hints import hint
     from nas.training.config import Resources
     from nas.training.loop import Interrupted
+    from nas.workflows.finetune import FinetunePlan
     from nas.workflows.finetune import finetune as work
     from nas.workflows.resolve import find_run
+    from search_spaces.schema import to_json
 
     directory = find_run(run)
     chosen, workers = resources(device, workers)
@@ -87,10 +89,10 @@ def finetune(
         except Interrupted:
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        print_json({"run": str(directory.path), **result})
-    elif dry_run:
-        OUT.print(result["summary"], soft_wrap=True, highlight=False)
+        print_json({"run": str(directory.path), **to_json(result)})
+    elif isinstance(result, FinetunePlan):
+        OUT.print(result.summary, soft_wrap=True, highlight=False)
         following(in_earnest())
     else:
         print_finetuned(result)
-        following(hint("evaluate", result["path"], run=directory.path))
+        following(hint("evaluate", result.path, run=directory.path))

@@ -6,19 +6,20 @@ from typing import Any
 
 from nas.cli.console import OUT, new_table, percent, say, show, warn
 from nas.search.objectives import with_unit
+from nas.workflows.finetune import FinetuneResult
 
 from .listing import memory_line
 
 
-def print_finetuned(result: dict[str, Any]) -> None:
+def print_finetuned(result: FinetuneResult) -> None:
     """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
-    if result["kept"] == "supernet":
-        warn(f"fine-tuning {result['candidate']} made it no better (search split); the supernet's weights are kept")
-    OUT.print(f"exported: {result['path']}  ({result['kept']} weights)", soft_wrap=True, highlight=False)
-    rows = [("before fine-tuning", "search", result["before"]), ("fine-tuned", "search", result["after"])]
-    rows += [(r["what"], r["split"], r) for r in result["results"] if r["split"] == "test"]
-    for what, split, found in rows:
-        OUT.print(f"  {what:<20} {split:<7} {percent(found['value'], found['low'], found['high'])} %", highlight=False)
+    if result.kept == "supernet":
+        warn(f"fine-tuning {result.candidate} made it no better (search split); the supernet's weights are kept")
+    OUT.print(f"exported: {result.path}  ({result.kept} weights)", soft_wrap=True, highlight=False)
+    rows = [("before fine-tuning", "search", result.before), ("fine-tuned", "search", result.after)]
+    rows += [(r.what, r.split, r.accuracy) for r in result.results if r.split == "test"]
+    for what, split, accuracy in rows:
+        OUT.print(f"  {what:<20} {split:<7} {percent(accuracy.value, accuracy.low, accuracy.high)} %", highlight=False)
 
 
 def print_search(result: dict[str, Any]) -> None:
