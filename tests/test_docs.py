@@ -118,8 +118,9 @@ def test_how_tos_work_when_followed(workshop: Path) -> None:
     assert "fits: 492 kB of RAM" in done.stdout
 
 
-def test_a_predictor_added_by_its_page_passes_the_kit(workshop: Path) -> None:
-    words = [sys.executable, "-m", "tests.support.following", "docs/adding-a-predictor.md"]
+@pytest.mark.parametrize("what", ["predictor", "task"])
+def test_what_a_page_adds_passes_the_kit(workshop: Path, what: str) -> None:
+    words = [sys.executable, "-m", "tests.support.following", f"docs/adding-a-{what}.md"]
     environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1", "WHOLE": "1"}
     done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

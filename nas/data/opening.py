@@ -50,6 +50,7 @@ def open_dataset(source: str = EMBEDDED, seed: int = 0, root: str | None = None,
         counts={name: len(splits[name]) for name in SPLITS},
         crop_pct=1.0 if seen.side <= SMALL_SIDE else 0.875,
         fingerprint=_fingerprint(contents.images, contents.labels, splits),
+        task=contents.task,
     )
     return Dataset(
         info,

@@ -58,14 +58,20 @@ class Trained:
         """
         if storage is None:
             return self._journal
-        shared = Journal(storage, self.space, self.weights, self.named(study_name(self.space, self.weights)))
+        shared = Journal(
+            storage,
+            self.space,
+            self.weights,
+            self.named(study_name(self.space, self.weights)),
+            task=self.dataset.info.task,
+        )
         shared.learn(self._journal)
         return shared
 
     @cached_property
     def _journal(self) -> Journal:
         path = self.run.journal
-        return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights)
+        return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights, task=self.dataset.info.task)
 
     def recall(self, candidate: Candidate, split: str) -> tuple[Score, bool]:
         """Score of a candidate as it is shipped, which is measured once and then kept in the journal.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from nas.store.records import CLASSIFICATION
 from search_spaces.errors import UserError, install_hint
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Contents:
         given: image numbers of the splits that the source itself assigns; ``train`` always.
         warnings: what was left out or looks odd, a line each.
         corrupt: name of every unreadable image, and why it is one.
+        task: what the labels are for, a key of :data:`nas.tasks.task.TASKS`.
     """
 
     images: Images
@@ -37,6 +39,7 @@ class Contents:
     given: dict[str, Ints]
     warnings: tuple[str, ...] = ()
     corrupt: tuple[tuple[str, str], ...] = ()
+    task: str = CLASSIFICATION
 
 
 class Source(Protocol):
