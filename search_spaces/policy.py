@@ -102,12 +102,12 @@ def parse_policy(text: str) -> Policy:
     return make_policy(outer, entries)
 
 
-def parse_menu(text: str, setting: str = "`precision`") -> tuple[str, ...]:
+def parse_menu(text: str, flag: str = "--precision") -> tuple[str, ...]:
     """The precisions that stages may have, of ``int8,w4a8``; in the order of :data:`PRECISIONS`.
 
     Args:
         text: names, separated by commas.
-        setting: that they were given with, for messages.
+        flag: that they were given with, for messages.
 
     Raises:
         UsageError: unknown or repeated precision, or none.
@@ -117,7 +117,7 @@ def parse_menu(text: str, setting: str = "`precision`") -> tuple[str, ...]:
         if name not in PRECISIONS:
             raise unknown_name("precision", name, (*PRECISIONS, MIXED))
     if len(set(names)) < len(names):
-        raise UsageError(f"{setting} {text} names one of them twice; give each once")
+        raise UsageError(f"{flag} {text} names one of them twice; give each once")
     return tuple(name for name in PRECISIONS if name in names)
 
 

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from search_spaces.errors import UsageError
+from search_spaces.schema import to_json
 
 from . import completion
 from .configuration import as_toml, check_environment, defaults_from
@@ -104,16 +105,5 @@ def printed(ctx: typer.Context, wanted: bool) -> bool:
 
 
 def print_json(value: object) -> None:
-    """Data on stdout: what JSON has, paths as text, and records, whose fields that are None are left out."""
-    typer.echo(json.dumps(value, indent=2, default=_plain))
-
-
-def _plain(value: Any) -> object:
-    import dataclasses
-
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: field for name, field in fields.items() if field is not None}
-    return str(value)
+    """Records, or plain data, on stdout."""
+    typer.echo(json.dumps(to_json(value), indent=2, default=str))

@@ -21,6 +21,10 @@ class Hint:
     arguments: tuple[object, ...] = ()
     settings: tuple[tuple[str, object], ...] = ()
 
+    def to_json(self) -> str:
+        """The line to type."""
+        return str(self)
+
     def __str__(self) -> str:
         words = ["nas", *self.command.split(), *map(str, self.arguments)]
         for name, value in self.settings:

@@ -1,64 +1,142 @@
-"""Rows and descriptions of what there is: spaces and targets."""
+"""What there is: search spaces and targets."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces.architecture import Interface
 
 if TYPE_CHECKING:
+    from predictors.costs.network import Costs
     from predictors.targets.card import TargetCard
     from predictors.targets.target import Target
     from search_spaces.space import SearchSpace
 
+PRECISIONS = ("fp32", "int8")
+IMAGENET = Interface(3, 1000)
 
-def space_row(space: SearchSpace) -> dict[str, Any]:
-    return {"name": space.name, "genes": len(space.genes), "subnets": space.size, "source": space.source}
+
+@dataclass(frozen=True)
+class SpaceSummary:
+    """A search space in a list.
+
+    Attributes:
+        name: as ``--space`` takes it.
+        genes: how many there are.
+        subnets: exact number of different subnets.
+        source: the paper or the network that it is made from.
+    """
+
+    name: str
+    genes: int
+    subnets: int
+    source: str
 
 
-def describe_space(space: SearchSpace, num_classes: int = 1000, in_chans: int = 3) -> dict[str, Any]:
-    """Genes, exact number of subnets, and the costs of the smallest and the largest."""
+@dataclass(frozen=True)
+class SpaceDescription(SpaceSummary):
+    """A search space in full.
+
+    Attributes:
+        classes, in_chans: outputs of its networks and channels of their images, for the costs.
+        choices: what each gene may be, by its name.
+        costs: of the ``smallest`` and the ``largest`` subnet, by precision.
+    """
+
+    classes: int
+    in_chans: int
+    choices: Mapping[str, tuple[int | float, ...]]
+    costs: Mapping[str, Mapping[str, Costs]]
+
+
+@dataclass(frozen=True)
+class TargetSummary:
+    """A target in a list.
+
+    Attributes:
+        name: as ``--target`` takes it.
+        description, runtime: the device, and what runs networks there.
+        threads: of one inference; None: not known.
+        precisions: that it runs.
+        default_precision: that of a search which names none.
+        memory: limits, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
+        latency: how far to trust its latencies, by precision.
+        sources: where they come from, by precision.
+    """
+
+    name: str
+    description: str
+    runtime: str
+    threads: int | None
+    precisions: tuple[str, ...]
+    default_precision: str
+    memory: Mapping[str, int | str]
+    latency: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TargetDescription(TargetSummary):
+    """All that a target's file says.
+
+    Attributes:
+        model: what networks are exported as.
+        memory_rules: what the runtime does with memory.
+        memory_source: where the limits come from.
+        constants: lines of the latency model, by precision.
+    """
+
+    model: str
+    memory_rules: str
+    memory_source: str | None
+    constants: Mapping[str, tuple[str, ...]]
+
+
+def summarise_space(space: SearchSpace) -> SpaceSummary:
+    """A space as a row of a list."""
+    return SpaceSummary(space.name, len(space.genes), space.size, space.source)
+
+
+def describe_space(space: SearchSpace, interface: Interface = IMAGENET) -> SpaceDescription:
+    """A space with its genes and the costs of its ends."""
     from predictors.costs.network import architecture_features, costs_of
-    from search_spaces.architecture import Interface
 
-    interface = Interface(in_chans, num_classes)
     ends = {"smallest": space.smallest, "largest": space.largest}
-    return {
-        **space_row(space),
-        "classes": num_classes,
-        "in_chans": in_chans,
-        "choices": {gene.name: list(gene.choices) for gene in space.genes},
-        "subnets": space.size,
-        "costs": {
-            name: {
-                precision: asdict(costs_of(architecture_features(space, a, interface), precision))
-                for precision in ("fp32", "int8")
-            }
-            for name, a in ends.items()
-        },
-    }
+    features = {name: architecture_features(space, end, interface) for name, end in ends.items()}
+    return SpaceDescription(
+        **vars(summarise_space(space)),
+        classes=interface.outputs,
+        in_chans=interface.in_chans,
+        choices={gene.name: tuple(gene.choices) for gene in space.genes},
+        costs={name: {p: costs_of(row, p) for p in PRECISIONS} for name, row in features.items()},
+    )
 
 
-def target_row(target: TargetCard) -> dict[str, Any]:
-    return {
-        "name": target.name,
-        "description": target.description,
-        "runtime": target.runtime,
-        "threads": target.threads,
-        "precisions": list(target.precisions),
-        "default_precision": target.default_precision,
-        "memory": target.memory,
-        "latency": {p: target.label(p) for p in target.precisions},
-        "sources": {p: target.source(p) for p in target.precisions},
-    }
+def summarise_target(target: TargetCard) -> TargetSummary:
+    """A target as a row of a list."""
+    return TargetSummary(
+        target.name,
+        target.description,
+        target.runtime,
+        target.threads,
+        target.precisions,
+        target.default_precision,
+        target.memory,
+        latency={p: target.label(p) for p in target.precisions},
+        sources={p: target.source(p) for p in target.precisions},
+    )
 
 
-def describe_target(target: Target) -> dict[str, Any]:
-    """All that a target's file says: besides :func:`target_row`'s, constants and where everything comes from."""
+def describe_target(target: Target) -> TargetDescription:
+    """A target with the constants of its latencies."""
     from predictors.targets.latency_section import latency_lines
 
-    return target_row(target) | {
-        "model": target.model or "onnx",
-        "memory_rules": target.memory_rules,
-        "memory_source": target.memory_source,
-        "constants": {p: latency_lines(target.latency, p) for p in target.latency.precisions},
-    }
+    return TargetDescription(
+        **vars(summarise_target(target)),
+        model=target.model or "onnx",
+        memory_rules=target.memory_rules,
+        memory_source=target.memory_source,
+        constants={p: tuple(latency_lines(target.latency, p)) for p in target.latency.precisions},
+    )

@@ -1,4 +1,4 @@
-"""What this machine has, what is missing and how to mend it. Works with whatever is broken: that is its purpose."""
+"""What this machine has, what is missing and how to fix it. Works with whatever is broken: that is its purpose."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.runtimes.table import RUNTIMES
+from nas.store.hints import hint
 from search_spaces.errors import install_hint
 
 REQUIRED = {
@@ -37,11 +38,13 @@ EXTRAS: dict[str, Mapping[str, str]] = {
 """Optional distributions by the extra that installs them."""
 _MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 _USES = {
-    **{entry.extra: f"nas export --format {name}" for name, entry in RUNTIMES.items()},
-    "predictors": "nas search --predictor boosting or mlp",
-    "storage": "nas search --storage postgresql:// or mysql://",
-    "datasets": "nas train-supernet --data hfds/NAME", "webdataset": "nas train-supernet --data wds/FOLDER",
-    "tensorboard": "nas train-supernet --log tensorboard", "wandb": "nas train-supernet --log wandb",
+    **{entry.extra: str(hint("export", format=name)) for name, entry in RUNTIMES.items()},
+    "predictors": f"{hint('search', predictor='boosting')} or mlp",
+    "storage": f"{hint('search', storage='postgresql://')} or mysql://",
+    "datasets": str(hint("train-supernet", data="hfds/NAME")),
+    "webdataset": str(hint("train-supernet", data="wds/FOLDER")),
+    "tensorboard": str(hint("train-supernet", log="tensorboard")),
+    "wandb": str(hint("train-supernet", log="wandb")),
 }  # fmt: skip
 
 _GB = 1e9
@@ -55,7 +58,7 @@ class Finding:
 
     Attributes:
         name: of it.
-        state: ``ok``; ``absent``, which is fine until it is wanted; ``warning``; ``problem``, which stops commands.
+        state: ``ok``; ``absent``, which is fine until it is needed; ``warning``; ``problem``, which stops commands.
         text: what was found.
         fix: what to do; empty: nothing.
     """
@@ -82,7 +85,7 @@ def examine() -> list[Finding]:
 
 def _trouble(name: str, error: BaseException) -> Finding:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    fix = f"mend what the message names; or set up anew, {install_hint('.[onnx]')}"
+    fix = f"fix what the message names, or reinstall {install_hint('.[onnx]')}"
     return Finding(name, "problem", f"could not be looked at: {type(error).__name__}: {reason}", fix)
 
 
@@ -128,7 +131,7 @@ def _package(name: str, lowest: str, missing: str, fix: str) -> Finding:
 
 
 def _load(name: str) -> object:
-    if name == "timm":  # it imports torchvision, which may need a mend
+    if name == "timm":  # it imports torchvision, which may need a workaround
         return importlib.import_module("search_spaces.builders.timm_compat")
     return importlib.import_module(_MODULES.get(name, name))
 
@@ -192,11 +195,12 @@ def _memory() -> Iterator[Finding]:
         else:
             limit, used = (int(_lines(f"/sys/fs/cgroup/memory.{part}")[0]) for part in ("max", "current"))
             free = min(free, limit - used)
-        fix = "" if free >= _LITTLE_MEMORY else "close other programs, or train with a smaller --batch-size"
+        fix = "" if free >= _LITTLE_MEMORY else "close other programs, or train with smaller batches"
         yield Finding("memory", "warning" if fix else "ok", f"{free / _GB:.1f} GB free", fix)
     if Path("/dev/shm").is_dir():
         free = shutil.disk_usage("/dev/shm").free
-        fix = "" if free >= _LITTLE_SHARED else "docker run --shm-size 2g; or --workers 0, which needs none"
+        without = hint("train-supernet", workers=0)
+        fix = "" if free >= _LITTLE_SHARED else f"docker run --shm-size 2g; or {without}, which needs none"
         text = f"{free / _GB:.2f} GB free; the processes that load images pass them through it"
         yield Finding("shared memory", "warning" if fix else "ok", text, fix)
 

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import platform
 import re
-import shlex
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from nas.events import Advanced, Listener, Warned
 from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
-from nas.profiling.fit import Fitted, read_results, target_of
+from nas.profiling.fit import read_results, target_of
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
 from nas.store.files import atomic_write
+from nas.store.hints import Hint, hint
 from nas.store.run import Run, latest
-from predictors.targets.target import Target, to_toml
+from predictors.latency.fit import FitReport
+from predictors.targets.target import to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 DEFAULT_SPACES = (Part("mbv3-tiny", 10, 3), Part("mbv3-large", 1000, 3))
 """Where there is no run: small and large networks."""
 
-_SECONDS_A_NETWORK = 3.0  # at a precision, on a core of a server; for --dry-run
+_SECONDS_A_NETWORK = 3.0  # at a precision, on a core of a server
 _X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 @dataclass(frozen=True)
 class Request:
-    """The flags of ``nas profile``, see its help; None: not given."""
+    """What ``nas profile`` is asked for, see its help; None: not given."""
 
     device: str = "host"
     bundle: Path | None = None
@@ -48,27 +49,110 @@ class Request:
     seed: int = 0
 
 
-def profile_command(request: Request, report: Listener, dry_run: bool = False) -> dict[str, Any]:
-    """Do what the flags ask for; what is printed, with the command to type ``next``.
+@dataclass(frozen=True)
+class ProfilePlan:
+    """What a profile would measure.
+
+    Attributes:
+        summary: in words.
+        networks: how many.
+        next: the command that measures them.
+    """
+
+    summary: str
+    networks: int
+    next: Hint
+
+
+@dataclass(frozen=True)
+class WrittenBundle:
+    """A bundle for another device.
+
+    Attributes:
+        summary: in words.
+        bundle: its folder.
+        id: that its results must name.
+        networks: how many are in it.
+        bytes: of all files.
+        next: the command that imports its results.
+    """
+
+    summary: str
+    bundle: str
+    id: str
+    networks: int
+    bytes: int
+    next: Hint
+
+
+@dataclass(frozen=True)
+class ProfiledPrecision:
+    """How well one precision's latencies are predicted.
+
+    Attributes:
+        label: how far to trust them, in words.
+        report: figures on held-out networks.
+        fitted: networks that the constants are fitted to.
+        operators_corrected: operators with a correction of their own.
+    """
+
+    label: str
+    report: FitReport
+    fitted: int
+    operators_corrected: int
+
+    def to_json(self) -> object:
+        """As ``--json`` prints it."""
+        counts = {"fitted": self.fitted, "operators_corrected": self.operators_corrected}
+        return {"label": self.label, **vars(self.report), **counts}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A finished profile.
+
+    Attributes:
+        target: the file that was written.
+        name, description, runtime: of the target.
+        precisions: how well each is predicted.
+        unsteady: networks whose times did not settle.
+        reference: name of the network that was measured again and again.
+        next: the command that searches for the target.
+    """
+
+    target: str
+    name: str
+    description: str
+    runtime: str
+    precisions: Mapping[str, ProfiledPrecision]
+    unsteady: int
+    reference: str
+    next: Hint
+
+
+def profile_command(request: Request, report: Listener, dry_run: bool = False) -> ProfilePlan | WrittenBundle | Profile:
+    """Do what a request asks for.
 
     Raises:
-        UsageError: flags that contradict each other or cannot be met.
+        UsageError: a request that contradicts itself or cannot be met.
         UserError: see the functions below.
     """
     if request.device != "host":
-        raise UsageError(f"nas profile {request.device}: measures 'host'; for other devices give --bundle DIR")
+        raise UsageError(f"nas profile {request.device}: measures 'host'; for other devices give a `bundle`")
     name = request.name or (request.out.stem if request.out else "host" if request.results is None else "board")
     out = request.out or Path(f"{name}.toml")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
-        raise UsageError(f"--name {name!r}: letters, digits, '.', '-' and '_' only; files are named after it")
+        raise UsageError(
+            f"`name` is {name!r}; files are named after it, so it may have letters, digits, '.', '-' and '_' only"
+        )
     if out.suffix != ".toml":
-        raise UsageError(f"--out {out}: a target file ends in .toml")
+        raise UsageError(f"`out` is {out}; a target file ends in .toml")
     if request.results is not None:
         if dry_run:
-            raise UsageError("--dry-run: an import measures nothing; leave one of them out")
+            raise UsageError("`dry_run`: an import measures nothing; leave one of them out")
         return import_results(request.results, request.bundle, out, name, report)
     if request.uint8 and request.bundle is None:
-        raise UsageError("--uint8 is for --bundle; this machine's own form is known")
+        raise UsageError("`uint8` is for a `bundle`; this machine's own form is known")
     precisions = MEASURED if request.precision == "both" else (request.precision,)
     if request.precision not in ("both", *MEASURED):
         raise unknown_name("precision", request.precision, ("both", *MEASURED))
@@ -76,22 +160,17 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
     uint8 = request.uint8 if request.bundle is not None else platform.machine().lower() in _X86
     plan = Plan(parts, request.networks, request.held_out, precisions, uint8, request.threads, request.seed)
     if dry_run:
-        return {"summary": summary(plan), "networks": plan.fit + plan.check, "next": command(request)}
+        return ProfilePlan(summary(plan), plan.fit + plan.check, command(request))
     if request.bundle is not None:
         return bundle(request.bundle, plan, report)
     return profile_host(plan, out, name, report)
 
 
-def command(request: Request) -> str:
+def command(request: Request) -> Hint:
     """What to type for a request that measures."""
-    words = ["nas profile"]
-    for field in fields(request):
-        value = getattr(request, field.name)
-        if value != field.default:
-            flag = f"--{field.name.replace('_', '-')}"
-            value = value.path if isinstance(value, Run) else value
-            words.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
-    return " ".join(words)
+    values = [(field.name, getattr(request, field.name), field.default) for field in fields(request)]
+    changed = [(name, v.path if isinstance(v, Run) else v) for name, v, default in values if v != default]
+    return Hint("profile", settings=tuple(changed))
 
 
 def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: int | None) -> tuple[Part, ...]:
@@ -110,7 +189,7 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
             run = latest()
         except UserError:
             if classes is not None or in_chans is not None:
-                raise UsageError("--classes and --in-chans: of which space? give --space") from None
+                raise UsageError("`classes` and `in_chans` are those of a space; give `space` too") from None
             return DEFAULT_SPACES
     record = run.read()
     return (Part(record.space, classes or record.data.num_classes, in_chans or record.data.in_chans),)
@@ -128,8 +207,8 @@ def summary(plan: Plan) -> str:
     )
 
 
-def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> dict[str, Any]:
-    """Measure this machine and write its target file; the same call again goes on where it was stopped.
+def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> Profile:
+    """Measure this machine and write its target file; the same call again continues where it was stopped.
 
     Networks and measurements stay in a folder beside the file, ``<out without .toml>.profile``.
 
@@ -146,7 +225,7 @@ def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> dict[str
     return _write(manifest, folder / "results.json", out, name, report)
 
 
-def bundle(folder: Path, plan: Plan, report: Listener) -> dict[str, Any]:
+def bundle(folder: Path, plan: Plan, report: Listener) -> WrittenBundle:
     """Write a bundle for another device."""
     manifest = write_bundle(folder, plan, _counting("writing networks", report))
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
@@ -155,11 +234,13 @@ def bundle(folder: Path, plan: Plan, report: Listener) -> dict[str, Any]:
         f"wrote {folder}: {networks} networks, {size / 1e6:.1f} MB; copy it to the device, run python3 run.py there, "
         f"and bring results.json back"
     )
-    return {"summary": text, "bundle": str(folder), "id": manifest["bundle"], "networks": networks, "bytes": size,
-            "next": f"nas profile --import results.json --bundle {folder}"}  # fmt: skip
+    return WrittenBundle(
+        text, str(folder), manifest["bundle"], networks, size,
+        Hint("profile", settings=(("import", "results.json"), ("bundle", folder))),
+    )  # fmt: skip
 
 
-def import_results(results: Path, folder: Path | None, out: Path, name: str, report: Listener) -> dict[str, Any]:
+def import_results(results: Path, folder: Path | None, out: Path, name: str, report: Listener) -> Profile:
     """Write the target file of results that came back from a device.
 
     Args:
@@ -172,11 +253,11 @@ def import_results(results: Path, folder: Path | None, out: Path, name: str, rep
     if folder is None:
         folder = results.parent
         if not (folder / MANIFEST).exists():
-            raise UsageError(f"{results} does not lie in its bundle; give the bundle's folder with --bundle")
+            raise UsageError(f"{results} does not lie in its bundle; give the bundle's folder as `bundle`")
     return _write(read_manifest(folder), results, out, name, report)
 
 
-def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: Listener) -> dict[str, Any]:
+def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: Listener) -> Profile:
     results = read_results(path, manifest)
     target, fitted = target_of(manifest, results, name, lambda line: report(Warned(f"left out: {line}")))
     for precision, result in fitted.items():
@@ -189,29 +270,24 @@ def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: L
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(out, to_toml(target, comment).encode())
-    return facts(target, fitted, results, out)
-
-
-def facts(target: Target, fitted: dict[str, Fitted], results: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What is printed of a finished profile."""
-    return {
-        "target": str(out),
-        "name": target.name,
-        "description": target.description,
-        "runtime": target.runtime,
-        "precisions": {
-            precision: {
-                "label": target.label(precision),
-                **asdict(result.report),
-                "fitted": result.networks,
-                "operators_corrected": len(result.table.ms) if result.table else 0,
-            }
+    return Profile(
+        target=str(out),
+        name=target.name,
+        description=target.description,
+        runtime=target.runtime,
+        precisions={
+            precision: ProfiledPrecision(
+                target.label(precision),
+                result.report,
+                result.networks,
+                len(result.table.ms) if result.table else 0,
+            )
             for precision, result in fitted.items()
         },
-        "unsteady": sum(n["state"] != SETTLED for n in results["networks"].values()),
-        "reference": results["reference"],
-        "next": f"nas search --target {out}",
-    }
+        unsteady=sum(n["state"] != SETTLED for n in results["networks"].values()),
+        reference=results["reference"],
+        next=hint("search", target=out),
+    )
 
 
 def _counting(what: str, report: Listener) -> Callable[[int, int, str], None]:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
-from search_spaces.schema import Json
-from search_spaces.space import NO_DROP, Drop, Family
+from search_spaces.space import NO_DROP, Drop, Family, Json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,12 +129,15 @@ class TimmSpec:
         }
 
     @staticmethod
-    def from_json(content: Mapping[str, Json]) -> TimmSpec:
+    def from_json(data: Mapping[str, Any]) -> TimmSpec:
         """Inverse of :meth:`to_json`, of checked content."""
-        data: Any = content
-        interface = Interface(data["in_chans"], data["num_classes"])
         return TimmSpec(
-            data["model"], interface, data["options"], data["arguments"], data["blocks"], data.get("head_dim")
+            data["model"],
+            Interface(data["in_chans"], data["num_classes"]),
+            data["options"],
+            data["arguments"],
+            data["blocks"],
+            data.get("head_dim"),
         )
 
     def build(self, device: str = "cpu") -> nn.Module:

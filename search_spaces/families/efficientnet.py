@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
 from search_spaces.genes import Gene
-from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
 if TYPE_CHECKING:
@@ -32,28 +31,6 @@ EXPANDING = ("ir", "er", "uir")
 """Block types with an elastic expansion."""
 
 
-class BlockArgs(TypedDict, total=False):
-    """timm's arguments of a block, which JSON can hold. What isn't listed here is passed on as it is."""
-
-    block_type: str
-    stride: int
-    act_layer: str | None
-    out_chs: int
-    force_in_chs: int | None
-    kernel_size: int
-    dw_kernel_size: int
-    exp_kernel_size: int
-    pw_kernel_size: int
-    group_size: int
-    num_experts: int
-    exp_ratio: float
-    se_ratio: float
-    skip: bool
-    noskip: bool
-    pw_act: bool
-    s2d: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Block:
     """One block.
@@ -63,7 +40,7 @@ class Block:
         kernels, expands: choices, ascending; empty: as in ``args``.
     """
 
-    args: BlockArgs
+    args: Mapping[str, Any]
     kernels: tuple[int, ...] = ()
     expands: tuple[float, ...] = ()
 
@@ -108,7 +85,7 @@ class EfficientNetFamily(TimmFamily):
     stems: tuple[int, ...]
     stages: tuple[Stage, ...]
     heads: tuple[int, ...] = ()
-    options: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     multipliers: tuple[float, ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
@@ -162,7 +139,7 @@ class EfficientNetFamily(TimmFamily):
             return widths[self.multipliers.index(chosen["width"])]
         return int(chosen.get(gene, widths[-1] if widths else 0))
 
-    def _block_args(self, chosen: Mapping[str, Choice], before: int) -> Iterator[list[BlockArgs]]:
+    def _block_args(self, chosen: Mapping[str, Choice], before: int) -> Iterator[list[dict[str, Any]]]:
         for s, stage in enumerate(self.stages):
             width = self._width(chosen, f"s{s}.width", stage.widths)
             if stage.tied or stage.times:
@@ -170,10 +147,9 @@ class EfficientNetFamily(TimmFamily):
             blocks = []
             for b, block in enumerate(stage.blocks[: int(chosen.get(f"s{s}.depth", stage.depths[-1]))]):
                 prefix = f"s{s}.b{b}" if stage.per_block else f"s{s}"
-                args = block.args.copy()
+                args = dict(block.args)
                 if block.kernels:
-                    kernel = chosen.get(f"{prefix}.kernel", block.kernels[-1])
-                    args[KERNEL[args["block_type"]]] = kernel  # type: ignore[literal-required]
+                    args[KERNEL[args["block_type"]]] = chosen.get(f"{prefix}.kernel", block.kernels[-1])
                 if block.expands:
                     args["exp_ratio"] = chosen.get(f"{prefix}.expand", block.expands[-1])
                 args["out_chs"] = width or args["out_chs"]
@@ -182,7 +158,7 @@ class EfficientNetFamily(TimmFamily):
             before = int(blocks[-1]["out_chs"])
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
-        from ._efficientnet_channels import channel_groups
+        from .efficientnet_channels import channel_groups
 
         return channel_groups(model)
 
@@ -223,7 +199,7 @@ def derive(named: Named, options: Options) -> Family:
     return EfficientNetFamily(named.name, resolutions(named, options), (stem,), tuple(stages))
 
 
-def _rigid(net: nn.Module, stages: list[list[BlockArgs]]) -> bool:
+def _rigid(net: nn.Module, stages: list[list[dict[str, Any]]]) -> bool:
     """Does a channel's place decide what is done with it?"""
     from torch import nn
 
@@ -238,14 +214,14 @@ def _rigid(net: nn.Module, stages: list[list[BlockArgs]]) -> bool:
     )
 
 
-def _depths(blocks: list[BlockArgs], uniform: bool, wanted: tuple[int, ...]) -> tuple[int, ...]:
+def _depths(blocks: list[dict[str, Any]], uniform: bool, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Depth choices: blocks of other widths cannot be left out, and timm wants no attention block at a stage's end."""
     if not uniform:
         return (len(blocks),)
     return tuple(d for d in wanted if d == len(blocks) or blocks[d - 1]["block_type"] not in ("mqa", "mha"))
 
 
-def _kernels(args: BlockArgs, options: Options) -> tuple[int, ...]:
+def _kernels(args: Mapping[str, Any], options: Options) -> tuple[int, ...]:
     """Kernel choices of a block of a named model."""
     own = args.get(KERNEL.get(args["block_type"], ""), 0)
     if not isinstance(own, int) or own <= 3:
@@ -254,7 +230,7 @@ def _kernels(args: BlockArgs, options: Options) -> tuple[int, ...]:
     return (*sorted({k for k in wanted if k < own and (own - k) % 2 == 0}), own)
 
 
-def _expands(args: BlockArgs, inputs: tuple[int, ...], named: Named, options: Options) -> tuple[float, ...]:
+def _expands(args: Mapping[str, Any], inputs: tuple[int, ...], named: Named, options: Options) -> tuple[float, ...]:
     """Expansion choices of a block; those that would widen its squeeze-and-excitation by rounding are left out."""
     from timm.layers import make_divisible
 
@@ -277,15 +253,14 @@ def _expands(args: BlockArgs, inputs: tuple[int, ...], named: Named, options: Op
     )
 
 
-def _json_block(args: BlockArgs, named: Named) -> BlockArgs:
+def _json_block(args: Mapping[str, Any], named: Named) -> dict[str, Any]:
     """Block arguments with the activation by name and final channels."""
     from timm.models._efficientnet_builder import round_channels
 
     channels = named.arguments.get("round_chs_fn", round_channels)
-    block = args.copy()
-    block["act_layer"], block["out_chs"] = _act_name(args["act_layer"], named), channels(args["out_chs"])
-    if inputs := args.get("force_in_chs"):
-        block["force_in_chs"] = channels(inputs)
+    block = dict(args) | {"act_layer": _act_name(args["act_layer"], named), "out_chs": channels(args["out_chs"])}
+    if args.get("force_in_chs"):
+        block["force_in_chs"] = channels(args["force_in_chs"])
     return block
 
 

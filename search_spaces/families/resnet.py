@@ -91,7 +91,7 @@ class ResNetFamily(TimmFamily):
 
     def _inner_widths(
         self, chosen: Mapping[str, Choice], layers: Sequence[int], channels: Sequence[int]
-    ) -> Iterator[dict[str, float]]:
+    ) -> Iterator[dict[str, Any]]:
         """Constructor arguments of every block that are its own, in order."""
         for s, (stage, depth, planes) in enumerate(zip(self.stages, layers, channels, strict=True), start=1):
             for b in range(depth):

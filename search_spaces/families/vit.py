@@ -17,11 +17,10 @@ from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene
-from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
-from ._vit_channels import vit_channel_groups
 from .options import Named, Options, depths, fractions, multiples, resolutions, unsupported
+from .vit_channels import vit_channel_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +60,7 @@ class VitFamily(TimmFamily):
     head_dim: int
     pool: bool = False
     dynamic: bool = True
-    arguments: tuple[tuple[str, Json], ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
         genes = [Gene("resolution", self.resolutions), Gene("width", self.widths), Gene("depth", self.depths)]

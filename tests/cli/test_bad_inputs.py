@@ -288,7 +288,7 @@ MODELS = [
     Bad("estimate out", 1, "architecture.json is damaged", bad.exported(bad.halve_manifest)),
     Bad("estimate out", 1, "architecture.json was written by a newer nas", bad.manifest(format=99)),
     Bad("estimate best", 1, "start one: nas train-supernet"),
-    Bad("profile hots", 2, "measures 'host'; for other devices give --bundle DIR"),
+    Bad("profile hots", 2, "measures 'host'; for other devices give a --bundle"),
     Bad("profile --networks 3", 2, "--networks 3: a fit needs 8 or more"),
     Bad("profile --networks 8", 2, "--networks 8: a fit needs 8 or more of each space (mbv3-tiny, mbv3-large)"),
     Bad("profile --space mbv3-tini --dry-run", 2, "did you mean 'mbv3-tiny'?"),

@@ -62,7 +62,7 @@ def profile(
     from nas.cli.console import OUT, following
     from nas.cli.progress import ProfileProgress
     from nas.cli.tables.profile import print_profile
-    from nas.workflows.profile import Request, profile_command
+    from nas.workflows.profile import Profile, Request, profile_command
     from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
@@ -75,8 +75,8 @@ def profile(
     if as_json:
         print_json(result)
         return
-    if "summary" in result:
-        OUT.print(result["summary"], soft_wrap=True, highlight=False)
-    else:
+    if isinstance(result, Profile):
         print_profile(result)
-    following(result["next"])
+    else:
+        OUT.print(result.summary, soft_wrap=True, highlight=False)
+    following(result.next)

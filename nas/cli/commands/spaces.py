@@ -21,14 +21,14 @@ def spaces(
     from nas.cli.console import following
     from nas.cli.tables.listing import print_space, print_spaces
     from nas.store.hints import hint
-    from nas.workflows.describe import describe_space, space_row
+    from nas.workflows.describe import describe_space, summarise_space
     from search_spaces import PRESETS, get_space
 
     if name is not None:
         facts = describe_space(get_space(name))
         print_json(facts) if as_json else print_space(facts)
     else:
-        rows = [space_row(space) for space in PRESETS.values()]
+        rows = [summarise_space(space) for space in PRESETS.values()]
         print_json(rows) if as_json else print_spaces(rows)
     if not as_json:
         following(hint("train-supernet", space=name or "mbv3-tiny"))

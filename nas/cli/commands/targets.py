@@ -26,7 +26,7 @@ def targets(
     from nas.cli.console import following
     from nas.cli.tables.listing import print_target, print_targets
     from nas.store.hints import hint
-    from nas.workflows.describe import describe_target, target_row
+    from nas.workflows.describe import describe_target, summarise_target
     from predictors.targets.card import available_targets, shipped_card
     from predictors.targets.target import load_target
 
@@ -34,7 +34,7 @@ def targets(
         facts = describe_target(load_target(name))
         print_json(facts) if as_json else print_target(facts)
     else:
-        rows = [target_row(shipped_card(each)) for each in available_targets()]
+        rows = [summarise_target(shipped_card(each)) for each in available_targets()]
         print_json(rows) if as_json else print_targets(rows)
     if not as_json:
         following(hint("search", target=name or "cortex-a72"))

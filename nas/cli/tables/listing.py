@@ -4,59 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nas.cli.console import new_table, say, show
 
 if TYPE_CHECKING:
     from nas.store.status import RunStatus
-from nas.cli.console import new_table, say, show
+    from nas.workflows.describe import SpaceDescription, SpaceSummary, TargetDescription, TargetSummary
 
 
-def print_spaces(rows: list[dict[str, Any]]) -> None:
+def print_spaces(rows: Sequence[SpaceSummary]) -> None:
     table = new_table()
     for name in ("space", "genes", "subnets", "source"):
         table.add_column(name, justify="right" if name in ("genes", "subnets") else "left")
     for row in rows:
-        table.add_row(row["name"], str(row["genes"]), f"{row['subnets']:.3g}", row["source"])
+        table.add_row(row.name, str(row.genes), f"{row.subnets:.3g}", row.source)
     show(table)
 
 
-def print_space(facts: dict[str, Any]) -> None:
-    say(f"{facts['name']}: {facts['source']}\n{facts['subnets']:,} subnets")
+def print_space(space: SpaceDescription) -> None:
+    say(f"{space.name}: {space.source}\n{space.subnets:,} subnets")
     table = new_table("gene", "choices")
-    for name, choices in facts["choices"].items():
+    for name, choices in space.choices.items():
         table.add_row(name, ", ".join(map(str, choices)))
     show(table)
-    for name, costs in facts["costs"].items():
+    for name, costs in space.costs.items():
         fp32, int8 = costs["fp32"], costs["int8"]
         say(
-            f"{name}: {fp32['macs'] / 1e6:.2f} MMACs, {fp32['params']:,} parameters, "
-            f"{fp32['size_bytes'] / 1e6:.2f} MB fp32, {int8['size_bytes'] / 1e6:.2f} MB int8, "
-            f"{int8['peak_activation_bytes'] / 1e3:.0f} kB int8 activations "
-            f"({facts['classes']} classes, {facts['in_chans']} channels)"
+            f"{name}: {fp32.macs / 1e6:.2f} MMACs, {fp32.params:,} parameters, "
+            f"{fp32.size_bytes / 1e6:.2f} MB fp32, {int8.size_bytes / 1e6:.2f} MB int8, "
+            f"{int8.peak_activation_bytes / 1e3:.0f} kB int8 activations "
+            f"({space.classes} classes, {space.in_chans} channels)"
         )
 
 
-def print_targets(rows: list[dict[str, Any]]) -> None:
-    """A paragraph a target: labels and devices are long, and a table of them is mostly broken lines."""
+def print_targets(rows: Sequence[TargetSummary]) -> None:
+    """A paragraph per target: labels and devices are long, and a table of them is mostly broken lines."""
     for row in rows:
-        say(f"{row['name']}  {row['description']}; {row['runtime']}", bold=len(row["name"]))
-        for precision, label in row["latency"].items():
-            default = "default" if precision == row["default_precision"] else ""
+        say(f"{row.name}  {row.description}; {row.runtime}", bold=len(row.name))
+        for precision, label in row.latency.items():
+            default = "default" if precision == row.default_precision else ""
             say(f"  {precision:<5}{default:<8} {label}")
-        if row["memory"]:
-            say(f"  {'memory':<13} {memory_line(row['memory'])}")
+        if row.memory:
+            say(f"  {'memory':<13} {memory_line(row.memory)}")
 
 
-def print_target(facts: dict[str, Any]) -> None:
+def print_target(target: TargetDescription) -> None:
     """One target, complete."""
-    lines = [f"{facts['name']}: {facts['description']}", f"runtime: {facts['runtime']}"]
-    lines.append(f"threads: {facts['threads'] or 'not known'}; exported as {facts['model']}")
-    memory = memory_line(facts["memory"]) if facts["memory"] else f"no limits (rules: {facts['memory_rules']})"
-    lines.append(f"memory: {memory}" + (f"; {facts['memory_source']}" if facts["memory_source"] else ""))
-    for precision, label in facts["latency"].items():
-        default = " (default)" if precision == facts["default_precision"] else ""
-        lines += ["", f"{precision}{default}: {label}", f"source: {facts['sources'][precision]}"]
-        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in facts["constants"][precision]]
+    lines = [f"{target.name}: {target.description}", f"runtime: {target.runtime}"]
+    lines.append(f"threads: {target.threads or 'not known'}; exported as {target.model}")
+    memory = memory_line(target.memory) if target.memory else f"no limits (rules: {target.memory_rules})"
+    lines.append(f"memory: {memory}" + (f"; {target.memory_source}" if target.memory_source else ""))
+    for precision, label in target.latency.items():
+        default = " (default)" if precision == target.default_precision else ""
+        lines += ["", f"{precision}{default}: {label}", f"source: {target.sources[precision]}"]
+        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in target.constants[precision]]
     say("\n".join(lines))
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.cli.console import OUT, new_table, say, show
 
+if TYPE_CHECKING:
+    from nas.workflows.profile import Profile
 
-def print_profile(facts: dict[str, Any]) -> None:
-    """A finished profile: how well held-out networks were predicted, by precision."""
-    OUT.print(f"wrote {facts['target']}: {facts['description']}; {facts['runtime']}", soft_wrap=True, highlight=False)
+
+def print_profile(profile: Profile) -> None:
+    """How well held-out networks were predicted, by precision."""
+    text = f"wrote {profile.target}: {profile.description}; {profile.runtime}"
+    OUT.print(text, soft_wrap=True, highlight=False)
     table = new_table("precision", "held-out subnets", "MAPE %", "within 10 %", "Kendall tau", "fitted")
-    for precision, fit in facts["precisions"].items():
+    for precision, fit in profile.precisions.items():
+        report = fit.report
         table.add_row(
-            precision, str(fit["networks"]), f"{fit['mape']:.1f}", f"{fit['within_10']:.0f} %", f"{fit['tau']:.2f}",
-            str(fit["fitted"]),
+            precision, str(report.networks), f"{report.mape:.1f}", f"{report.within_10:.0f} %", f"{report.tau:.2f}",
+            str(fit.fitted),
         )  # fmt: skip
     show(table)
-    for precision, fit in facts["precisions"].items():
-        say(f"{precision} latency: {fit['label']}")
+    for precision, fit in profile.precisions.items():
+        say(f"{precision} latency: {fit.label}")
