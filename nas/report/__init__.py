@@ -1,5 +1,5 @@
 """The report of a run: ``nas report``."""
 
-from .page import write_report
+from .page import Report, write_report
 
-__all__ = ["write_report"]
+__all__ = ["Report", "write_report"]

@@ -1,25 +1,41 @@
-"""What a report tells of: the files of a run. A damaged file is left out, and the report says so."""
+"""What a report is made of: the files of a run. A damaged file is left out, and the report says so."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from nas.journal.journal import SEARCH, TEST, seconds_spent
 from nas.runtimes.table import suffixes
 from nas.store.exports import Manifest
-from nas.store.files import read_json, read_record
+from nas.store.files import read_record
 from nas.store.metrics import Metric, read_metrics
 from nas.store.records import RunRecord
-from nas.store.results import SearchResult
+from nas.store.results import Member, SearchResult
 from nas.store.run import Run, file_hash
 from nas.workflows.estimate import Estimate, estimate_model
 from search_spaces.errors import UserError
 
-from .seconds import Seconds, seconds_of
+T = TypeVar("T")
 
-Facts = dict[str, Any]
+Seconds = dict[str, dict[str, tuple[int, float]]]
+"""By split, then by what asked for the measurements: how many there are, and their seconds."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported folder.
+
+    Attributes:
+        folder: its name.
+        manifest: its ``architecture.json``.
+        hashes: of its files with weights, by name.
+    """
+
+    folder: str
+    manifest: Manifest
+    hashes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,79 +43,79 @@ class Material:
     """The content of a run.
 
     Attributes:
-        path: of the directory.
-        name: its last part.
-        content: of ``run.json``.
+        path: the run directory.
+        name: last part of its path.
+        record: content of ``run.json``.
         metrics: lines of ``metrics.jsonl`` in order.
         searches: result by the name of its target.
-        exports: folder, ``architecture.json`` and hashes by file name.
-        seconds: of measuring, from the journal; see :func:`nas.report.seconds.seconds_of`.
-        notes: what could not be read, for people.
+        exports: exported folders, by name.
+        seconds: time of all measurements, from the journal.
+        notes: what could not be read, in words.
     """
 
     path: Path
     name: str
-    content: RunRecord
+    record: RunRecord
     metrics: list[Metric]
-    searches: dict[str, Facts]
-    exports: list[tuple[str, Facts, dict[str, str]]]
+    searches: dict[str, SearchResult]
+    exports: list[Export]
     seconds: Seconds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 def gather(run: Run) -> Material:
-    """Read a run. Raises UserError where it has no ``run.json``, or a damaged one."""
-    content = run.read()
+    """Read a run.
+
+    Raises:
+        UserError: its ``run.json`` is missing or damaged.
+    """
+    record = run.read()
     notes: list[str] = []
-    searches = {}
-    for target, path in run.searches().items():
-        found = _read(path, notes, SearchResult)
-        if found:
-            searches[target] = found
+    results = {target: _read(path, SearchResult, notes) for target, path in run.searches().items()}
+    searches = {target: result for target, result in results.items() if result is not None}
     exports = []
     for path in sorted(run.path.glob("export/*/architecture.json")):
-        found = _read(path, notes, Manifest)
-        if found:
+        manifest = _read(path, Manifest, notes)
+        if manifest is not None:
             files = sorted(p for p in path.parent.iterdir() if p.suffix in (".safetensors", *suffixes()))
-            exports.append((path.parent.name, found, {p.name: file_hash(p) for p in files}))
-    name, metrics = run.path.resolve().name, _metrics(run.metrics, notes)
-    return Material(run.path, name, content, metrics, searches, exports, _seconds(run.journal, notes), notes)
+            exports.append(Export(path.parent.name, manifest, {p.name: file_hash(p) for p in files}))
+    metrics, damaged = read_metrics(run.metrics)
+    if damaged:
+        notes.append(f"{run.metrics}: damaged lines were left out, {damaged} in all")
+    name, seconds = run.path.resolve().name, _add_seconds(run.journal, notes)
+    return Material(run.path, name, record, metrics, searches, exports, seconds, notes)
 
 
-def estimated(material: Material, result: Facts, member: Facts) -> Estimate:
+def estimate_member(material: Material, result: SearchResult, member: Member) -> Estimate:
     """Costs of a member of a front on its target, operator by operator.
 
     Raises:
-        UserError: its target file is gone, or its architecture is not of its space.
-        KeyError, TypeError: the files are of another version.
+        UserError: its target file is missing, or its architecture doesn't belong to its space.
     """
-    data, architecture = material.content.data, json.dumps(member["architecture"])
-    target, classes = result["config"]["target"], data.num_classes
-    return estimate_model(architecture, target, None, member["precision"], None, classes, data.in_chans, layers=True)
+    data, architecture = material.record.data, member.architecture.to_json()
+    return estimate_model(
+        architecture, result.settings.target, None, member.precision, None, data.num_classes, data.in_chans, layers=True
+    )
 
 
-def _seconds(journal: Path, notes: list[str]) -> Seconds:
-    if not journal.exists():
-        return {}
+def _read(path: Path, kind: type[T], notes: list[str]) -> T | None:
     try:
-        return seconds_of(journal)
-    except (UserError, OSError) as error:
-        notes.append(str(error))
-        return {}
-
-
-def _read(path: Path, notes: list[str], kind: type[SearchResult | Manifest]) -> Facts | None:
-    try:
-        read_record(path, kind)
-        found: Facts = read_json(path)
+        return read_record(path, kind)
     except (UserError, OSError) as error:
         notes.append(str(error))
         return None
-    return found
 
 
-def _metrics(path: Path, notes: list[str]) -> list[Metric]:
-    found, bad = read_metrics(path)
-    if bad:
-        notes.append(f"{path}: {bad} lines are damaged and left out")
-    return found
+def _add_seconds(journal: Path, notes: list[str]) -> Seconds:
+    seconds: Seconds = {SEARCH: {}, TEST: {}}
+    if not journal.exists():
+        return {}
+    try:
+        for split, parts in seconds.items():
+            for origin, spent in seconds_spent(journal, split):
+                count, total = parts.get(origin, (0, 0.0))
+                parts[origin] = (count + 1, total + spent)
+    except (UserError, OSError) as error:
+        notes.append(str(error))
+        return {}
+    return seconds

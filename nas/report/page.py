@@ -4,61 +4,77 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from nas.report.draw.markup import html, note, svg_file, tag
 from nas.store.files import atomic_write
+from nas.store.hints import hint
 from nas.store.run import Run
 from search_spaces.errors import UsageError, UserError
 
 from .gather import Material, gather
 from .script import SCRIPT
-from .searches import method, overview, search
-from .sections import provenance, settings, training
+from .searches import describe_method, describe_search, list_winners
+from .sections import describe_provenance, describe_settings, describe_training
 from .style import STYLE
-from .winners import winners
+from .winners import draw_front
 
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ArithmeticError, UserError)
-"""What reading a damaged file, or one of another version, ends in."""
+"""Errors from a file whose parts are sound and don't agree, or that another version wrote."""
 
 
-def write_report(run: Run, out: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        run: directory of the run.
+        report: path of the page.
+        searches: names of the targets in it.
+        plots: paths of its plots.
+        notes: what could not be read, in words.
+    """
+
+    run: Path
+    report: Path
+    searches: tuple[str, ...]
+    plots: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def write_report(run: Run, out: Path | None = None) -> Report:
     """Write the report of a run.
 
     Args:
+        run: what the report is about.
         out: path of the page; None: ``report.html`` in the run directory. The plots are written to a folder beside it:
             ``report-plots/<target>-latency.svg`` and so on.
-
-    Returns:
-        ``report`` and ``plots``, the paths written; ``searches``, targets that could be told of; ``notes``, what could
-        not be read.
 
     Raises:
         UsageError: ``out`` is a directory.
         UserError: there is no run.
     """
-    path = out or run.path / "report.html"
-    if path.is_dir():
-        raise UsageError(f"--out {path} is a directory; give a file in it: --out {path / 'report.html'}")
+    page = out or run.path / "report.html"
+    if page.is_dir():
+        raise UsageError(f"`out` {page} is a directory; give a file in it, such as {page / 'report.html'}")
     material = gather(run)
-    body, searches = _body(material)
-    folder = path.with_name(f"{path.stem}-plots")
+    body, targets = _make_body(material)
+    folder = page.with_name(f"{page.stem}-plots")
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    plots = []
     for plot in (svg for part in body for svg in part.iter("svg") if svg.get("data-file")):
-        file = folder / (re.sub(r"[^\w.-]", "_", plot.get("data-file", "")) + ".svg")
-        atomic_write(file, svg_file(plot))
-        written.append(str(file))
-    atomic_write(path, html(f"nas: {material.name}", STYLE, SCRIPT, body))
-    return {"run": str(run.path), "report": str(path), "searches": searches, "plots": written, "notes": material.notes}
+        plots.append(folder / (re.sub(r"[^\w.-]", "_", plot.get("data-file", "")) + ".svg"))
+        atomic_write(plots[-1], svg_file(plot))
+    atomic_write(page, html(f"nas: {material.name}", STYLE, SCRIPT, body))
+    return Report(run.path, page, tuple(targets), tuple(plots), tuple(material.notes))
 
 
-def _body(material: Material) -> tuple[list[Element], list[str]]:
-    """The page's content and the targets in it; what is damaged is left out and named."""
+def _make_body(material: Material) -> tuple[list[Element], list[str]]:
+    """The page's content and the targets in it; damaged parts are left out and named."""
 
-    def safely(what: str, part: Callable[[], list[Element]]) -> list[Element]:
+    def attempt(what: str, part: Callable[[], list[Element]]) -> list[Element]:
         try:
             return part()
         except _DAMAGE as error:
@@ -69,28 +85,27 @@ def _body(material: Material) -> tuple[list[Element], list[str]]:
     sections: dict[str, Element] = {}
     for name in material.searches:
         file = f"search-{name}.json"
-        main = safely(file, lambda name=name: [*search(material, name), *method(material, name)])  # type: ignore[misc]
+        main = attempt(file, lambda name=name: [*describe_search(material, name), *describe_method(material, name)])  # type: ignore[misc]
         if main:
-            drawings = safely(f"the architectures of {file}", lambda name=name: winners(material, name))  # type: ignore[misc]
+            drawings = attempt(f"the architectures of {file}", lambda name=name: draw_front(material, name))  # type: ignore[misc]
             sections[name] = tag("section", *main[:-2], *drawings, *main[-2:])
     parts = [
-        *safely("the winners", lambda: overview(material, list(sections))),
+        *attempt("the winners", lambda: list_winners(material, list(sections))),
         *sections.values(),
-        *safely("metrics.jsonl", lambda: training(material)),
-        *safely("the configuration", lambda: settings(material)),
-        *safely("the provenance", lambda: provenance(material)),
+        *attempt("metrics.jsonl", lambda: describe_training(material)),
+        *attempt("the configuration", lambda: describe_settings(material)),
+        *attempt("the provenance", lambda: describe_provenance(material)),
     ]
     tip = tag("div", id="tip", role="tooltip", hidden="")
-    return [*_top(material, list(sections)), tag("main", *parts), tip], list(sections)
+    return [*_make_top(material, list(sections)), tag("main", *parts), tip], list(sections)
 
 
-def _top(material: Material, targets: list[str]) -> list[Element]:
-    config = material.content.config
+def _make_top(material: Material, targets: list[str]) -> list[Element]:
     places = {f"target-{name}": f"Target {name}" for name in targets}
     places |= {"training": "Training", "configuration": "Configuration", "versions": "Versions and hashes"}
     links = [tag("a", name, href=f"#{place}") for place, name in places.items()]
-    words = f"Supernet of the space {config.get('space')}, trained on {config.get('source')}."
-    nothing = [] if targets else [note(f"No search yet: nas search --run {material.path}")]
+    summary = f"Supernet of the space {material.record.space}, trained on {material.record.source}."
+    start = [] if targets else [note(f"No search yet: {hint('search', run=material.path)}")]
     return [
-        tag("h1", f"Run {material.name}"), tag("p", words), *map(note, material.notes), *nothing, tag("nav", *links)
+        tag("h1", f"Run {material.name}"), tag("p", summary), *map(note, material.notes), *start, tag("nav", *links)
     ]  # fmt: skip

@@ -3,96 +3,100 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
-from nas.search.objectives import with_unit
+from nas.search.config import SearchConfig
+from nas.search.objectives import Bounds, with_unit
+from nas.store.hints import hint
+from nas.store.results import AccuracyRecord, Extreme, Member, SearchResult
 from nas.store.versions import in_words
+from search_spaces.schema import convert
 
-from .seconds import Seconds
+from .gather import Seconds
 from .words import percent
 
-Facts = dict[str, Any]
-
-_WANTED = {"random": "random", "uniform": "random,uniform"}
-"""Baselines that a reader looks for, and what to compare with to have them."""
+_EXPECTED = {"random": "random", "uniform": "random,uniform"}
+"""Baselines that a reader looks for, and the setting that measures them."""
 
 
-def protocol(result: Facts, seconds: Seconds) -> dict[str, str]:
-    """Names and facts.
+def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
+    """Facts about a search, by name.
 
     Args:
-        result: of a search.
-        seconds: by split, then by what they were measured for: how many measurements the run's journal holds, and
-            their seconds.
+        result: what the search found.
+        seconds: time of the measurements in the run's journal.
+
+    Raises:
+        SchemaError, UserError: settings that no search of this version has.
     """
-    config, counts = result["config"], result["measurements"]
-    others = {f"latency on {name}": label for name, label in result["others"].items()}
-    found = {
-        "latency": result["target"]["latency"], **others,
-        "objectives": ", ".join(result["objectives"]),
-        "bounds": _bounds(config["bounds"]),
-        "precisions": config["precision"].replace(",", ", "),
-        "measured": f"{counts['new']} different candidates for this search, {counts['prior']} known from before",
-        "it ended because": result["stopped"],
-        "hypervolume": f"{result['hypervolume']:.4f} of the box between zero and the reference",
-        "its reference": ", ".join(with_unit(name, value) for name, value in result["reference"].items()),
-    }  # fmt: skip
-    for name, other in result["baselines"].items():
-        found[f"{name}, measured as often"] = (
-            f"hypervolume {other['hypervolume']:.4f} after {other['measurements']} measurements"
-        )
-    for name, wanted in _WANTED.items():
-        if name not in result["baselines"]:
-            found[f"{name}, measured as often"] = f"not measured; nas search --compare {wanted}"
-    gain = result["gain_over_random"]
-    found["gain over random subnets"] = (
+    config, counts = convert(result.config, SearchConfig, "config"), result.measurements
+    facts = {
+        "latency": result.target.latency,
+        **{f"latency on {name}": label for name, label in result.others.items()},
+        "objectives": ", ".join(result.objectives),
+        "bounds": _describe_bounds(config.bounds),
+        "precisions": config.precision.replace(",", ", "),
+        "measured": f"{counts.new} different candidates for this search, {counts.prior} known before",
+        "reason for the end": result.stopped,
+        "hypervolume": f"{result.hypervolume:.4f} of the box between zero and the reference",
+        "its reference": ", ".join(with_unit(name, value) for name, value in result.reference.items()),
+    }
+    for name, other in result.baselines.items():
+        facts[_baseline(name)] = f"hypervolume {other.hypervolume:.4f} after {other.measurements} measurements"
+    for name, compare in _EXPECTED.items():
+        if name not in result.baselines:
+            facts[_baseline(name)] = f"not measured; {hint('search', compare=compare)}"
+    gain = result.gain_over_random
+    facts["gain over random subnets"] = (
         "not known" if gain is None else f"{100 * gain:+.2f} points of accuracy on average, at equal cost"
     )
-    found |= {f"the {name} network": _extreme(end) for name, end in result["extremes"].items()}
-    if "," in config["precision"]:
-        plain = sum(member["precision"] == "int8" for member in result["front"])
-        found["int8 everywhere"] = f"{plain} of {len(result['front'])} networks on the front"
-    found["test split against search split"] = _splits(result["front"])
-    found["spread over seeds"] = f"not known: this is one seed, {config['seed']}"
-    found |= {f"seconds of measuring, {split} split": _seconds(parts) for split, parts in seconds.items() if parts}
-    found["versions"] = in_words(result.get("versions"))
-    found["accuracies"] = (
-        "of the networks as they are shipped: extracted, calibrated on "
-        f"{config.get('calibration_images', 'some')} training images, quantized. Candidates are chosen on the search "
-        "split; the test split is used once, for the front. Intervals: 95 %, Wilson's."
+    facts |= {f"the {name} network": _describe_extreme(end) for name, end in result.extremes.items()}
+    if "," in config.precision:
+        plain = sum(member.precision == "int8" for member in result.front)
+        facts["int8 everywhere"] = f"{plain} of {len(result.front)} networks on the front"
+    facts["test split against search split"] = _compare_splits(result.front)
+    facts["spread over seeds"] = f"not known: this is one seed, {config.seed}"
+    facts |= {f"seconds of measuring, {split} split": _sum_up(parts) for split, parts in seconds.items() if parts}
+    facts["versions"] = in_words(result.versions)
+    facts["accuracies"] = (
+        f"of the networks as they are shipped: extracted, calibrated on {config.calibration_images} training images, "
+        "quantized. Candidates are chosen on the search split; the test split is used once, for the front. Intervals: "
+        "95 %, Wilson's."
     )
-    return found
+    return facts
 
 
-def _extreme(end: Facts) -> str:
-    costs = ", ".join(with_unit(name, value) for name, value in end.items() if name != "accuracy")
-    return f"{percent(end['accuracy'])}, {costs}"
+def _baseline(name: str) -> str:
+    return f"{name}, with as many measurements"
 
 
-def _bounds(bounds: Facts) -> str:
-    elsewhere = bounds["elsewhere"].items()
-    parts = [f"{name} {value:g}" for name, value in bounds.items() if name != "elsewhere" and value is not None]
-    return ", ".join([*parts, *(f"{name} {ms:g} ms" for name, ms in elsewhere)]) or "none"
+def _describe_extreme(end: Extreme) -> str:
+    return ", ".join([percent(end.accuracy), *(with_unit(name, value) for name, value in end.costs.items())])
 
 
-def _splits(front: list[Facts]) -> str:
+def _describe_bounds(bounds: Bounds) -> str:
+    limits = {name: value for name, value in vars(bounds).items() if name != "elsewhere" and value is not None}
+    parts = [f"{name} {value:g}" for name, value in limits.items()]
+    return ", ".join([*parts, *(f"{name} {ms:g} ms" for name, ms in bounds.elsewhere.items())]) or "none"
+
+
+def _compare_splits(front: Sequence[Member]) -> str:
     """How the front does on images it was not chosen by. Its members share their errors, so the standard error is that
     of one member's difference."""
-    gaps = [100 * (m["test"]["value"] - m["accuracy"]["value"]) for m in front]
-    errors = [100 * math.hypot(*(_error(m[split]) for split in ("test", "accuracy"))) for m in front]
+    gaps = [100 * (member.test.value - member.accuracy.value) for member in front]
+    errors = [100 * math.hypot(_standard_error(member.test), _standard_error(member.accuracy)) for member in front]
     return (
         f"{sum(gaps) / len(gaps):+.2f} points, mean over the front ({min(gaps):+.2f} to {max(gaps):+.2f}); "
         f"standard error of one difference {max(errors):.2f}"
     )
 
 
-def _error(found: Facts) -> float:
-    """Binomial standard error of a share, from its counts."""
-    value, images = found["value"], found["images"]
-    return math.sqrt(value * (1 - value) / images)
+def _standard_error(accuracy: AccuracyRecord) -> float:
+    """Binomial, from the counts."""
+    return math.sqrt(accuracy.value * (1 - accuracy.value) / accuracy.images)
 
 
-def _seconds(parts: dict[str, tuple[int, float]]) -> str:
+def _sum_up(parts: dict[str, tuple[int, float]]) -> str:
     total = sum(spent for _, spent in parts.values())
     each = ", ".join(f"{origin} {spent:.0f} s for {count}" for origin, (count, spent) in parts.items())
     return f"{total:.0f} s for all searches of this run: {each}"

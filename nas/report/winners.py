@@ -1,112 +1,110 @@
-"""The networks of a front: a drawing of each, and where its time goes."""
+"""The networks of a front: a drawing of each, and the time of its operators."""
 
 from __future__ import annotations
 
-from typing import Any
 from xml.etree.ElementTree import Element
 
-from nas.report.draw.blocks import blocks_of, draw
-from nas.report.draw.curves import layers_plot
+from nas.report.draw.blocks import draw_blocks, find_blocks
+from nas.report.draw.curves import plot_layers
 from nas.report.draw.markup import figure, note, table, tag, wide
-from nas.store.results import SearchResult
+from nas.search.objectives import OBJECTIVES
+from nas.store.hints import hint
+from nas.store.results import Member, SearchResult
 from nas.workflows.estimate import Estimate
 from nas.workflows.resolve import pick_member
 from search_spaces.errors import UserError
-from search_spaces.schema import convert
 
-from .gather import Material, estimated
-from .words import describe_genes, describe_precision, percent
-
-Facts = dict[str, Any]
+from .gather import Material, estimate_member
+from .words import cost_of, describe_genes, describe_precision, percent
 
 ROLES = {"best": "most accurate", "fastest": "fastest", "smallest": "smallest"}
-"""Names that other commands know members of a front by, in words."""
+"""Words of the command line for members of a front, and what they are called in the report."""
 
 _DRAWN = 24
 _SLOWEST = 8
 _OPERATORS = 1500
-"""Of all networks together, above which only some get a plot of their operators, so that the page stays small."""
+"""If all networks together have more operators, only some get a plot of theirs, so that the page stays small."""
 
 
-def drawn(result: Facts) -> list[Facts]:
+def choose_drawn(result: SearchResult) -> list[Member]:
     """Members of a front that are drawn, by their latency: all, or some at even steps and the winners."""
-    front = sorted(result["front"], key=lambda m: m["latency_ms"])
-    winners = roles_of(result)
+    front = sorted(result.front, key=lambda member: member.latency_ms)
+    winners = name_roles(result)
     steps = {round(i * (len(front) - 1) / (_DRAWN - 1)) for i in range(_DRAWN)}
-    return [member for i, member in enumerate(front) if i in steps or member["id"] in winners]
+    return [member for i, member in enumerate(front) if i in steps or member.id in winners]
 
 
-def anchor(name: str, member: Facts) -> str:
-    """Of a member's drawing in the page."""
-    return f"{name}.{member['id']}"
+def anchor(name: str, member: Member) -> str:
+    """The id of a member's drawing in the page."""
+    return f"{name}.{member.id}"
 
 
-def winners(material: Material, name: str) -> list[Element]:
+def draw_front(material: Material, name: str) -> list[Element]:
     """Drawings of the front's members, each with its operators."""
     result = material.searches[name]
-    shown = drawn(result)
+    members = choose_drawn(result)
     try:
-        costs = {member["id"]: estimated(material, result, member) for member in shown}
+        costs = {member.id: estimate_member(material, result, member) for member in members}
     except UserError as error:
         return [tag("h3", "Architectures"), note(f"They cannot be drawn: {error}")]
-    roles = roles_of(result)
-    chosen = set(roles)
+    roles = name_roles(result)
+    detailed = set(roles)
     if sum(len(each.layers or ()) for each in costs.values()) <= _OPERATORS:
-        chosen = set(costs)
-    left_out = f" Drawn are {len(shown)} of {len(result['front'])}." if len(shown) < len(result["front"]) else ""
-    elsewhere = "" if len(chosen) == len(costs) else " For the operators of another: nas estimate ID --layers."
+        detailed = set(costs)
+    left_out = f" {len(members)} of {len(result.front)} are drawn." if len(members) < len(result.front) else ""
+    more = hint("estimate", "ID", layers=True)
+    elsewhere = "" if len(detailed) == len(costs) else f" For the operators of another: {more}."
     text = (
         "Each box is a block of the network. Its height grows with the root of its channels; its number and colour are "
         "the side of its depthwise kernel (grey: it has none). Below the first block of a stage: channels and side of "
-        f"its result, and its precision where the network has several.{left_out}{elsewhere}"
+        f"its output, and its precision if the network has several.{left_out}{elsewhere}"
     )
     figures = [
-        _network(name, member, costs[member["id"]], member["id"] in chosen, roles.get(member["id"], []))
-        for member in shown
+        _network(name, member, costs[member.id], member.id in detailed, roles.get(member.id, [])) for member in members
     ]
     return [tag("h3", "Architectures on the front"), tag("p", text), tag("div", *figures, class_="pair")]
 
 
-def roles_of(result: Facts) -> dict[str, list[str]]:
-    """What winners are the best of, by their id."""
-    found: dict[str, list[str]] = {}
-    for role, words in ROLES.items():
-        found.setdefault(pick_member(convert(result, SearchResult), role).id, []).append(words)
-    return found
+def name_roles(result: SearchResult) -> dict[str, list[str]]:
+    """What the winners of a front are best in, by their id."""
+    roles: dict[str, list[str]] = {}
+    for word, role in ROLES.items():
+        roles.setdefault(pick_member(result, word).id, []).append(role)
+    return roles
 
 
-def _network(name: str, member: Facts, costs: Estimate, layers: bool, roles: list[str]) -> Element:
-    blocks = blocks_of(costs.layers or ())
-    heading = f"{member['id']}{': ' if roles else ''}{', '.join(roles)}"
+def _network(name: str, member: Member, costs: Estimate, detailed: bool, roles: list[str]) -> Element:
+    layers = costs.layers or ()
+    size = OBJECTIVES["size"]
     facts = (
-        f"{percent(member['test'])} on the test split, {member['latency_ms']:.3f} ms, "
-        f"{member['size_bytes'] / 1e3:.1f} kB, image of {costs.resolution} px, "
-        f"{describe_precision(member['precision'])}"
+        f"{percent(member.test)} on the test split, {member.latency_ms:.3f} ms, "
+        f"{size.text(cost_of(member, size))} {size.header}, image of {costs.resolution} px, "
+        f"{describe_precision(member.precision)}"
     )
-    genes = "; ".join(describe_genes(member["architecture"]["genes"]).split("\n"))
-    title = f"Architecture of {member['id']}"
-    more = [tag("details", tag("summary", f"Where its {costs.latency_ms:.3f} ms go"), *_layers(costs))]
+    genes = "; ".join(describe_genes(dict(member.architecture.genes)).split("\n"))
+    title = f"Architecture of {member.id}"
+    operators = tag("details", tag("summary", f"Where its {costs.latency_ms:.3f} ms go"), *_show_layers(costs))
     return tag(
         "figure",
-        tag("figcaption", tag("b", heading), tag("br"), facts),
-        wide(title, draw(title, blocks)),
+        tag("figcaption", tag("b", f"{member.id}{': ' if roles else ''}{', '.join(roles)}"), tag("br"), facts),
+        wide(title, draw_blocks(title, find_blocks(layers))),
         tag("figcaption", genes),
-        *(more if layers else []),
+        operators if detailed else None,
         id=anchor(name, member),
     )
 
 
-def _layers(estimate: Estimate) -> list[Element]:
+def _show_layers(estimate: Estimate) -> list[Element]:
+    layers = estimate.layers or ()
     caption = (
         f"{estimate.latency_ms:.3f} ms in all ({estimate.latency_source}), of which "
         f"{estimate.fixed_ms:.3f} ms are the same for any network."
     )
-    slowest = sorted(estimate.layers or (), key=lambda row: -row.ms)[:_SLOWEST]
     total = estimate.latency_ms or 1.0
     rows: list[list[Element | str]] = [
         [row.path or "(the network itself)", row.kind, " x ".join(map(str, row.out_shape)),
          f"{row.macs / 1e6:.3f}", f"{row.ms:.4f}", f"{100 * row.ms / total:.1f}"]
-        for row in slowest
+        for row in sorted(layers, key=lambda row: -row.ms)[:_SLOWEST]
     ]  # fmt: skip
-    head = ["slowest operators", "kind", "result", "MMACs", "ms", "% of ms"]
-    return [figure(layers_plot(estimate.layers or ()), caption), table("Slowest operators", head, rows)]
+    head = ["slowest operators", "kind", "output", "MMACs", "ms", "% of ms"]
+    return [figure(plot_layers(layers), caption), table("Slowest operators", head, rows)]

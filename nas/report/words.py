@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-Facts = dict[str, Any]
-
-
-def percent(found: Facts) -> str:
-    """Accuracy with its 95 % interval."""
-    return f"{100 * found['value']:.2f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+from nas.search.objectives import OBJECTIVES, Objective
+from nas.store.results import AccuracyRecord, Member
 
 
-def describe_member(member: Facts) -> str:
-    """A member of a front, some lines."""
-    guess = member["predicted_accuracy"]
-    elsewhere = "".join(f"\n{ms:.3f} ms on {name}" for name, ms in member["latency_elsewhere_ms"].items())
-    return (
-        f"{member['id']}\n{describe_precision(member['precision'])}\n"
-        f"search {percent(member['accuracy'])}\ntest {percent(member['test'])}\n"
-        f"predicted {100 * guess['mean']:.2f} % ± {100 * guess['std']:.2f}\n"
-        f"{member['latency_ms']:.3f} ms, {member['size_bytes'] / 1e3:.1f} kB, {member['macs'] / 1e6:.2f} MMACs"
-        f"{elsewhere}\n{describe_genes(member['architecture']['genes'])}"
+def percent(accuracy: AccuracyRecord) -> str:
+    """An accuracy with its 95 % interval."""
+    return f"{100 * accuracy.value:.2f} % ({100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})"
+
+
+def predicted_percent(member: Member) -> str:
+    """The accuracy that the predictor expects of a member, with its deviation; empty: it wasn't asked."""
+    guess = member.predicted_accuracy
+    return "" if guess is None else f"{100 * guess.mean:.2f} ± {100 * guess.std:.2f} %"
+
+
+def cost_of(member: Member, objective: Objective) -> float:
+    """The figure of a member that an objective is about: ms, bytes or MACs.
+
+    Raises:
+        KeyError: its latency on that device isn't known.
+    """
+    value: float = getattr(member, objective.key) if not objective.device else _elsewhere(member)[objective.device]
+    return value
+
+
+def describe_member(member: Member) -> str:
+    """A member of a front, in several lines."""
+    rows = (OBJECTIVES[name] for name in ("latency", "size", "macs"))
+    guess = predicted_percent(member)
+    return "\n".join(
+        [
+            member.id,
+            describe_precision(member.precision),
+            f"search {percent(member.accuracy)}",
+            f"test {percent(member.test)}",
+            *([f"predicted {guess}"] if guess else []),
+            ", ".join(f"{row.text(cost_of(member, row))} {row.header}" for row in rows),
+            *(f"{ms:.3f} ms on {name}" for name, ms in _elsewhere(member).items()),
+            describe_genes(dict(member.architecture.genes)),
+        ]
     )
+
+
+def _elsewhere(member: Member) -> Mapping[str, float]:
+    return member.latency_elsewhere_ms or {}
 
 
 def describe_precision(policy: str) -> str:
@@ -36,9 +62,9 @@ def describe_precision(policy: str) -> str:
     return f"{outer}, but {' and '.join(parts)}" if parts else f"{outer} everywhere"
 
 
-def describe_genes(genes: Facts) -> str:
-    """Choices by stage: ``s1: width 16, depth 2; kernel 3, 5; expand 2, 4``, one stage a line. What blocks choose is
-    listed in their order."""
+def describe_genes(genes: Mapping[str, float]) -> str:
+    """Genes by stage, a stage per line: ``s1: width 16, depth 2; kernel 3, 5; expand 2, 4``. Genes of blocks are listed
+    in the order of the blocks."""
     stages: dict[str, dict[str, list[str]]] = {}
     for name, value in genes.items():
         stage, _, rest = str(name).partition(".")

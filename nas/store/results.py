@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from search_spaces.schema import Also, Amount, Count, Made, Range, Share, convert, to_json
@@ -151,14 +151,14 @@ class Baseline:
     Attributes:
         measurements: how many it made.
         hypervolume: of its front, relative to the reference.
-        hypervolumes: after some numbers of measurements.
+        hypervolumes: after some numbers of measurements; empty, as is ``measured``, in results of earlier versions.
         measured: its candidates.
     """
 
     measurements: Count
     hypervolume: float
-    hypervolumes: Mapping[str, float]
-    measured: Rows
+    hypervolumes: Mapping[str, float] = field(default_factory=dict)
+    measured: Rows = ()
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class SearchResult:
     measurements: Measurements
     reference: Mapping[str, float]
     hypervolume: float
-    measured: Rows
+    measured: Rows = ()
     baselines: Mapping[str, Baseline]
     extremes: Mapping[str, Annotated[Extreme, Made(_extreme)]]
     stopped: str

@@ -18,9 +18,9 @@ import torch
 from PIL import ImageColor
 
 from nas.report import write_report
-from nas.report.draw.blocks import blocks_of
+from nas.report.draw.blocks import find_blocks
 from nas.report.draw.chart import x_scale, y_scale
-from nas.report.draw.curves import averaged
+from nas.report.draw.curves import average_points
 from nas.report.draw.markup import tag
 from nas.report.draw.palette import COLOURS, DARK, GREY, INK, KERNELS, ON_DEEP, ON_PALE, PAPER
 from nas.report.words import describe_genes, describe_precision
@@ -107,7 +107,7 @@ def test_the_protocol_says_what_a_search_rests_on(here: Path) -> None:
     run = here / "run"
     edit_json(run / "search-cortex-a72.json", make_front)
     result = json.loads((run / "search-cortex-a72.json").read_text())
-    facts = dict(Page(Path(write_report(Run(run))["report"])).rows)
+    facts = dict(Page(write_report(Run(run)).report).rows)
     gaps = np.array([m["test"]["correct"] / m["test"]["images"] - m["accuracy"]["value"] for m in result["front"]])
     gap = facts["test split against search split"]
     assert gap.startswith(f"{100 * gaps.mean():+.2f} points, mean over the front ({100 * gaps.min():+.2f} to")
@@ -115,10 +115,10 @@ def test_the_protocol_says_what_a_search_rests_on(here: Path) -> None:
     spent = sum(each.get("seconds", 0) for each in records)
     said = sum(float(facts[f"seconds of measuring, {split} split"].split(" s ")[0]) for split in ("search", "test"))
     assert said == pytest.approx(spent, abs=1)
-    assert facts["random, measured as often"].startswith(
+    assert facts["random, with as many measurements"].startswith(
         f"hypervolume {result['baselines']['random']['hypervolume']:.4f}"
     )
-    assert facts["uniform, measured as often"] == "not measured; nas search --compare random,uniform"
+    assert facts["uniform, with as many measurements"] == "not measured; nas search --compare random,uniform"
     assert facts["spread over seeds"].endswith("one seed, 0")
     assert "latency 0.9" in facts["the largest network"] or " ms" in facts["the largest network"]
     assert facts["its reference"].startswith("error 0.")
@@ -127,12 +127,12 @@ def test_the_protocol_says_what_a_search_rests_on(here: Path) -> None:
         assert facts[place].startswith(made_by.partition("+")[0])
     for path in (run / "run.json", run / "search-cortex-a72.json"):  # as earlier versions wrote them
         edit_json(path, lambda content: {key: value for key, value in content.items() if key != "versions"})
-    facts = dict(Page(Path(write_report(Run(run))["report"])).rows)
+    facts = dict(Page(write_report(Run(run)).report).rows)
     assert facts["versions"] == facts["training"] == facts["search for cortex-a72"] == "not recorded"
 
 
 def test_the_page_needs_nothing_else_and_runs_nothing_else(here: Path) -> None:
-    page = Page(Path(write_report(Run(here / "run"))["report"]))
+    page = Page(write_report(Run(here / "run")).report)
     assert page.count["script"] == page.count["style"] == 1
     names = {name for _, attributes in page.elements for name in attributes}
     assert not {name for name in names if name.startswith("on")} | ({"src", "style", "srcset"} & names)
@@ -153,14 +153,14 @@ def test_what_files_say_is_never_markup(here: Path) -> None:
     edit_json(search, lambda r: r | {"front": [m | {"id": nasty} for m in r["front"]], "baselines": {
         nasty: {"measurements": 4, "hypervolume": 0.5}}})  # fmt: skip
     result = write_report(Run(here / "run"))
-    assert result["notes"] == []
-    page = Page(Path(result["report"]))
+    assert result.notes == ()
+    page = Page(result.report)
     assert page.count["script"] == page.count["style"] == 1
     assert not [a for _, a in page.elements if "onload" in a]
     shown = nasty.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
     assert page.text.count(shown) > 5
     assert shown in page.tips
-    for plot in result["plots"]:
+    for plot in result.plots:
         ElementTree.parse(plot)
 
 
@@ -177,10 +177,10 @@ def test_no_plot_is_written_elsewhere(here: Path) -> None:
     edit_json(search, hostile)
     before = {p for p in here.rglob("*") if p.is_file()}
     result = write_report(Run(here / "run"))
-    assert result["notes"] == []
+    assert result.notes == ()
     new = {p for p in here.rglob("*") if p.is_file()} - before
     assert {p.parent for p in new} == {here / "run", here / "run" / "report-plots"}
-    assert len(new) == 1 + len(result["plots"])
+    assert len(new) == 1 + len(result.plots)
 
 
 @pytest.mark.parametrize(("cost", "key", "factor"), [("latency", "latency_ms", 1), ("size", "size_bytes", 1e-3)])
@@ -188,9 +188,9 @@ def test_points_lie_where_their_figures_say(here: Path, cost: str, key: str, fac
     search = here / "run" / "search-cortex-a72.json"
     edit_json(search, make_front)
     result = json.loads(search.read_text())
-    plots = write_report(Run(here / "run"), here / "other" / "page.html")["plots"]
+    plots = write_report(Run(here / "run"), here / "other" / "page.html").plots
     plot = here / "other" / "page-plots" / f"cortex-a72-{cost}.svg"
-    assert str(plot) in plots
+    assert plot in plots
     drawing = ElementTree.parse(plot)
     groups = drawing.findall(f"{SVG}g")
     circles = [g.find(f"{SVG}circle") for g in groups]
@@ -292,14 +292,14 @@ def test_a_damaged_search_is_left_out_and_named(here: Path, damage: Any) -> None
 def test_an_architecture_that_cannot_be_built_is_not_drawn(here: Path) -> None:
     search = here / "run" / "search-cortex-a72.json"
     edit_json(search, lambda r: r | {"config": r["config"] | {"target": "a-board-of-mine"}})
-    page = Page(Path(write_report(Run(here / "run"))["report"]))
+    page = Page(write_report(Run(here / "run")).report)
     assert "They cannot be drawn: unknown target 'a-board-of-mine'" in page.text
     assert "Measured front" in page.text
 
 
 def test_other_weights_than_those_searched_are_named(here: Path) -> None:
     edit_json(here / "run" / "run.json", lambda c: c | {"weights": "0" * 16})
-    assert "weights changed since this search" in Page(Path(write_report(Run(here / "run"))["report"])).text
+    assert "weights changed since this search" in Page(write_report(Run(here / "run")).report).text
 
 
 def test_a_run_in_training_and_torn_metrics(here: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_run_in_training_and_torn_metrics(here: Path) -> None:
     done = invoke("report", "run", "--json")
     assert {Path(plot).stem for plot in done.json["plots"]} == {"training-accuracy", "training-loss"}
     assert done.json["searches"] == []
-    assert "1 lines are damaged" in done.json["notes"][0]
+    assert "damaged lines were left out, 1 in all" in done.json["notes"][0]
     page = Page(here / "run" / "report.html")
     assert "Training is not finished: step 4." in page.text
     assert "No search yet" in page.text
@@ -336,7 +336,7 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     architecture = getattr(space, end)
     genes = dict(architecture.genes)
     layers = estimate_model(architecture.to_json(), "cortex-a72", num_classes=10, in_chans=1, layers=True).layers
-    blocks = blocks_of(layers)
+    blocks = find_blocks(layers)
     assert sum(block.macs for block in blocks) == sum(row.macs for row in layers)
     assert sum(block.ms for block in blocks) == pytest.approx(sum(row.ms for row in layers))
     for stage in (1, 2, 3):
@@ -356,7 +356,7 @@ def test_blocks_are_those_of_the_genes(end: str) -> None:
     ],
 )
 def test_blocks_of_other_families(model: str, stages: dict[str, int]) -> None:
-    blocks = blocks_of(estimate_model(model, "cortex-a72", precision="fp32", layers=True).layers)
+    blocks = find_blocks(estimate_model(model, "cortex-a72", precision="fp32", layers=True).layers)
     assert {stage: n for stage, n in Counter(block.stage for block in blocks).items() if stage in stages} == stages
 
 
@@ -377,14 +377,14 @@ def test_markup_escapes() -> None:
     assert found == '<p title="&quot;&lt;">&lt;b&gt;<i>&amp;</i>\ufffd</p>'
 
 
-def test_long_curves_are_averaged() -> None:
+def test_long_curves_are_average_points() -> None:
     points = [(float(i), float(i % 7)) for i in range(1, 1001)]
-    thin = averaged(points)
+    thin = average_points(points)
     assert len(thin) <= 120
     assert thin[-1][0] == 1000
     size = 9  # the fewest that give at most 120
     assert thin[0] == (size, np.mean([v for _, v in points[:size]]))
-    assert averaged(points[:50]) == points[:50]
+    assert average_points(points[:50]) == points[:50]
 
 
 def test_words_for_policies_and_genes() -> None:
@@ -408,7 +408,7 @@ def test_a_large_front_stays_small(here: Path) -> None:
 
     edit_json(here / "run" / "search-cortex-a72.json", many)
     result = write_report(Run(here / "run"))
-    assert result["notes"] == []
-    page = Path(result["report"])
+    assert result.notes == ()
+    page = result.report
     assert page.stat().st_size < 2e6
     assert page.read_text().count("<g data-id=") == 2000  # against latency and against size

@@ -39,7 +39,7 @@ def run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit_json(search, lambda r: r | {"front": [m | {"precision": "int8,blocks.2=w4a8"} for m in r["front"]]})
     other |= {"target": other["target"] | {"name": "cortex-a53"}, "config": other["config"] | {"target": "cortex-a53"}}
     (folder / "search-cortex-a53.json").write_text(json.dumps(other))
-    assert write_report(Run(folder))["notes"] == []
+    assert write_report(Run(folder)).notes == ()
     return folder
 
 

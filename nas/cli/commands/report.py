@@ -35,10 +35,10 @@ def report(
     if as_json:
         print_json(result)
         return
-    for note in result["notes"]:
+    for note in result.notes:
         warn(note)
-    OUT.print(f"wrote {result['report']}", soft_wrap=True, highlight=False, markup=False)
-    if result["plots"]:
-        folder = Path(result["plots"][0]).parent
-        OUT.print(f"wrote {folder}: {len(result['plots'])} plots (SVG)", soft_wrap=True, highlight=False, markup=False)
-    following(hint("export" if result["searches"] else "search", run=home.path))
+    OUT.print(f"wrote {result.report}", soft_wrap=True, highlight=False, markup=False)
+    if result.plots:
+        folder = result.plots[0].parent
+        OUT.print(f"wrote {folder}: {len(result.plots)} plots (SVG)", soft_wrap=True, highlight=False, markup=False)
+    following(hint("export" if result.searches else "search", run=home.path))

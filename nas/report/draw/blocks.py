@@ -1,4 +1,4 @@
-"""An architecture as small blocks: one a block of the network, read off its operators."""
+"""An architecture as a row of boxes, one per block of the network, found from its operators."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class Block:
     """A block of a network.
 
     Attributes:
-        path: module.
-        channels, side: of its result; side 1 where it has no height and width.
-        kernel: of its depthwise convolution; 0: it has none.
-        precision: of its operators.
-        macs, ms: of all its operators.
+        path: name of its module.
+        channels: channels of its output.
+        side: side of its output in pixels; 1 if it has no height and width.
+        kernel: side of its depthwise convolution; 0: it has none.
+        precision: precision of its operators.
+        macs: multiply-accumulates of all its operators.
+        ms: milliseconds of all its operators.
     """
 
     path: str
@@ -42,14 +44,14 @@ class Block:
 
     @property
     def stage(self) -> str:
-        """Blocks of one stage have one name."""
+        """The name of its stage."""
         return re.sub(r"\.?b?\d+$", "", self.path) if "." in self.path else self.path
 
 
-def blocks_of(layers: Iterable[Layer]) -> list[Block]:
+def find_blocks(layers: Iterable[Layer]) -> list[Block]:
     """Blocks in the order of execution, from the operators of :func:`nas.workflows.estimate.estimate_model`.
 
-    What computes nothing (an activation, a pooling between blocks) belongs to the block before.
+    An operator without multiplications (an activation, a pooling between blocks) belongs to the block before it.
     """
     groups: list[tuple[str, list[Layer]]] = []
     for row in layers:
@@ -72,7 +74,7 @@ def _block(path: str, rows: list[Layer]) -> Block:
     return Block(path, channels, side, max(kernels, default=0), rows[0].precision, macs, ms)
 
 
-def draw(title: str, blocks: list[Block]) -> Element:
+def draw_blocks(title: str, blocks: list[Block]) -> Element:
     """Blocks side by side: height for the root of the channels, colour for the kernel, a gap before a new stage. Below
     the first of a stage: channels and side of its result, and its precision where the network has several."""
     mixed = len({block.precision for block in blocks}) > 1
@@ -108,5 +110,5 @@ def _tip(block: Block) -> str:
 
 
 def _on(colour: str) -> str:
-    """What words on a box are written in."""
+    """The colour of text on a box."""
     return ON_DEEP if colour in (KERNELS[5], KERNELS[7]) else ON_PALE

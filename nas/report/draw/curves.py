@@ -1,9 +1,8 @@
-"""The plots beside those of a search: training curves, and the time of each operator."""
+"""The other plots: training curves, and the time of each operator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from nas.events import Evaluated, Stepped
@@ -14,33 +13,31 @@ from .marks import Key, line, point, series
 from .markup import tag
 from .palette import COLOURS, GREY
 
-Facts = dict[str, Any]
 Points = list[tuple[float, float]]
 
 _MOST = 120
-"""Points of a curve; more are averaged."""
+"""Points of a curve at most."""
 
 _KINDS = dict(zip(("pointwise", "depthwise", "conv", "linear", "matmul"), COLOURS, strict=True))
 """Colour of operators by their kind."""
 
 
-def accuracy_curves(metrics: list[Evaluated], keys: list[str]) -> Element:
-    """Accuracy of watched subnets over training steps, one line for each key of the metrics."""
-    found: dict[str, Points] = {
-        key: [(m.step, 100 * m.accuracies[key]) for m in metrics if key in m.accuracies] for key in keys
+def plot_accuracies(metrics: Sequence[Evaluated], names: Sequence[str]) -> Element:
+    """Accuracy of subnets over training steps, a line for each name."""
+    lines: dict[str, Points] = {
+        name: [(m.step, 100 * m.accuracies[name]) for m in metrics if name in m.accuracies] for name in names
     }
-    title = "Accuracy of watched subnets while training"
-    return _curves(title, "training-accuracy", found, "accuracy, %")
+    return _curves("Accuracy of subnets while training", "training-accuracy", lines, "accuracy, %")
 
 
-def loss_curve(metrics: list[Stepped]) -> Element:
+def plot_losses(metrics: Sequence[Stepped]) -> Element:
     """Loss over training steps."""
     points: Points = [(m.step, m.loss) for m in metrics]
     return _curves("Loss while training", "training-loss", {"loss": points}, "loss")
 
 
-def _curves(title: str, file: str, found: dict[str, Points], name: str) -> Element:
-    thin = {key: averaged(points) for key, points in found.items()}
+def _curves(title: str, file: str, lines: dict[str, Points], name: str) -> Element:
+    thin = {key: average_points(points) for key, points in lines.items()}
     x = x_scale([s for points in thin.values() for s, _ in points] + [0], from_zero=True)
     y = y_scale([v for points in thin.values() for _, v in points])
     keys, marks = series(list(thin)), []
@@ -55,15 +52,14 @@ def _curves(title: str, file: str, found: dict[str, Points], name: str) -> Eleme
     return chart(title, file, x, y, ("training step", name), marks, keys if len(keys) > 1 else [])
 
 
-def averaged(points: Points) -> Points:
-    """At most :data:`_MOST` points: where there are more, each is the mean of equally many neighbours, placed at the
-    last of them."""
+def average_points(points: Points) -> Points:
+    """At most :data:`_MOST` points; of more, means of equally many neighbours, placed at the last of them."""
     size = max(1, -(-len(points) // _MOST))
     parts = [points[i : i + size] for i in range(0, len(points), size)]
     return [(part[-1][0], sum(v for _, v in part) / len(part)) for part in parts]
 
 
-def layers_plot(layers: Sequence[Layer]) -> Element:
+def plot_layers(layers: Sequence[Layer]) -> Element:
     """Predicted time of each operator in the order of execution."""
     x, y = x_scale([0, len(layers)], from_zero=True), y_scale([row.ms for row in layers], from_zero=True)
     kinds = [kind for kind in _KINDS if any(row.kind == kind for row in layers)]
