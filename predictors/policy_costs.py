@@ -1,4 +1,4 @@
-"""Costs of populations whose networks have precision policies: each stage at a precision of its own.
+"""Costs of populations whose networks have precision policies: each stage at its own precision.
 
 Everything is summed over the segments of the space (memory is a maximum), each at the precision of its stage. Where a
 float part meets an integer one, what passes between them is converted, at the cost of an elementwise operator.

@@ -1,4 +1,4 @@
-"""What can be built: genes, architectures, and the timm models and operators they stand for.
+"""What can be built: genes, architectures, and the networks and operators that they describe.
 
 Importing this package loads nothing; its spaces need numpy, and torch and timm are imported where a model is built.
 """
@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names of this package are looked up when they are used: the command line's help needs none of them."""
+    """Look names of this package up when they are used: the command line's help needs none of them."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{home}", __name__), name)

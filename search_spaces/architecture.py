@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from .schema import Json
 
 Choice = int | float
 _LARGEST = 2**31
@@ -62,21 +63,23 @@ class Architecture:
         """Eight hexadecimal digits that name this architecture in tables and folders."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         return {"space": self.space, "genes": dict(self.genes)}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Architecture:
+    def from_dict(data: Mapping[str, Json]) -> Architecture:
         """Inverse of :meth:`to_dict`. Raises ValueError where keys or values are not those of an architecture."""
-        if set(data) != {"space", "genes"} or not isinstance(data["genes"], Mapping):
+        if set(data) != {"space", "genes"} or not isinstance(genes := data["genes"], Mapping):
             raise ValueError(f"an architecture has the keys 'space' and 'genes', not {str(sorted(data))[:100]}")
-        for gene, value in data["genes"].items():
-            if type(value) not in (int, float) or not abs(value) < _LARGEST:
+        values: list[tuple[str, Choice]] = []
+        for gene, value in genes.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
                 raise ValueError(f"gene {str(gene)[:50]} is {value!r:.50}, not a number")
-        return Architecture(str(data["space"]), tuple(data["genes"].items()))
+            values.append((gene, value))
+        return Architecture(str(data["space"]), tuple(values))
 
     @staticmethod
     def from_json(text: str) -> Architecture:

@@ -1,4 +1,4 @@
-"""Errors a user can mend, each with the exit code the command line ends with."""
+"""Errors that a user can fix, each with the exit code that the command line ends with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _WIDEST = 600  # characters of a line of a message
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used; the message is one or two lines for a person.
+    """Something that the user gave cannot be used; the message is one or two lines for a person.
 
-    It may quote what a file holds: of that, only so much is shown, and nothing that a terminal would obey.
+    It may quote a file. Long quotes are shortened, and control characters are shown as escapes.
     """
 
     exit_code = 1
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class UsageError(UserError):
-    """A flag, a name or a combination of them that means nothing."""
+    """A setting or a name that doesn't exist, or settings that don't fit together."""
 
     exit_code = 2
 
@@ -34,7 +34,7 @@ class InfeasibleError(UserError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
-    """A :class:`UsageError` that names the nearest known name; ``where`` says of what, or in what, it is unknown."""
+    """A :class:`UsageError` that offers the nearest known name; ``where`` says in or of what the name is unknown."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     several = ", ".join(known) if len(known) <= _SHOWN else f"{', '.join(known[:3])} and {len(known) - 3:,} more"
@@ -44,7 +44,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") ->
 
 
 def install_hint(what: str) -> str:
-    """What to type for a package that is missing, as the README installs: ``nas`` is on no index.
+    """What to type to install a missing package, as the README installs: ``nas`` isn't on a package index.
 
     Args:
         what: for pip: an extra of this project as ``.[onnx]``, or a package as ``torch>=2.9``.

@@ -116,14 +116,14 @@ class GeneSpace:
     def neighbours(self, architecture: Architecture) -> list[Architecture]:
         """All distinct architectures that differ in the choice of exactly one active gene."""
         vector = self.encode(architecture)
-        found: dict[Architecture, None] = {}
+        others: dict[Architecture, None] = {}
         for column in np.flatnonzero(self.active(vector[None])[0]):
             for choice in range(self.cardinality[column]):
                 if choice != vector[column]:
                     other = vector.copy()
                     other[column] = choice
-                    found[self.decode(other)] = None
-        return list(found)
+                    others[self.decode(other)] = None
+        return list(others)
 
     @cached_property
     def size(self) -> int:

@@ -38,8 +38,8 @@ class Policy:
 
     def of(self, path: str) -> str:
         """Precision of a module by its dotted path, ``blocks.1.0.conv_dw``; the longest entry that holds it counts."""
-        found = [(len(stage), name) for stage, name in self.stages if within(path, stage)]
-        return max(found)[1] if found else self.outer
+        matches = [(len(stage), name) for stage, name in self.stages if within(path, stage)]
+        return max(matches)[1] if matches else self.outer
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -95,19 +95,19 @@ def parse_policy(text: str) -> Policy:
         stage, sign, name = (word.strip() for word in part.partition("="))
         if not (stage and sign and name) or stage in entries:
             raise UsageError(
-                f"precision policy '{text}': '{part}' is not a stage of its own; "
+                f"precision policy '{text}': '{part}' isn't stage=precision, or repeats a stage; "
                 "give for example int8,blocks.1=w4a8,blocks.3=fp32"
             )
         entries[stage] = name
     return make_policy(outer, entries)
 
 
-def parse_menu(text: str, flag: str = "--precision") -> tuple[str, ...]:
+def parse_menu(text: str, setting: str = "`precision`") -> tuple[str, ...]:
     """The precisions that stages may have, of ``int8,w4a8``; in the order of :data:`PRECISIONS`.
 
     Args:
         text: names, separated by commas.
-        flag: that they were given with, for messages.
+        setting: that they were given with, for messages.
 
     Raises:
         UsageError: unknown or repeated precision, or none.
@@ -117,14 +117,14 @@ def parse_menu(text: str, flag: str = "--precision") -> tuple[str, ...]:
         if name not in PRECISIONS:
             raise unknown_name("precision", name, (*PRECISIONS, MIXED))
     if len(set(names)) < len(names):
-        raise UsageError(f"{flag} {text} names one of them twice; give each once")
+        raise UsageError(f"{setting} {text} names one of them twice; give each once")
     return tuple(name for name in PRECISIONS if name in names)
 
 
 def stages_of(space: SearchSpace) -> tuple[str, ...]:
     """Paths of a space's stages, in order: segments up to the first part with a number, ``blocks.1`` or ``layer2``."""
     paths = [re.match(r"(?:[^.\d]+\.)*[^.]*\d+", s.path) for s in space.segments]
-    return tuple(dict.fromkeys(found.group() for found in paths if found))
+    return tuple(dict.fromkeys(match.group() for match in paths if match))
 
 
 def check_stages(policy: Policy, paths: Iterable[str], what: str) -> None:

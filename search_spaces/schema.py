@@ -36,6 +36,9 @@ from .errors import UserError
 
 T = TypeVar("T")
 
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+"""A value that JSON can hold."""
+
 LARGEST = 2**53
 """The largest whole number that all JSON writers agree on."""
 

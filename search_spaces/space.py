@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from .architecture import Architecture, Choice, Interface
 from .channels import Group
 from .genes import Gene, GeneSpace
+from .schema import Json
 
 if TYPE_CHECKING:
     from torch import nn
-
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-"""A value that JSON can hold."""
 
 Drop = tuple[float, float]
 """Probabilities with which a network is regularised while it trains: of dropping a feature before the last layer, and

@@ -1,1 +1,1 @@
-"""Accuracy predictors: what they see, how they are fitted, and which one a search takes."""
+"""Accuracy predictors: what they see, how they are fitted, and which one a search uses."""

@@ -232,17 +232,17 @@ def _fit(
         slope, offset = _ridge(x[rest], y[rest])
         linear.append((slope, offset))
         members.append(member(x[rest], (y[rest] - x[rest] @ slope - offset) / unit, fold))
-    found = {
+    fitted = {
         "x_mean": mean, "x_std": std, "unit": unit, "held_out": np.zeros(len(x)), "error": 0.0, "disagreement": 0.0,
         "slope": np.stack([s for s, _ in linear]), "offset": np.array([o for _, o in linear]),
         **{name: np.stack([np.asarray(m[name]) for m in members]) for name in members[0]},
     }  # fmt: skip
-    each = kind(**found)._each(x)
+    each = kind(**fitted)._each(x)
     for fold, rows in enumerate(parts):
-        found["held_out"][rows] = each[fold, rows]
-    found["error"] = float(np.quantile(np.abs(found["held_out"] - y), 0.683))
-    found["disagreement"] = float(np.sqrt(np.mean(each.var(axis=0))))
-    return kind(**found)
+        fitted["held_out"][rows] = each[fold, rows]
+    fitted["error"] = float(np.quantile(np.abs(fitted["held_out"] - y), 0.683))
+    fitted["disagreement"] = float(np.sqrt(np.mean(each.var(axis=0))))
+    return kind(**fitted)
 
 
 def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:

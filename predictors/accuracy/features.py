@@ -68,7 +68,7 @@ def gene_features(space: GeneSpace, vectors: Vectors) -> Floats:
 
 
 def physics_features(space: GeneSpace, tables: CostTables, vectors: Vectors) -> Floats:
-    """Log MACs, log parameters, and every gene that others hang on (the depths) on [-1, 1]; ``[n, 2 + depths]``."""
+    """Log MACs, log parameters, and every gene that gates others (the depths) on [-1, 1]; ``[n, 2 + depths]``."""
     columns = [np.log(tables.additive(_COUNTED, vectors))]
     for column in sorted({space.index[gene.gate[0]] for gene in space.genes if gene.gate is not None}):
         columns.append(_saturating(space.genes[column].choices)[vectors[:, column], None])
@@ -82,7 +82,7 @@ def space_features(space: GeneSpace, tables: CostTables, vectors: Vectors) -> Fe
 
 @dataclass(frozen=True)
 class _GeneTable:
-    """What stands for the choices of a space's genes.
+    """The numbers that represent the choices of a space's genes.
 
     Attributes:
         straight: of every gene, ``[genes, most choices]``.

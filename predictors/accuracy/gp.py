@@ -114,10 +114,10 @@ class GroupGP:
         cross, other = self._cross(features), self._cross(one)
         p, q = self._standardise(features), self._standardise(one)
         prior = _kernel(self.theta, features.genes, p, one.genes, q)[:, 0]
-        found: Floats = prior - (cross @ self._whiten) @ (other @ self._whiten)[0]
+        shared: Floats = prior - (cross @ self._whiten) @ (other @ self._whiten)[0]
         slope = 1 - self.mean_of(features)
-        found *= slope * slope[pick] * (self.scale * self.std) ** 2
-        return found
+        shared *= slope * slope[pick] * (self.scale * self.std) ** 2
+        return shared
 
     def leave_one_out(self) -> Floats:
         """Predictions of each measured candidate from all others (closed form), shape ``[n]``."""
@@ -230,9 +230,9 @@ class _Parts:
     def covariance(self, theta: Floats, rbf: Floats | None = None) -> Floats:
         """Covariance with noise."""
         s1, s2, _, _, _, noise = np.exp(2 * theta)
-        found: Floats = s1 * self.gg + s2 * self.pp + (self.rbf(theta) if rbf is None else rbf)
-        found.flat[:: len(found) + 1] += noise + 1e-8
-        return found
+        covariance: Floats = s1 * self.gg + s2 * self.pp + (self.rbf(theta) if rbf is None else rbf)
+        covariance.flat[:: len(covariance) + 1] += noise + 1e-8
+        return covariance
 
     def gradient(self, theta: Floats, rbf: Floats, outer: Floats) -> Floats:
         """Sums of ``outer`` times the derivative of the covariance by each log hyper-parameter, ``[6]``."""

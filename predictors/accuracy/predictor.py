@@ -84,7 +84,7 @@ PREDICTORS = {
     "mlp": Entry("ensembles", "MLPEnsemble", "small neural networks, five members"),
 }
 DEFAULT = "gp"
-"""Taken where there are too few measurements for others, and where none is clearly better."""
+"""Used where there are too few measurements for the others, and where none of them is clearly better."""
 
 
 def predictor_class(kind: str) -> type[AccuracyPredictor]:
@@ -96,5 +96,5 @@ def predictor_class(kind: str) -> type[AccuracyPredictor]:
     if kind not in PREDICTORS:
         raise unknown_name("accuracy predictor", kind, PREDICTORS)
     entry = PREDICTORS[kind]
-    found: type[AccuracyPredictor] = getattr(import_module(f".{entry.module}", __package__), entry.name)
-    return found
+    member: type[AccuracyPredictor] = getattr(import_module(f".{entry.module}", __package__), entry.name)
+    return member

@@ -1,4 +1,4 @@
-"""Which accuracy predictor: the Gaussian process, unless cross-validation on the measurements speaks against it."""
+"""Which accuracy predictor: the Gaussian process, unless cross-validation on the measurements shows a better one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 WORTH_ASKING = 100
-"""With fewer measurements than this, the Gaussian process is always taken."""
+"""With fewer measurements than this, the Gaussian process is always used."""
 _CLEARLY = 0.9
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which predictor was taken, and why.
+    """Which predictor is used, and why.
 
     Attributes:
         kind: one of :data:`PREDICTORS`.

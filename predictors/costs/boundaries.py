@@ -41,10 +41,10 @@ def conversion_row(elements: float) -> Floats:
 def _boundary_tables(space: SearchSpace, interface: Interface) -> list[Floats]:
     path = table_path(space, interface, (*FEATURES, "entering"))
     entries = table_entries(space)
-    found = load_tables(path, [(n,) for n in entries])
-    if found is None:
-        found = [np.zeros(n) for n in entries]
+    values = load_tables(path, [(n,) for n in entries])
+    if values is None:
+        values = [np.zeros(n) for n in entries]
         for entry in traced_entries(space, interface):
-            found[entry.segment][entry.row] = entering(entry.ops)
-        save_tables(path, found)
-    return found
+            values[entry.segment][entry.row] = entering(entry.ops)
+        save_tables(path, values)
+    return values

@@ -1,7 +1,7 @@
 """Cost tables on disk: in ``$NAS_CACHE``, else ``$XDG_CACHE_HOME/nas``, else ``~/.cache/nas``.
 
 A file's name is a hash of everything that decides its content, so that nothing ever has to be invalidated. A file that
-cannot be read is as good as none, and a folder that cannot be written costs only time.
+cannot be read is ignored, and a folder that cannot be written costs only time.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def load_tables(path: Path, shapes: Sequence[tuple[int | None, ...]]) -> list[Fl
     try:
         with np.load(path, allow_pickle=False) as file:
             tables = [file[f"segment{i}"] for i in range(len(shapes))]
-    except Exception:  # zip, zlib, numpy and its parser of headers: each fails in ways of its own on damaged files
+    except Exception:  # zip, zlib, numpy and its parser of headers: each fails in its own ways on damaged files
         return None
     return tables if all(map(_fits, tables, shapes)) else None
 

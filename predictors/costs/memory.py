@@ -9,7 +9,7 @@ runtimes do differently:
 =============  ============================================================================================
 ``in-place``   an operator that maps elements one to one (hard-swish, a gate, a residual sum) writes over an input of
                the result's size that nobody reads afterwards: ONNX Runtime, XNNPACK and what is built on it
-``separate``   every result has a place of its own: TensorFlow Lite with its arena planner
+``separate``   every result has its own place: TensorFlow Lite with its arena planner
 ``cmsis-nn``   as ``separate``, and the buffers that CMSIS-NN's int8 kernels ask for on Cortex-M4 and M7: two columns of
                16-bit inputs for k x k convolutions, one for depthwise ones: TensorFlow Lite Micro
 ``tinyengine`` as ``in-place``, and depthwise convolutions write over their input by way of one channel's plane (Lin et
@@ -84,11 +84,11 @@ def live(ops: Sequence[Op], rules: MemoryRules) -> list[int]:
     for (number, elements), start in first.items():
         change[start] += elements
         change[last[number] + 1] -= elements
-    found, alive = [], 0
+    counts, alive = [], 0
     for i, op in enumerate(ops):
         alive += change[i]
-        found.append(alive - _saved(op, i, last, rules) + _scratch(op, rules))
-    return found
+        counts.append(alive - _saved(op, i, last, rules) + _scratch(op, rules))
+    return counts
 
 
 def peaks(ops: Sequence[Op]) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class Costs:
     Attributes:
         macs: multiply-accumulates of one image.
         params: parameters of the timm model, batch norm included.
-        size_bytes: weights at the precision, a 4-byte bias a channel, and where quantized a 4-byte scale a channel.
+        size_bytes: weights at the precision and a 4-byte bias per channel; where quantized, a 4-byte scale per channel.
         peak_activation_bytes: largest sum of activations alive at once, in execution order (see ``memory``).
     """
 
@@ -60,7 +60,7 @@ def op_features(ops: Sequence[Op], params: int) -> Floats:
 
 
 def operator_rows(ops: Sequence[Op]) -> Floats:
-    """One feature row an operator, ``[ops, features]``; they add up to the network's, but for parameters and peaks.
+    """One feature row per operator, ``[ops, features]``. They add up to the network's, except parameters and peaks.
 
     ``stem`` counts once more the MACs of k x k convolutions that read the image and look at its pixels several times,
     as a patch embedding does not; ``unfolded`` how many pixels those look at, repetitions included.

@@ -30,7 +30,7 @@ class OperatorTables:
     numbers: Sequence[NDArray[np.int64]]
 
     def totals(self, values: Floats) -> list[Floats]:
-        """Sums of one value an operator, ``[operators]``, over each entry; for :meth:`CostTables.lookup`."""
+        """Sums over each entry of one value per operator, ``[operators]``; for :meth:`CostTables.lookup`."""
         padded = np.append(0.0, values)
         return [padded[numbers].sum(axis=1) for numbers in self.numbers]
 
@@ -44,15 +44,15 @@ def operator_tables(tables: CostTables) -> OperatorTables:
 def _operator_tables(space: SearchSpace, interface: Interface) -> OperatorTables:
     path = table_path(space, interface, (*FEATURES, "operators"))
     entries = table_entries(space)
-    found = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
-    if found is None:
-        found = _fill(space, interface, entries)
-        save_tables(path, found)
-    return OperatorTables(found[0], [numbers.astype(np.int64) for numbers in found[1:]])
+    arrays = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
+    if arrays is None:
+        arrays = _fill(space, interface, entries)
+        save_tables(path, arrays)
+    return OperatorTables(arrays[0], [numbers.astype(np.int64) for numbers in arrays[1:]])
 
 
 def _fill(space: SearchSpace, interface: Interface, entries: Sequence[int]) -> list[Floats]:
-    """The distinct rows, then a padded table of numbers a segment."""
+    """The distinct rows, then a padded table of numbers per segment."""
     number: dict[bytes, int] = {}
     rows: list[Floats] = []
     held: list[dict[int, list[int]]] = [{} for _ in entries]

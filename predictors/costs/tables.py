@@ -51,9 +51,9 @@ class CostTables:
         return out
 
     def additive(self, weights: Floats, vectors: Vectors, reduce: str = "sum") -> Floats:
-        """``weights @ features`` of each vector, through one number a table entry; shape ``[n]``.
+        """``weights @ features`` of each vector, through one number per table entry; shape ``[n]``.
 
-        ``weights`` has one entry a feature; of shape ``[features, k]`` it gives ``[n, k]``. With ``reduce="max"``
+        ``weights`` has one entry per feature; of shape ``[features, k]`` it gives ``[n, k]``. With ``reduce="max"``
         segments are combined by maximum (for peaks).
         """
         return self.lookup([table @ weights for table in self.tables], vectors, reduce)
@@ -73,8 +73,8 @@ class CostTables:
         out = np.zeros((len(vectors), *values[0].shape[1 if variants is None else 2 :]))
         for segment, table in enumerate(values):
             rows = self._index(segment, vectors)
-            found = table[rows] if variants is None else table[variants[:, segment], rows]
-            out = out + found if reduce == "sum" else np.maximum(out, found)
+            entries = table[rows] if variants is None else table[variants[:, segment], rows]
+            out = out + entries if reduce == "sum" else np.maximum(out, entries)
         return out
 
     def _index(self, segment: int, vectors: Vectors) -> Vectors:
@@ -106,13 +106,13 @@ def _fill(space: SearchSpace, interface: Interface) -> list[Floats]:
 
 
 def table_entries(space: SearchSpace) -> list[int]:
-    """Entries of each segment's table: one a combination of its genes' choices, and a last one for its absence."""
+    """Entries of each segment's table: one per combination of its genes' choices, and a last one for its absence."""
     return [int(np.prod([space.cardinality[space.index[g]] for g in s.genes])) + 1 for s in space.segments]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one entry of a segment's table stands for.
+    """The operators behind one entry of a segment's table.
 
     Attributes:
         segment, row: where.

@@ -2,8 +2,8 @@
 
 .. math:: t = t_0 + n\\,t_{op} + \\sum_k c_k\\,\\mathrm{MMAC}_k + \\sum_j a_j\\,\\mathrm{MB}_j + w\\,\\mathrm{MB}_w
 
-Ten non-negative constants a precision describe a device and its runtime. The model is additive, so that populations
-are scored through the cost tables with one number a table entry, and it extrapolates to resolutions and widths that
+Ten non-negative constants per precision describe a device and its runtime. The model is additive, so that populations
+are scored through the cost tables with one number per table entry, and it extrapolates to resolutions and widths that
 nobody measured. The terms are a roofline's, operations and bytes, summed rather than maximised to stay linear.
 
 ``fit`` finds the constants; ``operator_table`` corrects single operators of the model.
@@ -28,7 +28,7 @@ from .records import COEFFICIENTS, Coefficients
 
 MILLION = 1e6
 UNFOLD = 2.0
-"""MACs that a byte of the unfolded image costs. Too few networks differ in it for a constant of its own."""
+"""MACs that a byte of the unfolded image costs. Too few networks differ in it to fit this constant."""
 
 # Matrix products run in the kernels of 1x1 convolutions. Elementwise operators and pools have no MACs that count.
 _SHARED = {"linear": "pointwise", "matmul": "pointwise"}
@@ -121,7 +121,7 @@ class AdditiveLatency(LatencyModel):
         return self.coefficients[precision]
 
     def weights(self, precision: str) -> Floats:
-        """One ms-per-unit weight a feature, ``[features]``, for :meth:`CostTables.additive`; add :meth:`fixed`.
+        """One ms-per-unit weight per feature, ``[features]``, for :meth:`CostTables.additive`; add :meth:`fixed`.
 
         Raises:
             UsageError: the target has no constants for that precision.

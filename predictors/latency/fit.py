@@ -51,12 +51,12 @@ def fit(features: Floats, measured_ms: Floats, precision: str, depthwise_floor: 
       cannot tell apart then share what they explain, instead of one of them taking it all, which is what another
       family of networks would pay for. With small noise or many networks the prior vanishes.
 
-    Measured sets leave terms apart that belong together. They rarely vary the kernel, and then the MACs of a depthwise
+    Measured networks rarely vary the kernel, and then the MACs of a depthwise
     convolution cannot be told from its activations: the fit could make large kernels free. So a MAC of a stem or a
     depthwise convolution costs no less than one of a 1x1 convolution, which reuses its operands most; a byte of
     activations no less than one of weights, which are read once, in order; a byte of an elementwise operator or a pool
     no less than another. Where no network has a k x k convolution besides the stem, its MACs cost what those of a 1x1
-    do; where some have, nothing is presumed (fast algorithms multiply less often than is counted). To keep the problem
+    do; where some have, nothing is assumed (fast algorithms multiply less often than is counted). To keep the problem
     non-negative, the column of the cheaper term also carries the dearer one, whose own column holds only what is above
     that.
 
@@ -112,7 +112,7 @@ def check_measurements(features: Floats, measured_ms: Floats) -> Floats:
     measured_ms = np.asarray(measured_ms, dtype=np.float64)
     if not len(measured_ms) or len(features) != len(measured_ms):
         raise UserError(
-            f"cannot fit {len(features)} networks to {len(measured_ms)} latencies; give one each, 1 or more"
+            f"cannot fit {len(features)} networks to {len(measured_ms)} latencies; give a latency for each network"
         )
     if wrong := [ms for ms in measured_ms.tolist() if not (math.isfinite(ms) and ms > 0)]:
         raise UserError(f"measured latency {wrong[0]} ms is not a positive number; leave that network out")

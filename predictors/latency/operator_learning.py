@@ -1,4 +1,4 @@
-"""What single operators take, learnt from whole networks.
+"""How long single operators take, learned from whole networks.
 
 A runtime's kernels work in blocks of channels, reorder tensors and split operators, which ten constants cannot say.
 Every measured network is a sum over its operators, so the sums tell where operators of some shape are slower or faster
@@ -7,9 +7,9 @@ over the operators' features,
 
 .. math:: t = t_0 + \\sum_o b_o\\,e^{g(x_o)}
 
-is linear in :math:`g` around any present :math:`g`, so that its posterior is a few linear systems with a row a network
-(linear functions of a process are Gaussian too: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
-section 9.8). What comes out is an :class:`OperatorTable`, as if the operators had been measured one by one.
+is linear in :math:`g` around any present :math:`g`, so that its posterior is a few linear systems with a row per
+network (linear functions of a process are Gaussian too: Rasmussen and Williams, Gaussian Processes for Machine
+Learning, 2006, section 9.8). The result is an :class:`OperatorTable`, as if operators had been measured one by one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STEPS = 3  # of Gauss-Newton; corrections are tens of percent, so the third cha
 _WORTH = 0.95  # a table must leave at most this share of the additive model's error
 _MOST = 400  # operators kept in the table
 _TABLE_NOISE = 1e-3
-_KNOWN = 1e-4  # variance of an operator, given those kept, that needs no row of its own
+_KNOWN = 1e-4  # variance of an operator, given those kept, that needs no row
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Coefficients:
 
     Attributes:
         stem_ms_per_mmac: k x k convolutions of the image itself, ms per million multiply-accumulates: few channels in,
-            so short sums over an input that is first unfolded, which counts as ``additive.UNFOLD`` MACs a byte.
+            so short sums over an input that is first unfolded, which counts as ``additive.UNFOLD`` MACs per byte.
         conv_ms_per_mmac: other dense and grouped k x k convolutions.
         pointwise_ms_per_mmac: 1x1 convolutions, linear layers and matrix products.
         depthwise_ms_per_mmac: depthwise convolutions.

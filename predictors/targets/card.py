@@ -89,10 +89,10 @@ class TargetCard:
         """
         if text == MIXED:
             return self.precisions
-        found = parse_menu(text or self.default_precision)
-        for name in found:
+        menu = parse_menu(text or self.default_precision)
+        for name in menu:
             self.precision(name)
-        return found
+        return menu
 
     def policy(self, text: str) -> Policy:
         """A precision policy, checked.
@@ -100,10 +100,10 @@ class TargetCard:
         Raises:
             UsageError: not a policy, or the target does not run one of its precisions.
         """
-        found = parse_policy(text)
-        for name in found.precisions:
+        policy = parse_policy(text)
+        for name in policy.precisions:
             self.precision(name)
-        return found
+        return policy
 
     def label(self, precision: str | None = None) -> str:
         """How far to trust latencies at a precision (default: the target's)."""
@@ -118,9 +118,9 @@ class TargetCard:
         return self._join(precisions, self.source)
 
     def _join(self, precisions: Sequence[str], what: Callable[[str], str]) -> str:
-        found = {self.runs_as(name): what(name) for name in precisions}
-        texts = list(dict.fromkeys(found.values()))
-        return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in found.items())
+        texts_of = {self.runs_as(name): what(name) for name in precisions}
+        texts = list(dict.fromkeys(texts_of.values()))
+        return texts[0] if len(texts) == 1 else "; ".join(f"{name}: {text}" for name, text in texts_of.items())
 
     def source(self, precision: str | None = None) -> str:
         """Where the constants of a precision come from (default: the target's)."""

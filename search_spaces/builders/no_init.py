@@ -25,7 +25,7 @@ class NoInit(TorchFunctionMode):
     tensors without storage."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func in _FILLERS or (func in _ARITHMETIC and args[0].is_meta):
             return args[0] if args else (kwargs or {})["tensor"]

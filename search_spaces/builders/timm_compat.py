@@ -1,4 +1,4 @@
-"""The one place that imports timm, with a mend for a torchvision built for another torch.
+"""The one place that imports timm, with a workaround for a torchvision that was built for another torch.
 
 timm imports torchvision. A torchvision wheel built for CUDA beside a CPU build of torch fails at import with
 ``operator torchvision::nms does not exist``: its Python code registers shapes for two operators whose C++ library

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
-from search_spaces.space import NO_DROP, Drop, Family, Json
+from search_spaces.schema import Json
+from search_spaces.space import NO_DROP, Drop, Family
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,15 +130,12 @@ class TimmSpec:
         }
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> TimmSpec:
+    def from_json(content: Mapping[str, Json]) -> TimmSpec:
         """Inverse of :meth:`to_json`, of checked content."""
+        data: Any = content
+        interface = Interface(data["in_chans"], data["num_classes"])
         return TimmSpec(
-            data["model"],
-            Interface(data["in_chans"], data["num_classes"]),
-            data["options"],
-            data["arguments"],
-            data["blocks"],
-            data.get("head_dim"),
+            data["model"], interface, data["options"], data["arguments"], data["blocks"], data.get("head_dim")
         )
 
     def build(self, device: str = "cpu") -> nn.Module:
@@ -177,7 +175,7 @@ class TimmFamily(Family):
 
     @abstractmethod
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
-        """The model of timm that an architecture stands for."""
+        """The model of timm that an architecture describes."""
 
     def build(
         self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
@@ -212,14 +210,14 @@ def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
     """
     for option in spec.options:
         if option not in _OPTIONS:
-            raise UserError(f"{where} asks timm for '{option!s:.50}', which shapes no network; export it again")
+            raise UserError(f"{where} asks timm for '{option!s:.50}', which doesn't shape a network; export it again")
     if not _moderate({key: value for key, value in spec.to_json().items() if key != "num_classes"}):
-        raise UserError(f"{where} describes no network of a usual size; export it again")
+        raise UserError(f"{where} doesn't describe a network of a usual size; export it again")
     try:
         return spec.build(device)
     except Exception as error:  # constructors of all of timm's families, on arguments that anybody may have written
         reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise UserError(f"{where} describes no network that timm can build: {reason}; export it again") from None
+        raise UserError(f"{where} doesn't describe a network that timm can build: {reason}; export it again") from None
 
 
 def _moderate(value: Json, depth: int = 0) -> bool:

@@ -42,7 +42,7 @@ class ConvNeXtFamily(TimmFamily):
     """Stem, four stages, head.
 
     Attributes:
-        model: name of the timm model that everything not said here is taken from.
+        model: name of the timm model that gives everything not said here.
         resolutions: choices of the input side in pixels.
         stages: the elastic part; the stem has the width of stage 1.
     """
@@ -111,7 +111,7 @@ class ConvNeXtFamily(TimmFamily):
 
 
 def _stem(model: nn.Module) -> list[Group]:
-    """Groups of the stem; the last one is not complete: it is the stream that the stages go on with."""
+    """Groups of the stem; the last one isn't complete: it is the stream that the stages continue."""
     net: Any = model
     groups: list[Group] = []
     stream: Group = ()

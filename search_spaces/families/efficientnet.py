@@ -1,19 +1,20 @@
 """The networks of timm's EfficientNet builder: MobileNetV1 to V4, EfficientNet, -Lite, MNASNet, FBNet, TinyNet, ...
 
 Elastic are the input resolution and, per stage, depth, width, kernel sizes and expansions. timm describes such a
-network by *block arguments*, one dictionary a block; an architecture is a shorter and smaller list of them.
+network by *block arguments*, one dictionary per block; an architecture is a shorter and smaller list of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
 from search_spaces.genes import Gene
+from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
 if TYPE_CHECKING:
@@ -31,16 +32,38 @@ EXPANDING = ("ir", "er", "uir")
 """Block types with an elastic expansion."""
 
 
+class BlockArgs(TypedDict, total=False):
+    """timm's arguments of a block, which JSON can hold. What isn't listed here is passed on as it is."""
+
+    block_type: str
+    stride: int
+    act_layer: str | None
+    out_chs: int
+    force_in_chs: int | None
+    kernel_size: int
+    dw_kernel_size: int
+    exp_kernel_size: int
+    pw_kernel_size: int
+    group_size: int
+    num_experts: int
+    exp_ratio: float
+    se_ratio: float
+    skip: bool
+    noskip: bool
+    pw_act: bool
+    s2d: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """One block.
 
     Attributes:
-        args: timm's block arguments, JSON-able; kernel, expansion and ``out_chs`` are replaced by what is chosen.
+        args: timm's block arguments; kernel, expansion and ``out_chs`` are replaced by what is chosen.
         kernels, expands: choices, ascending; empty: as in ``args``.
     """
 
-    args: Mapping[str, Any]
+    args: BlockArgs
     kernels: tuple[int, ...] = ()
     expands: tuple[float, ...] = ()
 
@@ -71,7 +94,7 @@ class EfficientNetFamily(TimmFamily):
     """A stem, stages, and a head of timm's ``EfficientNet`` or ``MobileNetV3`` class.
 
     Attributes:
-        model: name of the timm model that everything not said here is taken from.
+        model: name of the timm model that gives everything not said here.
         resolutions: choices of the input side in pixels.
         stems: choices of the stem's channels.
         stages: all stages, in timm's order.
@@ -85,7 +108,7 @@ class EfficientNetFamily(TimmFamily):
     stems: tuple[int, ...]
     stages: tuple[Stage, ...]
     heads: tuple[int, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
     multipliers: tuple[float, ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
@@ -139,7 +162,7 @@ class EfficientNetFamily(TimmFamily):
             return widths[self.multipliers.index(chosen["width"])]
         return int(chosen.get(gene, widths[-1] if widths else 0))
 
-    def _block_args(self, chosen: Mapping[str, Choice], before: int) -> Iterator[list[dict[str, Any]]]:
+    def _block_args(self, chosen: Mapping[str, Choice], before: int) -> Iterator[list[BlockArgs]]:
         for s, stage in enumerate(self.stages):
             width = self._width(chosen, f"s{s}.width", stage.widths)
             if stage.tied or stage.times:
@@ -147,9 +170,10 @@ class EfficientNetFamily(TimmFamily):
             blocks = []
             for b, block in enumerate(stage.blocks[: int(chosen.get(f"s{s}.depth", stage.depths[-1]))]):
                 prefix = f"s{s}.b{b}" if stage.per_block else f"s{s}"
-                args = dict(block.args)
+                args = block.args.copy()
                 if block.kernels:
-                    args[KERNEL[args["block_type"]]] = chosen.get(f"{prefix}.kernel", block.kernels[-1])
+                    kernel = chosen.get(f"{prefix}.kernel", block.kernels[-1])
+                    args[KERNEL[args["block_type"]]] = kernel  # type: ignore[literal-required]
                 if block.expands:
                     args["exp_ratio"] = chosen.get(f"{prefix}.expand", block.expands[-1])
                 args["out_chs"] = width or args["out_chs"]
@@ -158,7 +182,7 @@ class EfficientNetFamily(TimmFamily):
             before = int(blocks[-1]["out_chs"])
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
-        from .efficientnet_channels import channel_groups
+        from ._efficientnet_channels import channel_groups
 
         return channel_groups(model)
 
@@ -199,8 +223,8 @@ def derive(named: Named, options: Options) -> Family:
     return EfficientNetFamily(named.name, resolutions(named, options), (stem,), tuple(stages))
 
 
-def _rigid(net: nn.Module, stages: list[list[dict[str, Any]]]) -> bool:
-    """Does a channel's place decide what is done with it?"""
+def _rigid(net: nn.Module, stages: list[list[BlockArgs]]) -> bool:
+    """Whether a channel's place decides what is done with it."""
     from torch import nn
 
     norms = [m for m in net.modules() if isinstance(m, nn.GroupNorm)]
@@ -214,14 +238,14 @@ def _rigid(net: nn.Module, stages: list[list[dict[str, Any]]]) -> bool:
     )
 
 
-def _depths(blocks: list[dict[str, Any]], uniform: bool, wanted: tuple[int, ...]) -> tuple[int, ...]:
+def _depths(blocks: list[BlockArgs], uniform: bool, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Depth choices: blocks of other widths cannot be left out, and timm wants no attention block at a stage's end."""
     if not uniform:
         return (len(blocks),)
     return tuple(d for d in wanted if d == len(blocks) or blocks[d - 1]["block_type"] not in ("mqa", "mha"))
 
 
-def _kernels(args: Mapping[str, Any], options: Options) -> tuple[int, ...]:
+def _kernels(args: BlockArgs, options: Options) -> tuple[int, ...]:
     """Kernel choices of a block of a named model."""
     own = args.get(KERNEL.get(args["block_type"], ""), 0)
     if not isinstance(own, int) or own <= 3:
@@ -230,7 +254,7 @@ def _kernels(args: Mapping[str, Any], options: Options) -> tuple[int, ...]:
     return (*sorted({k for k in wanted if k < own and (own - k) % 2 == 0}), own)
 
 
-def _expands(args: Mapping[str, Any], inputs: tuple[int, ...], named: Named, options: Options) -> tuple[float, ...]:
+def _expands(args: BlockArgs, inputs: tuple[int, ...], named: Named, options: Options) -> tuple[float, ...]:
     """Expansion choices of a block; those that would widen its squeeze-and-excitation by rounding are left out."""
     from timm.layers import make_divisible
 
@@ -253,14 +277,15 @@ def _expands(args: Mapping[str, Any], inputs: tuple[int, ...], named: Named, opt
     )
 
 
-def _json_block(args: Mapping[str, Any], named: Named) -> dict[str, Any]:
+def _json_block(args: BlockArgs, named: Named) -> BlockArgs:
     """Block arguments with the activation by name and final channels."""
     from timm.models._efficientnet_builder import round_channels
 
     channels = named.arguments.get("round_chs_fn", round_channels)
-    block = dict(args) | {"act_layer": _act_name(args["act_layer"], named), "out_chs": channels(args["out_chs"])}
-    if args.get("force_in_chs"):
-        block["force_in_chs"] = channels(args["force_in_chs"])
+    block = args.copy()
+    block["act_layer"], block["out_chs"] = _act_name(args["act_layer"], named), channels(args["out_chs"])
+    if inputs := args.get("force_in_chs"):
+        block["force_in_chs"] = channels(inputs)
     return block
 
 

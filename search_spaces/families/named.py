@@ -19,7 +19,7 @@ from search_spaces.space import Family, SearchSpace
 from .options import PREFIX, Named, Options, unsupported
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 FAMILIES = {
     "EfficientNet": "efficientnet",
@@ -44,7 +44,7 @@ def derived_space(name: str) -> SearchSpace:
         UserError: a model that cannot be made elastic; the message says why.
     """
     model_name, options = _parse(name)
-    named = _named(model_name)
+    named = _look_at(model_name)
     kind = type(named.model).__name__
     if kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
@@ -78,7 +78,11 @@ def _parse(name: str) -> tuple[str, Options]:
     return model, Options(**options)
 
 
-def _named(name: str) -> Named:
+def _look_at(name: str) -> Named:
+    """A named timm model on ``meta``, and the arguments that timm passes to its class."""
+    import copy
+    import sys
+
     from search_spaces.builders.no_init import NoInit
     from search_spaces.builders.timm_compat import timm
 
@@ -87,43 +91,27 @@ def _named(name: str) -> Named:
     base, _, tag = name.partition(".")
     if tag and name not in (tagged := timm.list_models(f"{base}.*", pretrained=True)):
         raise unknown_name("pretrained tag", tag, [each.partition(".")[2] for each in tagged], f"of {base}")
-    with NoInit():
-        model, arguments = _constructor_arguments(name)
-    facts: Any = model.pretrained_cfg
-    size = facts.get("input_size") or (3, 224, 224)
-    return Named(name, model, arguments, int(size[-1]))
-
-
-def _constructor_arguments(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A named timm model on ``meta``, and the arguments that timm passes to its class.
-
-    Raises:
-        UserError: timm does not build it through its common builder.
-    """
-    import copy
-    import sys
-
-    from search_spaces.builders.timm_compat import timm
-
     arguments: dict[str, Any] = {}
     module: Any = sys.modules[timm.model_entrypoint(name).__module__]
     build = getattr(module, "build_model_with_cfg", None)
     if build is None:
         raise UserError(f"timm:{name} is not supported because timm does not build it by its common builder")
 
-    def recording(model_class: Any, *args: Any, **kwargs: Any) -> Any:
+    def record(model_class: Any, *args: Any, **kwargs: Any) -> Any:
         def construct(**given: Any) -> Any:
             arguments.update(copy.deepcopy(given))
             return model_class(**given)
 
         return build(construct, *args, **kwargs)
 
-    module.build_model_with_cfg = recording
+    module.build_model_with_cfg = record
     try:
-        model = timm.create_model(name, device="meta")
+        with NoInit():
+            model = timm.create_model(name, device="meta")
     finally:
         module.build_model_with_cfg = build
-    return model, arguments
+    size = model.pretrained_cfg.get("input_size") or (3, 224, 224)
+    return Named(name, model, arguments, int(size[-1]))
 
 
 def _check(space: SearchSpace) -> None:

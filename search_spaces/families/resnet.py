@@ -44,7 +44,7 @@ class ResNetFamily(TimmFamily):
     """Stem, four stages, linear classifier.
 
     Attributes:
-        model: name of the timm model that everything not said here is taken from.
+        model: name of the timm model that gives everything not said here.
         resolutions: choices of the input side in pixels.
         stages: the elastic part.
         expansion: output channels of a block over ``channels`` of its stage: 4 for bottlenecks, 1 for basic blocks.
@@ -91,7 +91,7 @@ class ResNetFamily(TimmFamily):
 
     def _inner_widths(
         self, chosen: Mapping[str, Choice], layers: Sequence[int], channels: Sequence[int]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[dict[str, float]]:
         """Constructor arguments of every block that are its own, in order."""
         for s, (stage, depth, planes) in enumerate(zip(self.stages, layers, channels, strict=True), start=1):
             for b in range(depth):

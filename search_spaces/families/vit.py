@@ -17,10 +17,11 @@ from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Group
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene
+from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
+from ._vit_channels import vit_channel_groups
 from .options import Named, Options, depths, fractions, multiples, resolutions, unsupported
-from .vit_channels import vit_channel_groups
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VitFamily(TimmFamily):
-    """A vision transformer. Whatever has a single choice is no gene (but for the resolution).
+    """A vision transformer. What has a single choice isn't a gene, except the resolution.
 
     Attributes:
         model: name of the timm model that is varied.
@@ -37,7 +38,7 @@ class VitFamily(TimmFamily):
         depths: choices of the number of blocks.
         heads: choices of a block's attention heads.
         expands: choices of a block's MLP ratio: it has ``int(width * ratio)`` hidden units.
-        head_dim: channels of a head.
+        head_dim: channels of each head.
         pool: the tokens are pooled by an attention, whose heads keep their size as well.
         dynamic: any multiple of the patch size will do as resolution: the position embedding is the named model's, and
             timm resamples it where the image has another size. Otherwise only the named model's own resolution will.
@@ -60,7 +61,7 @@ class VitFamily(TimmFamily):
     head_dim: int
     pool: bool = False
     dynamic: bool = True
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: tuple[tuple[str, Json], ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
         genes = [Gene("resolution", self.resolutions), Gene("width", self.widths), Gene("depth", self.depths)]
@@ -138,7 +139,7 @@ def derive(named: Named, options: Options) -> Family:
     """The family around a named model. What its blocks cannot vary has a single choice.
 
     Raises:
-        UsageError: a resolution is no multiple of the patch size.
+        UsageError: a resolution isn't a multiple of the patch size.
         UserError: the model's images are not square.
     """
     from timm.layers import Attention, GluMlp, Mlp, SwiGLU
@@ -198,7 +199,7 @@ def _ratios(width: int, ratio: float, given: tuple[float, ...]) -> tuple[float, 
 
 
 def _resolutions(named: Named, options: Options) -> tuple[int, ...]:
-    """Choices of the image side. The model's own may be no multiple of the patch size if it is the only one."""
+    """Choices of the image side. The model's own need not be a multiple of the patch size if it is the only one."""
     own, patch = named.resolution, _patch(named)
     if own % patch and options.resolution in ((), (own,)):
         return (own,)

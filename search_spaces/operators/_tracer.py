@@ -47,13 +47,13 @@ def mean(x: Tensor, dims: Sequence[int], keep: bool = False) -> Tensor:
 
 def tensors_in(args: Sequence[Any]) -> list[Tensor]:
     """The tensors among arguments or results, and in lists among them."""
-    found = []
+    tensors = []
     for a in args:
         if isinstance(a, Tensor):
-            found.append(a)
+            tensors.append(a)
         elif isinstance(a, list | tuple):
-            found += [t for t in a if isinstance(t, Tensor)]
-    return found
+            tensors += [t for t in a if isinstance(t, Tensor)]
+    return tensors
 
 
 def place(tensor: Tensor) -> int:

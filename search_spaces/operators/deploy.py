@@ -51,7 +51,7 @@ class _Buffers:
     Attributes:
         last: buffer -> index of the last note that reads it.
         same: joined buffer -> the one it became.
-        smaller: result of a padding that is no operator -> elements that are really read.
+        smaller: result of a padding that isn't an operator -> elements that are really read.
         producer: buffer -> the operator that wrote it last.
     """
 

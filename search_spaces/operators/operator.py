@@ -13,7 +13,7 @@ class Buffer(NamedTuple):
 
     Attributes:
         number: equal for the same tensor in the operators of one trace; 0 is the image.
-        elements: all it holds, also where an operator looks at a part.
+        elements: all that it holds, even where an operator reads a part of it.
     """
 
     number: int
@@ -26,8 +26,8 @@ class Op:
 
     Attributes:
         kind: one of :data:`KINDS`: ``conv`` is a dense or grouped k x k convolution, ``pointwise`` a dense 1x1,
-            ``depthwise`` one filter a channel, ``linear`` a product with a constant matrix, ``matmul`` one of two
-            activations, ``pool`` a reduction, ``elementwise`` all the rest.
+            ``depthwise`` one filter per channel, ``linear`` a product with a constant matrix, ``matmul`` one of two
+            activations, ``pool`` a reduction, ``elementwise`` everything else.
         path: module that executes it, ``blocks.2.0.conv_dw``.
         out_shape: without the batch dimension.
         macs: multiply-accumulates of convolutions and matrix products.

@@ -55,7 +55,7 @@ class SegmentTracer:
             in_chans, resolutions: as for ``trace``.
         """
         parts = {path: self._part(model.get_submodule(path), path) for path in self.paths if path}
-        found = []
+        traces = []
         with torch.no_grad(), _in_place(model, parts):
             for resolution in resolutions:
                 image = torch.empty(1, in_chans, resolution, resolution, device="meta")
@@ -64,8 +64,8 @@ class SegmentTracer:
                     part.begin(tracer)
                 with tracer:
                     model(image)
-                found.append(self._grouped(deploy(tracer.notes, tracer.elements), parts))
-        return found
+                traces.append(self._grouped(deploy(tracer.notes, tracer.elements), parts))
+        return traces
 
     def _part(self, module: nn.Module, path: str) -> _Part:
         number = self.structures.setdefault(structure(module), len(self.structures))
@@ -93,12 +93,12 @@ def structure(module: nn.Module) -> Hashable:
 
     It holds names, classes, attributes and shapes of tensors.
     """
-    found: list[Hashable] = []
+    parts: list[Hashable] = []
     for name, part in module.named_modules():
         attributes = tuple((key, _fixed(value)) for key, value in vars(part).items() if key not in _INTERNAL)
         tensors = (*part._parameters.items(), *part._buffers.items())
-        found.append((name, type(part), attributes, tuple((key, t if t is None else t.shape) for key, t in tensors)))
-    return tuple(found)
+        parts.append((name, type(part), attributes, tuple((key, t if t is None else t.shape) for key, t in tensors)))
+    return tuple(parts)
 
 
 def _fixed(value: Any) -> Hashable:

@@ -1,4 +1,4 @@
-"""Named search spaces. A new preset is one line in one of the files here."""
+"""Named search spaces. A new one is one line in one of the files here."""
 
 from __future__ import annotations
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from search_spaces.families.efficientnet import Block, EfficientNetFamily, Stage
+from search_spaces.families.efficientnet import Block, BlockArgs, EfficientNetFamily, Stage
 from search_spaces.space import SearchSpace
 
 _MOBILENETV3 = "mobilenetv3_large_100"
@@ -20,12 +18,13 @@ def inverted(
         se: squeeze-and-excitation to a quarter of the expanded channels.
         act: timm's name of the activation; None: the network's.
     """
-    args: dict[str, Any] = {
+    args: BlockArgs = {
         "block_type": "ir", "out_chs": widths[-1], "stride": stride, "act_layer": act, "dw_kernel_size": kernels[-1],
         "exp_kernel_size": 1, "pw_kernel_size": 1, "exp_ratio": expands[-1], "se_ratio": 0.25 if se else 0.0,
         "noskip": False, "s2d": False,
     }  # fmt: skip
-    blocks = [Block(args if b == 0 else args | {"stride": 1}, kernels, expands) for b in range(max(depths))]
+    later: BlockArgs = {**args, "stride": 1}
+    blocks = [Block(args if b == 0 else later, kernels, expands) for b in range(max(depths))]
     return Stage(tuple(blocks), depths, widths, per_block=per_block)
 
 
@@ -34,18 +33,25 @@ def separable(
     depths: tuple[int, ...] = (1,), kernels: tuple[int, ...] = (3,),
 ) -> Stage:  # fmt: skip
     """A stage of depthwise-separable blocks."""
-    args = {
+    args: BlockArgs = {
         "block_type": "ds", "out_chs": widths[-1], "stride": stride, "act_layer": act, "dw_kernel_size": kernels[-1],
         "pw_kernel_size": 1, "se_ratio": 0.0, "pw_act": False, "noskip": not skip, "s2d": False,
     }  # fmt: skip
-    later = args | {"stride": 1, "noskip": False}
+    later: BlockArgs = {**args, "stride": 1, "noskip": False}
     blocks = [Block(args if b == 0 else later, kernels) for b in range(max(depths))]
     return Stage(tuple(blocks), depths, widths, per_block=False)
 
 
 def pointwise(width: int = 0, times: int = 0, act: str | None = None) -> Stage:
     """One 1x1 convolution to ``width`` channels, or to ``times`` those before it."""
-    args = {"block_type": "cn", "out_chs": width, "stride": 1, "act_layer": act, "kernel_size": 1, "skip": False}
+    args: BlockArgs = {
+        "block_type": "cn",
+        "out_chs": width,
+        "stride": 1,
+        "act_layer": act,
+        "kernel_size": 1,
+        "skip": False,
+    }
     return Stage((Block(args),), (1,), (width,) if width else (), times=times)
 
 
@@ -126,7 +132,7 @@ LARGE = SearchSpace(
         last=960,
         features=1280,
     ),
-    source="MobileNetV3-Large with the elastic dimensions of Once-for-All (arXiv:1908.09791) and two widths a stage",
+    source="MobileNetV3-Large with the elastic dimensions of Once-for-All (arXiv:1908.09791) and two widths per stage",
 )
 
 

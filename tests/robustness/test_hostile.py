@@ -186,7 +186,7 @@ def test_a_description_that_makes_timm_load_a_file(here: Path, finished: Path, t
         for words in (("estimate", folder), (*train_words(finished)[:-1], "new", "--teacher", folder, "--quiet")):
             result = invoke(*words)
             assert result.code == 1
-            assert "shapes no network" in result.message
+            assert "doesn't shape a network" in result.message
     assert not mark.exists()
 
 

@@ -52,9 +52,9 @@ def test_equal_policies_have_one_form(outer: str, entries: dict[str, str]) -> No
     ("text", "words"),
     [
         ("int9", "did you mean 'int8'"),
-        ("int8,blocks.1", "'blocks.1' is not a stage of its own"),
-        ("int8,blocks.1=w4a8,blocks.1=fp32", "'blocks.1=fp32' is not a stage of its own"),
-        ("int8,=w4a8", "'=w4a8' is not a stage of its own"),
+        ("int8,blocks.1", "'blocks.1' isn't stage=precision"),
+        ("int8,blocks.1=w4a8,blocks.1=fp32", "'blocks.1=fp32' isn't stage=precision"),
+        ("int8,=w4a8", "'=w4a8' isn't stage=precision"),
         ("int8,blocks.1=w5a8", "w5a8"),
         ("", "precision"),
     ],
