@@ -103,7 +103,7 @@ class Claims:
                 last = self._seen.get(trial.number)
                 seen[trial.number] = last if last is not None and last.beat == claim.beat else _Seen(claim.beat, now)
                 if self._is_lost(claim, now - seen[trial.number].since):
-                    self._storage.finish(self._storage.id_of(trial), TrialState.FAIL)
+                    self._storage.finish(self._storage.trial_id(self._study, trial.number), TrialState.FAIL)
                 else:
                     holders.setdefault(claim.candidate, claim.worker)
             self._seen = seen

@@ -47,7 +47,7 @@ _NAME = "accuracy"
 
 _WHOLE = ("fp32", "int8")
 
-_ANY = random.SystemRandom()  # workers, even forked ones, shall not draw alike
+_ANY = random.SystemRandom()  # workers, even forked ones, must not draw alike
 _SHORTEST_WAIT = 0.02
 _LONGEST_WAIT = 2.0
 
@@ -95,18 +95,18 @@ class Journal:
     def _own(self, name: str, weights: str) -> int:
         """Id of the study of that name, which is ours, or is made ours where it is new."""
         study = self._storage.study(name)
-        known = self._storage.facts(study)
+        noted = self._storage.attributes(study)
         here = {"space": self.space.name, "weights": weights}
-        there = here | {fact: known[fact] for fact in here if fact in known}
+        there = here | {name: value for name, value in noted.items() if name in here}
         if there != here:
             raise UserError(
-                f"study '{name}' in {self._storage.shown} holds accuracies of other weights ({there['space']}, "
-                f"{there['weights']}), not of this supernet ({self.space.name}, {weights}); "
+                f"study '{name}' in {self._storage.shown} holds accuracies of other weights "
+                f"({', '.join(there.values())}), not of this supernet ({self.space.name}, {weights}); "
                 "move it away to search anew"
             )
-        if not known and self._storage.trials(study):
-            raise UserError(f"study '{name}' in {self._storage.shown} was not written by nas; give another --storage")
-        for fact in here.keys() - known.keys():  # both at first, one after a crash between the two
+        if not noted and self._storage.trials(study):
+            raise UserError(f"study '{name}' in {self._storage.shown} was not written by nas; give another `storage`")
+        for fact in here.keys() - noted.keys():  # both at first, one after a crash between the two
             self._storage.note(study, fact, here[fact])
         return study
 

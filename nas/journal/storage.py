@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,7 +34,7 @@ _LOCK_SECONDS = 10.0
 _LONGEST_PAUSE = 5.0
 _SAY_AGAIN_SECONDS = 30.0
 
-# A server that vanished without a word, and one whose lock a suspended worker holds, shall be noticed too.
+# Detect servers that disappear, and servers whose lock a suspended worker holds.
 _CONNECT = {
     "postgresql": {
         "connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5,
@@ -49,7 +48,7 @@ _GONE_FOR_A_WHILE = (
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EBUSY, errno.EAGAIN, errno.ENOENT,
 )  # fmt: skip
 
-# What no waiting mends, in the words of PostgreSQL, MySQL and SQLite.
+# Errors that retrying cannot fix, in the words of PostgreSQL, MySQL and SQLite.
 _HOPELESS = (
     "authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry", "permission denied",
     "access denied", "unknown database", "unable to open database file", "readonly database", "not a database",
@@ -57,7 +56,7 @@ _HOPELESS = (
 )  # fmt: skip
 
 
-# What reading a journal ends in that somebody else wrote, or that was damaged.
+# Errors from reading a journal that is damaged or was written by another program.
 _DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, RecursionError, OverflowError)
 
 
@@ -101,18 +100,19 @@ class Storage:
     def find(self, name: str) -> int | None:
         """Id of a study; None where there is none."""
         studies = self._patiently(self._backend.get_all_studies)
-        return next((int(study._study_id) for study in studies if study.study_name == name), None)
+        if all(study.study_name != name for study in studies):
+            return None
+        return self._patiently(lambda: int(self._backend.get_study_id_from_name(name)))
 
-    @staticmethod
-    def id_of(trial: FrozenTrial) -> int:
-        """Id of a trial of :meth:`trials`. Optuna has no public way to it, though its storages want it."""
-        return int(trial._trial_id)
+    def trial_id(self, study: int, number: int) -> int:
+        """Id of a trial by its number in its study."""
+        return self._patiently(lambda: int(self._backend.get_trial_id_from_study_id_trial_number(study, number)))
 
-    def facts(self, study: int) -> dict[str, Any]:
-        """User attributes of a study."""
-        return self._patiently(lambda: dict(self._backend.get_study_user_attrs(study)))
+    def attributes(self, study: int) -> dict[str, str]:
+        """User attributes of a study, as texts."""
+        return self._patiently(lambda: {k: str(v) for k, v in self._backend.get_study_user_attrs(study).items()})
 
-    def note(self, study: int, name: str, value: Any) -> None:
+    def note(self, study: int, name: str, value: str) -> None:
         """Set a user attribute of a study."""
         self._patiently(lambda: self._backend.set_study_user_attr(study, name, value))
 
@@ -186,7 +186,7 @@ class Storage:
 
 
 def check_url(url: str) -> None:
-    """Refuse what is no URL of a database that workers can share. Raises UsageError."""
+    """Refuse what isn't the URL of a database that workers can share. Raises UsageError."""
     _parse(url)
 
 
@@ -201,7 +201,7 @@ def shown(where: Path | str) -> str:
 
 def without_password(word: str) -> str:
     """A word of a command line as it may be printed."""
-    flag, equals, value = word.partition("=") if word.startswith("--storage=") else ("", "", word)
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
     try:
         return flag + equals + (shown(value) if "://" in value else value)
     except UsageError:
@@ -218,12 +218,12 @@ def _parse(text: str) -> Any:
     if url is None or url.get_backend_name() not in _DRIVERS:
         kind = "" if url is None else f" '{url.get_backend_name()}'"
         raise UsageError(
-            f"--storage{kind}: no URL of a database; give postgresql://user@host/name, mysql://user@host/name "
+            f"`storage`{kind}: not the URL of a database; give postgresql://user@host/name, mysql://user@host/name "
             "or sqlite:///file, or leave it out for the journal in the run directory"
         )
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise UsageError(
-            "--storage sqlite:// names no file, and what is in memory no other worker reaches; give sqlite:///FILE"
+            "`storage` sqlite:// names no file, and no other worker can reach what is in memory; give sqlite:///FILE"
         )
     return url
 
@@ -233,7 +233,7 @@ def _open(where: Path | str, change: bool) -> BaseStorage:
         if not change:
             return JournalStorage(JournalFileBackend(str(where)))
         where.parent.resolve(strict=True)
-        mend_tail(where)
+        repair_tail(where)
         return JournalStorage(JournalFileBackend(str(where), lock_obj=_Lock(where)))
     from optuna.storages import RDBStorage, get_storage
 
@@ -249,7 +249,7 @@ def _open(where: Path | str, change: bool) -> BaseStorage:
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or driver
         raise UsageError(
-            f"--storage {shown(where)} needs the package {missing}; {install_hint('.[storage]')}"
+            f"`storage` {shown(where)} needs the package {missing}; {install_hint('.[storage]')}"
         ) from None
     except RuntimeError as error:  # tables of an Optuna that is too old or too new
         raise UserError(f"storage {shown(where)} cannot be used: {str(error).partition('. ')[0]}") from None
@@ -275,8 +275,8 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class _Lock(BaseJournalFileLock):
-    """Of a journal file. Optuna's own lock files outlive a killed process; the system releases this one.
+class _Lock(JournalFileOpenLock):
+    """The lock of a journal file. Optuna's own lock files outlive a killed process; the system releases this one.
 
     Whoever holds it may write alone, so an unfinished last line is then the work of a process that died.
     """
@@ -298,10 +298,10 @@ class _Lock(BaseJournalFileLock):
         self._lock.release()
 
 
-def mend_tail(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left unfinished, so that appending goes on cleanly.
+def repair_tail(path: Path) -> None:
+    """Cut off a last line that a crash or a full disk left unfinished, so that the next line begins cleanly.
 
-    A power cut can also leave a last line of zeros or of rubbish: whatever is no JSON is cut too.
+    A power cut can also leave a last line of zeros or of rubbish: whatever isn't JSON is cut too.
     """
     if not path.exists():
         return

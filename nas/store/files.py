@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 # All metadata is under one key: safetensors writes several in an order that changes from run to run, and equal
-# weights shall be equal files.
+# weights must be equal files.
 FORMAT = 1
 """Of run.json, architecture.json and tensor files; counted up where older versions could not read what is written."""
 
@@ -52,7 +52,7 @@ def check_folder(path: Path | None) -> None:
     """Refuse to write a folder where a file is, before the work that would be lost. Raises UserError."""
     for each in () if path is None else (path, *path.parents):
         if each.is_file():
-            raise UserError(f"--out {path}: {each} is a file, and an export is a folder; give another place")
+            raise UserError(f"`out` {path}: {each} is a file, and an export is a folder; give another path")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -116,7 +116,7 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     except (KeyError, TypeError):
         raise UserError(f"{path} is damaged or was not written by nas: its metadata is not as expected") from None
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+        raise UserError(f"{path} is damaged or not a safetensors file: {error}") from None
 
 
 class NewerFormat(UserError):

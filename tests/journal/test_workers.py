@@ -510,8 +510,9 @@ def test_a_server_that_is_down_is_given_up_without_its_password() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://host", "'redis'"), ("nonsense", "no URL of a database"), ("postgresql://u:s3@h:port/d", "no URL"),
-        ("sqlite://", "in memory"), ("", "no URL"),
+        ("redis://host", "'redis'"), ("nonsense", "not the URL of a database"),
+        ("postgresql://u:s3@h:port/d", "not the URL"),
+        ("sqlite://", "in memory"), ("", "not the URL"),
     ],
 )  # fmt: skip
 def test_what_is_no_database_is_refused(url: str, said: str) -> None:
