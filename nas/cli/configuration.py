@@ -84,7 +84,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         raise UsageError(f"--config {path} does not exist") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"--config {path} is no text: {error}") from None
+        raise UsageError(f"--config {path} isn't a text file: {error}") from None
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(_read(path))
     except (ValueError, RecursionError) as error:  # not TOML, or a number of thousands of digits
-        raise UsageError(f"--config {path} is no TOML file: {error}") from None
+        raise UsageError(f"--config {path} isn't a TOML file: {error}") from None
 
 
 def _earlier(ctx: typer.Context, path: Path) -> dict[str, Any]:

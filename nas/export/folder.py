@@ -194,7 +194,7 @@ def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> N
         there = {}
     different = [key for key, value in json.loads(json.dumps(here)).items() if there.get(key) != value]
     if different:
-        raise UserError(f"{file} was not exported from {run}: {', '.join(different)} differ; give its own run (--run)")
+        raise UserError(f"{file} was not exported from {run}: {', '.join(different)} differ; give its own run (`run`)")
 
 
 def run_file(model: Exported, dataset: Dataset, split: str, resolution: int) -> Score:

@@ -23,7 +23,7 @@ class SpaceSummary:
     """A search space in a list.
 
     Attributes:
-        name: as ``--space`` takes it.
+        name: as :func:`search_spaces.get_space` takes it.
         genes: how many there are.
         subnets: exact number of different subnets.
         source: the paper or the network that it is made from.
@@ -56,7 +56,7 @@ class TargetSummary:
     """A target in a list.
 
     Attributes:
-        name: as ``--target`` takes it.
+        name: as :func:`predictors.targets.target.load_target` takes it.
         description, runtime: the device, and what runs networks there.
         threads: of one inference; None: not known.
         precisions: that it runs.

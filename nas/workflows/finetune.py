@@ -1,8 +1,8 @@
 """Fine-tuning: one candidate trained further from the supernet's weights, alone or inside wider networks.
 
-It is a training run of its own, in ``<run>/finetune/``, whose task is one network instead of a space; it starts from a
+It is a training run of its own, in ``<run>/finetune/``, which trains one network instead of a space; it starts from a
 copy of the supernet's weights, which stay as they are. Its folder is named after the candidate and the settings: the
-same command goes on with it, another one starts beside it.
+same command continues it, another one starts beside it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def finetune(
     dry_run: bool = False,
     license: str | None = None,
 ) -> FinetuneResult | FinetunePlan:
-    """Fine-tune a candidate, or go on with it, and export it with the better of its old and its new weights.
+    """Fine-tune a candidate, or continue that, and export it with the better of its old and its new weights.
 
     Args:
         run: a trained run.
@@ -195,7 +195,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
     if config.quantization_aware and not policy.quantized:
-        raise UsageError(f"--quantization-aware: the candidate is {policy}, nothing of it is quantized; leave it out")
+        raise UsageError(f"`quantization_aware`: the candidate is {policy}, nothing of it is quantized; leave it out")
     menu = ",".join(name for name in policy.precisions if name != FLOAT) if aware else ""
     settings = replace(
         own, seed=config.seed, epochs=config.epochs, lr=lr, lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
@@ -219,7 +219,7 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
 def _trained_further(
     trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, resources: Resources, report: Listener
 ) -> Trained:
-    """The run ``sub``, trained to its end: nothing is left to do, it goes on, or it begins."""
+    """The run ``sub``, trained to its end: nothing is left to do, it continues, or it begins."""
     info = trained.dataset.info
     if not sub.exists:
         sub.path.mkdir(parents=True, exist_ok=True)

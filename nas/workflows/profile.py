@@ -181,7 +181,7 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
         UserError: the run is damaged.
     """
     if space is not None:
-        get_space(space)  # one that there is not shall not wait for the measurements
+        get_space(space)  # an unknown one must fail before the measurements
         small = space == DEFAULT_SPACES[0].space
         return (Part(space, classes or (10 if small else 1000), in_chans or 3),)
     if run is None:

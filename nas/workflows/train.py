@@ -102,7 +102,7 @@ def train_supernet(
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
     if config.teacher is not None and not run.exists:
-        for note in open_teacher(config.teacher, dataset).notes:  # one that does not fit shall leave no run behind
+        for note in open_teacher(config.teacher, dataset).notes:  # one that doesn't fit must fail before there is a run
             report(Warned(note))
     facts = make_facts(config, dataset.info)
     get_strategy(config.strategy, facts)  # a space that it cannot support must leave no run behind
@@ -154,10 +154,10 @@ def _explain(config: TrainConfig, facts: RunFacts, report: Listener) -> None:
 
 def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> Forecast:
     """What the run will take, with a warning where it does not fit."""
-    found = forecast(config, dataset, resources)
-    if problem := shortage(found):
+    expected = forecast(config, dataset, resources)
+    if problem := shortage(expected):
         report(Warned(problem))
-    return found
+    return expected
 
 
 def _both(first: Listener, second: Listener) -> Listener:
@@ -169,7 +169,7 @@ def _both(first: Listener, second: Listener) -> Listener:
 
 
 def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Dataset:
-    """Load the first weights into a supernet that is thrown away: those that do not fit shall leave no run behind.
+    """Load the first weights into a supernet that is thrown away: those that don't fit must fail before there is a run.
 
     Returns:
         The data set, normalised as the weights expect.
@@ -191,5 +191,5 @@ def _same_settings(run: Run, config: TrainConfig) -> None:
     if different:
         raise UsageError(
             f"{run.path} holds a run with other settings ({'; '.join(different)}); "
-            "give another --out, or the same settings to go on"
+            "give another `out`, or the same settings to continue"
         )

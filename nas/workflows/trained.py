@@ -98,7 +98,7 @@ class Trained:
         if architecture.space != self.space.name:
             raise UserError(
                 f"the architecture is of space '{architecture.space}', {self.run.path} is a supernet of "
-                f"'{self.space.name}'; give a candidate of this run, or the run of that space (--run)"
+                f"'{self.space.name}'; give a candidate of this run, or the run of that space (`run`)"
             )
         return self.space.decode(self.space.encode(architecture))
 
@@ -117,7 +117,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
     """
     check_images(calibration_images)
     if run.read().finetuned_from is not None:
-        raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (--run)")
+        raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (`run`)")
     config = config_of(run)
     net = load_supernet(run)
     dataset = open_dataset(config.source, config.seed, config.root)
@@ -137,7 +137,7 @@ def check_same_data(run: Run, dataset: Dataset) -> None:
     if trained.fingerprint != dataset.info.fingerprint:
         raise UserError(
             f"the images of '{dataset.info.source}' changed since {run.path} began, so its splits would mix; "
-            "restore them, or train a new supernet with another --out"
+            "restore them, or train a new supernet in another directory"
         )
 
 

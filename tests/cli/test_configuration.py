@@ -61,7 +61,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(
         ("measurments = 5", "unknown key 'measurments' in run.toml; did you mean 'measurements'?"),
         ("config = 'other.toml'", "unknown key 'config'"),
         ("measurements = 'many'", "measurements"),
-        ("measurements = ", "is no TOML file"),
+        ("measurements = ", "isn't a TOML file"),
     ],
 )
 def test_a_file_that_says_nothing_usable_is_refused(empty: Path, text: str, message: str) -> None:

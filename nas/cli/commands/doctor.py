@@ -15,11 +15,11 @@ def doctor(as_json: Json = False) -> None:
     from nas.store.hints import hint
     from nas.workflows.doctor import as_text, examine
 
-    found = examine()
-    bad = sum(each.state == "problem" for each in found)
+    findings = examine()
+    bad = sum(each.state == "problem" for each in findings)
     if as_json:
-        print_json([asdict(each) for each in found])
+        print_json([asdict(each) for each in findings])
     else:
-        typer.echo(as_text(found))
+        typer.echo(as_text(findings))
         following("fix the problems above, then: nas doctor" if bad else hint("train-supernet"))
     raise typer.Exit(1 if bad else 0)

@@ -14,7 +14,7 @@ from .listing import memory_line
 def print_finetuned(result: FinetuneResult) -> None:
     """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
     if result.kept == "supernet":
-        warn(f"fine-tuning {result.candidate} made it no better (search split); the supernet's weights are kept")
+        warn(f"fine-tuning {result.candidate} didn't make it better (search split); the supernet's weights are kept")
     OUT.print(f"exported: {result.path}  ({result.kept} weights)", soft_wrap=True, highlight=False)
     rows = [("before fine-tuning", "search", result.before), ("fine-tuned", "search", result.after)]
     rows += [(r.what, r.split, r.accuracy) for r in result.results if r.split == "test"]
