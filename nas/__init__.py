@@ -1,7 +1,7 @@
 """Supernet training, search, quantization and export: what the commands do, for Python.
 
-The names in ``__init__.pyi`` are all of the interface; ``docs/python.md`` walks through them. They are loaded when first
-used, so ``import nas`` costs next to nothing.
+The names in ``__init__.pyi`` are all of the interface; ``docs/python.md`` walks through them. They are loaded when
+first used, so ``import nas`` costs next to nothing.
 
 Train and open: :func:`train_supernet` with a :class:`TrainConfig` and an :class:`Engine`; :func:`open_run`,
 :func:`list_runs`; :func:`open_trained` for the supernet and its data. Search: :func:`search_run` with a

@@ -1,10 +1,12 @@
 from nas.candidates.candidate import Candidate as Candidate
 from nas.data.opening import open_dataset as open_dataset
+from nas.data.summary import summarise as summarise_data
 from nas.search.config import SearchConfig as SearchConfig
 from nas.search.objectives import Bounds as Bounds
 from nas.store.run import Run as Run
 from nas.store.run import open_run as open_run
 from nas.store.status import list_runs as list_runs
+from nas.training.config import Resources as Engine
 from nas.training.config import TrainConfig as TrainConfig
 from nas.workflows.estimate import estimate_model as estimate_model
 from nas.workflows.evaluate import evaluate_model as evaluate_model
