@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
 from nas.data.dataset import Dataset, interface_of
 from nas.store.files import NewerFormat, load_tensors, save_tensors
+from nas.store.records import RunRecord
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, get_space
@@ -39,7 +41,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     Raises:
         UserError: not trained to the end yet, damaged, or of a later version.
     """
-    info = run.read().data
+    record = run.read()
     if not run.supernet.exists():
         raise UserError(f"{run.path} is not trained to the end; go on: {run.going_on}")
     try:
@@ -48,9 +50,9 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
         raise
     except UserError as error:
         raise UserError(f"{error}; write it again: {run.going_on}") from None
-    config = config_of(run)
+    config = parse_config(record, run.config)
     steps = learned_precisions(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), interface_of(info), learned=steps)
+    net = Supernet(get_space(config.space), interface_of(record.data), learned=steps)
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -65,10 +67,14 @@ def config_of(run: Run) -> TrainConfig:
     Raises:
         UserError: ``run.json`` is damaged or of a later version.
     """
-    config = run.read().config
-    if wrong := next(problems(config, TrainConfig, "config", closed=True), ""):
-        raise UserError(f"{run.config} is damaged or of another version of nas: {wrong}; restore or remove it")
-    return convert(config, TrainConfig)
+    return parse_config(run.read(), run.config)
+
+
+def parse_config(record: RunRecord, path: Path) -> TrainConfig:
+    """The settings of a ``run.json`` that was read from ``path``; as :func:`config_of`."""
+    if wrong := next(problems(record.config, TrainConfig, "config", closed=True), ""):
+        raise UserError(f"{path} is damaged or of another version of nas: {wrong}; restore or remove it")
+    return convert(record.config, TrainConfig)
 
 
 def evaluate_watched(

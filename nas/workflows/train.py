@@ -98,7 +98,7 @@ def train_supernet(
     for warning in dataset.warnings:
         report(Warned(warning))
     if run.exists:
-        dataset = as_trained(run, dataset)
+        dataset = as_trained(run.read().data, dataset)
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
     if config.teacher is not None and not run.exists:
@@ -116,7 +116,7 @@ def train_supernet(
         return Planned(summary, expected)
     with run.locked("give another `out`"):
         if run.exists:
-            check_same_data(run, dataset)
+            check_same_data(run, run.read().data, dataset)
         else:
             run.write(RunRecord(config=asdict(config), data=dataset.info, versions=versions(), complete=False))
         report(held)
@@ -140,8 +140,9 @@ def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -
     dataset = open_dataset(config.source, config.seed, config.root)
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
-        check_same_data(run, dataset)
-        train(run, settled, as_trained(run, dataset), resources, ignore, world=world)
+        trained = run.read().data
+        check_same_data(run, trained, dataset)
+        train(run, settled, as_trained(trained, dataset), resources, ignore, world=world)
 
 
 def _explain(config: TrainConfig, facts: RunFacts, report: Listener) -> None:

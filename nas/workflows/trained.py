@@ -12,11 +12,12 @@ from nas.data.dataset import Dataset, check_compatible
 from nas.data.opening import open_dataset
 from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
+from nas.store.records import DataInfo
 from nas.store.results import SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score
-from nas.training.weights import config_of, load_supernet
+from nas.training.weights import load_supernet, parse_config
 from predictors.costs.tables import CostTables
 from predictors.targets.target import Target
 from search_spaces import SearchSpace
@@ -116,23 +117,23 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
         UserError: not trained to the end, or the data set is not the one it was trained on.
     """
     check_images(calibration_images)
-    if run.read().finetuned_from is not None:
+    record = run.read()
+    if record.finetuned_from is not None:
         raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (`run`)")
-    config = config_of(run)
+    config = parse_config(record, run.config)
     net = load_supernet(run)
     dataset = open_dataset(config.source, config.seed, config.root)
-    check_same_data(run, dataset)
-    return Trained(run, net.space, net, as_trained(run, dataset), file_hash(run.supernet), calibration_images)
+    check_same_data(run, record.data, dataset)
+    return Trained(run, net.space, net, as_trained(record.data, dataset), file_hash(run.supernet), calibration_images)
 
 
-def as_trained(run: Run, dataset: Dataset) -> Dataset:
-    """The data set, normalised as the run began."""
-    trained = run.read().data
+def as_trained(trained: DataInfo, dataset: Dataset) -> Dataset:
+    """The data set, normalised as it was when its run began."""
     return dataset.with_info(replace(dataset.info, mean=trained.mean, std=trained.std))
 
 
-def check_same_data(run: Run, dataset: Dataset) -> None:
-    trained = run.read().data
+def check_same_data(run: Run, trained: DataInfo, dataset: Dataset) -> None:
+    """Refuse other images than those that a run was trained on. Raises UserError."""
     check_compatible(trained, dataset.info)
     if trained.fingerprint != dataset.info.fingerprint:
         raise UserError(
