@@ -29,8 +29,8 @@ from nas.candidates.ship import measure
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.events import Evaluated, Event, Stepped
+from nas.quantization.clips import is_clip
 from nas.store.run import Run
-from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
@@ -83,14 +83,14 @@ def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None
     names = _order(plain, make_optimizer(config, plain.model))
     optimizer = make_optimizer(config, net.model)
     number = {name: i for i, name in enumerate(_order(net, optimizer))}
-    slots = {number[names[i]]: slot for i, slot in state.optimizer["state"].items()}
+    slots = {number[names[i]]: slot for i, slot in state.optimizer.slots.items()}
     groups = [
         {**own, "params": mine["params"]}
-        for own, mine in zip(state.optimizer["param_groups"], optimizer.state_dict()["param_groups"], strict=True)
+        for own, mine in zip(state.optimizer.groups, optimizer.state_dict()["param_groups"], strict=True)
     ]
     run.path.mkdir(parents=True)
     run.write({"config": asdict(config), "data": dataset.info.to_json(), "complete": False})
-    moved = {"state": slots, "param_groups": groups}
+    moved = checkpoint.OptimizerState(slots, groups)
     checkpoint.save(run, replace(state, model=dict(net.model.state_dict()), optimizer=moved))
 
 

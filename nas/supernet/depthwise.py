@@ -91,11 +91,25 @@ class _Depthwise(torch.autograd.Function):
 class FastDepthwise(nn.Conv2d):
     """A depthwise ``nn.Conv2d`` that trains faster; see :func:`speed_up`."""
 
+    @staticmethod
+    def sharing(conv: nn.Conv2d) -> FastDepthwise:
+        """One with the parameters of an ordinary depthwise convolution."""
+        assert not isinstance(conv.padding, str)
+        kernel, stride, padding = _pair(conv.kernel_size), _pair(conv.stride), _pair(conv.padding)
+        channels, bias = len(conv.weight), conv.bias is not None
+        fast = FastDepthwise(channels, channels, kernel, stride, padding, groups=channels, bias=bias, device="meta")
+        fast.weight, fast.bias = conv.weight, conv.bias
+        return fast.train(conv.training)
+
     def forward(self, x: Tensor) -> Tensor:
         """Output ``[n, channels, a, b]`` for images ``[n, channels, h, w]``, exactly ``nn.Conv2d``'s."""
         if not _gains(x, self.weight):
             return super().forward(x)
         return depthwise_conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+def _pair(sides: tuple[int, ...]) -> Pair:
+    return sides[0], sides[1]
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
@@ -125,9 +139,10 @@ def speed_up(model: nn.Module) -> None:
     """
     if not _HERE:
         return
-    for module in model.modules():
-        if type(module) is nn.Conv2d and _suits(module):
-            module.__class__ = FastDepthwise
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Conv2d and _suits(child):
+                parent.register_module(name, FastDepthwise.sharing(child))
 
 
 def _suits(conv: nn.Conv2d) -> bool:

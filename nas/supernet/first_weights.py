@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nas.quantization.clips import is_clip
 from nas.store.files import load_tensors, written_by_nas
 from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
@@ -28,7 +29,6 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.schema import read_content
 from search_spaces.space import SearchSpace
 
-from .borrow import is_clip
 from .ordering import order_channels
 from .supernet import Supernet
 

@@ -10,18 +10,19 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nas.quantization.clips import add_clips, clip_name
 from nas.quantization.fake import Fake, fake_quantized
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
 from search_spaces.space import NO_DROP, Drop, SearchSpace
 
-from .borrow import Cut, add_clips, add_kernel_transforms, borrow, clip_name, constant_shapes, named_shapes, plan
+from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
 from .depthwise import speed_up
 
 _SKELETONS = 256
@@ -45,7 +46,7 @@ class Skeleton:
 
     model: nn.Module
     cuts: tuple[Cut, ...]
-    slots: tuple[tuple[dict[str, Any], str], ...]
+    slots: tuple[tuple[dict[str, Tensor | None], str], ...]
 
     def bind(self, source: Mapping[str, Tensor]) -> nn.Module:
         """The model with views of ``source`` in place of its tensors, until the next binding.
@@ -59,7 +60,7 @@ class Skeleton:
 
 
 class _Recent(OrderedDict[Key, Value]):
-    """A mapping that forgets what was not used for longest."""
+    """A least-recently-used cache."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -103,6 +104,7 @@ class Supernet(nn.Module):
         if space.kernel_transforms:
             add_kernel_transforms(self.model, _smaller_kernels(space, self.interface))
         add_clips(self.model, learned)
+        self._named: dict[str, Tensor] | None = None  # until the model moves to another device
         self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
         self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
         self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
@@ -141,7 +143,7 @@ class Supernet(nn.Module):
 
     def train(self, mode: bool = True) -> Supernet:
         """Switch the supernet and all skeletons between training and evaluation."""
-        if mode != self.training and "_parts" in self.__dict__:
+        if mode != self.training:
             for part in self._parts.values():
                 self._switch(part.model, mode)
             self._skeletons.clear()
@@ -161,7 +163,7 @@ class Supernet(nn.Module):
         return module
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
-        self.__dict__.pop("_found", None)  # moving to a device replaces buffers
+        self._named = None  # moving to a device replaces buffers
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -190,9 +192,9 @@ class Supernet(nn.Module):
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
-        if "_found" not in self.__dict__:
-            self._found = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        return self._found
+        if self._named is None:
+            self._named = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        return self._named
 
     def _build_skeleton(self, architecture: Architecture) -> Skeleton:
         """Assemble from parts seen before; build the whole model only where a part is new.
@@ -245,9 +247,15 @@ class Supernet(nn.Module):
         for name, _ in names:
             owner, _, key = name.rpartition(".")
             holder = module.get_submodule(owner)
-            slots.append((holder._parameters if key in holder._parameters else holder._buffers, key))
+            slots.append((_tensors_of(holder, key), key))
         cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in names], self.space.family.packed)
         return Skeleton(module, tuple(cuts), tuple(slots))
+
+
+def _tensors_of(module: nn.Module, name: str) -> dict[str, Tensor | None]:
+    """Where a module keeps its parameter or buffer of that name."""
+    parameters = cast(dict[str, Tensor | None], module._parameters)
+    return parameters if name in parameters else module._buffers
 
 
 def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, range]:

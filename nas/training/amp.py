@@ -8,7 +8,6 @@ the loss is scaled up before the backward pass and the gradients down before the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,11 +70,11 @@ class Amp:
             self._scaler.step(optimizer)
             self._scaler.update()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, float | None]:
         """Numbers that a checkpoint must keep; empty without scaling."""
         return {} if self._scaler is None else self._scaler.state_dict()
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: Mapping[str, float | None]) -> None:
         """Continue from :meth:`state`."""
         if self._scaler is not None and state:
             self._scaler.load_state_dict(dict(state))

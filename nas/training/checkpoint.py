@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,24 @@ from search_spaces.schema import read_content, to_json
 
 _LARGEST = 1e12  # of an optimizer's settings
 
+Slot = Tensor | float | None
+"""A number or tensor that an optimizer keeps for a parameter."""
+Option = bool | float | str | Sequence[float] | None
+"""A setting of an optimizer's group of parameters, or the numbers of these."""
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What an optimizer keeps.
+
+    Attributes:
+        slots: its numbers by parameter and name.
+        groups: its groups of parameters, with their settings.
+    """
+
+    slots: Mapping[int, Mapping[str, Slot]]
+    groups: Sequence[Mapping[str, Option]]
+
 
 @dataclass(frozen=True)
 class State:
@@ -29,7 +46,7 @@ class State:
     Attributes:
         step: optimizer steps done.
         model: weights and running statistics of the largest model, by name.
-        optimizer: torch's own state dictionary.
+        optimizer: what it keeps.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: time spent training so far.
         scaler: numbers of the loss scaling, :meth:`nas.training.amp.Amp.state`.
@@ -38,11 +55,11 @@ class State:
 
     step: int
     model: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: OptimizerState
     average: dict[str, Tensor]
     seconds: float
-    scaler: dict[str, Any] = field(default_factory=dict)
-    health: dict[str, Any] = field(default_factory=dict)
+    scaler: Mapping[str, float | None] = field(default_factory=dict)
+    health: Mapping[str, float] = field(default_factory=dict)
 
 
 def capture(
@@ -51,13 +68,14 @@ def capture(
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor],
     seconds: float,
-    scaler: Mapping[str, Any] | None = None,
-    health: Mapping[str, Any] | None = None,
+    scaler: Mapping[str, float | None] | None = None,
+    health: Mapping[str, float] | None = None,
 ) -> State:
     """The current state; tensors are shared, not copied."""
+    kept = optimizer.state_dict()
     return State(
-        step, dict(model.state_dict()), optimizer.state_dict(), dict(average), seconds, dict(scaler or {}),
-        dict(health or {}),
+        step, dict(model.state_dict()), OptimizerState(kept["state"], kept["param_groups"]), dict(average), seconds,
+        scaler or {}, health or {},
     )  # fmt: skip
 
 
@@ -81,16 +99,16 @@ def load_good(run: Run) -> State:
 
 def _write(path: Path, state: State) -> None:
     tensors = {f"model/{k}": v for k, v in state.model.items()} | {f"average/{k}": v for k, v in state.average.items()}
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, slots in state.optimizer["state"].items():
+    scalars: dict[str, dict[str, float | None]] = {}
+    for index, slots in state.optimizer.slots.items():
         for name, value in slots.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer/{index}/{name}"] = value
             else:
                 scalars.setdefault(str(index), {})[name] = value
     record = CheckpointRecord(
-        step=state.step, seconds=state.seconds, groups=state.optimizer["param_groups"], scalars=scalars,
-        scaler=state.scaler, health=state.health,
+        step=state.step, seconds=state.seconds, groups=[dict(group) for group in state.optimizer.groups],
+        scalars=scalars, scaler=dict(state.scaler), health=dict(state.health),
     )  # fmt: skip
     save_tensors(path, tensors, to_json(record))
 
@@ -135,7 +153,7 @@ def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Opt
     """
     here, known = model.state_dict(), optimizer.state_dict()["param_groups"]
     sizes = [p.shape for group in optimizer.param_groups for p in group["params"]]
-    groups, slots = state.optimizer["param_groups"], state.optimizer["state"]
+    groups, slots = state.optimizer.groups, state.optimizer.slots
     fits = (
         state.step <= steps
         and _alike(state.model, here)
@@ -149,8 +167,8 @@ def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Opt
         if not fits:
             raise ValueError
         model.load_state_dict(state.model)
-        whole = [own | group for own, group in zip(known, groups, strict=True)]
-        optimizer.load_state_dict(state.optimizer | {"param_groups": whole})
+        whole = [{**own, **group} for own, group in zip(known, groups, strict=True)]
+        optimizer.load_state_dict({"state": slots, "param_groups": whole})
     except (ValueError, RuntimeError, KeyError, TypeError):
         raise UserError(
             f"{run.checkpoint} is not of this training: other tensors, optimizer or steps; "
@@ -162,19 +180,19 @@ def _alike(tensors: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> bool:
     return {k: (t.shape, t.dtype) for k, t in tensors.items()} == {k: (t.shape, t.dtype) for k, t in here.items()}
 
 
-def _same_kinds(there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+def _same_kinds(there: Mapping[str, Option], here: Mapping[str, Option]) -> bool:
     """Whether an optimizer's settings are of the types they have here; another version of torch may have more."""
     return all(_kind(there[key]) is _kind(here[key]) for key in there.keys() & here.keys()) and not any(
         abs(value) > _LARGEST for value in there.values() if isinstance(value, int | float)
     )
 
 
-def _kind(value: Any) -> type:
+def _kind(value: Option) -> type:
     """The type of a setting; whole and other numbers are alike, and JSON makes lists of tuples."""
     return {int: float, tuple: list}.get(type(value), type(value))
 
 
-def _slots_fit(slots: Mapping[int, Mapping[str, Any]], sizes: Sequence[torch.Size]) -> bool:
+def _slots_fit(slots: Mapping[int, Mapping[str, Slot]], sizes: Sequence[torch.Size]) -> bool:
     """Whether an optimizer's numbers for its parameters are of their shapes, or single ones for every parameter."""
     known = [(name, v, sizes[i]) for i, own in slots.items() for name, v in own.items()]
     shaped = {name for name, v, size in known if isinstance(v, Tensor) and v.shape == size and v.numel() > 1}
@@ -186,7 +204,7 @@ def _slots_fit(slots: Mapping[int, Mapping[str, Any]], sizes: Sequence[torch.Siz
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Slot) -> bool:
     return value is None or isinstance(value, int | float)
 
 
@@ -198,13 +216,13 @@ def _read(path: Path) -> State:
         for key, tensor in tensors.items():
             room, name = key.split("/", 1)
             groups[room][name] = tensor
-        slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in record.scalars.items()}
+        slots: dict[int, dict[str, Slot]] = {int(i): dict(v) for i, v in record.scalars.items()}
         for key, tensor in groups["optimizer"].items():
             index, name = key.split("/", 1)
             slots.setdefault(int(index), {})[name] = tensor
     except (KeyError, ValueError):
         raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
-    optimizer = {"state": slots, "param_groups": record.groups}
+    optimizer = OptimizerState(slots, record.groups)
     return State(
         record.step, groups["model"], optimizer, groups["average"], record.seconds, record.scaler, record.health
     )  # fmt: skip

@@ -9,7 +9,7 @@ run that is stopped returns to the same state as one that is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -82,6 +82,12 @@ class Health:
         return SLOWER**self.rollbacks
 
 
+def _health(state: Mapping[str, float]) -> Health:
+    """The health that a checkpoint holds; what another version added is ignored."""
+    known: dict[str, Any] = {field.name: state[field.name] for field in fields(Health) if field.name in state}
+    return Health(**known)
+
+
 class Guard:
     """Watches a run for collapse.
 
@@ -92,11 +98,10 @@ class Guard:
         health: where the run stands, as a checkpoint has it.
     """
 
-    def __init__(self, constant: float | None, rollbacks: int, steps: int, health: dict[str, Any]) -> None:
+    def __init__(self, constant: float | None, rollbacks: int, steps: int, health: Mapping[str, float]) -> None:
         self.constant, self.limit = (0.0, 0) if constant is None else (constant, rollbacks)
         self.every = max(PATIENCE, -(-steps // SNAPSHOTS))
-        known = {field.name for field in fields(Health)}
-        self.health = Health(**{key: value for key, value in health.items() if key in known})
+        self.health = _health(health)
 
     def see(self, passes: Sequence[Pass], losses: Sequence[float]) -> None:
         """Take note of a step's losses, one a pass.
@@ -123,7 +128,7 @@ class Guard:
             for group in optimizer.param_groups:
                 group["lr"] *= self.health.lr_factor
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, float]:
         """For the checkpoint; empty where nothing was seen."""
         return asdict(self.health) if self.health != Health() else {}
 
@@ -158,7 +163,7 @@ class Guard:
         if not writes:
             return what
         state = checkpoint.load_good(run)
-        health = replace(Health(**state.health), rollbacks=went + 1)
+        health = replace(_health(state.health), rollbacks=went + 1)
         state = replace(state, health=asdict(health))
         for _ in range(2):  # the one before, too: it would train on from what collapsed
             checkpoint.save(run, state)

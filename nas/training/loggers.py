@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from nas.events import Event, Listener
 from nas.store.metrics import Metric, line_of
 from search_spaces.errors import UserError, install_hint, unknown_name
+
+from .config import TrainConfig
 
 _NO_METRICS = ("step", "steps", "eta_s")
 
@@ -37,7 +40,7 @@ class TensorBoard:
 
     package = "tensorboard"
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._open = lambda step: SummaryWriter(str(folder / "tensorboard"), purge_step=step)
@@ -60,13 +63,13 @@ class WandB:
 
     package = "wandb"
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
         wandb: Any = importlib.import_module("wandb")
 
         place = folder.resolve()
         identity = hashlib.sha256(str(place).encode()).hexdigest()[:12]
         self._run = wandb.init(
-            project="nas", name=place.name, id=identity, resume="allow", dir=str(place), config=dict(config)
+            project="nas", name=place.name, id=identity, resume="allow", dir=str(place), config=asdict(config)
         )
 
     def write(self, metric: Metric) -> None:
@@ -99,7 +102,7 @@ def parse_loggers(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def logging_to(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Iterator[Listener]:
+def logging_to(names: Sequence[str], folder: Path, config: TrainConfig) -> Iterator[Listener]:
     """A function that hands the lines with a step to every logger named; they are closed on leaving."""
     with ExitStack() as stack:
         loggers: list[Logger] = []

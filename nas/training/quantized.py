@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nas.quantization.clips import is_clip
 from nas.quantization.fake import Fake
 from nas.quantization.graph import capture
 from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
 from nas.store.seeds import stream
-from nas.supernet.borrow import is_clip
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of

@@ -128,7 +128,7 @@ def train_supernet(
         alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
         settled = replace(settle_lr(run, alone, dataset, resources, steps, report), accumulate=config.accumulate)
         world.from_main(settled)
-        with logging_to(resources.log, run.path, asdict(settled)) as log:
+        with logging_to(resources.log, run.path, settled) as log:
             train(run, settled, dataset, resources, _both(report, log), world=world)
         weights = file_hash(run.supernet)
         run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))

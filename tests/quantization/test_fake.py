@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.quantization import fake as fake_quant
+from nas.quantization.clips import is_clip
 from nas.quantization.fake import (
     COMPUTES,
     Fake,
@@ -23,7 +24,6 @@ from nas.quantization.fake import (
 from nas.quantization.operators import aten
 from nas.quantization.quantize import quantize
 from nas.store.files import save_tensors
-from nas.supernet.borrow import is_clip
 from nas.supernet.first_weights import load_weights
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, get_space

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,12 @@ def _checkpoint(seeds: Seeds, folder: Path) -> Case:
 @parser("teacher answers")
 def _teacher(seeds: Seeds, folder: Path) -> Case:
     from nas.store.files import save_tensors
-    from nas.training.teacher.answers import answers_in
+    from nas.training.teacher.answers import Question, answers_in
 
-    asked = {"teacher": "x", "temperature": 1.0, "k": 3, "data": "f", "order": "o"}
+    asked = Question("x", 1.0, 3, "f", "o")
     run = Run(folder)
     answers = {"classes": torch.tensor([[0, 1, 2], [2, 0, 1]] * 4, dtype=torch.int32), "values": torch.rand(8, 3) / 3}
-    save_tensors(run.teacher, answers, asked)
+    save_tensors(run.teacher, answers, asdict(asked))
     valid = run.teacher.read_bytes()
 
     def case(rng: random.Random) -> None:

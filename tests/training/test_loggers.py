@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,7 +70,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_loggers_get_every_metric(modules: dict[str, Any], tmp_path: Path) -> None:
-    with logging_to(("tensorboard", "wandb"), tmp_path, {"lr": 0.1}) as log:
+    with logging_to(("tensorboard", "wandb"), tmp_path, TrainConfig()) as log:
         for line in LINES:
             log(line)
     (board,) = _FakeBoard.made
@@ -83,10 +84,10 @@ def test_loggers_get_every_metric(modules: dict[str, Any], tmp_path: Path) -> No
     assert modules["finished"]
     assert [step for step, _ in modules["logged"]] == [20, 20, 40]
     assert modules["logged"][1][1] == {"smallest": 0.25, "largest": 0.5}
-    assert modules["options"]["config"] == {"lr": 0.1}
+    assert modules["options"]["config"] == asdict(TrainConfig())
     assert modules["options"]["dir"] == str(tmp_path.resolve())
     first = modules["options"]["id"]
-    with logging_to(("wandb",), tmp_path, {}):
+    with logging_to(("wandb",), tmp_path, TrainConfig()):
         pass
     assert modules["options"]["id"] == first  # a resumed run goes on in the same
 
@@ -117,10 +118,10 @@ def test_tensorboard_itself_reads_what_was_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with logging_to(("tensorboard",), tmp_path, {}) as log:
+    with logging_to(("tensorboard",), tmp_path, TrainConfig()) as log:
         for line in LINES:
             log(line)
-    with logging_to(("tensorboard",), tmp_path, {}) as log:  # resumed before the last line
+    with logging_to(("tensorboard",), tmp_path, TrainConfig()) as log:  # resumed before the last line
         log({**LINES[-1], "loss": 1.5})
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, e.value) for e in found.Scalars("loss")] == [(20, 2.5), (40, 1.5)]
@@ -130,7 +131,7 @@ def test_wandb_itself_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    with logging_to(("wandb",), tmp_path, {"lr": 0.1}) as log:
+    with logging_to(("wandb",), tmp_path, TrainConfig()) as log:
         for line in LINES:
             log(line)
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))

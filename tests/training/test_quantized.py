@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from nas.quantization.clips import is_clip
 from nas.quantization.fake import Fake, LearnedSteps
 from nas.store.files import load_tensors
 from nas.store.run import Run
-from nas.supernet.borrow import is_clip
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nas.supernet.borrow import is_clip
+from nas.quantization.clips import is_clip
 from search_spaces.errors import UserError
 
 _PART = re.compile(
@@ -49,12 +48,12 @@ _LAST = {"conv": "final_expand_layer.conv", "bn1": "final_expand_layer.bn"}
 _SPACES = {(16, True): "ofa-mbv3-w1.0", (24, True): "ofa-mbv3-w1.2", (40, False): "ofa-proxyless"}
 
 
-def is_ofa(state: Mapping[str, Any]) -> bool:
+def is_ofa(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dictionary, bare or under ``state_dict``, has Once-for-All's names of inverted residuals."""
     return any(_PART.match(name.removeprefix("module.")) for name in _bare(state))
 
 
-def convert_ofa(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
+def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Published weights under the names of ``model``.
 
     What published files lack is added: the head's bias (their head has none: zeros), counters of batches, and for a
@@ -99,7 +98,7 @@ def convert_ofa(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]
     return out
 
 
-def _bare(state: Mapping[str, Any]) -> Mapping[str, Any]:
+def _bare(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     inner = state.get("state_dict")
     return inner if isinstance(inner, Mapping) else state
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -59,6 +58,25 @@ class Answers:
         return rest.expand(-1, self.num_classes).scatter(1, classes, values)
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a teacher was asked; the metadata of the file of its answers.
+
+    Attributes:
+        teacher: as the user named it.
+        temperature: of its softmax.
+        k: probabilities kept of each image.
+        data: fingerprint of the data set.
+        order: hash of the order of the training images.
+    """
+
+    teacher: str
+    temperature: float
+    k: int
+    data: str
+    order: str
+
+
 def answers_of(
     run: Run, name: str | None, temperature: float, dataset: Dataset, device: str, report: Listener
 ) -> Answers | None:
@@ -72,13 +90,8 @@ def answers_of(
         return None
     classes = dataset.info.num_classes
     top = min(TOP, classes)
-    asked = {
-        "teacher": name,
-        "temperature": temperature,
-        "k": top,
-        "data": dataset.info.fingerprint,
-        "order": hashlib.sha256(dataset.splits["train"].tobytes()).hexdigest()[:16],
-    }
+    order = hashlib.sha256(dataset.splits["train"].tobytes()).hexdigest()[:16]
+    asked = Question(name, temperature, top, dataset.info.fingerprint, order)
     images = dataset.info.counts["train"]
     known = answers_in(run, asked, images, classes, report)
     if known is not None:
@@ -91,15 +104,15 @@ def answers_of(
         chosen.append(found.indices.int().cpu())
         values.append(found.values.cpu())
     tensors = {"classes": torch.cat(chosen), "values": torch.cat(values)}
-    save_tensors(run.teacher, tensors, {**asked, "weights": teacher.weights})
+    save_tensors(run.teacher, tensors, {**asdict(asked), "weights": teacher.weights})
     return Answers(tensors["classes"], tensors["values"], classes)
 
 
-def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, report: Listener) -> Answers | None:
+def answers_in(run: Run, asked: Question, images: int, num_classes: int, report: Listener) -> Answers | None:
     """What the run's file holds, where that answers what is asked; None: it must be made.
 
     Args:
-        asked: metadata that the file must have, ``k`` among them.
+        asked: what the file must answer.
         images: of the training split.
     """
     if not run.teacher.exists():
@@ -109,13 +122,13 @@ def answers_in(run: Run, asked: dict[str, Any], images: int, num_classes: int, r
     except UserError as error:
         report(Warned(f"{error}; the teacher is asked again"))
         return None
-    weights = weights_of(asked["teacher"])
+    weights = weights_of(asked.teacher)
     if weights is not None and metadata.get("weights") != weights:
-        report(Warned(f"the teacher {asked['teacher']} changed since {run.path} began; it is asked again"))
+        report(Warned(f"the teacher {asked.teacher} changed since {run.path} began; it is asked again"))
         return None
-    if any(metadata.get(key) != value for key, value in asked.items()):
+    if any(metadata.get(key) != value for key, value in asdict(asked).items()):
         return None
-    shape = (images, asked["k"])
+    shape = (images, asked.k)
     classes, values = (tensors.get(name, torch.empty(0)) for name in ("classes", "values"))
     if (
         {classes.shape, values.shape} != {shape}
