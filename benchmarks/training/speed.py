@@ -162,12 +162,12 @@ def _sgd(model: nn.Module) -> torch.optim.Optimizer:
 @contextmanager
 def _torch_gradient(wanted: bool) -> Iterator[None]:
     """Parts of skeletons that are built inside keep torch's own gradient."""
-    kept = depthwise._HERE
-    depthwise._HERE = kept and not wanted
+    kept = depthwise.FASTER_HERE
+    depthwise.FASTER_HERE = kept and not wanted
     try:
         yield
     finally:
-        depthwise._HERE = kept
+        depthwise.FASTER_HERE = kept
 
 
 def _their_passes(net: Any, chosen: list[Architecture], images: Tensor, labels: Tensor) -> None:

@@ -30,19 +30,20 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
 
 _DRIVERS = {"postgresql": "psycopg", "postgres": "psycopg", "mysql": "pymysql", "sqlite": ""}
-_LOCK_SECONDS = 10.0
+LOCK_SECONDS = 10.0
+"""Seconds to wait for another process that holds the lock of a storage."""
 _LONGEST_PAUSE = 5.0
 _SAY_AGAIN_SECONDS = 30.0
 
-# Detect servers that disappear, and servers whose lock a suspended worker holds.
-_CONNECT = {
+CONNECT = {
     "postgresql": {
         "connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5,
         "keepalives_count": 3, "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
     },
     "mysql": {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60},
-    "sqlite": {"timeout": _LOCK_SECONDS},
+    "sqlite": {"timeout": LOCK_SECONDS},
 }  # fmt: skip
+"""Arguments of a connection: they detect servers that disappear, and servers whose lock a suspended worker holds."""
 
 _GONE_FOR_A_WHILE = (
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EBUSY, errno.EAGAIN, errno.ENOENT,
@@ -243,7 +244,7 @@ def _open(where: Path | str, change: bool) -> BaseStorage:
     if driver and "+" not in url.drivername:
         url = url.set(drivername=f"{'postgresql' if name == 'postgres' else name}+{driver}")
     kind = "postgresql" if name == "postgres" else name
-    options = {"pool_pre_ping": True, "connect_args": _CONNECT[kind]}
+    options = {"pool_pre_ping": True, "connect_args": CONNECT[kind]}
     try:
         return get_storage(RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options))
     except ImportError as error:
@@ -286,7 +287,7 @@ class _Lock(JournalFileOpenLock):
         self._lock = FileLock(f"{path}.lock")
 
     def acquire(self) -> bool:
-        self._lock.acquire(timeout=_LOCK_SECONDS)
+        self._lock.acquire(timeout=LOCK_SECONDS)
         try:
             _cut_half_line(self._path)
         except BaseException:
@@ -305,7 +306,7 @@ def repair_tail(path: Path) -> None:
     """
     if not path.exists():
         return
-    with FileLock(f"{path}.lock").acquire(timeout=_LOCK_SECONDS):
+    with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):
         _cut_half_line(path)
         content = path.read_bytes()
         last = content.rfind(b"\n", 0, max(0, len(content) - 1)) + 1

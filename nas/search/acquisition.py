@@ -20,7 +20,8 @@ from predictors.accuracy.predictor import AccuracyPredictor
 
 Floats = NDArray[np.float64]
 
-_CELLS = 4096
+CELLS = 4096
+"""Largest number of cells of the grid that an expected gain is summed over."""
 _SHORTLIST = 20
 
 
@@ -33,11 +34,11 @@ def expected_gain(error: Floats, std: Floats, costs: Floats, measured: Floats, r
         measured: known points ``[m, 1 + d]``, error first.
         reference: worst corner ``[1 + d]``.
 
-    With more than :data:`_CELLS` cells the grid is thinned, and a cell's S is taken at its centre.
+    With more than :data:`CELLS` cells the grid is thinned, and a cell's S is taken at its centre.
     """
     d = costs.shape[1]
     measured = measured[(measured < reference).all(axis=1)]
-    edges = [_edges(measured[:, 1 + j], reference[1 + j], int(_CELLS ** (1 / d))) for j in range(d)]
+    edges = [_edges(measured[:, 1 + j], reference[1 + j], int(CELLS ** (1 / d))) for j in range(d)]
     centres = np.array(list(itertools.product(*((e[:-1] + e[1:]) / 2 for e in edges)))).reshape(-1, d)
     best = np.full(len(centres), reference[0])
     for point in measured:
@@ -99,7 +100,7 @@ def choose_batch(
         size: how many to pick; fewer come back where there are fewer candidates.
     """
     mean, std = predictor.predict(features)
-    state = _Beliefs(predictor, features, 1 - mean, std**2)
+    state = Beliefs(predictor, features, 1 - mean, std**2)
     for row in range(pending):
         measured = np.vstack([measured, np.append(state.error[row], costs[row])])
         state.pretend(row)
@@ -121,7 +122,7 @@ def choose_batch(
     return [int(rows[pick]) for pick in chosen]
 
 
-class _Beliefs:
+class Beliefs:
     """Errors and their variances ``[n]``, as measurements at their predicted values would change them."""
 
     def __init__(
@@ -135,8 +136,8 @@ class _Beliefs:
         self.predictor, self.features, self.error, self.variance = predictor, features, error, variance
         self.told = np.zeros((0, len(error))) if told is None else told
 
-    def only(self, rows: NDArray[np.int64]) -> _Beliefs:
-        return _Beliefs(self.predictor, self.features[rows], self.error[rows], self.variance[rows], self.told[:, rows])
+    def only(self, rows: NDArray[np.int64]) -> Beliefs:
+        return Beliefs(self.predictor, self.features[rows], self.error[rows], self.variance[rows], self.told[:, rows])
 
     def pretend(self, pick: int) -> None:
         """Take row ``pick`` as measured (one step of a Cholesky factorisation of the joint covariance)."""

@@ -32,8 +32,8 @@ ONE_CALL = 64
 SMALLEST_MAP = 4
 """Side of the images below which torch's own gradient is the faster one: 15 times at a single position."""
 
-# Measured on x86-64 with oneDNN only.
-_HERE = platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available()
+FASTER_HERE = platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available()
+"""Whether this is the kind of machine on which it was measured to be faster: x86-64 with oneDNN."""
 
 
 def weight_gradient(x: Tensor, grad: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
@@ -137,7 +137,7 @@ def speed_up(model: nn.Module) -> None:
 
     The model keeps its names and tensors; its output does not change.
     """
-    if not _HERE:
+    if not FASTER_HERE:
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

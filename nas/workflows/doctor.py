@@ -145,7 +145,7 @@ def _torchvision() -> Iterator[Finding]:
     compat = sys.modules.get("search_spaces.builders.timm_compat")
     if compat is None:
         yield Finding("torchvision", "warning", f"{version}; not looked at, since timm could not be imported")
-    elif compat._keep_alive:
+    elif compat.DECLARED:
         text = f"{version} was built for another torch and lacks its operators; nas works around it, timm alone fails"
         yield Finding("torchvision", "warning", text, _TORCHVISION)
     else:

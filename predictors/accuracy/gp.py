@@ -26,9 +26,9 @@ from predictors.costs.network import Floats
 from .features import Features
 from .warp import unwarp, warp
 
-# log of: s1, s2, s3, l1, l2, noise
-_PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
-_PRIOR_SD = np.array([1.0, 1.0, 1.0, 0.7, 0.7, 1.0])
+PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
+PRIOR_SD = np.array([1.0, 1.0, 1.0, 0.7, 0.7, 1.0])
+"""Of the log hyper-parameters: s1, s2, s3, l1, l2, noise."""
 
 _FREEDOM = 3.0
 """How many free numbers the six hyper-parameters count as, held by their priors."""
@@ -183,13 +183,15 @@ def fit_gp(
     physics_std[2:] *= np.sqrt(max(len(physics_std) - 2, 1))
     p = (features.physics - physics_mean) / physics_std
     floor = np.log(np.clip(noise_std / std, 1e-3, 3.0))
-    parts = _Parts.of(features.genes, p)
+    parts = KernelParts.of(features.genes, p)
     bounds = [(-6.0, 3.0)] * 3 + [(-3.0, 4.0)] * 2 + [(floor, max(floor, 1.0))]
-    first = np.clip(_PRIOR_MEAN if start is None else start, [b[0] for b in bounds], [b[1] for b in bounds])
+    first = np.clip(PRIOR_MEAN if start is None else start, [b[0] for b in bounds], [b[1] for b in bounds])
     theta = first
     if steps:
         options = {"maxiter": steps, "ftol": 1e-6}
-        theta = minimize(_objective, first, (parts, y), "L-BFGS-B", jac=True, bounds=bounds, options=options).x
+        theta = minimize(
+            negative_log_posterior, first, (parts, y), "L-BFGS-B", jac=True, bounds=bounds, options=options
+        ).x
     factor = cholesky(parts.covariance(theta), lower=True)
     weights = cho_solve((factor, True), y)
     inverse = np.diag(cho_solve((factor, True), np.eye(len(y))))
@@ -210,8 +212,8 @@ def _spread(standard: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Inner products and squared distances, computed once a fit."""
+class KernelParts:
+    """Inner products and squared distances of the features, computed once per fit."""
 
     gg: Floats
     pp: Floats
@@ -219,8 +221,8 @@ class _Parts:
     dp: Floats
 
     @staticmethod
-    def of(genes: Floats, physics: Floats) -> _Parts:
-        return _Parts(genes @ genes.T, physics @ physics.T, _squared(genes, genes), _squared(physics, physics))
+    def of(genes: Floats, physics: Floats) -> KernelParts:
+        return KernelParts(genes @ genes.T, physics @ physics.T, _squared(genes, genes), _squared(physics, physics))
 
     def rbf(self, theta: Floats) -> Floats:
         s3, l1, l2 = np.exp(2 * theta[2:5])
@@ -250,7 +252,7 @@ class _Parts:
         )
 
 
-def _objective(theta: Floats, parts: _Parts, y: Floats) -> tuple[float, Floats]:
+def negative_log_posterior(theta: Floats, parts: KernelParts, y: Floats) -> tuple[float, Floats]:
     """Negative log posterior of the hyper-parameters, and its gradient."""
     rbf = parts.rbf(theta)
     try:
@@ -263,8 +265,8 @@ def _objective(theta: Floats, parts: _Parts, y: Floats) -> tuple[float, Floats]:
     inverse.flat[:: len(y) + 1] *= 0.5
     value = 0.5 * y @ alpha + np.log(np.diag(factor)).sum()
     gradient = -0.5 * parts.gradient(theta, rbf, np.outer(alpha, alpha) - inverse)
-    z = (theta - _PRIOR_MEAN) / _PRIOR_SD
-    return float(value + 0.5 * z @ z), gradient + z / _PRIOR_SD
+    z = (theta - PRIOR_MEAN) / PRIOR_SD
+    return float(value + 0.5 * z @ z), gradient + z / PRIOR_SD
 
 
 def _squared(a: Floats, b: Floats) -> Floats:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-_keep_alive: list[Any] = []
+DECLARED: list[Any] = []
+"""The library that declares the missing operators, which must stay alive; empty if none were missing."""
 
 
 def _declare_missing_operators() -> None:
@@ -32,7 +33,7 @@ def _declare_missing_operators() -> None:
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _keep_alive.append(library)
+    DECLARED.append(library)
 
 
 _declare_missing_operators()

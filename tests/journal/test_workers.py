@@ -477,7 +477,7 @@ def test_a_folder_that_is_gone_for_a_while(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_locked_journal_is_given_up_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.journal.storage, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(nas.journal.storage, "LOCK_SECONDS", 0.05)
     journal = Journal(tmp_path / "journal.log", SPACE, "weights", patience=0.5)
     with FileLock(tmp_path / "journal.log.lock"), pytest.raises(UserError) as caught:
         journal.add(POOL[0], accuracy_of(POOL[0]), 0.1, "x")
@@ -489,7 +489,7 @@ def test_a_locked_journal_is_given_up_with_one_line(tmp_path: Path, monkeypatch:
 def test_a_locked_database_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(nas.journal.storage._CONNECT, "sqlite", {"timeout": 0.01})
+    monkeypatch.setitem(nas.journal.storage.CONNECT, "sqlite", {"timeout": 0.01})
     journal = Journal(f"sqlite:///{tmp_path}/shared.db", SPACE, "weights")
     holder = sqlite3.connect(tmp_path / "shared.db", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")

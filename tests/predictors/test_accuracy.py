@@ -57,13 +57,17 @@ def test_objective_and_gradient(seed: int) -> None:
     known, accuracy, _ = measured(12, seed)
     p = (known.physics - known.physics.mean(0)) / np.maximum(known.physics.std(0), 0.1)
     y = (accuracy - accuracy.mean()) / accuracy.std()
-    parts = module._Parts.of(known.genes, p)
+    parts = module.KernelParts.of(known.genes, p)
     theta = np.random.default_rng(seed).uniform(-1, 0.5, 6)
-    value, gradient = module._objective(theta, parts, y)
-    z = (theta - module._PRIOR_MEAN) / module._PRIOR_SD
+    value, gradient = module.negative_log_posterior(theta, parts, y)
+    z = (theta - module.PRIOR_MEAN) / module.PRIOR_SD
     density = multivariate_normal(np.zeros(12), parts.covariance(theta)).logpdf(y)
     assert value - 0.5 * z @ z + density == pytest.approx(6 * np.log(2 * np.pi) * -1, abs=1e-6)
-    error = check_grad(lambda t: module._objective(t, parts, y)[0], lambda t: module._objective(t, parts, y)[1], theta)
+
+    def at(point: np.ndarray) -> tuple[float, np.ndarray]:
+        return module.negative_log_posterior(point, parts, y)
+
+    error = check_grad(lambda t: at(t)[0], lambda t: at(t)[1], theta)
     assert error < 1e-4 * (1 + np.abs(gradient).max())
 
 

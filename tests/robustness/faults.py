@@ -1,20 +1,20 @@
-"""What goes wrong around a run, on purpose: afterwards everything that was earned must still be there.
+"""Disturb runs from outside on purpose, and check that no result is lost.
 
-    python tests/robustness/faults.py [--times 5] [--seed 0] [--keep FOLDER] [FAULT ...]
+    python -m tests.robustness.faults [--times 5] [--seed 0] [--keep FOLDER] [FAULT ...]
 
-Every fault strikes runs of a tiny space; the same commands in a run that was left alone say what must come out.
+Every fault strikes runs of a tiny space; the same commands in an undisturbed run show what the results must be.
 
 * ``kill`` and ``kill-later``: SIGKILL at random moments of train-supernet and search (by ``kill_stress.py``, with few
   kills), and of finetune and export, then the same command again, until it ends by itself;
-* ``disk``: the disk is full at random moments: a tmpfs that has room for a part of what the command writes. It must end
-  with one line and code 1; with room, the same command ends as if nothing had been;
-* ``read-only``: the run lies on a file system that is mounted read-only: one line, code 1, and nothing is changed;
+* ``disk``: the disk is full at random moments: a tmpfs with room for a part of what the command writes. The command
+  must end with a one-line error and code 1; with more room, the same command gives the undisturbed result;
+* ``read-only``: the run lies on a file system that is mounted read-only: a one-line error, code 1, and no change;
 * ``clock``: the clock that processes see jumps by up to ten years, back and forth, while they work and between them;
-* ``two``: a second command on a run in use gets one line and code 1, and the first does not notice;
-* ``worker``: one of two workers on a database is killed while it measures; the other takes over what it had claimed.
+* ``two``: a second command on a run in use gets a one-line error and code 1, and the first is not affected;
+* ``worker``: one of two workers on a database is killed while it measures; the other takes over its claim.
 
-*Lost* counts checkpoints, measurements, weights and files that were there before a fault and were not after it, or that
-differ from the undisturbed run's in the end. Prints a table, and exits with 1 where anything was lost.
+*Lost* counts checkpoints, measurements, weights and files that existed before a fault and not after it, or that differ
+from those of the undisturbed run in the end. Prints a table, and exits with 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,7 @@ from tests.robustness.kill_stress import (
     write_photos,
 )
 
+COMMANDS = ("train", "search", "finetune", "export")
 TARGET = "cortex-a72"
 TRAIN = ("train-supernet", "--batch-size", "16", "--workers", "0", "--save-seconds", "0")
 SEARCH = ("search", "--target", TARGET, "--measurements", "6", "--compare", "none")
@@ -57,17 +58,17 @@ _TEN_YEARS = 3e8
 
 
 class Impossible(Exception):
-    """This machine does not allow a fault; the message says why."""
+    """A fault cannot be made on this machine; the message says why."""
 
 
 @dataclass
 class Outcome:
-    """Of one kind of fault.
+    """What one kind of fault did.
 
     Attributes:
-        times: how often it struck.
-        recovered: of these, how often the work went on to the right end.
-        lost: what was gone or other than undisturbed, a line each.
+        times: number of times that it struck.
+        recovered: number of times that the work continued to the right end after it.
+        lost: what was missing, or differed from the undisturbed run, a line each.
     """
 
     times: int = 0
@@ -75,6 +76,7 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
 
     def strike(self, problems: list[str]) -> None:
+        """Count a fault, with what went wrong after it."""
         self.times += 1
         self.recovered += not problems
         self.lost += problems
@@ -82,7 +84,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where runs lie, and the undisturbed one: trained, searched, fine-tuned and exported."""
+    """A folder for runs, and the undisturbed run: trained, searched, fine-tuned and exported."""
 
     root: Path
     photos: Path
@@ -100,7 +102,7 @@ class Bench:
         return [*flags[command], "--quiet"]
 
     def before(self, command: str, to: Path) -> Path:
-        """A copy of the undisturbed run as it was before a command."""
+        """Copy the undisturbed run as it was before a command."""
         gone = {
             "train": ("*",),
             "search": ("journal*", "search-*", "predictor-*", "finetune", "export"),
@@ -114,24 +116,24 @@ class Bench:
         return to
 
     def differences(self, command: str, run: Path) -> list[str]:
-        """What a command made in ``run`` that differs from the undisturbed run's."""
+        """The files that a command made in ``run`` and that differ from those of the undisturbed run."""
         made = {
             "train": ["supernet.safetensors", "checkpoint.safetensors"],
             "search": [f"search-{TARGET}.json", f"predictor-{TARGET}.safetensors"],
             "finetune": [str(p.relative_to(self.whole)) for p in self.whole.glob("finetune/*/supernet.safetensors")],
             "export": [str(p.relative_to(self.whole)) for p in self.whole.glob("export/*-int8/*") if p.suffix != ".md"],
         }[command]
-        found = [f"{run}: {name} is missing" for name in made if not (run / name).exists()]
-        found += [
+        problems = [f"{run}: {name} is missing" for name in made if not (run / name).exists()]
+        problems += [
             f"{run}: {name} differs"
             for name in made
             if (run / name).exists() and _comparable(run / name) != _comparable(self.whole / name)
         ]
-        return found + [f"{run}: {p.name} is left" for p in run.rglob(".*.tmp")]
+        return problems + [f"{run}: {p.name} is left" for p in run.rglob(".*.tmp")]
 
 
-def _comparable(path: Path) -> object:
-    """A file's content without what may differ: heads of tensors tell where the run lies, and how long it took."""
+def _comparable(path: Path) -> bytes:
+    """The content that must be equal: headers of tensor files hold where the run lies and how long it took."""
     data = path.read_bytes()
     if path.suffix == ".safetensors" and not path.name.startswith("predictor"):
         length = int.from_bytes(data[:8], "little")
@@ -140,7 +142,7 @@ def _comparable(path: Path) -> object:
 
 
 def prepare(root: Path, rng: random.Random) -> Bench:
-    """The undisturbed run."""
+    """Make the undisturbed run."""
     photos = root / "photos"
     if not photos.exists():
         write_photos(photos)
@@ -149,9 +151,9 @@ def prepare(root: Path, rng: random.Random) -> Bench:
             "finetune": "export/*-int8-*/README.md", "export": "export/*-int8/README.md"}  # fmt: skip
     for command, made in last.items():
         if not any(bench.whole.glob(made)):  # a folder that was kept may hold it
-            code, said = execute(bench.words(command, bench.whole))
+            code, message = execute(bench.words(command, bench.whole))
             if code:
-                sys.exit(f"{command} failed:\n{said}")
+                sys.exit(f"{command} failed:\n{message}")
     return bench
 
 
@@ -162,39 +164,39 @@ def execute(words: list[str], prefix: list[str] | None = None) -> tuple[int, str
     return done.returncode, done.stderr
 
 
-def one_line(code: int, said: str, *words: str) -> list[str]:
-    """What is wrong with how a command was refused; empty: nothing."""
-    lines = [line for line in said.strip().splitlines() if line]
-    fine = code == 1 and 1 <= len(lines) <= 2 and lines[0].startswith("error: ") and any(w in said for w in words)
-    return [] if fine and "this is a bug" not in said else [f"code {code}: {said[-300:]}"]
+def one_line(code: int, message: str, *words: str) -> list[str]:
+    """What is wrong with an error of a command; an empty list if nothing is."""
+    lines = [line for line in message.strip().splitlines() if line]
+    fine = code == 1 and 1 <= len(lines) <= 2 and lines[0].startswith("error: ") and any(w in message for w in words)
+    return [] if fine and "this is a bug" not in message else [f"code {code}: {message[-300:]}"]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file but locks and their owners."""
-    found = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock")
-    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
+    """Every file, except locks and their owners."""
+    paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
 def kill(bench: Bench, times: int) -> dict[str, Outcome]:
-    """SIGKILL at random moments of training and searching, as ``kill_stress.py`` does it."""
-    found = {}
+    """SIGKILL at random moments of training and searching."""
+    outcomes = {}
     plain = ["--epochs", "12", "--save-seconds", "0.5"]
     tally = stress_training(bench.root, "trained", plain, times, bench.rng)
-    found["kill -9 in train-supernet"] = _of(tally)
+    outcomes["kill -9 in train-supernet"] = _outcome_of(tally)
     tally = stress_search(bench.root, bench.root / "trained", 8, times, bench.rng)
-    found["kill -9 in search"] = _of(tally)
-    return found
+    outcomes["kill -9 in search"] = _outcome_of(tally)
+    return outcomes
 
 
 def kill_later(bench: Bench, times: int) -> dict[str, Outcome]:
-    """SIGKILL at random moments of what comes after."""
-    found = {}
+    """SIGKILL at random moments of fine-tuning and exporting."""
+    outcomes = {}
     for command, made in (("finetune", "finetune/*/checkpoint.safetensors"), ("export", "export/*/model.safetensors")):
-        found[f"kill -9 in {command}"] = _of(_stress(bench, command, made, times))
-    return found
+        outcomes[f"kill -9 in {command}"] = _outcome_of(_stress(bench, command, made, times))
+    return outcomes
 
 
-def _of(tally: Tally) -> Outcome:
+def _outcome_of(tally: Tally) -> Outcome:
     return Outcome(tally.kills, tally.kills - min(tally.kills, len(tally.failures)), tally.failures)
 
 
@@ -222,7 +224,7 @@ def _stress(bench: Bench, command: str, made: str, times: int) -> Tally:
 
 @contextmanager
 def disk(place: Path, kilobytes: int) -> Iterator[Callable[[str], None]]:
-    """A tmpfs of that size, and a function that mounts it anew with other options."""
+    """Mount a tmpfs; gives a function that mounts it again with other options."""
     place.mkdir(parents=True, exist_ok=True)
 
     def mount(options: str) -> None:
@@ -237,11 +239,11 @@ def disk(place: Path, kilobytes: int) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def full_disk(bench: Bench, times: int) -> dict[str, Outcome]:
-    """Room for a part of what a command writes, then for all."""
-    found = {}
-    for command in ("train", "search", "finetune", "export"):
-        outcome = found[f"full disk in {command}"] = Outcome()
+def full_disk(bench: Bench, times: int, commands: Sequence[str] = COMMANDS) -> dict[str, Outcome]:
+    """A disk with room for a part of what a command writes, then for all of it."""
+    outcomes = {}
+    for command in commands:
+        outcome = outcomes[f"full disk in {command}"] = Outcome()
         needs = _kilobytes(bench.whole) - _kilobytes(bench.before(command, bench.root / f"size-{command}"))
         for number in range(times):
             place = bench.root / f"full-{command}-{number}"
@@ -250,26 +252,26 @@ def full_disk(bench: Bench, times: int) -> dict[str, Outcome]:
             with disk(place, int(held + 8 + room)) as again:
                 run = bench.before(command, place / "run")
                 earned = files(run)
-                code, said = execute(bench.words(command, run))
-                problems = one_line(code, said, "disk is full", "No space left") if code else []
+                code, message = execute(bench.words(command, run))
+                problems = one_line(code, message, "disk is full", "No space left") if code else []
                 now = files(run)
                 problems += [f"{run}: {n} was lost" for n, d in earned.items() if not now.get(n, b"").startswith(d)]
                 again("size=200m")
-                code, said = execute(bench.words(command, run))
-                problems += [f"code {code}: {said[-300:]}"] if code else bench.differences(command, run)
+                code, message = execute(bench.words(command, run))
+                problems += [f"code {code}: {message[-300:]}"] if code else bench.differences(command, run)
             outcome.strike(problems)
-    return found
+    return outcomes
 
 
 def _kilobytes(folder: Path) -> int:
     return sum(-(-p.stat().st_size // 4096) * 4 for p in folder.rglob("*") if p.is_file())
 
 
-def read_only(bench: Bench, times: int) -> dict[str, Outcome]:
-    """A run on a file system that is mounted read-only, then writable again."""
-    found = {}
-    for command in ("train", "search", "finetune", "export"):
-        outcome = found[f"read-only folder, {command}"] = Outcome()
+def read_only(bench: Bench, times: int, commands: Sequence[str] = COMMANDS) -> dict[str, Outcome]:
+    """A file system that is mounted read-only, then writable again."""
+    outcomes = {}
+    for command in commands:
+        outcome = outcomes[f"read-only folder, {command}"] = Outcome()
         place = bench.root / f"ro-{command}"
         with disk(place, 200_000) as again:
             run = bench.before(command, place / "run")
@@ -278,20 +280,20 @@ def read_only(bench: Bench, times: int) -> dict[str, Outcome]:
             problems = one_line(*execute(bench.words(command, run)), "Read-only file system")
             problems += [] if files(run) == earned else [f"{run} was changed"]
             again("rw")
-            code, said = execute(bench.words(command, run))
-            problems += [f"code {code}: {said[-300:]}"] if code else bench.differences(command, run)
+            code, message = execute(bench.words(command, run))
+            problems += [f"code {code}: {message[-300:]}"] if code else bench.differences(command, run)
         outcome.strike(problems)
-    return found
+    return outcomes
 
 
 def clock(bench: Bench, times: int) -> dict[str, Outcome]:
-    """Clocks that jump while a command works; half of the commands are killed on the way, too."""
+    """Clocks that jump while a command works; each command is killed once on the way."""
     library = next(Path("/").glob(f"{_FAKETIME[0].lstrip('/')}/{_FAKETIME[1]}"), None)
     if library is None:
         raise Impossible("libfaketime is not installed")
-    found, moment = {}, bench.root / "moment"
+    outcomes, moment = {}, bench.root / "moment"
     for command in ("train", "search"):
-        outcome = found[f"clock jumps in {command}"] = Outcome()
+        outcome = outcomes[f"clock jumps in {command}"] = Outcome()
         for number in range(times):
             run = bench.before(command, bench.root / f"clock-{command}-{number}")
             words, problems = bench.words(command, run), []
@@ -309,16 +311,16 @@ def clock(bench: Bench, times: int) -> dict[str, Outcome]:
                     outcome.times += 1
                     time.sleep(bench.rng.uniform(0.05, 0.5))
                 process.kill()
-                said = process.communicate()[1]
-                problems = [] if attempt == 0 else [f"code {process.returncode}: {said[-300:]}"]
+                message = process.communicate()[1]
+                problems = [] if attempt == 0 else [f"code {process.returncode}: {message[-300:]}"]
             problems = problems if process.returncode else bench.differences(command, run)
             outcome.lost += problems
             outcome.recovered = outcome.times if not outcome.lost else 0
-    return found
+    return outcomes
 
 
 def two(bench: Bench, times: int) -> dict[str, Outcome]:
-    """Commands on a run that is being trained, and on one that a candidate of is fine-tuned in."""
+    """Commands on a run that is being trained, and on a run whose candidate is being fine-tuned."""
     outcome = Outcome()
     for command, more in (("train", ("train", "search")), ("finetune", ("search", "finetune", "export"))):
         run, log = bench.before(command, bench.root / f"two-{command}"), bench.root / f"two-{command}.log"
@@ -365,8 +367,8 @@ def worker(bench: Bench, times: int) -> dict[str, Outcome]:
         os.killpg(lost.pid, signal.SIGKILL)
         lost.wait()
         held = claimed()
-        code, said = execute(words)
-        problems = [f"code {code}: {said[-300:]}"] if code else bench.differences("search", run)
+        code, message = execute(words)
+        problems = [f"code {code}: {message[-300:]}"] if code else bench.differences("search", run)
         if struck and held:
             outcome.strike(problems)
         else:  # it was between two measurements
@@ -384,7 +386,7 @@ def main() -> None:
     """Run the faults that are asked for, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"all, or of: {', '.join(FAULTS)}")
-    parser.add_argument("--times", type=int, default=5, help="each strikes, at each command")
+    parser.add_argument("--times", type=int, default=5, help="number of times that each fault strikes each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the runs, which is then kept")
     given = parser.parse_args()
@@ -398,14 +400,14 @@ def main() -> None:
     for name in given.faults or FAULTS:
         began = time.monotonic()
         try:
-            found = FAULTS[name](bench, given.times)
+            outcomes = FAULTS[name](bench, given.times)
         except Impossible as error:
             console.print(f"{name}: left out: {error}", markup=False)
             continue
         spent = time.monotonic() - began
-        for what, outcome in found.items():
+        for what, outcome in outcomes.items():
             shown = [str(n) for n in (outcome.times, outcome.recovered, len(outcome.lost))]
-            table.add_row(what, *shown, f"{spent / len(found):.0f}")
+            table.add_row(what, *shown, f"{spent / len(outcomes):.0f}")
             console.print(f"{what}: {json.dumps(shown)}", highlight=False)
             lost += [f"{what}: {line}" for line in outcome.lost]
     console.print(table)

@@ -1,22 +1,22 @@
 """Kill training and search at random moments, again and again, and compare with runs that were left alone.
 
-    python tests/robustness/kill_stress.py [--kills 20] [--each 3] [--seed 0] [--measurements 10] [--keep FOLDER]
+    python -m tests.robustness.kill_stress [--kills 20] [--each 3] [--seed 0] [--measurements 10] [--keep FOLDER]
 
-Each of the jobs (training; training with every strategy, a weight average and bf16; search) is run once undisturbed;
-then the same commands are run in other directories and ended with SIGKILL, half of the times with their data loading
-processes and half of the times without, and started again, until ``--kills`` kills have struck and the job ends by
-itself. The moments are drawn uniformly from the time between most of the start-up and two average shares of the work
-later, more where kills strike before anything new is saved. A job that ends before its kills have struck is checked
-and begun anew in a fresh directory. Then must hold:
+Each job (training; training with every strategy, a weight average and bf16; search) runs once undisturbed. Then the
+same command runs in another directory, is ended with SIGKILL, half of the time together with its data loading
+processes, and is started again, until ``--kills`` kills have struck and the job ends by itself. The moments are drawn
+uniformly from the time between most of the start-up and two average shares of the work later; the range grows where
+kills strike before anything new is saved. A job that ends before all kills have struck is checked, and starts again in
+a new directory. The program checks:
 
-* training: the weights of the supernet are bit for bit those of the undisturbed run, ``metrics.jsonl`` is equal but
-  for the estimated time left, and the file itself has the same hash;
-* search: no measurement that a killed process had recorded is ever lost; nothing is recorded twice; and the result
-  (front, baseline, predictor, counts) is that of the undisturbed search.
+* training: the weights of the supernet equal those of the undisturbed run bit for bit, and so does ``metrics.jsonl``
+  except for the estimated time left;
+* search: no measurement that a killed process had recorded is lost, nothing is recorded twice, and the result (front,
+  baseline, predictor, counts) is that of the undisturbed search.
 
-Three kills of every strategy and twenty of the others take about half an hour on two cores.
+Three kills per strategy and twenty of the others take about half an hour on two cores.
 
-Prints a table, and exits with 1 where something does not hold.
+Prints a table, and exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,22 @@ def write_photos(folder: Path) -> Path:
 
 @dataclass
 class Tally:
-    """What happened to a job's processes.
+    """What happened to the processes of a job.
 
     Attributes:
-        kills: processes that were killed while they ran.
-        rounds: how often the job ran to its end.
-        found: what the kills left behind, by kind.
-        failures: what did not hold.
+        kills: number of processes that were killed while they ran.
+        rounds: number of times that the job ran to its end.
+        remains: what the kills left behind, counted by kind.
+        failures: the checks that failed, a line each.
     """
 
     kills: int = 0
     rounds: int = 0
-    found: Counter[str] = field(default_factory=Counter)
+    remains: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def expect(self, holds: bool, text: str) -> None:
+        """Note a failure where a check doesn't hold."""
         if not holds:
             self.failures.append(text)
 
@@ -90,7 +91,7 @@ def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def undisturbed(words: list[str], begun: Callable[[], bool], log: Path) -> tuple[float, float]:
-    """Run a command to its end. Returns seconds until something was saved, and in all."""
+    """Run a command to its end. Returns the seconds until something was saved, and the seconds in all."""
     began = time.monotonic()
     process, saved = start(words, log), 0.0
     while process.poll() is None:
@@ -103,8 +104,8 @@ def undisturbed(words: list[str], begun: Callable[[], bool], log: Path) -> tuple
 
 def disturbed(words: list[str], window: tuple[float, float], kills: int, after: Callable[[], bool], log: Path,
               tally: Tally, rng: random.Random) -> None:  # fmt: skip
-    """Run a command until it ends by itself, killing it up to ``kills`` times; ``after`` looks at what is left, and
-    says whether there was progress."""
+    """Run a command until it ends by itself, and kill it up to ``kills`` times before. ``after`` checks what is left
+    and returns whether there was progress."""
     low, high = window
     before = tally.kills
     while True:
@@ -122,7 +123,7 @@ def disturbed(words: list[str], window: tuple[float, float], kills: int, after: 
             process.kill() if alone else os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             tally.kills += 1
-            tally.found["main process alone" if alone else "whole group"] += 1
+            tally.remains["main process alone" if alone else "whole group"] += 1
             high = max(low + 0.3, high * (0.9 if after() else 1.15))
             continue
         tally.expect(process.returncode == 0, f"exit code {process.returncode}: {log.read_text()[-600:]}")
@@ -130,17 +131,18 @@ def disturbed(words: list[str], window: tuple[float, float], kills: int, after: 
 
 
 def window(saved: float, seconds: float, kills: int) -> tuple[float, float]:
-    """From most of the start-up to two average shares of the work after it, so that a job outlasts its kills."""
+    """Seconds after which a command may be killed: from most of its start-up to two average shares of its work."""
     return 0.8 * saved, saved + max(0.3, 2.0 * (seconds - saved) / max(1, kills))
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
+    """Lines of ``metrics.jsonl`` without the estimated time left."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
 
 
-def step(run: Path) -> int:
-    """Step of the newest checkpoint, read without the code that is tested; -1: there is none."""
+def saved_step(run: Path) -> int:
+    """Step of the newest checkpoint, read without the code under test; -1 if there is none."""
     for name in ("checkpoint.new", "checkpoint"):
         path = run / f"{name}.safetensors"
         if path.exists():
@@ -151,7 +153,7 @@ def step(run: Path) -> int:
 
 
 def stress_training(root: Path, name: str, flags: list[str], kills: int, rng: random.Random) -> Tally:
-    """Kill ``train-supernet``; leaves ``root/name`` undisturbed."""
+    """Kill ``train-supernet``; ``root/name`` is the undisturbed run."""
     straight, log, tally = root / name, root / f"{name}.log", Tally()
     words = ["train-supernet", "--data", str(root / "photos"), "--batch-size", "16", "--workers", "1", *flags]
     saved, seconds = undisturbed(
@@ -162,14 +164,14 @@ def stress_training(root: Path, name: str, flags: list[str], kills: int, rng: ra
         steps = [-1]
 
         def after(run: Path = run, steps: list[int] = steps) -> bool:
-            steps.append(step(run))
+            steps.append(saved_step(run))
             tally.expect(steps[-1] >= steps[-2], f"{run}: the checkpoint went back from {steps[-2]} to {steps[-1]}")
-            tally.found["before any checkpoint"] += steps[-1] < 0
-            tally.found["no progress since the last kill"] += steps[-1] == steps[-2]
-            tally.found["half-written file left"] += any(run.glob(".*.tmp"))
-            tally.found["checkpoint not renamed yet"] += (run / "checkpoint.new.safetensors").exists()
-            tally.found["metrics ahead of the checkpoint"] += _ahead(run, steps[-1])
-            tally.found["all steps done, not finished"] += (run / "supernet.safetensors").exists()
+            tally.remains["before any checkpoint"] += steps[-1] < 0
+            tally.remains["no progress since the last kill"] += steps[-1] == steps[-2]
+            tally.remains["half-written file left"] += any(run.glob(".*.tmp"))
+            tally.remains["checkpoint not renamed yet"] += (run / "checkpoint.new.safetensors").exists()
+            tally.remains["metrics ahead of the checkpoint"] += _ahead(run, steps[-1])
+            tally.remains["all steps done, not finished"] += (run / "supernet.safetensors").exists()
             return steps[-1] > steps[-2]
 
         left = kills - tally.kills
@@ -192,9 +194,9 @@ def _ahead(run: Path, saved: int) -> bool:
 
 
 def measured(run: Path) -> list[tuple[str, int]]:
-    """(what was measured, correct answers) of all whole lines of a journal, read without the code that is tested.
+    """(what was measured, correct answers) of all whole lines of a journal, read without the code under test.
 
-    What was measured: an architecture, on the search split or, as a member of the front, on the test split.
+    What was measured is an architecture, on the search split or, as a member of the front, on the test split.
     """
     path = run / "journal.log"
     whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -202,10 +204,12 @@ def measured(run: Path) -> list[tuple[str, int]]:
     return [(f"{a['architecture']} {a['origin'] == 'front'}", a["correct"]) for a in attributes if "architecture" in a]
 
 
-def stress_search(root: Path, trained: Path, measurements: int, kills: int, rng: random.Random) -> Tally:
+def stress_search(
+    root: Path, trained: Path, measurements: int, kills: int, rng: random.Random, flags: Sequence[str] = ()
+) -> Tally:
     """Kill ``search`` on copies of a trained run."""
     log, tally = root / "search.log", Tally()
-    words = ["search", "--target", TARGET, "--measurements", str(measurements), "--run"]
+    words = ["search", "--target", TARGET, "--measurements", str(measurements), *flags, "--run"]
     straight = _copy(trained, root / "search")
     saved, seconds = undisturbed([*words, str(straight)], lambda: bool(measured(straight)), log)
     while tally.kills < kills:
@@ -216,10 +220,10 @@ def stress_search(root: Path, trained: Path, measurements: int, kills: int, rng:
             now = measured(run)
             tally.expect(now[: len(seen)] == seen, f"{run}: a measurement was lost")
             tally.expect(len({a for a, _ in now}) == len(now), f"{run}: measured twice on one split")
-            tally.found["before any measurement"] += not now
+            tally.remains["before any measurement"] += not now
             progress = len(now) > len(seen)
-            tally.found["no progress since the last kill"] += not progress
-            tally.found["measured all, not finished"] += len(now) == len(measured(straight))
+            tally.remains["no progress since the last kill"] += not progress
+            tally.remains["measured all, not finished"] += len(now) == len(measured(straight))
             seen[:] = now
             return progress
 
@@ -244,8 +248,8 @@ def _copy(trained: Path, to: Path) -> Path:
 def main() -> None:
     """Run all jobs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of training and of search")
-    parser.add_argument("--each", type=int, default=3, help="of a training with each strategy")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills of training, and of search")
+    parser.add_argument("--each", type=int, default=3, help="number of kills per strategy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--measurements", type=int, default=10)
     parser.add_argument("--keep", type=Path, help="a new folder for the runs, which is then kept")
@@ -257,7 +261,7 @@ def main() -> None:
     plain = ["--epochs", "30", "--save-seconds", "0.5"]
     often = ["--epochs", "4", "--save-seconds", "0", "--ema", "0.95", "--amp", "bf16", "--strategy"]
     console = Console()
-    table = Table("job", "kills", "finished", "failures", "the kills found", title=f"SIGKILL, seed {given.seed}")
+    table = Table("job", "kills", "finished", "failures", "what the kills left", title=f"SIGKILL, seed {given.seed}")
     failures = []
     jobs: dict[str, Callable[[], Tally]] = {
         "train": lambda: stress_training(root, "plain", plain, given.kills, rng),
@@ -271,8 +275,8 @@ def main() -> None:
         began = time.monotonic()
         tally = work()
         console.print(f"{name}: {tally.kills} kills, {len(tally.failures)} failures, {time.monotonic() - began:.0f} s")
-        found = ", ".join(f"{count} {what}" for what, count in tally.found.items() if count)
-        table.add_row(name, str(tally.kills), str(tally.rounds), str(len(tally.failures)), found)
+        remains = ", ".join(f"{count} {what}" for what, count in tally.remains.items() if count)
+        table.add_row(name, str(tally.kills), str(tally.rounds), str(len(tally.failures)), remains)
         failures += tally.failures
     console.print(table)
     for failure in failures:

@@ -53,7 +53,7 @@ def test_thinned_cells_stay_close(monkeypatch: pytest.MonkeyPatch) -> None:
     measured, new = rng.random((60, 3)) + 0.1, rng.random((30, 3))
     arguments = (new[:, 0], np.full(30, 0.1), new[:, 1:], measured, np.ones(3) * 1.2)
     exact = expected_gain(*arguments)
-    monkeypatch.setattr(acquisition, "_CELLS", 900)
+    monkeypatch.setattr(acquisition, "CELLS", 900)
     thinned = expected_gain(*arguments)
     assert (exact != thinned).any()
     np.testing.assert_allclose(thinned, exact, atol=0.05 * exact.max())
@@ -86,7 +86,7 @@ def test_fantasised_deviations_are_those_of_a_process_that_measured_it() -> None
     """Conditioning on a point by hand, with the same hyper-parameters."""
     gp, features, _, _ = _fitted()
     mean, std = gp.predict(features)
-    beliefs = acquisition._Beliefs(gp, features, 1 - mean, std**2)
+    beliefs = acquisition.Beliefs(gp, features, 1 - mean, std**2)
     joint = np.stack([gp.covariance(features, i) for i in range(len(features))])
     told = [7, 23]
     for row in told:

@@ -74,7 +74,7 @@ def test_a_whole_step_is_the_plain_networks(monkeypatch: pytest.MonkeyPatch) -> 
     x = torch.randn(4, 1, 28, 28).contiguous(memory_format=torch.channels_last)
     found = []
     for here in (True, False):
-        monkeypatch.setattr(depthwise, "_HERE", here)
+        monkeypatch.setattr(depthwise, "FASTER_HERE", here)
         net = Supernet(space, Interface(1, 10), seed=3).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         net(x, space.largest).square().mean().backward()
         found.append({name: p.grad for name, p in net.model.named_parameters() if p.grad is not None})
@@ -93,7 +93,7 @@ def test_only_what_gains_is_changed() -> None:
         nn.Conv2d(8, 8, 5, padding="same", groups=8), nn.Conv2d(8, 8, 5, padding=4, dilation=2, groups=8),
     )  # fmt: skip
     speed_up(model)
-    assert [type(m) is FastDepthwise for m in model] == [depthwise._HERE, False, False, False, False]
+    assert [type(m) is FastDepthwise for m in model] == [depthwise.FASTER_HERE, False, False, False, False]
 
 
 def test_other_tensors_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:

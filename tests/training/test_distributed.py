@@ -235,7 +235,7 @@ def _two(folder: Path) -> None:
 def forking() -> Iterator[None]:
     """Processes of a run are forked, and have no modules to import. Usual ones are in the fixture ``straight``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.training.processes.launch._START", FORK)
+        patch.setattr("nas.training.processes.launch.START", FORK)
         yield
 
 
@@ -371,6 +371,6 @@ def test_processes_that_cannot_meet_say_so(monkeypatch: pytest.MonkeyPatch) -> N
     places = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in places.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("nas.training.processes.launch._SILENCE", __import__("datetime").timedelta(seconds=1))
+    monkeypatch.setattr("nas.training.processes.launch.SILENCE", __import__("datetime").timedelta(seconds=1))
     with pytest.raises(UserError, match="did not find each other"), join_run("cpu"):
         pass

@@ -49,8 +49,8 @@ def test_kept_bytes_of_a_network_small_enough_to_count() -> None:
 def test_forecast_counts_weights_gradients_slots_and_average(
     photos: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, slots: int
 ) -> None:
-    monkeypatch.setattr(forecast, "_step_seconds", lambda *a: 0.5)
-    monkeypatch.setattr(forecast, "_evaluation_seconds", lambda *a: 3.0)
+    monkeypatch.setattr(forecast, "time_step", lambda *a: 0.5)
+    monkeypatch.setattr(forecast, "time_evaluation", lambda *a: 3.0)
     config = short_config(photos, optimizer=optimizer, momentum=0.0 if optimizer == "momentum" else 0.9)
     dataset = open_dataset(str(photos))
     found = forecast.forecast(config, dataset, RESOURCES)
@@ -75,7 +75,7 @@ def test_a_forecast_changes_nothing(photos: Path, tmp_path: Path, monkeypatch: p
     plain, forecasted = Run(tmp_path / "plain"), Run(tmp_path / "forecasted")
     assert not any(isinstance(e, Noted) and "MB of tensors" in e.text for e in train_run(plain, config))
     monkeypatch.setattr(training, "WORTH_A_FORECAST", 1)
-    monkeypatch.setattr(forecast, "_MOST", 3)
+    monkeypatch.setattr(forecast, "MOST", 3)
     reports = train_run(forecasted, config)
     assert any(isinstance(e, Noted) and "MB of tensors" in e.text for e in reports)
     assert are_equal(weights_of(forecasted), weights_of(plain))
@@ -84,18 +84,18 @@ def test_a_forecast_changes_nothing(photos: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_run_that_does_not_fit_is_not_tried(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(forecast, "_step_seconds", lambda *a: pytest.fail("it would not fit"))
+    monkeypatch.setattr(forecast, "time_step", lambda *a: pytest.fail("it would not fit"))
     found = forecast.forecast(short_config(photos), open_dataset(str(photos)), RESOURCES)
     assert not found.fits
     assert found.seconds is None
     message = forecast.shortage(found)
     assert message is not None
-    assert "--batch-size" in message
+    assert "`batch_size`" in message
     assert forecast.shortage(replace(found, free=None)) is None
 
 
 def test_timed_steps_spread_over_the_run() -> None:
-    points = [forecast._spread(i) for i in range(7)]
+    points = [forecast.spread(i) for i in range(7)]
     assert sorted(points) == [i / 8 for i in range(1, 8)]
     assert sorted(points[:3]) == [0.25, 0.5, 0.75]
 

@@ -242,9 +242,9 @@ def test_a_damaged_folder(photos: Path, tmp_path: Path, file: str) -> None:
 def test_imagenet_in_another_order(photos: Path) -> None:
     synsets = tuple(timm.data.ImageNetInfo("imagenet-1k").label_names())
     model = timm.create_model("resnet10t")
-    assert teacher_open._names(model, synsets) == synsets
-    assert teacher_open._names(model, synsets[::-1]) == synsets  # which then differ, and are refused
-    assert teacher_open._names(model, tuple(map(str, range(1000)))) is None
+    assert teacher_open.class_names(model, synsets) == synsets
+    assert teacher_open.class_names(model, synsets[::-1]) == synsets  # which then differ, and are refused
+    assert teacher_open.class_names(model, tuple(map(str, range(1000)))) is None
 
 
 # Training

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tomllib
 from collections import namedtuple
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,6 @@ def test_the_packages_are_those_of_the_project() -> None:
     extras = {extra: lowest(names) for extra, names in project["optional-dependencies"].items()}
     assert lowest(project["dependencies"]) == REQUIRED
     assert {extra: extras[extra] for extra in extras.keys() - {"dev", "docs"}} == EXTRAS
-    assert set(doctor._USES) == set(EXTRAS)
 
 
 def test_what_to_install_is_what_the_readme_installs() -> None:
@@ -79,24 +80,47 @@ def test_a_broken_package_is_named_and_nothing_else_fails(tmp_path: Path, module
     assert "memory" in found
 
 
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, versions: Mapping[str, str | None]) -> None:
+    """Give some packages another version; None: as if they were missing."""
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        answer = versions[name] if name in versions else installed(name)
+        if answer is None:
+            raise metadata.PackageNotFoundError(name)
+        return answer
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
 def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {"timm": None, "torch": "2.8.1+cpu", "onnx": None, "onnxruntime": "1.9"}
-    known = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: versions[name] if name in versions else known(name))
-    found = {each.name: each for each in examine()}
-    assert (found["timm"].state, found["timm"].text) == ("problem", "not installed")
-    assert (found["torch"].state, found["torch"].text) == ("problem", "2.8.1+cpu is below 2.9")
-    assert found["onnx"].state == "absent"
-    assert found["onnx"].fix.startswith(install_hint(".[onnx]"))
-    assert found["onnxruntime"].state == "warning"
+    versions = {"timm": None, "torch": "2.8.1+cpu", "optuna": "unknown", "scipy": "1.9.9", "numpy": "1.100",
+                "pillow": "99.1.0+local", "onnx": None, "onnxruntime": "1.9"}  # fmt: skip
+    pretend_installed(monkeypatch, versions)
+    findings = {finding.name: finding for finding in examine()}
+    assert (findings["timm"].state, findings["timm"].text) == ("problem", "not installed")
+    assert (findings["torch"].state, findings["torch"].text) == ("problem", "2.8.1+cpu is below 2.9")
+    assert findings["optuna"].text == f"unknown is below {REQUIRED['optuna']}"
+    assert findings["scipy"].text == f"1.9.9 is below {REQUIRED['scipy']}"  # 9 is less than 11
+    assert [findings[name].state for name in ("numpy", "pillow")] == ["ok", "ok"]
+    assert findings["onnx"].state == "absent"
+    assert findings["onnx"].fix.startswith(install_hint(".[onnx]"))
+    assert findings["onnxruntime"].state == "warning"
+
+
+def test_a_missing_extra_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [name for names in EXTRAS.values() for name in names]
+    pretend_installed(monkeypatch, dict.fromkeys(packages))
+    findings = {finding.name: finding for finding in examine()}
+    assert all("  # for: nas " in findings[name].fix for name in packages)
 
 
 @pytest.mark.parametrize(("kept", "state"), [([object()], "warning"), ([], "ok")])
 def test_a_torchvision_without_its_operators(monkeypatch: pytest.MonkeyPatch, kept: list[object], state: str) -> None:
     from search_spaces.builders import timm_compat
 
-    monkeypatch.setattr(timm_compat, "_keep_alive", kept)
-    (found,) = doctor._torchvision()
+    monkeypatch.setattr(timm_compat, "DECLARED", kept)
+    (found,) = [finding for finding in examine() if finding.name == "torchvision"]
     assert found.state == state
     assert bool(found.fix) == (state == "warning")
 
@@ -110,7 +134,10 @@ def test_little_room_and_small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
         "/sys/fs/cgroup/memory.current": ["500000000"],
         "/sys/fs/cgroup/cpu.max": ["50000 100000"],
     }
-    monkeypatch.setattr(doctor, "_lines", lambda path: files.get(path, []))
+    read = Path.read_text
+    monkeypatch.setattr(
+        Path, "read_text", lambda path: "\n".join(files[str(path)]) if str(path) in files else read(path)
+    )
     found = {each.name: each for each in examine()}
     assert found["memory"].text == "1.0 GB free"
     for name in ("memory", "shared memory", "this folder", "processor share"):
@@ -118,21 +145,15 @@ def test_little_room_and_small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "may use 0.5 of" in found["processor share"].text
 
 
-def test_a_look_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look() -> list[Finding]:
+def test_an_examination_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_usage(path: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr(doctor, "_memory", look)
-    (found,) = [each for each in examine() if each.name == "look"]
+    monkeypatch.setattr(doctor.shutil, "disk_usage", disk_usage)
+    (found,) = [finding for finding in examine() if finding.name == "disk"]
     assert found.state == "problem"
     assert "first line" in found.text
     assert "second" not in found.text
-
-
-def test_versions_are_compared_as_numbers() -> None:
-    assert doctor._numbers("1.10") > doctor._numbers("1.9.9")
-    assert doctor._numbers("2.13.0+cpu") == (2, 13, 0)
-    assert doctor._numbers("unknown") == ()
 
 
 def test_the_text_is_for_pasting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,11 @@ from .world import LostProcess, World
 
 GRACE = 20.0
 """Seconds that processes have to end by themselves after one of them failed."""
-_SILENCE = timedelta(minutes=5)  # after which a process is given up that takes no part in a step
+SILENCE = timedelta(minutes=5)
+"""Time after which a process that takes no part in a step counts as lost."""
 _PATIENCE = timedelta(days=7)  # for what process 0 does alone; a process that dies is noticed at once
-_START: BaseContext = multiprocessing.get_context("spawn")  # afresh: a fork could not use a GPU that was looked at
+START: BaseContext = multiprocessing.get_context("spawn")
+"""How processes are started: a fork couldn't use a GPU that its parent has used."""
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -83,7 +85,7 @@ def join_run(device: str) -> Iterator[World]:
         yield World(device=device)
         return
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=_SILENCE))  # type: ignore[attr-defined]
+        store, rank, size = next(dist.rendezvous("env://", timeout=SILENCE))  # type: ignore[attr-defined]
     except RuntimeError as error:
         raise UserError(
             f"the {os.environ['WORLD_SIZE']} processes of this run did not find each other: {error}"
@@ -108,7 +110,7 @@ def _connected(store: Any, rank: int, size: int, device: str) -> World:
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_SILENCE)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
         return World(rank, size, device, dist.new_group(backend="gloo", timeout=_PATIENCE))
     except RuntimeError as error:
         raise LostProcess(f"the {size} processes of this run cannot reach each other: {error}") from None
@@ -143,7 +145,7 @@ def launch(count: int, main: Callable[[], object]) -> int:
     store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)  # type: ignore[attr-defined]
     store.set("launcher", "1")
     arguments = [(main, rank, count, store.port) for rank in range(count)]
-    workers: list[BaseProcess] = [_START.Process(target=_work, args=given) for given in arguments]  # type: ignore[attr-defined]
+    workers: list[BaseProcess] = [START.Process(target=_work, args=given) for given in arguments]  # type: ignore[attr-defined]
     with _passed_on(workers):
         for worker in workers:
             worker.start()

@@ -30,8 +30,10 @@ from .rehearsal import Rehearsal, aside
 
 WORTH_A_FORECAST = 200
 """Steps of a run that is forecast before it begins: a shorter one is done almost as soon."""
-_FEWEST, _MOST, _SECONDS = 3, 12, 2.0
-"""Timed steps: at least, at most, and the time after which no further one is begun."""
+MOST = 12
+"""Largest number of steps that are timed."""
+_FEWEST, _SECONDS = 3, 2.0
+"""Smallest number of steps that are timed, and the seconds after which no further one starts."""
 _PROBES = (2, 4)
 """Images of the passes whose activations are counted; the growth between them tells those of a whole batch."""
 
@@ -62,9 +64,9 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
     """Predict a run from its first step on; takes some seconds, and changes nothing."""
     cuda = torch.device(resources.device).type == "cuda"
     with aside():
-        few = dataset.splits["train"][: config.batch_size * (_MOST + 1)]  # small images are decoded all at once
+        few = dataset.splits["train"][: config.batch_size * (MOST + 1)]  # small images are decoded all at once
         rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), resources)
-        batches = rehearsal.batches(_MOST + 1)
+        batches = rehearsal.batches(MOST + 1)
         first = next(batches)
         needed = _bytes(rehearsal, first)
         free = free_bytes(resources.device)
@@ -72,8 +74,8 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
             return Forecast(rehearsal.steps, None, needed, free)
         if cuda:
             torch.cuda.reset_peak_memory_stats()
-        step = _step_seconds(rehearsal, batches, resources.workers)
-        seconds = rehearsal.steps * step + resources.evaluations * _evaluation_seconds(rehearsal, first)
+        step = time_step(rehearsal, batches, resources.workers)
+        seconds = rehearsal.steps * step + resources.evaluations * time_evaluation(rehearsal, first)
         if cuda:
             needed = max(needed, torch.cuda.max_memory_allocated())
         return Forecast(rehearsal.steps, seconds, needed, free)
@@ -162,16 +164,16 @@ def _bytes(rehearsal: Rehearsal, batch: StepInput) -> int:
     return round(weights + gradients + slots + average + _size([batch.images]) + activations)
 
 
-def _step_seconds(rehearsal: Rehearsal, batches: Iterator[StepInput], workers: int) -> float:
-    """Of a warm step, averaged over steps spread evenly over the run: a strategy's phases differ."""
+def time_step(rehearsal: Rehearsal, batches: Iterator[StepInput], workers: int) -> float:
+    """Seconds of a step when warm, averaged over steps spread evenly over the run: a strategy's phases differ."""
     computing: list[float] = []
     loading: list[float] = []
     end = time.perf_counter() + _SECONDS
-    while len(computing) < _FEWEST or (len(computing) < _MOST and time.perf_counter() < end):
+    while len(computing) < _FEWEST or (len(computing) < MOST and time.perf_counter() < end):
         began = time.perf_counter()
         batch = next(batches)
         loading.append(time.perf_counter() - began)
-        position = int(rehearsal.steps * _spread(len(computing)))
+        position = int(rehearsal.steps * spread(len(computing)))
         rehearsal.step(position, batch)  # builds skeletons that a run would have built before
         _wait(rehearsal.resources.device)
         began = time.perf_counter()
@@ -182,8 +184,8 @@ def _step_seconds(rehearsal: Rehearsal, batches: Iterator[StepInput], workers: i
     return max(step, load / workers) if workers else step + load
 
 
-def _evaluation_seconds(rehearsal: Rehearsal, batch: StepInput) -> float:
-    """Of the watched subnets, calibrated and measured."""
+def time_evaluation(rehearsal: Rehearsal, batch: StepInput) -> float:
+    """Seconds to calibrate and measure the watched subnets once."""
     images = CALIBRATION_IMAGES + min(EVALUATED, rehearsal.dataset.info.counts["search"])
     net, total = rehearsal.net, 0.0
     with torch.no_grad():
@@ -198,7 +200,7 @@ def _evaluation_seconds(rehearsal: Rehearsal, batch: StepInput) -> float:
     return total
 
 
-def _spread(index: int) -> float:
+def spread(index: int) -> float:
     """The index-th of points that fill (0, 1) ever more densely: 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput)."""
     value, scale = 0.0, 0.5
     index += 1

@@ -157,7 +157,7 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
     fix = "give an exported folder or a run, or fetch the weights while there is a network"
     model: Any = fetched(name, f"the teacher {name}", fix)
     seen: dict[str, Any] = timm.data.resolve_model_data_config(model)
-    names = _names(model, dataset.info.classes)
+    names = class_names(model, dataset.info.classes)
     _check(name, seen["input_size"][0], model.num_classes, names, dataset)
     notes = () if names else (f"nothing says in which order the teacher {name} knows the classes; it must be "
                               f"{listed(dataset.info.classes)}",)  # fmt: skip
@@ -167,7 +167,7 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
     )  # fmt: skip
 
 
-def _names(model: nn.Module, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
+def class_names(model: nn.Module, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
     """Class names of a timm model, where it carries them, or where ``wanted`` are ImageNet's own; None: not known."""
     if known := getattr(model, "pretrained_cfg", {}).get("label_names"):
         # a list, or a dictionary by number that went through JSON

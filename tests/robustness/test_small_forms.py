@@ -1,0 +1,69 @@
+"""The programs of this folder with few kills and faults, in processes that are forked from this one."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.robustness import faults, kill_stress
+from tests.support.cli_runs import invoke
+from tests.support.stopping import Forked
+
+
+class Killable(Forked):
+    """A forked command that can be waited for, for some seconds."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise kill_stress.subprocess.TimeoutExpired("nas", timeout or 0.0)
+
+
+@pytest.fixture
+def root(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the photos of the finished run."""
+    (tmp_path / "photos").symlink_to(finished / "photos")
+    for log in ("plain.log", "search.log"):
+        (tmp_path / log).touch()
+    monkeypatch.setattr(kill_stress, "start", lambda words, log: Killable(*words))
+    monkeypatch.setattr(faults, "execute", lambda words: run_here(words))
+    return tmp_path
+
+
+def run_here(words: list[str]) -> tuple[int, str]:
+    """A command in this process: exit code and messages."""
+    result = invoke(*words)
+    return result.code, result.err
+
+
+def test_a_killed_training_and_a_killed_search_lose_nothing(root: Path, finished: Path) -> None:
+    for tally in (
+        kill_stress.stress_training(root, "plain", ["--epochs", "1", "--save-seconds", "0"], 1, random.Random(0)),
+        kill_stress.stress_search(root, finished / "run", 4, 1, random.Random(0), ("--compare", "none")),
+    ):
+        assert not tally.failures
+        assert tally.kills == 1
+
+
+@pytest.mark.parametrize("fault", ["disk", "read-only"])
+def test_a_disk_that_takes_no_more_loses_nothing(root: Path, finished: Path, fault: str) -> None:
+    bench = faults.Bench(root, finished / "photos", root / "whole", random.Random(0))
+    shutil.copytree(finished / "run", bench.whole, ignore=shutil.ignore_patterns("export", ".*"))
+    (command,) = {"disk": ["search"], "read-only": ["export"]}[fault]
+    if command == "search":
+        for path in (*bench.whole.glob("journal*"), *bench.whole.glob("search-*")):
+            path.unlink()
+    code, message = run_here(bench.words(command, bench.whole))
+    assert code == 0, message
+    strike: Any = faults.FAULTS[fault]
+    try:
+        outcomes = strike(bench, 1, (command,))
+    except faults.Impossible as error:
+        pytest.skip(str(error))
+    for outcome in outcomes.values():
+        assert not outcome.lost
+        assert outcome.recovered == outcome.times == 1
