@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES, calibrate
+from nas.candidates.calibrate import calibrate
+from nas.store.results import CALIBRATION_IMAGES
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface

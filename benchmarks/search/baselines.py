@@ -21,7 +21,8 @@ from pymoo.operators.repair.rounding import RoundingRepair
 
 from benchmarks.search.one_hot import one_hot_features
 from benchmarks.search.problems import Known
-from nas.search.loop import BATCH, LoopSettings, optimise
+from nas.search.config import BATCH
+from nas.search.loop import LoopSettings, optimise
 from search_spaces import SearchSpace
 from search_spaces.genes import Vectors
 

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.store.settings import Declared, Setting, check_setting
+from nas.store.results import CALIBRATION, CALIBRATION_IMAGES
+from nas.store.settings import Declared, check_setting
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 
-CALIBRATION_IMAGES = 256
-CALIBRATION = Setting("Images that a subnet is calibrated on.", at_least=2)
 _REMEMBERED = 1024  # subnets; a large one has about 100 kB of statistics
 
 

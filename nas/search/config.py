@@ -1,19 +1,39 @@
-"""What decides a search."""
+"""What decides a search. No framework is imported here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from nas.candidates.calibrate import CALIBRATION, CALIBRATION_IMAGES
+from nas.store.results import CALIBRATION, CALIBRATION_IMAGES
 from nas.store.settings import Setting, check_settings
-from predictors.accuracy.selection import AUTO
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 
-from .baselines import parse_baselines
-from .loop import ALGORITHM, BATCH, PREDICTOR, SEED
 from .objectives import DEFAULT, LATENCY_ON, Bounds, other_targets, parse_objectives
+
+BATCH = 6
+AUTO = "auto"
+
+
+def _algorithms() -> Iterable[str]:
+    from .evolution.evolve import ALGORITHMS
+
+    return ALGORITHMS
+
+
+def _predictors() -> Iterable[str]:
+    from predictors.accuracy.predictor import PREDICTORS
+
+    return (AUTO, *PREDICTORS)
+
+
+SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
+ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=_algorithms)
+PREDICTOR = Setting(
+    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=_predictors
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,8 @@ def parse_targets(text: str) -> list[str]:
 
 def check_config(config: SearchConfig) -> None:
     """Refuse what no search can do. Raises UsageError."""
+    from .baselines import parse_baselines
+
     check_settings(config)
     parse_objectives(config.objectives)
     parse_baselines(config.compare)

@@ -14,36 +14,29 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.evolution.evolve import ALGORITHMS, all_vectors, evolve
+from nas.search.evolution.evolve import all_vectors, evolve
 from nas.search.evolution.local_search import one_exchange
 from nas.store.seeds import stream
 from nas.store.settings import Setting, check_settings
 from predictors.accuracy.gp import GroupGP, fit_gp
-from predictors.accuracy.predictor import DEFAULT, PREDICTORS, AccuracyPredictor
-from predictors.accuracy.selection import AUTO, WORTH_ASKING, Selection, choose, fit_predictor
+from predictors.accuracy.predictor import DEFAULT, AccuracyPredictor
+from predictors.accuracy.selection import WORTH_ASKING, Selection, choose, fit_predictor
 from search_spaces.genes import GeneSpace, Vectors
 
 from .acquisition import choose_batch
+from .config import ALGORITHM, AUTO, BATCH, PREDICTOR, SEED
 from .pareto import front, hypervolume
 from .problem import Problem
 
 Floats = NDArray[np.float64]
 
 FIRST_DESIGNS = 12
-BATCH = 6
 
 _EVALUATIONS = 2500
 _SMALL = 20_000
 _SHORTLIST = 1000
 _SETTLED, _GROWTH = 40, 1.08
 _STALLED = 1e-3
-
-
-SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
-ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
-PREDICTOR = Setting(
-    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *PREDICTORS)
-)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from search_spaces.schema import Also, Amount, Count, Made, Range, Share, convert, to_json
 
 from .records import ArchitectureField, Versions
+from .settings import Setting
 
+CALIBRATION = Setting("Images that a subnet is calibrated on.", at_least=2)
 CALIBRATION_IMAGES = 256
 """What candidates are calibrated on where nothing is said."""
 

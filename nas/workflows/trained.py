@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES, Calibration, check_images
+from nas.candidates.calibrate import Calibration, check_images
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import Dataset, check_compatible
@@ -13,7 +13,7 @@ from nas.data.opening import open_dataset
 from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
 from nas.store.records import DataInfo
-from nas.store.results import SearchResult
+from nas.store.results import CALIBRATION_IMAGES, SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.score import Score

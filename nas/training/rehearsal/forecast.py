@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES
 from nas.data.dataset import Dataset
+from nas.store.results import CALIBRATION_IMAGES
 from nas.training.config import Resources, TrainConfig
 from nas.training.curriculum import watched
 from nas.training.step import StepInput, resize, run_passes, update

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.candidates.calibrate import CALIBRATION_IMAGES, calibrate
+from nas.candidates.calibrate import calibrate
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset, PixelCache, listed
 from nas.store.exports import TeacherManifest
 from nas.store.files import load_tensors, read_record
+from nas.store.results import CALIBRATION_IMAGES
 from nas.store.run import Run, file_hash
 from nas.supernet.first_weights import fetched
 from search_spaces.builders.timm_compat import timm
