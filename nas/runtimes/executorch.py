@@ -55,7 +55,7 @@ class Executorch:
         if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
             raise UserError(
                 f"a .pte file stores weights in 8 bits or as floats, this network's precision is {network.policy}; "
-                "export it with `format` onnx, or give stages fp32 or int8"
+                "export it with `formats` onnx, or give stages fp32 or int8"
             )
         lowered = lower(network, image_shape, metadata, dialect)
         left = layers_outside(lowered.exported_program().graph)
@@ -117,7 +117,7 @@ class Executorch:
         )
 
 
-def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str], dialect: Dialect = _XNNPACK) -> Any:
+def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str], dialect: Dialect) -> Any:
     """The network handed to XNNPACK: ExecuTorch's ``EdgeProgramManager``.
 
     Raises:

@@ -77,7 +77,7 @@ def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
         return (DEFAULT if model is None else runtime_of(model),)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UsageError(f"`format` names no format; there are: {', '.join(RUNTIMES)}")
+        raise UsageError(f"`formats` names no format; there are: {', '.join(RUNTIMES)}")
     for name in names:
         get_runtime(name)
     return names

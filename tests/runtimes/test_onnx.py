@@ -15,7 +15,6 @@ from nas.candidates.calibrate import calibrate
 from nas.quantization.quantize import quantize
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.errors import UserError
 from search_spaces.policy import parse_policy
 from tests.support.quantize_nets import CLASSES, SIDE, batch, trained
 
@@ -168,28 +167,6 @@ def test_metadata_and_names(file):
     (image,), (logits,) = model.session.get_inputs(), model.session.get_outputs()
     assert (image.name, image.shape) == ("images", ["batch", 1, SIDE, SIDE])
     assert (logits.name, logits.shape) == ("logits", ["batch", CLASSES])
-
-
-def test_export_is_quiet_and_leaves_one_file(tmp_path, capfd):
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU6(), torch.nn.Flatten(), torch.nn.Linear(2, 2))
-    (tmp_path / "m.onnx").write_bytes(b"old")
-    write(quantize(model.eval(), torch.randn(8, 1, 3, 3)), tmp_path / "m.onnx", {})
-    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
-    assert capfd.readouterr() == ("", "")
-    assert Onnx().open(tmp_path / "m.onnx").metadata == {}
-    with pytest.raises(UserError, match="cannot write"):
-        write(quantize(model, torch.randn(8, 1, 3, 3)), tmp_path / "missing" / "m.onnx", {})
-
-
-def test_damaged_files_are_user_errors(file, tmp_path):
-    (tmp_path / "text.onnx").write_text("not a network")
-    (tmp_path / "half.onnx").write_bytes(file.read_bytes()[:3000])
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    for name in ("text", "half", "empty"):
-        with pytest.raises(UserError, match=f"{name}.onnx"):
-            Onnx().open(tmp_path / f"{name}.onnx")
-    with pytest.raises(UserError, match="no file"):
-        Onnx().open(tmp_path / "missing.onnx")
 
 
 @pytest.mark.parametrize("name", ["convnext_atto"])
