@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from nas.profiling.bundle import CHECK, FIT, Part, Plan, write_bundle
-from nas.profiling.fit import Measurement, fit_networks, measurements, predict, read_results
+from nas.profiling.fit import Measurement, fit_networks, measurements, predict
+from nas.profiling.results import read_results
 from nas.profiling.runner import RESULTS, measure
 from predictors.latency.fit import FitReport, fit_report
 

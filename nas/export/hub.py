@@ -57,7 +57,7 @@ def timm_config(model: nn.Module, manifest: Manifest) -> dict[str, Any]:
 def check_license(name: str | None) -> None:
     """Refuse what cannot be the hub's name of a licence. Raises UsageError."""
     if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,39}", name):
-        raise UsageError(f"--license '{name}' is no name of a licence; give it as the hub does: apache-2.0, mit, other")
+        raise UsageError(f"`license` '{name}' isn't a licence's name; give it as the hub does: apache-2.0, mit, other")
 
 
 def data_name(source: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from nas.runtimes.table import dialect_for, get_runtime
-from nas.store.bundles import BundleManifest
+from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, BundlePart
 from nas.store.files import atomic_write, write_json
+from nas.store.hints import hint
 from nas.store.seeds import stream
 from nas.store.versions import libraries
 from predictors.costs.network import Floats, operator_rows
@@ -24,7 +24,7 @@ from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, INT8
-from search_spaces.schema import read_content
+from search_spaces.schema import read_content, to_json
 
 from . import runner as profile_runner
 from .choose import choose
@@ -55,7 +55,7 @@ RUNTIME = "onnx"
 """What the runner runs: it holds the code that opens these files."""
 
 MEASURED = (FLOAT, INT8)
-"""Precisions that devices are measured in; those with fewer bits a weight run as int8."""
+"""Precisions that devices are measured in; those with fewer bits per weight run as int8."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def check_plan(plan: Plan) -> None:
     among = "" if len(plan.parts) == 1 else f" ({', '.join(part.space for part in plan.parts)})"
     if plan.fit < LEAST_FIT * len(plan.parts):
         raise UsageError(
-            f"--networks {plan.fit}: a fit needs {LEAST_FIT} or more of each space{among}; 20 to 40 are usual"
+            f"`networks` {plan.fit}: a fit needs {LEAST_FIT} or more of each space{among}; 20 to 40 are usual"
         )
     if plan.check < LEAST_CHECK * len(plan.parts):
-        raise UsageError(f"--held-out {plan.check}: {LEAST_CHECK} or more of each space{among} judge the fit")
+        raise UsageError(f"`held_out` {plan.check}: {LEAST_CHECK} or more of each space{among} judge the fit")
     if plan.threads < 1:
-        raise UsageError(f"--threads {plan.threads}: 1 or more")
+        raise UsageError(f"`threads` {plan.threads}: 1 or more")
 
 
 def members(plan: Plan) -> list[Member]:
@@ -144,8 +144,8 @@ def _random(space: SearchSpace, seed: int, taken: set[Architecture], n: int) -> 
     return [a for a in dict.fromkeys(map(space.decode, drawn)) if a not in taken][:n]
 
 
-def write_bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
-    """Write a bundle, or go on writing one; returns its manifest. The manifest is written last.
+def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
+    """Write a bundle, or continue to write one; returns its manifest, which is written last.
 
     Raises:
         UsageError: the plan cannot be fitted.
@@ -156,21 +156,23 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> dict[str, Any]:
     wanted = json.loads(json.dumps(wanted))
     if (folder / MANIFEST).exists():
         there = read_manifest(folder)
-        if {k: there.get(k) for k in wanted} != wanted:
-            raise UserError(f"{folder} holds a bundle of other settings or versions; remove it, or name another")
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if {k: content.get(k) for k in wanted} != wanted:
+            raise UserError(
+                f"{folder} holds a bundle of other settings or versions; remove it, or choose another folder"
+            )
         return there
     if folder.exists() and not all(_ours(p.name) for p in folder.iterdir()):
-        raise UserError(f"{folder} is not empty and holds no bundle; name another folder")
+        raise UserError(f"{folder} is not empty and holds no bundle; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    networks = list(_files(folder, plan, report))
-    reference = min(networks, key=lambda n: sum(len((folder / f["file"]).read_bytes()) for f in n["files"].values()))
-    content = {**wanted, "threads": plan.threads, "networks": networks,
-               "reference": f"{reference['name']}.{min(reference['files'])}"}  # fmt: skip
+    networks = list(_networks(folder, plan, report))
+    reference = min(networks, key=lambda n: sum((folder / f.file).stat().st_size for f in n.files.values()))
+    content = {**wanted, "threads": plan.threads, "networks": to_json(networks),
+               "reference": f"{reference.name}.{min(reference.files)}"}  # fmt: skip
     atomic_write(folder / RUNNER, Path(profile_runner.__file__).read_bytes())
-    atomic_write(folder / README, _readme(plan, networks).encode())
-    manifest = {"bundle": _id(content), **content}
-    write_json(folder / MANIFEST, manifest)
-    return manifest
+    atomic_write(folder / README, _readme(plan, len(networks)).encode())
+    write_json(folder / MANIFEST, {"bundle": _id(content), **content})
+    return read_manifest(folder)
 
 
 def _ours(name: str) -> bool:
@@ -178,12 +180,17 @@ def _ours(name: str) -> bool:
     return name in (RUNNER, README) or name.endswith(get_runtime(RUNTIME).suffix) or name.startswith(".")
 
 
-def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]:
+def dialect_name(uint8: bool) -> str:
+    """What a target's ``model`` says of int8 files with unsigned activations, or with signed ones."""
+    return "onnx-uint8" if uint8 else "onnx"
+
+
+def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwork]:
     """Write the files of every network; entries of the manifest."""
     from nas.quantization.quantize import outline
 
     runtime = get_runtime(RUNTIME)
-    dialect = dialect_for(RUNTIME, "onnx-uint8" if plan.uint8 else "onnx")
+    dialect = dialect_for(RUNTIME, dialect_name(plan.uint8))
     chosen = members(plan)
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface)
@@ -195,19 +202,17 @@ def _files(folder: Path, plan: Plan, report: Report) -> Iterator[dict[str, Any]]
             assert data is not None, "the runner's own runtime can be measured"
             name = f"{member.name}.{precision}{runtime.suffix}"
             atomic_write(folder / name, data)
-            files[precision] = {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
-        yield {
-            "name": member.name, "use": member.use, "part": asdict(member.part), "input": list(member.image),
-            "architecture": member.architecture.to_dict(), "files": files,
-        }  # fmt: skip
+            files[precision] = BundleFile(name, hashlib.sha256(data).hexdigest())
+        part = BundlePart(**asdict(member.part))
+        yield BundleNetwork(member.name, member.use, part, member.image, member.architecture, files)
         report(k + 1, len(chosen), member.name)
 
 
-def _id(content: dict[str, Any]) -> str:
+def _id(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> BundleManifest:
     """The manifest of a bundle.
 
     Raises:
@@ -215,43 +220,40 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         content = {k: v for k, v in manifest.items() if k != "bundle"}
         if manifest["bundle"] != _id(content):
             raise ValueError("its id is not that of its content")
     except FileNotFoundError:
-        raise UserError(f"{folder} is no bundle (no {MANIFEST}); write one: nas profile --bundle {folder}") from None
+        raise UserError(
+            f"{folder} is not a bundle (no {MANIFEST}); write one: {hint('profile', bundle=folder)}"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
-    read_content(manifest, BundleManifest, path)
-    return manifest
+    return read_content(manifest, BundleManifest, path)
 
 
-def read_members(manifest: dict[str, Any]) -> dict[str, Member]:
+def read_members(manifest: BundleManifest) -> dict[str, Member]:
     """The networks of a manifest by name."""
-    return {
-        n["name"]: Member(n["name"], n["use"], _part(n["part"]), Architecture.from_dict(n["architecture"]))
-        for n in manifest["networks"]
-    }
+    return {n.name: Member(n.name, n.use, Part(**vars(n.part)), n.architecture) for n in manifest.networks}
 
 
-def _part(facts: dict[str, Any]) -> Part:
-    return Part(facts["space"], facts["num_classes"], facts["in_chans"])
-
-
-def _readme(plan: Plan, networks: list[dict[str, Any]]) -> str:
+def _readme(plan: Plan, networks: int) -> str:
     spaces = ", ".join(part.space for part in plan.parts)
+    back = hint("profile", **{"import": "results.json"}, bundle="THIS_FOLDER", name="my-board")
     return f"""# Latency bundle
 
-{len(networks)} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:
+{networks} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:
 
     pip install numpy onnxruntime
     python3 {RUNNER}
 
-Interrupted, the second command goes on where it stopped. Take `results.json` back to where the bundle was written:
+After an interruption, the second command continues where it stopped. Take `results.json` back to where the bundle was
+written:
 
-    nas profile --import results.json --bundle THIS_FOLDER --name my-board
+    {back}
 
-Leave the device alone while it runs, and cool it as it will be cooled in use. `--threads N` times inferences with that
-many threads (default {plan.threads}). Weights are constants: latency depends on shapes, not on values.
+Leave the device alone while it runs, and cool it as it will be cooled in use. `python3 {RUNNER} --help` lists what can
+be set, for example the number of threads (default {plan.threads}). Weights are constants: latency depends on shapes,
+not on values.
 """

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from nas.store.bundles import BundleManifest
 from predictors.costs.network import COLUMN, Floats, total_macs
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import FitReport, fit, fit_report
@@ -19,12 +17,11 @@ from predictors.latency.records import Coefficients, OperatorTable
 from predictors.targets.target import Target
 from search_spaces.errors import UserError
 
-from .bundle import CHECK, FIT, LEAST_CHECK, LEAST_FIT, Member, read_members
-from .runner import DRIFTED, FORMAT, SETTLED, UNSETTLED
+from .bundle import CHECK, FIT, LEAST_CHECK, LEAST_FIT, Member, dialect_name, read_members
+from .results import Results
+from .runner import DRIFTED, UNSETTLED
 
-_LARGEST_FILE = 32_000_000
-_HUGE = 1e12  # no number of a results file comes near
-_SLOWED = 0.05  # of the clock, between before and after, that is told
+_SLOWED = 0.05  # share of the clock, between before and after, that is reported
 # Nothing runs one image at a time beyond these: outside, the numbers are not milliseconds.
 _MOST_MACS_PER_MS, _LEAST_MS_PER_OPERATOR, _LONGEST_MS = 1e10, 1e-5, 1e6
 
@@ -38,7 +35,7 @@ class Measurement:
         members: the networks.
         operators: of each, ``[ops, features]``.
         ms: of each.
-        states: of each, how its visits agreed, see ``profile_runner.settle``.
+        states: of each, how its visits agreed, see :func:`nas.profiling.runner.settle`.
     """
 
     precision: str
@@ -130,9 +127,9 @@ def fit_precision(measured: Measurement) -> Fitted:
 
 
 def target_of(
-    manifest: dict[str, Any], results: dict[str, Any], name: str, skipped: Callable[[str], None]
+    manifest: BundleManifest, results: Results, name: str, skipped: Callable[[str], None]
 ) -> tuple[Target, dict[str, Fitted]]:
-    """The target that checked results (see :func:`read_results`) make, with the fit of each precision.
+    """The target that results make, with the fit of each precision.
 
     Args:
         skipped: called with a line for every precision that has too few networks.
@@ -151,46 +148,46 @@ def target_of(
         raise UserError(f"no target can be fitted: {'; '.join(problems)}")
     for problem in problems:
         skipped(problem)
-    device, plan = results["machine"], manifest["plan"]
+    plan = manifest.plan
     slow = clock_note(results)
     labels, sources = {}, {}
-    clock = "processor time of one thread" if results["clock"] == "thread" else "wall time"
-    spaces = " and ".join(part["space"] for part in plan["parts"])
+    clock = "processor time of one thread" if results.clock == "thread" else "wall time"
+    spaces = " and ".join(part.space for part in plan.parts)
     for precision, result in fitted.items():
         extra = "".join(f"; {note}" for note in (*result.notes, *slow))
         labels[precision] = f"{result.report.label[:-1]}{extra})"
         sources[precision] = (
-            f"fitted on {result.networks} subnets of {spaces} measured by nas profile, bundle {manifest['bundle']}, "
+            f"fitted on {result.networks} subnets of {spaces} measured by nas profile, bundle {manifest.bundle}, "
             f"{clock}; MAPE and tau are of {result.report.networks} random ones, predicted from the others"
         )
-    threads = results["threads"]
+    threads = results.threads
     target = Target(
         name=name,
-        description=device["cpu"],
-        runtime=f"{device['runtime']}, {threads} thread{'s' if threads > 1 else ''}",
+        description=results.machine.cpu,
+        runtime=f"{results.machine.runtime}, {threads} thread{'s' if threads > 1 else ''}",
         default_precision="int8" if "int8" in fitted else next(iter(fitted)),
         latency=model_of(fitted),
         labels=labels,
         sources=sources,
-        model="onnx-uint8" if plan["uint8"] else "onnx",
+        model=dialect_name(plan.uint8),
         threads=threads,
         weight_bits=(8, 4) if "int8" in fitted else (8,),
     )
     return target, fitted
 
 
-def clock_note(results: dict[str, Any]) -> list[str]:
+def clock_note(results: Results) -> list[str]:
     """Notes where the device was not the same all the time: its clock fell, or the reference network took longer."""
     notes = []
-    before, after = (results[when]["mhz"] for when in ("before", "after"))
+    before, after = results.before.mhz, results.after.mhz
     if before and after and (fell := 1 - max(after) / max(before)) > _SLOWED:
         notes.append(f"clock fell by {100 * fell:.0f} %")
-    if (slower := results["reference"]["usual_ms"] / results["reference"]["quickest_ms"] - 1) > _SLOWED:
+    if (slower := results.reference.usual_ms / results.reference.quickest_ms - 1) > _SLOWED:
         notes.append(f"measured {100 * slower:.0f} % above the device's quickest: clock throttled or device busy")
     return notes
 
 
-def measurements(manifest: dict[str, Any], results: dict[str, Any]) -> list[Measurement]:
+def measurements(manifest: BundleManifest, results: Results) -> list[Measurement]:
     """What was measured, by precision.
 
     Raises:
@@ -199,15 +196,15 @@ def measurements(manifest: dict[str, Any], results: dict[str, Any]) -> list[Meas
     members = read_members(manifest)
     operators = {name: member.operators() for name, member in members.items()}
     found = []
-    for precision in manifest["plan"]["precisions"]:
-        names = [n for n in members if f"{n}.{precision}" in results["networks"]]
-        entries = [results["networks"][f"{n}.{precision}"] for n in names]
-        for name, entry in zip(names, entries, strict=True):
-            _plausible(name, float(entry["ms"]), operators[name])
+    for precision in manifest.plan.precisions:
+        names = [n for n in members if f"{n}.{precision}" in results.networks]
+        timings = [results.networks[f"{n}.{precision}"] for n in names]
+        for name, timing in zip(names, timings, strict=True):
+            _plausible(name, float(timing.ms), operators[name])
         found.append(
             Measurement(
                 precision, tuple(members[n] for n in names), tuple(operators[n] for n in names),
-                np.array([float(e["ms"]) for e in entries]), tuple(e["state"] for e in entries),
+                np.array([float(t.ms) for t in timings]), tuple(t.state for t in timings),
             )
         )  # fmt: skip
     return found
@@ -222,79 +219,3 @@ def _plausible(name: str, ms: float, operators: Floats) -> None:
             f"results: {ms:g} ms for {name} ({macs / 1e6:.3g} million MACs, {count:.0f} operators) is outside "
             f"{least:.2g} to {_LONGEST_MS:g}; are these milliseconds?"
         )
-
-
-def read_results(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The content of a results file, checked against the bundle it should be of.
-
-    Raises:
-        UserError: not readable, of another bundle, or with values that cannot be; one line that names the first.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UserError(f"{path} has {path.stat().st_size / 1e6:.0f} MB; results have less than one")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give the results.json of a bundle's runner") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no results file: {str(error)[:100]}") from None
-    if problem := _problem(content, manifest):
-        raise UserError(f"{path}: {problem}")
-    checked: dict[str, Any] = content
-    return checked
-
-
-def _problem(content: Any, manifest: dict[str, Any]) -> str:
-    """The first thing that is wrong with the content of a results file; empty: nothing."""
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return f"no results of a bundle's runner (format {FORMAT})"
-    if content.get("bundle") != manifest["bundle"]:
-        return (
-            f"measured with bundle {_show(content.get('bundle'))}, this one is {manifest['bundle']}; "
-            "give its folder with --bundle"
-        )
-    if content.get("units") != "ms":
-        return f"units {_show(content.get('units'))}; they must be 'ms'"
-    if content.get("clock") not in ("wall", "thread"):
-        return f"clock {_show(content.get('clock'))}; it must be 'wall' or 'thread'"
-    if type(content.get("threads")) is not int or not 1 <= content["threads"] <= 1024:
-        return f"threads {_show(content.get('threads'))}; a whole number, 1 or more"
-    machine = content.get("machine")
-    if not isinstance(machine, dict) or not all(_line(machine.get(k)) for k in ("cpu", "runtime")):
-        return "machine must tell cpu and runtime, a line of text each"
-    for when in ("before", "after"):
-        sensors = content.get(when)
-        if not isinstance(sensors, dict) or not all(
-            isinstance(sensors.get(k), list) and all(_positive(v) for v in sensors[k]) for k in ("mhz", "celsius")
-        ):
-            return f"{when} must tell mhz and celsius, lists of positive numbers"
-    reference = content.get("reference")
-    if not isinstance(reference, dict) or not all(
-        _positive(reference.get(k)) for k in ("usual_ms", "quickest_ms", "slowest_ms")
-    ):
-        return "reference must tell usual_ms, quickest_ms and slowest_ms, positive numbers"
-    networks = content.get("networks")
-    if not isinstance(networks, dict) or not networks:
-        return "no networks were measured"
-    known = {f"{n['name']}.{p}" for n in manifest["networks"] for p in n["files"]}
-    for name, entry in networks.items():
-        if name not in known:
-            return f"network {_show(name)} is not in the bundle"
-        if not isinstance(entry, dict) or not _positive(entry.get("ms")):
-            return f"{name}: ms {_show(entry.get('ms') if isinstance(entry, dict) else entry)} is not a positive number"
-        if entry.get("state") not in (SETTLED, UNSETTLED, DRIFTED):
-            return f"{name}: state {_show(entry.get('state'))} is unknown"
-    return ""
-
-
-def _positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < _HUGE
-
-
-def _line(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
-
-
-def _show(value: Any) -> str:
-    text = repr(value) if isinstance(value, str | int | float | bool | None) else "of another type"
-    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from search_spaces.schema import Check, Range, shown
+from search_spaces.schema import Check, Range, shown, to_json
 
 from .exports import Channels
 from .records import ArchitectureField, Side
@@ -55,12 +55,26 @@ class BundleNetwork:
     architecture: ArchitectureField
     files: Mapping[str, BundleFile]
 
+    def to_json(self) -> dict[str, Any]:
+        """As the file has it."""
+        return {name: to_json(value) for name, value in vars(self).items()} | {
+            "architecture": self.architecture.to_dict()
+        }
+
 
 @dataclass(frozen=True)
 class BundlePlan:
-    """What is measured: the precisions."""
+    """What is measured.
+
+    Attributes:
+        precisions: of each network.
+        parts: whose networks.
+        uint8: whether activations of int8 files are unsigned.
+    """
 
     precisions: tuple[str, ...]
+    parts: tuple[BundlePart, ...]
+    uint8: bool
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Any
 
 from nas.events import Advanced, Listener, Warned
 from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
-from nas.profiling.fit import read_results, target_of
+from nas.profiling.fit import target_of
+from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
+from nas.store.bundles import BundleManifest
 from nas.store.files import atomic_write
 from nas.store.hints import Hint, hint
 from nas.store.run import Run, latest
@@ -20,6 +22,7 @@ from predictors.latency.fit import FitReport
 from predictors.targets.target import to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.schema import to_json
 
 DEFAULT_SPACES = (Part("mbv3-tiny", 10, 3), Part("mbv3-large", 1000, 3))
 """Where there is no run: small and large networks."""
@@ -116,7 +119,7 @@ class Profile:
         name, description, runtime: of the target.
         precisions: how well each is predicted.
         unsteady: networks whose times did not settle.
-        reference: name of the network that was measured again and again.
+        reference: milliseconds of the short network that ran beside all others.
         next: the command that searches for the target.
     """
 
@@ -126,7 +129,7 @@ class Profile:
     runtime: str
     precisions: Mapping[str, ProfiledPrecision]
     unsteady: int
-    reference: str
+    reference: Reference
     next: Hint
 
 
@@ -229,13 +232,13 @@ def bundle(folder: Path, plan: Plan, report: Listener) -> WrittenBundle:
     """Write a bundle for another device."""
     manifest = write_bundle(folder, plan, _counting("writing networks", report))
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
-    networks = len(manifest["networks"])
+    networks = len(manifest.networks)
     text = (
         f"wrote {folder}: {networks} networks, {size / 1e6:.1f} MB; copy it to the device, run python3 run.py there, "
         f"and bring results.json back"
     )
     return WrittenBundle(
-        text, str(folder), manifest["bundle"], networks, size,
+        text, str(folder), manifest.bundle, networks, size,
         Hint("profile", settings=(("import", "results.json"), ("bundle", folder))),
     )  # fmt: skip
 
@@ -257,7 +260,7 @@ def import_results(results: Path, folder: Path | None, out: Path, name: str, rep
     return _write(read_manifest(folder), results, out, name, report)
 
 
-def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: Listener) -> Profile:
+def _write(manifest: BundleManifest, path: Path, out: Path, name: str, report: Listener) -> Profile:
     results = read_results(path, manifest)
     target, fitted = target_of(manifest, results, name, lambda line: report(Warned(f"left out: {line}")))
     for precision, result in fitted.items():
@@ -265,8 +268,8 @@ def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: L
             report(Warned(f"{precision}: {note}"))
     comment = (
         f"Written by nas profile. Valid for this device and runtime, best for networks like those measured.\n"
-        f"{target.description}; {target.runtime}; torch {manifest['versions']['torch']}, "
-        f"timm {manifest['versions']['timm']}"
+        f"{target.description}; {target.runtime}; torch {manifest.versions.torch}, "
+        f"timm {manifest.versions.timm}"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(out, to_toml(target, comment).encode())
@@ -284,8 +287,8 @@ def _write(manifest: dict[str, Any], path: Path, out: Path, name: str, report: L
             )
             for precision, result in fitted.items()
         },
-        unsteady=sum(n["state"] != SETTLED for n in results["networks"].values()),
-        reference=results["reference"],
+        unsteady=sum(timing.state != SETTLED for timing in results.networks.values()),
+        reference=results.reference,
         next=hint("search", target=out),
     )
 

@@ -293,7 +293,7 @@ MODELS = [
     Bad("profile --networks 8", 2, "--networks 8: a fit needs 8 or more of each space (mbv3-tiny, mbv3-large)"),
     Bad("profile --space mbv3-tini --dry-run", 2, "did you mean 'mbv3-tiny'?"),
     Bad("profile --out host.json", 2, "a target file ends in .toml"),
-    Bad("profile --import nowhere.json --bundle run", 1, "is no bundle"),
+    Bad("profile --import nowhere.json --bundle run", 1, "is not a bundle"),
     Bad("spaces mbv3-tini", 2, "did you mean 'mbv3-tiny'?"),
     Bad("spaces timm:nothing", 2, "unknown timm model 'nothing'"),
 ]

@@ -199,6 +199,12 @@ def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
     assert {key: resolved[key] for key in expected} == expected
 
 
+class Options:
+    """Settings of an onnxruntime that nobody reads."""
+
+    def add_session_config_entry(self, name: str, value: str) -> None: ...
+
+
 class Session:
     """An onnxruntime of one file, whose classes are numbered."""
 
@@ -226,7 +232,7 @@ def test_the_script_computes_timms_pixels(
              "crop_pct": crop_pct, "interpolation": interpolation}  # fmt: skip
     monkeypatch.setattr(Session, "facts", {"input": given, "classes": ["a", "b", "c"]})
     fake = types.ModuleType("onnxruntime")
-    fake.InferenceSession = Session  # type: ignore[attr-defined]
+    fake.InferenceSession, fake.SessionOptions = Session, Options  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     noise = np.random.default_rng(0).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
     photo, exif = Image.fromarray(noise), Image.Exif()

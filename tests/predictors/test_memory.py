@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -316,7 +317,7 @@ def test_an_export_that_would_not_fit_is_refused(tmp_path: Any) -> None:
     from predictors.targets.target import load_target
     from search_spaces.errors import InfeasibleError
 
-    member = {"id": "0123-int8", "size_bytes": 2e6, "peak_activation_bytes": 1e5}
+    member: Any = SimpleNamespace(id="0123-int8", size_bytes=2e6, peak_activation_bytes=1e5)
     with pytest.raises(InfeasibleError, match=r"0123-int8: 2,000 kB of weights exceed the 918 kB of flash"):
         export_candidate(cast(Source, None), member, load_target("cortex-m7"), tmp_path / "export")
     assert not (tmp_path / "export").exists()

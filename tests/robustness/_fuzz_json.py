@@ -398,13 +398,17 @@ def _bundle(seeds: Seeds, folder: Path) -> Case:
 
 @parser("results of a bundle")
 def _results(seeds: Seeds, folder: Path) -> Case:
-    from nas.profiling.fit import clock_note, measurements, read_results
+    from nas.profiling.fit import clock_note, measurements
+    from nas.profiling.results import read_results
+    from nas.store.bundles import BundleManifest
+    from search_spaces.schema import convert
 
-    manifest, path = bundle_manifest(), folder / "results.json"
-    networks = {f"{n['name']}.{p}": {"ms": 1.5, "state": "settled", "visits": 2} for n in manifest["networks"]
+    content, path = bundle_manifest(), folder / "results.json"
+    manifest = convert(content, BundleManifest)
+    networks = {f"{n['name']}.{p}": {"ms": 1.5, "state": "settled", "visits": 2} for n in content["networks"]
                 for p in n["files"]}  # fmt: skip
     quiet = {"mhz": [1800.0] * 4, "celsius": [50.0]}
-    valid = {"format": 1, "bundle": manifest["bundle"], "threads": 4, "clock": "wall", "units": "ms",
+    valid = {"format": 1, "bundle": content["bundle"], "threads": 4, "clock": "wall", "units": "ms",
              "networks": networks, "machine": {"cpu": "A", "cores": 4, "architecture": "a", "runtime": "onnxruntime"},
              "before": quiet, "after": quiet,
              "reference": {"usual_ms": 1.0, "quickest_ms": 0.99, "slowest_ms": 1.2}}  # fmt: skip

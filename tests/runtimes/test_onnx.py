@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from nas.quantization.quantize import quantize
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.policy import parse_policy
+from tests.support.processors import SATURATES
 from tests.support.quantize_nets import CLASSES, SIDE, batch, trained
 
 onnx = pytest.importorskip("onnx")
@@ -42,10 +41,7 @@ def quantized():
     return quantize(trained(), batch(256, 6)[0])
 
 
-saturates = pytest.mark.skipif(
-    platform.machine() == "x86_64" and "vnni" not in Path("/proc/cpuinfo").read_text(),
-    reason="without VNNI, onnxruntime adds pairs of products of unsigned and signed bytes in 16 bits, which saturate",
-)
+saturates = pytest.mark.skipif(SATURATES, reason="this processor's sums of unsigned bytes saturate")
 
 
 @pytest.fixture(scope="module", params=["onnx", pytest.param("onnx-uint8", marks=saturates)])
