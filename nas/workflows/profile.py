@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from nas.events import Advanced, Listener, Warned
 from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
@@ -22,7 +21,6 @@ from predictors.latency.fit import FitReport
 from predictors.targets.target import to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError, unknown_name
-from search_spaces.schema import to_json
 
 DEFAULT_SPACES = (Part("mbv3-tiny", 10, 3), Part("mbv3-large", 1000, 3))
 """Where there is no run: small and large networks."""
