@@ -1,4 +1,4 @@
-"""The few lines of script that show what is pointed at, by mouse, finger or keyboard."""
+"""The script of the page: it shows the text of a mark that is pointed at by mouse, finger or keyboard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ function rowOf(mark) {
   const id = mark.dataset.id, section = mark.closest("section");
   return id && section ? section.querySelector(`tr[data-id="${CSS.escape(id)}"]`) : null;
 }
-function told(mark) {
+function textOf(mark) {
   const row = rowOf(mark);
   return mark.dataset.tip || (row ? row.dataset.tip : "");
 }
@@ -31,7 +31,7 @@ function hide() {
 }
 function show(mark) {
   light(mark);
-  tip.textContent = told(mark);
+  tip.textContent = textOf(mark);
   tip.hidden = !tip.textContent;
   const box = (mark.querySelector("circle") || mark).getBoundingClientRect();
   const root = document.documentElement;
@@ -57,7 +57,7 @@ function nearest(svg, x, y) {
   }
   return best;
 }
-function pointed(event) {
+function onPoint(event) {
   const element = event.target.closest ? event.target : document.body;
   const svg = element.closest("svg"), row = element.closest("tr[data-id]");
   const mark = svg && (nearest(svg, event.clientX, event.clientY) || element.closest(MARKS));
@@ -65,7 +65,7 @@ function pointed(event) {
   hide();
   light(row);
 }
-function moved(event) {
+function onKey(event) {
   const mark = event.target.closest && event.target.closest(MARKS);
   if (!mark) return;
   if (event.key === "Escape") return hide();
@@ -79,16 +79,16 @@ function moved(event) {
   next.tabIndex = 0;
   next.focus();
 }
-function focused(event) {
+function onFocus(event) {
   const mark = event.target.closest(MARKS);
   if (!mark) return;
   mark.setAttribute("role", "img");
-  mark.setAttribute("aria-label", told(mark));
+  mark.setAttribute("aria-label", textOf(mark));
   show(mark);
 }
-for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, pointed);
-document.addEventListener("keydown", moved);
-document.addEventListener("focusin", focused);
+for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, onPoint);
+document.addEventListener("keydown", onKey);
+document.addEventListener("focusin", onFocus);
 document.addEventListener("focusout", hide);
 document.addEventListener("scroll", () => {
   const mark = document.activeElement.closest(MARKS);

@@ -63,7 +63,7 @@ svg g.on > polygon { stroke-width: 4; }
 
 
 def _dark_marks() -> str:
-    """Charts name their colours, so that they are right as files of their own; here each gives way to another."""
+    """Charts name their colours, so that they are right as files of their own; in the page each has a replacement."""
     return "\n".join(
         f"  svg [fill='{light}'] {{ fill: {dark}; }}\n  svg [stroke='{light}'] {{ stroke: {dark}; }}"
         for light, dark in DARK.items()

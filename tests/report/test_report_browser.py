@@ -134,7 +134,7 @@ def test_what_is_pointed_at_is_told(driver: Any, run: Path, width: int) -> None:
             mixed = "int8, but w4a8 in blocks.2" if "=" in member["precision"] else "int8 everywhere"
             for part in (mixed, f"search {100 * member['accuracy']['value']:.2f} %",
                          f"test {100 * member['test']['value']:.2f} %",
-                         f"predicted {100 * member['predicted_accuracy']['mean']:.2f} %",
+                         f"predicted {100 * member['predicted_accuracy']['mean']:.2f} ± ",
                          f"{member['latency_ms']:.3f} ms", "s1: width"):  # fmt: skip
                 assert part in text
             lit = page.execute_script("return [...document.querySelectorAll('tr.on')].map((e) => e.dataset.id)")

@@ -15,14 +15,14 @@ from .palette import GRID, INK, PAPER, STRONG
 WIDTH, HEIGHT = 420, 360
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 56, 50
 FONT = 14
-"""In units of the drawing: on a phone of 390 pixels, where a drawing is 366 wide, 12 pixels."""
+"""Size of text in units of the drawing; 12 pixels on a phone of 390 pixels, where a drawing is 366 pixels wide."""
 
 _LETTER, _SAMPLE, _ROW = 7.4, 28, 22
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers ``low`` to ``high`` along the places ``start`` to ``stop``."""
+    """Maps numbers from ``low`` to ``high`` to places from ``start`` to ``stop``."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Scale:
     stop: float
 
     def __call__(self, value: float) -> float:
-        """Raises ValueError where the number is not finite."""
+        """The place of a number. Raises ValueError: it isn't finite."""
         if not math.isfinite(value):
             raise ValueError(f"{value} has no place on an axis")
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
@@ -39,27 +39,27 @@ class Scale:
         return self.low <= value <= self.high
 
     def ticks(self) -> list[float]:
-        """Three to nine round numbers; fewer along the width, where labels stand side by side."""
+        """Three to nine round numbers; fewer along the width, where labels are side by side."""
         step = _round_step((self.high - self.low) / (3 if self.stop > self.start else 4))
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
 def x_scale(values: Iterable[float], from_zero: bool = False) -> Scale:
-    """Along the width. Raises ValueError where a value is not finite or there is none."""
+    """A scale along the width. Raises ValueError: a value isn't finite, or there are none."""
     return _scale(values, LEFT, WIDTH - RIGHT, from_zero)
 
 
 def y_scale(values: Iterable[float], from_zero: bool = False) -> Scale:
-    """Up the height; as :func:`x_scale`."""
+    """A scale up the height; as :func:`x_scale`."""
     return _scale(values, HEIGHT - BOTTOM, TOP, from_zero)
 
 
 def _scale(values: Iterable[float], start: float, stop: float, from_zero: bool) -> Scale:
-    known = [float(v) for v in values]
-    if not known or not all(map(math.isfinite, known)):
-        raise ValueError("nothing that could be drawn")
-    low, high = (min(0.0, *known) if from_zero else min(known)), max(known)
+    numbers = [float(v) for v in values]
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError("there are no numbers to draw, or some aren't finite")
+    low, high = (min(0.0, *numbers) if from_zero else min(numbers)), max(numbers)
     margin = 0.06 * (high - low) or max(abs(high) * 0.06, 1e-6)
     return Scale(low if from_zero else low - margin, high + margin, start, stop)
 
@@ -83,10 +83,11 @@ def chart(
 
     Args:
         title: the first line.
-        file: its name where it is written to a file of its own; None: it is not.
-        names: of the axes, with units.
-        marks: what is drawn.
-        keys: the legend.
+        file: name of the file that it is written to; None: it is only part of the page.
+        x, y: scales of the axes.
+        names: names of the axes, with units.
+        marks: points and lines.
+        keys: entries of the legend.
     """
     lines: list[Element] = []
     for value in y.ticks():
@@ -104,31 +105,31 @@ def chart(
 
 
 def _legend(keys: Sequence[Key]) -> tuple[list[Element], float]:
-    """Entries in rows below the axes, and where the last row ends."""
-    found: list[Element] = []
+    """Entries in rows below the axes, and the lower end of the last row."""
+    entries: list[Element] = []
     x, y = 4.0, HEIGHT + _ROW / 2
     for key in keys:
         width = _SAMPLE + _LETTER * len(key.label) + 14
         if x > 4 and x + width > WIDTH:
             x, y = 4.0, y + _ROW
-        found += [key.sample(x + 10, y), words(key.label, x + _SAMPLE, y + 5)]
+        entries += [key.sample(x + 10, y), words(key.label, x + _SAMPLE, y + 5)]
         x += width
-    return found, y + _ROW / 2 if keys else float(HEIGHT)
+    return entries, y + _ROW / 2 if keys else float(HEIGHT)
 
 
 def drawing(
     title: str, width: float, height: float, content: Sequence[Element], file: str | None = None, font: int = FONT
 ) -> Element:  # fmt: skip
-    """An SVG on paper, in the font of the page. Its marks are reached by the keyboard: the first by the tab key, the
-    others from there by arrows, as the page's script sees to."""
+    """An SVG on paper, in the font of the page. The tab key reaches its first mark, and the arrow keys the others, with
+    the script of the page."""
     paper = tag("rect", width=float(width), height=float(height), fill=PAPER)
     picture = tag(
         "svg", paper, *content,
         xmlns=SVG, viewBox=f"0 0 {width:g} {height:g}", width=float(width), height=float(height), role="group",
         aria_label=title, font_size=font, font_family="system-ui, sans-serif", data_file=file,
     )  # fmt: skip
-    told = (mark for mark in picture.iter() if "data-tip" in mark.attrib or "data-id" in mark.attrib)
-    for first in islice(told, 1):
+    marks = (mark for mark in picture.iter() if "data-tip" in mark.attrib or "data-id" in mark.attrib)
+    for first in islice(marks, 1):
         first.set("tabindex", "0")
     return picture
 

@@ -9,7 +9,7 @@ from nas.events import Evaluated, Stepped
 from nas.workflows.estimate import Layer
 
 from .chart import BOTTOM, HEIGHT, chart, x_scale, y_scale
-from .marks import Key, line, point, series
+from .marks import Key, line, make_keys, point
 from .markup import tag
 from .palette import COLOURS, GREY
 
@@ -40,7 +40,7 @@ def _curves(title: str, file: str, lines: dict[str, Points], name: str) -> Eleme
     thin = {key: average_points(points) for key, points in lines.items()}
     x = x_scale([s for points in thin.values() for s, _ in points] + [0], from_zero=True)
     y = y_scale([v for points in thin.values() for _, v in points])
-    keys, marks = series(list(thin)), []
+    keys, marks = make_keys(list(thin)), []
     for key, points in zip(keys, thin.values(), strict=True):
         marks.append(line([(x(s), y(v)) for s, v in points], key.colour, key.dashes))
         marks += [

@@ -1,4 +1,4 @@
-"""What charts are made of: points of several shapes, lines, clouds of dots, words."""
+"""The parts of charts: points of several shapes, lines, clouds of dots, text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[float, float]
 
 SHAPES = ("circle", "diamond", "square", "triangle")
 DASHES = (None, "7 4", "2 4", "10 3 2 3", "1 3")
-"""Of lines, in the order of :data:`COLOURS`."""
+"""Dashes of lines, in the order of :data:`COLOURS`."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Key:
     """An entry of a legend.
 
     Attributes:
-        label: what it says.
-        colour: of its mark.
+        label: its text.
+        colour: colour of its mark.
         shape: one of :data:`SHAPES`, ``line``, or ``dot``.
-        dashes: of a line.
-        hollow: whether a shape is an outline.
+        dashes: dashes of a line.
+        hollow: whether the shape is an outline.
     """
 
     label: str
@@ -43,8 +43,8 @@ class Key:
         return point(self.shape, x, y, self.colour, hollow=self.hollow)
 
 
-def series(names: Sequence[str]) -> list[Key]:
-    """Lines of several names, each with a colour and dashes of its own."""
+def make_keys(names: Sequence[str]) -> list[Key]:
+    """Keys of lines, each with its own colour and dashes."""
     return [
         Key(name, COLOURS[i % len(COLOURS)], "line", DASHES[i % len(DASHES)]) for i, name in enumerate(names)
     ]  # fmt: skip

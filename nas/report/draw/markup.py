@@ -1,4 +1,4 @@
-"""HTML and SVG as trees of elements: whatever text or attribute goes in comes out escaped."""
+"""HTML and SVG as trees of elements, in which all text and attributes are escaped."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ def tag(name: str, /, *children: Element | str | None, **attributes: object) -> 
     """An element.
 
     Args:
+        name: of the element.
         children: elements and texts in order; None is left out.
-        attributes: an underscore is a hyphen, one at the end is dropped (``class_``); None is left out.
+        attributes: an underscore stands for a hyphen, and one at the end is dropped (``class_``); None is left out.
     """
-    found = Element(name)
+    element = Element(name)
     for key, value in attributes.items():
         if value is not None:
             text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-            found.set(key.rstrip("_").replace("_", "-"), clean(text))
+            element.set(key.rstrip("_").replace("_", "-"), clean(text))
     last: Element | None = None
     for child in children:
         if isinstance(child, Element):
-            found.append(child)
+            element.append(child)
             last = child
         elif child is not None and last is None:
-            found.text = (found.text or "") + clean(child)
+            element.text = (element.text or "") + clean(child)
         elif child is not None and last is not None:
             last.tail = (last.tail or "") + clean(child)
-    return found
+    return element
 
 
 def clean(text: str) -> str:
-    """Without what no XML or UTF-8 can hold: control characters and halves of surrogate pairs."""
+    """A text without characters that XML or UTF-8 cannot hold: control characters and halves of surrogate pairs."""
     return _NO_XML.sub("\ufffd", text)
 
 
@@ -50,41 +51,43 @@ def table(
 
     Args:
         name: what a screen reader calls it.
-        tips: id of each row, and what charts say of their marks of that id.
+        head: heads of the columns; empty: none.
+        rows: cells of each row.
+        tips: id of each row, and the text that charts show for their marks of that id.
     """
-    known: list[tuple[str | None, str | None]] = [*tips] if tips else [(None, None)] * len(rows)
+    labels: list[tuple[str | None, str | None]] = [*tips] if tips else [(None, None)] * len(rows)
     cells = [
         tag("tr", tag("th", row[0], scope="row"), *(tag("td", each) for each in row[1:]), data_id=key, data_tip=tip)
-        for row, (key, tip) in zip(rows, known, strict=True)
+        for row, (key, tip) in zip(rows, labels, strict=True)
     ]
     top = [tag("thead", tag("tr", *(tag("th", each, scope="col") for each in head)))] if head else []
     return wide(name, tag("table", *top, tag("tbody", *cells)))
 
 
 def wide(name: str, *content: Element) -> Element:
-    """What scrolls sideways where the screen is narrow, by the keyboard too."""
+    """Content that scrolls sideways on a narrow screen, with the keyboard too."""
     return tag("div", *content, class_="wide", tabindex="0", role="region", aria_label=name)
 
 
 def pairs(name: str, facts: Mapping[str, object]) -> Element:
-    """Names and what is said of each."""
-    found = table(name, [], [[str(key), str(value)] for key, value in facts.items()])
-    found.set("class", "wide words")
-    return found
+    """A table of two columns: names and facts."""
+    element = table(name, [], [[str(key), str(value)] for key, value in facts.items()])
+    element.set("class", "wide words")
+    return element
 
 
 def figure(picture: Element, caption: str) -> Element:
-    """A drawing with words below."""
+    """A drawing with a caption below."""
     return tag("figure", picture, tag("figcaption", caption))
 
 
 def note(text: str) -> Element:
-    """What a reader should not miss."""
+    """A text that a reader shouldn't miss."""
     return tag("p", text, class_="note")
 
 
 def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
-    """A page that may load nothing and run no other script than this one."""
+    """A page that cannot load anything or run another script than this one."""
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     head = tag(
         "head",
@@ -98,22 +101,22 @@ def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
     return b"<!doctype html>\n" + tostring(page, "unicode", "html").encode() + b"\n"
 
 
-def still(drawing: Element) -> Element:
-    """A drawing as a file of its own shows it: nothing that a page's script would use."""
-    found = deepcopy(drawing)
-    for element in found.iter():
+def make_still(drawing: Element) -> Element:
+    """A copy of a drawing for a file of its own, without what only the page's script uses."""
+    copy = deepcopy(drawing)
+    for element in copy.iter():
         for name in ("data-tip", "data-id", "data-file", "tabindex", "role", "aria-label"):
             element.attrib.pop(name, None)
-    found.set("role", "img")
-    found.insert(0, tag("title", drawing.get("aria-label", "")))
-    return found
+    copy.set("role", "img")
+    copy.insert(0, tag("title", drawing.get("aria-label", "")))
+    return copy
 
 
 def svg_file(drawing: Element) -> bytes:
     """A drawing as a file of its own."""
-    found = still(drawing)
-    indent(found)
-    return tostring(found, "unicode").encode() + b"\n"
+    copy = make_still(drawing)
+    indent(copy)
+    return tostring(copy, "unicode").encode() + b"\n"
 
 
 def _hash(text: str) -> str:

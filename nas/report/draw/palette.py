@@ -1,25 +1,25 @@
-"""Colours of a report, each with the one that takes its place on a dark screen.
+"""Colours of a report, each with its replacement on a dark screen.
 
-The first five are told apart by people who do not see red, green or blue (a test simulates it); no chart relies on
-colour alone: marks have shapes, and lines have dashes.
+People who don't see red, green or blue can distinguish the first five (a test simulates it). No chart relies on colour
+alone: marks have shapes, and lines have dashes.
 """
 
 from __future__ import annotations
 
 COLOURS = ("#0072b2", "#a8390a", "#262626", "#7a3d7a", "#5fa300")
-"""Of series, in this order."""
+"""Colours of series, in this order."""
 
 PAPER, INK, GRID, GREY = "#ffffff", "#4b5768", "#d8dee6", "#8a8fa0"
-"""Background, words and axes, lines behind, and what is there for comparison."""
+"""Background, text and axes, grid lines, and marks for comparison."""
 
 KERNELS = {3: "#a6cee3", 5: "#2171b5", 7: "#08306b"}
-"""Of blocks by the side of their depthwise kernel."""
+"""Colours of blocks by the side of their depthwise kernel."""
 
 ON_PALE, ON_DEEP = "#1c2431", "#fefefe"
-"""Words on the palest of these, and on the others."""
+"""Text on the palest of these, and on the others."""
 
 STRONG = "#1c2430"
-"""Titles."""
+"""Colour of titles."""
 
 DARK = {
     PAPER: "#14181f", INK: "#b9c4d2", GRID: "#323b48", GREY: "#7a8698",
