@@ -21,7 +21,7 @@ from typing import Annotated
 import optuna
 from optuna.trial import TrialState
 
-from nas.store.host import alive, here
+from nas.store.host import here, is_alive
 from search_spaces.errors import UserError
 from search_spaces.schema import Count, Range, SchemaError, convert, to_json
 
@@ -112,7 +112,7 @@ class Claims:
     def _is_lost(self, claim: Claim, silent: float) -> bool:
         if claim.worker == self.worker:
             return False
-        return silent >= self._timing.stale or (claim.host == here() and not alive(claim.process))
+        return silent >= self._timing.stale or (claim.host == here() and not is_alive(claim.process))
 
     @contextmanager
     def on(self, candidate: str) -> Iterator[bool]:

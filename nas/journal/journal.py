@@ -111,15 +111,15 @@ class Journal:
         return study
 
     def __len__(self) -> int:
-        return len(self._split(SEARCH).found)
+        return len(self._split(SEARCH).scores)
 
     def get(self, candidate: Candidate) -> Score | None:
         """The measurement of a candidate on the search split, if one was there when the storage was last read."""
-        return self._split(SEARCH).found.get(candidate)
+        return self._split(SEARCH).scores.get(candidate)
 
     def items(self) -> list[tuple[Candidate, Score]]:
         """All measurements on the search split in the order they were made, which is the same for all workers."""
-        return list(self._split(SEARCH).found.items())
+        return list(self._split(SEARCH).scores.items())
 
     def refresh(self) -> None:
         """Read what other workers measured since."""
@@ -147,22 +147,22 @@ class Journal:
             split: where they are measured, :data:`SEARCH` or :data:`TEST`.
             tell: called once for each of ``candidates`` as soon as its measurement is there.
         """
-        known, claims = self._split(split), self._claims
+        records, claims = self._split(split), self._claims
         untold = list(dict.fromkeys(candidates))
         wait = _SHORTEST_WAIT
         while True:
-            known.refresh()
+            records.refresh()
             if tell is not None:
                 for candidate in untold:
-                    if candidate in known.found:
-                        tell(candidate, known.found[candidate])
-            untold = [c for c in untold if c not in known.found]
+                    if candidate in records.scores:
+                        tell(candidate, records.scores[candidate])
+            untold = [c for c in untold if c not in records.scores]
             if not untold:
-                return [known.found[c] for c in candidates]
+                return [records.scores[c] for c in candidates]
             taken = claims.live()
             free = [c for c in untold if _key(c, split) not in taken]
             if not free:
-                free = [c for c in spare if c not in known.found and _key(c, split) not in taken]
+                free = [c for c in spare if c not in records.scores and _key(c, split) not in taken]
             if not free:
                 time.sleep(wait)
                 wait = min(1.5 * wait, max(self._pace / 10, _SHORTEST_WAIT), _LONGEST_WAIT)
@@ -177,23 +177,23 @@ class Journal:
         with self._claims.on(_key(candidate, split)) as ours:
             if not ours:
                 return False
-            known = self._split(split)
-            known.refresh()  # a claim that ended before ours began left a record
-            if candidate in known.found:
+            records = self._split(split)
+            records.refresh()  # a claim that ended before ours began left a record
+            if candidate in records.scores:
                 return False
             began = time.monotonic()
-            found = measure(candidate)
+            score = measure(candidate)
             self._pace = time.monotonic() - began
-            self.add(candidate, found, self._pace, origin, split)
+            self.add(candidate, score, self._pace, origin, split)
         return True
 
     def add(
         self, candidate: Candidate, accuracy: Score, seconds: float, origin: str, split: str = SEARCH
     ) -> None:  # fmt: skip
         """Record a measurement, unless there is one; in the storage when this returns."""
-        known = self._split(split)
-        known.refresh()
-        if candidate in known.found:
+        records = self._split(split)
+        records.refresh()
+        if candidate in records.scores:
             return
         choices: dict[str, Sequence[Any]] = {gene.name: gene.choices for gene in self.space.genes}
         params: dict[str, Any] = dict(candidate.architecture.genes)
@@ -215,8 +215,8 @@ class Journal:
                 "origin": origin,
             },
         )
-        self._storage.create(known.study, trial)
-        known.refresh()
+        self._storage.create(records.study, trial)
+        records.refresh()
 
     def seconds(self, candidates: Sequence[Candidate], split: str = SEARCH) -> float:
         """What the measurements of candidates took, those of them that there are."""
@@ -226,11 +226,11 @@ class Journal:
     def learn(self, other: Journal) -> None:
         """Take over what another journal of this supernet holds and this one does not."""
         for split in (SEARCH, TEST):
-            known, theirs = self._split(split), other._split(split)
-            known.refresh()
+            records, theirs = self._split(split), other._split(split)
+            records.refresh()
             theirs.refresh()
-            for candidate, accuracy in theirs.found.items():
-                if candidate not in known.found:
+            for candidate, accuracy in theirs.scores.items():
+                if candidate not in records.scores:
                     self.add(candidate, accuracy, *theirs.made[candidate], split)
 
     def begin(self, settings: str) -> int:
@@ -278,7 +278,7 @@ class _Split:
     def __init__(self, storage: Storage, study: int, task: Task) -> None:
         self.study = study
         self._task = task
-        self.found: dict[Candidate, Score] = {}
+        self.scores: dict[Candidate, Score] = {}
         self.made: dict[Candidate, tuple[float, str]] = {}
         self._storage = storage
         self._read = 0
@@ -293,13 +293,13 @@ class _Split:
                 precision = facts.get("precision", trial.params.get("precision"))  # a fact since there are policies
                 candidate = Candidate(Architecture.from_json(facts["architecture"]), str(precision))
                 parse_policy(candidate.precision)  # refuses an unknown one
-                found = self._task.score_of(facts)
+                score = self._task.score_of(facts)
                 made = float(facts["seconds"]), str(facts["origin"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
                 raise self._storage.damaged(f"measurement {trial.number} cannot be read ({error})") from None
             # Two records are possible where a worker that was given up came back: the first one counts.
-            if candidate not in self.found:
-                self.found[candidate], self.made[candidate] = found, made
+            if candidate not in self.scores:
+                self.scores[candidate], self.made[candidate] = score, made
         self._read = len(trials)
 
 
@@ -313,9 +313,9 @@ def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
     study = storage.find(_study(_NAME, split))
     if study is None:
         return []
-    known = _Split(storage, study, get_task())
-    known.refresh()
-    return [(origin, seconds) for seconds, origin in known.made.values()]
+    records = _Split(storage, study, get_task())
+    records.refresh()
+    return [(origin, seconds) for seconds, origin in records.made.values()]
 
 
 def _study(name: str, split: str) -> str:

@@ -88,9 +88,9 @@ class Storage:
         """Id of a study, which is begun where there is none."""
 
         def begin() -> int:
-            found = self.find(name)
-            if found is not None:
-                return found
+            study = self.find(name)
+            if study is not None:
+                return study
             try:
                 return int(self._backend.create_new_study([direction], name))
             except optuna.exceptions.DuplicatedStudyError:  # begun by somebody else at this moment

@@ -133,7 +133,7 @@ def check_format(content: Any, path: Path) -> None:
         )
 
 
-def written_by_nas(path: Path) -> bool:
+def is_written_by_nas(path: Path) -> bool:
     """Whether a file is one of :func:`save_tensors`, by its head alone."""
     try:
         with safe_open(path, framework="pt") as file:

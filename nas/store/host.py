@@ -17,8 +17,8 @@ def here() -> str:
     return " ".join(parts)
 
 
-def alive(process: int) -> bool:
-    """Whether a process of this machine runs; where that cannot be known, True."""
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be known."""
     if os.name != "posix":
         return True
     try:
@@ -31,4 +31,4 @@ def alive(process: int) -> bool:
         state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (OSError, IndexError):
         return True
-    return state not in ("Z", "X")  # dead, though nobody has asked how it ended
+    return state not in ("Z", "X")  # zombie: ended, not yet reaped

@@ -16,18 +16,18 @@ from search_spaces.errors import UserError
 
 from .files import FORMAT, read_record, write_json
 from .hints import Hint, hint
-from .host import alive
+from .host import is_alive
 from .records import RunRecord
 
 DEFAULT_ROOT = Path("runs")
 
-# Data loading processes of a killed run hold its lock until they notice that they are alone: torch looks every 5 s.
+# Data loading processes of a killed run hold its lock until they notice that it ended: torch looks every 5 s.
 _ORPHANS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """Paths of one run. Every arrow between two commands is a file here."""
+    """Paths of one run: commands hand their results on as files here."""
 
     path: Path
 
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, one line a log interval or evaluation."""
+        """One JSON object per line, one line per log interval or evaluation."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -95,7 +95,7 @@ class Run:
         return self.config.exists()
 
     @property
-    def going_on(self) -> Hint:
+    def resume_hint(self) -> Hint:
         """The command that continues its training from its last checkpoint, or trains it again where it is trained."""
         return hint("train-supernet", config=self.config, out=self.path)
 
@@ -104,7 +104,7 @@ class Run:
         """Whether a command works on it now, as far as can be seen without waiting for its lock."""
         holders = [_pid(self.path / ".owner")]
         holders += [int(n) for p in self.path.glob(".worker.*.lock") if (n := p.name.split(".")[2]).isdecimal()]
-        return any(holder is not None and alive(holder) for holder in holders)
+        return any(holder is not None and is_alive(holder) for holder in holders)
 
     def read(self) -> RunRecord:
         """Content of ``run.json``. Raises UserError where it is missing or damaged."""
@@ -165,20 +165,20 @@ class Run:
             mine.unlink(missing_ok=True)
 
     def _workers(self) -> list[int]:
-        """Processes that have joined. Only for who holds the lock, so that none joins meanwhile."""
-        found = []
+        """Processes that have joined. The caller must hold the lock, so that none joins meanwhile."""
+        workers = []
         for path in self.path.glob(".worker.*.lock"):
             try:
                 with FileLock(path).acquire(timeout=0):
                     pass
             except Timeout:
-                found.append(int(path.name.split(".")[2]))
+                workers.append(int(path.name.split(".")[2]))
             else:
                 path.unlink(missing_ok=True)
-        return found
+        return workers
 
     def _sweep(self) -> None:
-        """Remove what processes left that were killed while they wrote."""
+        """Remove the temporary files of processes that were killed while they wrote."""
         for left in self.path.rglob(".*.tmp"):
             left.unlink(missing_ok=True)
 
@@ -187,7 +187,7 @@ class Run:
             lock.acquire(timeout=0)
             return
         holder = _pid(owner)
-        if holder is None or not alive(holder):  # somebody who joins, or children of one who died
+        if holder is None or not is_alive(holder):  # a worker that joins, or children of a killed process
             with suppress(Timeout):
                 lock.acquire(timeout=_ORPHANS_SECONDS)
                 return
@@ -214,10 +214,10 @@ def latest(root: Path = DEFAULT_ROOT) -> Run:
     Raises:
         UserError: there is none.
     """
-    found = sorted(root.glob("*/run.json"), key=lambda p: p.stat().st_mtime)
-    if not found:
+    runs = sorted(root.glob("*/run.json"), key=lambda p: p.stat().st_mtime)
+    if not runs:
         raise UserError(f"no run under {root}/; start one: nas train-supernet")
-    return Run(found[-1].parent)
+    return Run(runs[-1].parent)
 
 
 def _pid(owner: Path) -> int | None:

@@ -70,7 +70,7 @@ def read_status(run: Run) -> RunStatus:
         return replace(status, problem=str(error))
     status = replace(status, space=record.space or None, source=record.source or None)
     if record.complete:
-        gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: {run.going_on}"
+        gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: {run.resume_hint}"
         state = "damaged" if gone else "trained"
         return replace(status, state=state, problem=gone, step=record.steps, steps=record.steps)
     step, steps = _progress(run.metrics)
@@ -99,5 +99,5 @@ def next_command(rows: Sequence[RunStatus]) -> Hint:
         return hint("train-supernet")
     newest = rows[0]
     if newest.state == "training":
-        return Run(Path(newest.run)).going_on
+        return Run(Path(newest.run)).resume_hint
     return hint("report" if newest.searched else "search", run=newest.run)

@@ -11,23 +11,23 @@ NAS = "nas-supernet"
 
 
 def versions() -> dict[str, str]:
-    """What decides the content of a run's files beside its settings, with their versions."""
+    """Versions of the packages that, beside its settings, decide the content of a run's files."""
     return {"nas": version(NAS), "python": platform.python_version(), **libraries()}
 
 
 def libraries() -> dict[str, str]:
-    """What networks are made of."""
+    """Versions of the libraries that networks are made with."""
     return {name: version(name) for name in ("torch", "timm")}
 
 
 def version(name: str) -> str:
-    """Of an installed distribution."""
+    """The version of an installed distribution."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 
 
-def in_words(found: Mapping[str, str] | None) -> str:
-    """Versions that a file says; None: it says none, as earlier ones."""
-    return "not recorded" if found is None else ", ".join(f"{name} {text}" for name, text in found.items())
+def in_words(recorded: Mapping[str, str] | None) -> str:
+    """Versions that a file records; None: it records none, as files of earlier versions."""
+    return "not recorded" if recorded is None else ", ".join(f"{name} {text}" for name, text in recorded.items())

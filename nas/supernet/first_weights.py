@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.quantization.clips import is_clip
-from nas.store.files import load_tensors, written_by_nas
+from nas.store.files import is_written_by_nas, load_tensors
 from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
@@ -109,7 +109,7 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     if file is None:
         name, fix = net.space.timm_name, "fetch them elsewhere and give the file as `init`"
         state = fetched(name, name, fix).state_dict()
-    elif written_by_nas(file):
+    elif is_written_by_nas(file):
         state, metadata = load_tensors(file)
         supernet = True
         info = read_content(metadata, _TrainedOn, file).data

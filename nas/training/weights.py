@@ -43,13 +43,13 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     """
     record = run.read()
     if not run.supernet.exists():
-        raise UserError(f"{run.path} is not trained to the end; go on: {run.going_on}")
+        raise UserError(f"{run.path} is not trained to the end; go on: {run.resume_hint}")
     try:
         tensors, _ = load_tensors(run.supernet)
     except NewerFormat:
         raise
     except UserError as error:
-        raise UserError(f"{error}; write it again: {run.going_on}") from None
+        raise UserError(f"{error}; write it again: {run.resume_hint}") from None
     config = parse_config(record, run.config)
     steps = learned_precisions(config.quantization_aware, config.quantization_noise)
     net = Supernet(get_space(config.space), interface_of(record.data), learned=steps)

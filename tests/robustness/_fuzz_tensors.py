@@ -24,7 +24,7 @@ from tests.support.once_for_all import CLASSES, PUBLISHED, checkpoint
 
 @parser("tensors")
 def _tensors(seeds: Seeds, folder: Path) -> Case:
-    from nas.store.files import load_tensors, save_tensors, written_by_nas
+    from nas.store.files import is_written_by_nas, load_tensors, save_tensors
 
     path = folder / "x.safetensors"
     tensors = {"a/weight": torch.rand(4, 3), "b": torch.tensor(3), "c.bias": torch.zeros(5, dtype=torch.float16)}
@@ -33,7 +33,7 @@ def _tensors(seeds: Seeds, folder: Path) -> Case:
 
     def case(rng: random.Random) -> None:
         path.write_bytes(tensor_file(valid, rng, folder))
-        written_by_nas(path)
+        is_written_by_nas(path)
         load_tensors(path)
 
     return case
