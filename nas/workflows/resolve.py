@@ -19,7 +19,7 @@ from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
-from search_spaces.schema import read_content
+from search_spaces.schema import read_content, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,6 +135,8 @@ def parse_architecture(text: str) -> Architecture:
     path = Path(text)
     try:
         content = json.loads(text) if is_json(text) else read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError(f"it is {shown(content)}, not a table")
         return Architecture.from_dict(content.get("architecture", content))
     except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}") from None

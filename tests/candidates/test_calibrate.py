@@ -207,5 +207,5 @@ def test_a_search_with_another_number_of_images_measures_anew(here: Path) -> Non
 
 
 def test_too_few_images_are_refused(here: Path) -> None:
-    with pytest.raises(UserError, match="--calibration-images 1: a variance needs at least 2"):
+    with pytest.raises(UserError, match="`calibration_images` is 1; it must be at least 2"):
         open_trained(Run(here / "run"), 1)

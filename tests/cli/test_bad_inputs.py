@@ -98,7 +98,7 @@ NAMES = [
     Bad("data check '\udcff'", 1, r"no data folder '\udcff'"),
     Bad("data check '[/red]'", 1, "no data folder '[/red]'"),
     Bad("data check 'tail\u202egpj.exe'", 1, r"no data folder 'tail\u202egpj.exe'"),
-    Bad(f"data check {'x' * 5000}", 1, "File name too long; give a shorter one"),
+    Bad(f"data check {'x' * 5000}", 1, "File name too long; choose a shorter path"),
     Bad(f"train-supernet --data photos --out {'x' * 300}", 1, "File name too long"),
     Bad("data check mine", 1, "one class only, '[bold]'", bad.photos(classes=("[bold]",))),
     Bad("data check mine", 1, r"one class only, 'a\x07'", bad.photos(classes=("a\x07",))),
@@ -299,7 +299,7 @@ MODELS = [
 ]
 
 PLACES = [
-    Bad("train-supernet --data photos --out notes.txt", 1, "give another place", bad.text("notes.txt", "hello")),
+    Bad("train-supernet --data photos --out notes.txt", 1, "choose another path", bad.text("notes.txt", "hello")),
     Bad("train-supernet --data photos --out notes.txt/run", 1, "a file is where", bad.text("notes.txt", "hello")),
     Bad("export --out notes.txt", 1, "notes.txt is a file, and an export is", bad.text("notes.txt", "hello")),
     Bad("finetune --out notes.txt/x", 1, "notes.txt is a file, and an export is", bad.text("notes.txt", "hello")),
