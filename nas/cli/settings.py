@@ -1,17 +1,17 @@
 """Flags of a command from the settings of a dataclass, whose ranges and help are declared there.
 
-    @flags_from(TrainConfig, after={"out": "space"})
+    @flags_from(TrainConfig, follow={"space": ("out",)})
     def train_supernet(settings: TrainConfig, out: Path | None = None) -> None:
 
 The command has a flag per setting, then the function's own parameters. A parameter of a setting's name stands in its
-place: what it gives, the function puts into the settings itself.
+place: what it gives, the function puts into the settings itself. A field without a default must have such a parameter.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING
+from dataclasses import MISSING, fields
 from functools import wraps
 from inspect import Parameter
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -29,35 +29,38 @@ _HELD = "settings"
 
 def flags_from(
     kind: type,
-    after: Mapping[str, str] | None = None,
+    follow: Mapping[str, tuple[str, ...]] | None = None,
     complete: Mapping[str, Callable[[str], Completions]] | None = None,
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Decorate a function that takes ``settings`` of a class as a command with their flags.
 
     Args:
         kind: a dataclass whose fields carry a :class:`nas.store.settings.Setting`.
-        after: parameter -> the one that it follows in the help, where that isn't the order of the fields and then of
-            the function.
+        follow: parameter -> those that follow it in the help, where that isn't the order of the fields and then of the
+            function.
         complete: parameter -> what a shell completes of it.
     """
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         hints = get_type_hints(function, include_extras=True)
         given = {name: p for name, p in inspect.signature(function).parameters.items() if name != _HELD}
-        fields = {PARAMETERS.get(name, name): declared for name, declared in declared_settings(kind).items()}
-        made = {name: declared for name, declared in fields.items() if name not in given}
+        settings = {PARAMETERS.get(name, name): declared for name, declared in declared_settings(kind).items()}
+        made = {name: declared for name, declared in settings.items() if name not in given}
         parameters = {name: _parameter(name, declared, (complete or {}).get(name)) for name, declared in made.items()}
         parameters |= {
             name: p.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY) for name, p in given.items()
         }
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
         order = list(parameters)
-        for name, place in (after or {}).items():
-            order.remove(name)
-            order.insert(order.index(place) + 1, name)
+        for place, names in (follow or {}).items():
+            order = [name for name in order if name not in names]
+            start = order.index(place) + 1
+            order[start:start] = names
 
         @wraps(function)
         def command(**values: Any) -> Result:
-            settings = kind(**{declared.name: values.pop(name) for name, declared in made.items()})
+            chosen = {declared.name: values.pop(name) for name, declared in made.items()}
+            settings = kind(**{name: values[name] for name in needed}, **chosen)
             return function(settings=settings, **values)
 
         command.__signature__ = inspect.Signature([parameters[name] for name in order])  # type: ignore[attr-defined]

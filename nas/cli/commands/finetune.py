@@ -29,16 +29,7 @@ from nas.cli.settings import flags_from
 from nas.training.config import FinetuneConfig
 
 
-@flags_from(
-    FinetuneConfig,
-    after={
-        "epochs": "run",
-        "lr": "epochs",
-        "netaug": "lr",
-        "quantization_aware": "netaug",
-        "seed": "license",
-    },
-)
+@flags_from(FinetuneConfig, follow={"run": ("epochs", "lr", "netaug", "quantization_aware"), "license": ("seed",)})
 def finetune(
     ctx: typer.Context,
     settings: FinetuneConfig,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,16 +15,26 @@ from nas.cli.options import (
     PrintConfig,
     Quiet,
     RunDir,
-    Seed,
     in_earnest,
     print_json,
     printed,
     resources,
 )
+from nas.cli.settings import flags_from
+from nas.search.config import SearchConfig
 
 
+@flags_from(
+    SearchConfig,
+    follow={
+        "run": ("precision", "measurements", "objectives", "compare"),
+        "max_memory": ("calibration_images", "algorithm", "predictor", "batch", "time", "patience"),
+        "storage": ("seed",),
+    },
+)
 def search(
     ctx: typer.Context,
+    settings: SearchConfig,
     target: Annotated[
         str,
         typer.Option(
@@ -32,20 +43,6 @@ def search(
         ),
     ] = "cortex-a72",
     run: RunDir = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the target's. Several, as fp32,int8,w4a8, or mixed: searched for every stage.",
-            show_default=False,
-        ),
-    ] = None,
-    measurements: Annotated[int, typer.Option(min=4, help="Subnets to measure for a target, baselines apart.")] = 40,
-    objectives: Annotated[
-        str, typer.Option(help="Two to four of accuracy, latency, latency:TARGET, size, macs, memory.")
-    ] = "accuracy,latency,size",
-    compare: Annotated[
-        str, typer.Option(help="Baselines at as many measurements: random, uniform, nsga2, or none.")
-    ] = "random",
     max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
     max_latency_on: Annotated[
         list[str] | None, typer.Option(help="TARGET=ms: on another device. May be repeated.", show_default=False)
@@ -55,26 +52,10 @@ def search(
     max_memory: Annotated[
         float | None, typer.Option(min=0.0, help="kB of activations at the worst moment", show_default=False)
     ] = None,
-    calibration_images: Annotated[int, typer.Option(min=2, help="Images that a subnet is calibrated on.")] = 256,
-    algorithm: Annotated[
-        str,
-        typer.Option(help="How predictions are searched: archive; or pymoo's nsga2, for comparison."),
-    ] = "archive",
-    predictor: Annotated[
-        str, typer.Option(help="Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.")
-    ] = "auto",
-    batch: Annotated[int, typer.Option(min=1, help="Candidates chosen at once.")] = 6,
-    time: Annotated[
-        float | None, typer.Option(help="Seconds after which no batch is begun.", show_default=False)
-    ] = None,
-    patience: Annotated[
-        int, typer.Option(min=0, help="Stop once so many measurements gain less than 0.1 % hypervolume; 0: never.")
-    ] = 0,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of a database that workers share. Default: the run directory.", show_default=False),
     ] = None,
-    seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -87,7 +68,7 @@ def search(
     from nas.cli.console import OUT, following
     from nas.cli.progress import SearchProgress
     from nas.cli.tables.search import print_search
-    from nas.search.config import SearchConfig, parse_targets
+    from nas.search.config import parse_targets
     from nas.search.objectives import make_bounds, parse_bounds_elsewhere
     from nas.store.hints import hint
     from nas.workflows.resolve import find_run
@@ -99,23 +80,9 @@ def search(
     directory = find_run(run)
     results = []
     for name in parse_targets(target):
-        settings = SearchConfig(
-            target=name,
-            precision=precision or "",
-            measurements=measurements,
-            bounds=bounds,
-            seed=seed,
-            calibration_images=calibration_images,
-            algorithm=algorithm,
-            predictor=predictor,
-            batch=batch,
-            seconds=time,
-            patience=patience,
-            objectives=objectives,
-            compare=compare,
-        )
         with SearchProgress(quiet or as_json) as progress:
-            results.append(search_run(directory, settings, progress, dry_run, storage))
+            wanted = replace(settings, target=name, bounds=bounds)
+            results.append(search_run(directory, wanted, progress, dry_run, storage))
         if dry_run and not as_json:
             OUT.print(results[-1]["summary"], soft_wrap=True, highlight=False)
         elif not as_json:

@@ -30,16 +30,12 @@ from nas.training.config import TrainConfig
 
 @flags_from(
     TrainConfig,
-    after={
-        "space": "data_root",
-        "out": "space",
-        "strategy": "batch_size",
-        "lr": "optimizer",
-        "base_batch": "lr",
-        "quantization_aware": "cutmix",
-        "quantization_phase": "quantization_aware",
-        "quantization_noise": "quantization_phase",
-        "seed": "init",
+    follow={
+        "data_root": ("space", "out"),
+        "batch_size": ("strategy",),
+        "optimizer": ("lr", "base_batch"),
+        "cutmix": ("quantization_aware", "quantization_phase", "quantization_noise"),
+        "init": ("seed",),
     },
     complete={"space": completion.spaces, "strategy": completion.strategies},
 )
