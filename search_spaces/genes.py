@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .architecture import Architecture, Choice
-from .errors import UserError
+from .errors import UsageError, UserError
 
 Vectors = NDArray[np.int64]
 
@@ -34,6 +34,14 @@ class Gene:
     name: str
     choices: tuple[Choice, ...]
     gate: tuple[str, Choice] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where choices aren't ascending numbers."""
+        if not all(isinstance(choice, int | float) for choice in self.choices):
+            raise UsageError(f"gene '{self.name}' has choices that aren't numbers; number them and keep their names")
+        if list(self.choices) != sorted(set(self.choices)):
+            given = ", ".join(map(str, self.choices))
+            raise UsageError(f"gene '{self.name}' has the choices {given}; give each once, the smallest first")
 
 
 @dataclass(frozen=True)

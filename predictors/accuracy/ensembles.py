@@ -93,10 +93,10 @@ class _Ensemble(ABC):
 
     def _each(self, x: Floats) -> Floats:
         """Every member's prediction, ``[members, n]``."""
-        return self.slope @ x.T + self.offset[:, None] + self.unit * self._members(x)
+        return self.slope @ x.T + self.offset[:, None] + self.unit * self.members(x)
 
     @abstractmethod
-    def _members(self, x: Floats) -> Floats:
+    def members(self, x: Floats) -> Floats:
         """Every member's output, ``[members, n]``, in units of ``unit``."""
 
 
@@ -126,7 +126,7 @@ class BoostedTrees(_Ensemble):
         """As in ``AccuracyPredictor``, by :func:`fit_boosting`; the noise is estimated by cross-validation."""
         return fit_boosting(features, accuracy, seed)
 
-    def _members(self, x: Floats) -> Floats:
+    def members(self, x: Floats) -> Floats:
         single = x.astype(np.float32)  # as scikit-learn compares
         parts = [self._rows(single[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(self.start), 0))
@@ -164,7 +164,7 @@ class MLPEnsemble(_Ensemble):
         """As in ``AccuracyPredictor``, by :func:`fit_mlp`; the noise is estimated by cross-validation."""
         return fit_mlp(features, accuracy, seed)
 
-    def _members(self, x: Floats) -> Floats:
+    def members(self, x: Floats) -> Floats:
         hidden = np.tanh(x @ self.inner + self.inner_bias[:, None])
         out: Floats = np.einsum("mnh,mh->mn", hidden, self.outer) + self.outer_bias[:, None]
         return out

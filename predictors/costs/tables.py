@@ -45,7 +45,7 @@ class CostTables:
         """Feature rows ``[n, features]`` of vectors ``[n, genes]``."""
         out = np.zeros((len(vectors), len(FEATURES)))
         for segment in range(len(self.tables)):
-            rows = self.tables[segment][self._index(segment, vectors)]
+            rows = self.tables[segment][self.rows(segment, vectors)]
             out[:, :SUMMED] += rows[:, :SUMMED]
             np.maximum(out[:, SUMMED:], rows[:, SUMMED:], out=out[:, SUMMED:])
         return out
@@ -72,12 +72,12 @@ class CostTables:
         """
         out = np.zeros((len(vectors), *values[0].shape[1 if variants is None else 2 :]))
         for segment, table in enumerate(values):
-            rows = self._index(segment, vectors)
+            rows = self.rows(segment, vectors)
             entries = table[rows] if variants is None else table[variants[:, segment], rows]
             out = out + entries if reduce == "sum" else np.maximum(out, entries)
         return out
 
-    def _index(self, segment: int, vectors: Vectors) -> Vectors:
+    def rows(self, segment: int, vectors: Vectors) -> Vectors:
         """Row of a segment's table for each vector; the last row, all zero, where the segment is absent."""
         index: Vectors = vectors[:, self.columns[segment]] @ self.strides[segment]
         if (gate := self.gates[segment]) is not None:

@@ -140,7 +140,7 @@ def test_members_predict_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) -
             patch.setattr(cls, "fit", lambda self, x, y, o=original, f=fitted: f.append(self) or o(self, x, y))
             ensemble = fit(known, accuracy, seed=1)
         x = (new.columns() - ensemble.x_mean) / ensemble.x_std
-        outputs = ensemble._members(x)
+        outputs = ensemble.members(x)
         assert len(fitted) == len(outputs)
         for model, output in zip(fitted, outputs, strict=True):
             np.testing.assert_allclose(output, model.predict(x), atol=1e-9)

@@ -26,7 +26,7 @@ def networks() -> list[Floats]:
     known = operator_tables(tables)
     found = []
     for vector in tables.space.sample(np.random.default_rng(0), 70):
-        numbers = [table[tables._index(i, vector[None])[0]] for i, table in enumerate(known.numbers)]
+        numbers = [table[tables.rows(i, vector[None])[0]] for i, table in enumerate(known.numbers)]
         held = np.concatenate(numbers)
         found.append(known.rows[held[held > 0] - 1])
     return found

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UsageError, UserError
 from search_spaces.families.efficientnet import EfficientNetFamily
+from search_spaces.genes import Gene
 from search_spaces.presets.efficientnet import inverted
 from tests.support.spaces import NAMES
 
@@ -29,6 +30,12 @@ SMALL = SearchSpace(
 )
 ANY_SPACE = pytest.mark.parametrize("name", ["small", *NAMES])
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+@pytest.mark.parametrize(("choices", "words"), [((3, 2), "smallest first"), ((2, 2), "each once"), (("a",), "numbers")])
+def test_choices_ascend(choices: tuple[int, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Gene("depth", choices)
 
 
 def test_enumeration_counts_every_architecture_once() -> None:
