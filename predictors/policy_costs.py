@@ -48,10 +48,11 @@ class NetworkCosts:
     """Costs of one network with a policy, and where its time goes.
 
     Attributes:
-        costs: exact ones.
-        precisions: of each operator.
-        operators_ms: of each operator ``[ops]``; conversions count with the operator that first reads what they make.
-        fixed_ms: of the network as a whole.
+        costs: exact costs.
+        precisions: precision of each operator.
+        operators_ms: milliseconds of each operator ``[ops]``; a conversion counts with the first operator that
+            reads its result.
+        fixed_ms: milliseconds of the network as a whole.
     """
 
     costs: Costs

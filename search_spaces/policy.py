@@ -1,7 +1,7 @@
 """Precision policies: what each stage of a network is stored and computed in.
 
 A policy is written ``int8`` (the whole network) or ``int8,blocks.1=w4a8,blocks.3=fp32``: the precision of everything,
-then the stages that differ. It is a candidate's other half: a candidate is an architecture and a policy.
+then the stages that differ. A candidate is an architecture and a policy.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class Policy:
     """The precision of every part of a network. Made by :func:`make_policy` or :func:`parse_policy`.
 
     Attributes:
-        outer: of what belongs to none of ``stages``: always the stem and the head.
-        stages: path of a module -> its precision, where it is not ``outer``; in order of the paths.
+        outer: precision of what belongs to none of ``stages``, which always holds the stem and the head.
+        stages: pairs (path of a module, its precision) where that isn't ``outer``, in the order of the paths.
     """
 
     outer: str
     stages: tuple[tuple[str, str], ...] = ()
 
     def of(self, path: str) -> str:
-        """Precision of a module by its dotted path, ``blocks.1.0.conv_dw``; the longest entry that holds it counts."""
+        """Precision of a module by its dotted path, ``blocks.1.0.conv_dw``; the longest matching entry counts."""
         matches = [(len(stage), name) for stage, name in self.stages if within(path, stage)]
         return max(matches)[1] if matches else self.outer
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Those that occur, in the order of :data:`PRECISIONS`."""
+        """The precisions that occur, in the order of :data:`PRECISIONS`."""
         used = {self.outer, *(name for _, name in self.stages)}
         return tuple(name for name in PRECISIONS if name in used)
 
@@ -54,7 +54,7 @@ class Policy:
 
     @property
     def quantized(self) -> bool:
-        """Whether any part is."""
+        """Whether any part is quantized."""
         return self.precisions != (FLOAT,)
 
     def __str__(self) -> str:

@@ -1,9 +1,9 @@
 """Alternatives to the Gaussian process: ensembles of scikit-learn's boosted trees or small neural networks.
 
 One member is fitted to all measurements but those of one fold. The ensemble's prediction is the members' mean, each
-fold's prediction by its own member is a cross-validation that costs nothing more, and the members' disagreement shapes
+fold's prediction by its own member is a cross-validation at no further cost, and the members' disagreement shapes
 the deviation (Barber et al., Predictive inference with the jackknife+, Annals of Statistics 2021, section 3). Members
-learn what a ridge regression leaves over, so that they need not spend measurements on the straight part.
+learn the residual of a ridge regression, so that they need not spend measurements on the linear part.
 
 Fitted members are plain arrays and predict with numpy: a saved one needs neither scikit-learn nor its version.
 """
@@ -41,10 +41,10 @@ class _Ensemble(ABC):
     """What both kinds share; see :func:`fit_boosting` and :func:`fit_mlp`.
 
     Attributes:
-        x_mean, x_std: what features were standardised by.
+        x_mean, x_std: mean and deviation that features are standardised by.
         slope, offset: of the ridge regression, ``[members, features]`` and ``[members]``.
-        unit: what members' outputs are multiplied by.
-        held_out: what the member that has not seen a measured candidate says of it (see ``warp``), ``[n]``.
+        unit: factor of the members' outputs.
+        held_out: prediction of each measured candidate by the member that has not seen it (see ``warp``), ``[n]``.
         error: the deviation that covers 68 % of the errors of ``held_out``.
         disagreement: root mean square of the members' disagreement on the measured candidates.
     """

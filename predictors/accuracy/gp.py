@@ -44,12 +44,12 @@ class GroupGP:
     Attributes:
         theta: log of s1, s2, s3, l1, l2 and the noise's deviation.
         genes, physics: of the measured candidates, physics standardised.
-        physics_mean, physics_std: what they were standardised by.
+        physics_mean, physics_std: mean and deviation that physics are standardised by.
         mean, std: of what is learned (see ``warp``).
         weights: inverse covariance times what is learned, standardised, ``[n]``.
         factor: lower Cholesky factor of the covariance with noise, ``[n, n]``.
         misfit: variance of the fitted noise beyond the known error of a measurement.
-        scale: what the stated deviation is multiplied by, so that it covers the leave-one-out errors.
+        scale: factor of the stated deviation, so that it covers the leave-one-out errors.
     """
 
     kind: ClassVar[str] = "gp"

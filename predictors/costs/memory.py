@@ -8,7 +8,7 @@ runtimes do differently:
 
 =============  ============================================================================================
 ``in-place``   an operator that maps elements one to one (hard-swish, a gate, a residual sum) writes over an input of
-               the result's size that nobody reads afterwards: ONNX Runtime, XNNPACK and what is built on it
+               the result's size that isn't read afterwards: ONNX Runtime, XNNPACK and what is built on it
 ``separate``   every result has its own place: TensorFlow Lite with its arena planner
 ``cmsis-nn``   as ``separate``, and the buffers that CMSIS-NN's int8 kernels ask for on Cortex-M4 and M7: two columns of
                16-bit inputs for k x k convolutions, one for depthwise ones: TensorFlow Lite Micro

@@ -164,10 +164,10 @@ class Data:
     """Measured networks.
 
     Attributes:
-        features: ``[n, features]``.
-        ms: ``[n]``.
-        precision: that they ran at.
-        families: of each network; what is left out together.
+        features: rows of the networks, ``[n, features]``.
+        ms: measured latencies, ``[n]``.
+        precision: precision that the networks ran at.
+        families: family of each network; a family is left out as a whole.
     """
 
     features: Floats

@@ -23,19 +23,19 @@ class TargetCard:
 
     Attributes:
         name: for example ``cortex-a72``.
-        description: of the device, one line.
-        runtime: with version and threads; the latencies hold for this one.
-        default_precision: what is searched where the user does not say.
+        description: one line on the device.
+        runtime: name, version and threads of the runtime that the latencies hold for.
+        default_precision: precision of a search that names none.
         labels: by precision, how far to trust its latencies: ``measured``, ``calibrated (MAPE x %, tau y, n networks)``
             or ``uncalibrated``.
         sources: by precision, where its constants come from.
-        threads: that the runtime uses; None: not known.
+        threads: threads that the runtime uses; None: not known.
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
         memory_rules: what the runtime does with memory, one of ``memory.RULES``.
         memory_source: where the limits come from.
         model: form to export, as ``nas.runtimes`` names it (``onnx-uint8``); None: the default one.
-        weight_bits: of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target has
-            constants for them: a gain in storage alone.
+        weight_bits: bits of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target
+            has constants for them: a gain in storage alone.
     """
 
     name: str

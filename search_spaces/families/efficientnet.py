@@ -1,6 +1,6 @@
 """The networks of timm's EfficientNet builder: MobileNetV1 to V4, EfficientNet, -Lite, MNASNet, FBNet, TinyNet, ...
 
-Elastic are the input resolution and, per stage, depth, width, kernel sizes and expansions. timm describes such a
+Elastic are the input resolution, and per stage the depth, the width, kernel sizes and expansions. timm describes such a
 network by *block arguments*, one dictionary per block; an architecture is a shorter and smaller list of them.
 """
 
@@ -76,9 +76,9 @@ class Stage:
         blocks: as many as the largest depth.
         depths: choices, ascending.
         widths: choices of the output channels, ascending; empty: every block's own ``out_chs``.
-        tied: the width is the one of the stage before (its first block is residual).
-        times: the width is this many times that of the stage before; 0: it is not.
-        per_block: a kernel and an expansion for every block, not one for the stage.
+        tied: the width is that of the stage before, since the first block is residual.
+        times: the width is this many times that of the stage before; 0: the stage has its own width.
+        per_block: every block has its own kernel and expansion; otherwise the stage has one of each.
     """
 
     blocks: tuple[Block, ...]

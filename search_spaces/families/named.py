@@ -10,16 +10,13 @@ import importlib
 from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.space import Family, SearchSpace
 
 from .options import PREFIX, Named, Options, unsupported
-
-if TYPE_CHECKING:
-    pass
 
 FAMILIES = {
     "EfficientNet": "efficientnet",

@@ -19,7 +19,7 @@ PREFIX = "timm:"
 class Options:
     """Choices around a named model. Fractions are of the model's own values, and 1 is always among them.
 
-    A family leaves out what its networks cannot vary. Empty: the family's default.
+    A family leaves out what its networks cannot vary. An empty tuple means the family's default.
 
     Attributes:
         width: fractions of the channels of a stage, or of the embedding.
@@ -43,10 +43,10 @@ class Named:
     """A model that timm knows by name, as timm builds it.
 
     Attributes:
-        name: with its pretrained tag, if one was given.
-        model: without storage.
+        name: name with its pretrained tag, if one was given.
+        model: the model, without storage.
         arguments: what timm passes to the model's class.
-        resolution: side of the image it was made for.
+        resolution: side of the image that it was made for, in pixels.
     """
 
     name: str
