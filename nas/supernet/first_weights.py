@@ -37,7 +37,7 @@ _LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 _OPTIONAL = ("num_batches_tracked", "_matrix")
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and std of pixels in [0, 1], a number a channel."""
+"""Mean and std of pixels in [0, 1], one number per channel."""
 
 
 @dataclass(frozen=True)

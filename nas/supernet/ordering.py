@@ -1,7 +1,7 @@
 """Important channels first.
 
 A narrow subnet borrows the first channels of the largest network (see ``borrow``). In weights that were trained
-without that in mind, the first channels are no better than any others; Once-for-All therefore sorts them by the L1
+without that in mind, the first channels aren't better than any others; Once-for-All therefore sorts them by the L1
 norm of the weights that read them before the narrow subnets are trained (Cai et al., arXiv:1908.09791, section 3.3).
 The largest network computes the same before and after, but for the order in which floating-point sums are taken.
 """

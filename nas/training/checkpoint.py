@@ -129,7 +129,7 @@ def load(run: Run) -> tuple[State | None, str]:
         if path.exists():
             try:
                 state = _read(path)
-            except NewerFormat:  # an older one is no way out: it would take the place of what was done since
+            except NewerFormat:  # falling back to an older one would lose what was done since
                 raise
             except UserError as error:
                 problems.append(str(error))

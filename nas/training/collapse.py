@@ -58,7 +58,7 @@ class Health:
         """The health after one more step.
 
         Args:
-            loss: of the step; counted as at most twice ``constant``, so that one bad batch is no collapse.
+            loss: of the step; counted as at most twice ``constant``, so that one bad batch isn't a collapse.
             constant: loss of the best constant answer.
         """
         weight = KEEP * self.weight + 1 - KEEP

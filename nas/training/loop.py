@@ -56,7 +56,9 @@ def train(
     run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener,
     curriculum: Curriculum | None = None, world: World = ALONE,
 ) -> None:  # fmt: skip
-    """Train, or go on training, the supernet of a run; writes ``supernet.safetensors`` at the end.
+    """Train the supernet of a run, from its last checkpoint where there is one.
+
+    At the end it writes ``supernet.safetensors``.
 
     Args:
         run: directory, locked by the caller.
@@ -70,7 +72,7 @@ def train(
             be read.
     """
     while not _until_collapse(run, config, dataset, resources, report, curriculum, world):
-        pass  # its last good state is its checkpoint now: it goes on as a run that was stopped there
+        pass  # its last good state is its checkpoint now: it continues as a run that was stopped there
 
 
 def _until_collapse(

@@ -43,7 +43,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     """
     record = run.read()
     if not run.supernet.exists():
-        raise UserError(f"{run.path} is not trained to the end; go on: {run.resume_hint}")
+        raise UserError(f"{run.path} is not trained to the end; continue it: {run.resume_hint}")
     try:
         tensors, _ = load_tensors(run.supernet)
     except NewerFormat:

@@ -237,7 +237,7 @@ RUNS = [
     Bad("evaluate", 1, "run.json is damaged or of another version", bad.within("run/run.json", "config", colour=1)),
     Bad("search", 1, "was written by a newer nas (format 99", bad.changed("run/run.json", format=99)),
     Bad("search", 1, "", bad.within("run/run.json", "config", space="mbv3-small")),
-    Bad("search", 1, "not trained to the end; go on: nas train-supernet --config ", bad.unfinished),
+    Bad("search", 1, "not trained to the end; continue it: nas train-supernet --config ", bad.unfinished),
     Bad("search", 1, "supernet.safetensors is damaged", bad.halved(WEIGHTS)),
     Bad("export", 1, "its checksum is not that of its content", bad.flipped(WEIGHTS)),
     Bad("evaluate", 1, "supernet.safetensors is damaged", bad.raw(WEIGHTS, b"")),

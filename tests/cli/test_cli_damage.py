@@ -126,7 +126,7 @@ def test_out_of_order(here: Path) -> None:
     result = invoke("search", "--run", "run")
     assert result.code == 1
     assert "not trained to the end" in result.message
-    assert invoke(*result.message.split("go on: nas ")[1].split()).code == 0
+    assert invoke(*result.message.split("continue it: nas ")[1].split()).code == 0
     assert invoke("search", "--run", "run", "--print-config").code == 0
 
 

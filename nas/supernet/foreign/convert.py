@@ -41,7 +41,7 @@ def convert(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tens
 
     Args:
         state: tensors of a checkpoint by name.
-        names: tensors of the timm model that they shall go into.
+        names: tensors of the timm model that they are meant for.
     """
     if is_efficientnet_pytorch(state):
         rename = _efficientnet_pytorch

@@ -161,7 +161,7 @@ class World:
         """Copy the weights of process 0 to all; machines of different kinds may compute others from the same seed.
 
         Raises:
-            UserError: processes would go on from different steps.
+            UserError: processes would continue from different steps.
         """
         if self.size == 1:
             return

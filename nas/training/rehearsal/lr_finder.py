@@ -120,7 +120,7 @@ def smooth(losses: Sequence[float], decay: float = SMOOTHING) -> list[float]:
 
 
 def scale_lr(config: TrainConfig) -> TrainConfig:
-    """The configuration with ``lr`` scaled from ``base_batch`` images a step to ``batch_size`` (Goyal et al.,
+    """The configuration with ``lr`` scaled from ``base_batch`` images per step to ``batch_size`` (Goyal et al.,
     arXiv:1706.02677), and nothing left to scale."""
     if not config.base_batch:
         return config

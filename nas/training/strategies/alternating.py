@@ -1,4 +1,4 @@
-"""Largest, random, smallest, random: one subnet a step, in turn."""
+"""Largest, random, smallest, random: one subnet per step, in turn."""
 
 from __future__ import annotations
 

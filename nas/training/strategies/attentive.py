@@ -18,7 +18,7 @@ class Attentive:
     """A sandwich whose middle subnets are the best or the worst of ``candidates`` with nearly equal MACs.
 
     MACs are drawn as those of a random subnet are distributed; candidates of about these MACs are compared by their
-    loss on the step's batch (the paper's ``minibatch loss``). Costs ``middle * candidates`` forward passes a step.
+    loss on the step's batch (the paper's ``minibatch loss``). Costs ``middle * candidates`` forward passes per step.
 
     Attributes:
         worst: train the candidate of the highest loss (worst-up), not the lowest (best-up).

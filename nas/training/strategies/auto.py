@@ -19,7 +19,7 @@ def choose(facts: RunFacts) -> tuple[str, str]:
     why = (
         "long runs gain from distillation by the largest subnet"
         if many
-        else "in short runs one random subnet a step learns most in the same time"
+        else "in short runs one random subnet per step learns most in the same time"
     )
     relation = "at least" if many else "fewer than"
     return name, f"strategy {name}: {facts.steps:,} steps are {relation} {SANDWICH_STEPS:,}, and {why}"

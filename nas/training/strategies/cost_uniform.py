@@ -1,4 +1,4 @@
-"""One subnet a step, its MACs uniform between the smallest and the largest."""
+"""One subnet per step, its MACs uniform between the smallest and the largest."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Fixed:
             for gene, choice, there in zip(self.space.genes, own, active, strict=True)
         ]
         lowest, highest = np.where(active, own, 0), np.array(top, dtype=np.int64)
-        # a block that no wider network can have is no room for one
+        # a block that no wider network can have leaves nothing to widen
         reachable = self.space.active(highest[None])[0]
         return np.stack([lowest, np.where(reachable, highest, lowest)])
 

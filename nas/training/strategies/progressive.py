@@ -22,7 +22,7 @@ PHASES = (
     ("expand", ("expand", "heads"), 4, (25, 125)),
     ("width", ("width",), 4, (25, 125)),
 )
-"""Name, the genes that become elastic, subnets a step, and the epochs of its one or two parts (the smallest choices
+"""Name, the genes that become elastic, subnets per step, and the epochs of its one or two parts (the smallest choices
 wait for the second), as published for ImageNet. The paper's main space has no elastic width; it is given what the
 expansion gets. Heads are to attention what the expansion is to a convolution block."""
 

@@ -1,4 +1,4 @@
-"""One uniformly random subnet a step."""
+"""One uniformly random subnet per step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import LossOf, Pass, RunFacts
 
 @dataclass(frozen=True)
 class SingleRandom:
-    """One uniformly random subnet a step, learning from the labels. The best choice for small budgets."""
+    """One uniformly random subnet per step, learning from the labels. The best choice for small budgets."""
 
     facts: RunFacts
 

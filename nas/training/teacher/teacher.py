@@ -39,7 +39,7 @@ class Teacher:
         model: outputs ``[n, classes]``, before softmax, of images ``[n, channels, resolution, resolution]``.
         weights: 16 hexadecimal digits that change with its weights.
         input_size: channels, height and width.
-        mean, std: of pixels in [0, 1], a number a channel.
+        mean, std: of pixels in [0, 1], one number per channel.
         interpolation, crop_pct: as in :class:`nas.store.records.DataInfo`.
         notes: what could not be checked, a line each.
     """
