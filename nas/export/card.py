@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from nas.runtimes.table import by_suffix, get_runtime
 from nas.store.exports import Input, Manifest, Provenance
+from nas.store.hints import hint
 from nas.store.records import DataInfo
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
@@ -137,7 +138,7 @@ def _licence(manifest: Manifest) -> str:
     if manifest.license is not None:
         return f"Licence of the weights: {manifest.license}."
     command = "finetune" if manifest.provenance.finetuned_from is not None else "export"
-    return f"Licence of the weights: not stated (`nas {command} --license NAME` states it)."
+    return f"Licence of the weights: not stated (`{hint(command, license='NAME')}` states it)."
 
 
 def first_weights(config: TrainConfig) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nas.store.exports import Manifest
 from nas.tasks.task import Task
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.errors import UsageError
-from search_spaces.schema import to_json
+from search_spaces.schema import Json, to_json
 
 CONFIG = "config.json"
 LOADER = "timm_subnet.py"
@@ -25,7 +26,7 @@ _HUB_DATA = {"embedded": "zalando-datasets/fashion_mnist"}
 _HUB_PREFIX = "hfds/"
 
 
-def timm_config(model: nn.Module, manifest: Manifest) -> dict[str, Any]:
+def timm_config(model: nn.Module, manifest: Manifest) -> Mapping[str, Json]:
     """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``.
 
     Args:
@@ -40,7 +41,7 @@ def timm_config(model: nn.Module, manifest: Manifest) -> dict[str, Any]:
     return {
         "architecture": ENTRY if plain is None else spec.model,
         "num_classes": spec.interface.outputs,
-        "num_features": model.num_features,
+        "num_features": int(model.num_features),  # type: ignore[arg-type]
         "label_names": list(manifest.classes),
         "model_args": {"spec": manifest.timm} if plain is None else plain,
         "pretrained_cfg": {

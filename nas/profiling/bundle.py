@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.policy import FLOAT, INT8
-from search_spaces.schema import read_content, to_json
+from search_spaces.schema import Json, read_content, to_json
 
 from . import runner as profile_runner
 from .choose import choose
@@ -126,7 +126,7 @@ def check_plan(plan: Plan) -> None:
 
 def members(plan: Plan) -> list[Member]:
     """The networks of a plan; the same plan gives the same ones."""
-    found: list[Member] = []
+    networks: list[Member] = []
     for i, part in enumerate(plan.parts):
         space = get_space(part.space)
         tables = CostTables(space, part.interface)
@@ -134,8 +134,8 @@ def members(plan: Plan) -> list[Member]:
         chosen = [space.decode(v) for v in choose(tables, share[0], plan.precisions[-1], plan.seed)]
         others = _random(space, plan.seed, set(chosen), share[1])
         for use, architecture in [*((FIT, a) for a in chosen), *((CHECK, a) for a in others)]:
-            found.append(Member(f"n{len(found):03d}", use, part, architecture))
-    return found
+            networks.append(Member(f"n{len(networks):03d}", use, part, architecture))
+    return networks
 
 
 def _random(space: SearchSpace, seed: int, taken: set[Architecture], n: int) -> list[Architecture]:
@@ -182,7 +182,8 @@ def _ours(name: str) -> bool:
 
 def dialect_name(uint8: bool) -> str:
     """What a target's ``model`` says of int8 files with unsigned activations, or with signed ones."""
-    return "onnx-uint8" if uint8 else "onnx"
+    dialects = get_runtime(RUNTIME).dialects
+    return next(name for name, dialect in dialects.items() if dialect.unsigned == uint8)
 
 
 def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwork]:
@@ -208,7 +209,7 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
         report(k + 1, len(chosen), member.name)
 
 
-def _id(content: Mapping[str, object]) -> str:
+def _id(content: Json) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -195,19 +195,19 @@ def measurements(manifest: BundleManifest, results: Results) -> list[Measurement
     """
     members = read_members(manifest)
     operators = {name: member.operators() for name, member in members.items()}
-    found = []
+    measured = []
     for precision in manifest.plan.precisions:
         names = [n for n in members if f"{n}.{precision}" in results.networks]
         timings = [results.networks[f"{n}.{precision}"] for n in names]
         for name, timing in zip(names, timings, strict=True):
             _plausible(name, float(timing.ms), operators[name])
-        found.append(
+        measured.append(
             Measurement(
                 precision, tuple(members[n] for n in names), tuple(operators[n] for n in names),
                 np.array([float(t.ms) for t in timings]), tuple(t.state for t in timings),
             )
         )  # fmt: skip
-    return found
+    return measured
 
 
 def _plausible(name: str, ms: float, operators: Floats) -> None:

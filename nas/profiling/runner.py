@@ -1,15 +1,15 @@
 """Times the networks of a bundle on the device it runs on. Every bundle holds a copy of this file, named run.py.
 
-    python3 run.py                 # the same again after an interruption: it goes on where it stopped
+    python3 run.py                 # after an interruption, the same again: it continues
     python3 run.py --threads 4     # as many as the application will have
 
 Needs Python 3.9, numpy and onnxruntime, and nothing of the project that wrote the bundle. Writes results.json.
 
-How a latency is found: a *visit* of a network is a warm-up and then inferences, a short reference network between any
-two of them. Only *calm* inferences count: the reference was as quick as ever right before and right after, and no other
-program had the processor in between. So a core that others use now and then, or share the arithmetic units of, is timed
-in the moments when they do not. Each is divided by the reference beside it, which cancels what small changes of the
-clock do to both. A visit ends when the 95 % confidence interval of the median is within 0.5 % of it, after half a
+How a latency is measured: a *visit* of a network is a warm-up and then inferences, a short reference network between
+any two of them. Only *calm* inferences count: the reference was as quick as ever right before and right after, and no
+other program had the processor in between. So a core that others use now and then, or share the arithmetic units of, is
+timed in the moments when they do not. Each is divided by the reference beside it, which cancels what small changes of
+the clock do to both. A visit ends when the 95 % confidence interval of the median is within 0.5 % of it, after half a
 second with nine calm inferences, or after four seconds (--seconds). All networks are visited in turn, in random order,
 and again until two visits of each agree within 1 %; their mean, times what the reference usually takes, is the latency.
 A visit whose reference was 10 % off that, because the clock was changed or others were busy throughout, does not count.
@@ -27,9 +27,9 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 FORMAT = 1
 WARM_UP, LEAST_RUNS, LEAST_SECONDS, MOST_SECONDS, LONGEST_SECONDS = 3, 9, 0.02, 0.5, 4.0
@@ -47,8 +47,86 @@ Report = Callable[[int, int, str], None]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "thread": time.thread_time}
 
 
+class File(TypedDict):
+    """A file of a bundle, and its hash."""
+
+    file: str
+    sha256: str
+
+
+class Network(TypedDict):
+    """A network of a bundle: channels, height and width of its input, and its files by precision."""
+
+    name: str
+    input: list[int]
+    files: dict[str, File]
+
+
+class Manifest(TypedDict):
+    """What a bundle says of itself, as far as it is needed here."""
+
+    bundle: str
+    threads: int
+    reference: str
+    networks: list[Network]
+
+
+class Visit(TypedDict):
+    """What a visit found: see :func:`visit`."""
+
+    ms: float
+    runs: int
+    calm: int
+    interval: float
+    reference_ms: float
+
+
+class Entry(Visit):
+    """A line of the measurements file."""
+
+    network: str
+
+
+class Machine(TypedDict):
+    """What identifies device and runtime."""
+
+    cpu: str
+    cores: int
+    architecture: str
+    system: str
+    runtime: str
+
+
+class Header(TypedDict):
+    """What measurements are of."""
+
+    format: int
+    bundle: str
+    threads: int
+    clock: str
+    machine: Machine
+
+
+class Latency(TypedDict):
+    """A network's latency, whether its visits agree, and how many there were."""
+
+    ms: float
+    state: str
+    visits: int
+
+
+class Results(Header):
+    """The content of results.json."""
+
+    units: str
+    networks: dict[str, Latency]
+    before: dict[str, list[float]]
+    after: dict[str, list[float]]
+    reference: dict[str, float]
+
+
 class Trouble(Exception):
-    """Something the user can mend, in one line."""
+    """An error that the user can fix, in one line."""
 
 
 def median_interval(times: list[float]) -> tuple[float, float]:
@@ -67,7 +145,7 @@ def median_interval(times: list[float]) -> tuple[float, float]:
 def visit(
     run: Inference, reference: Inference, clock: Clock, threads: int = 1, usual: float = math.inf,
     longest: float = LONGEST_SECONDS,
-) -> dict[str, Any]:  # fmt: skip
+) -> Visit:  # fmt: skip
     """Median milliseconds of a warmed-up inference, beside ``reference_ms`` of the reference.
 
     Args:
@@ -137,7 +215,7 @@ def calm_times(
     ]
 
 
-def usual_level(visits: list[dict[str, Any]]) -> float:
+def usual_level(visits: Sequence[Visit]) -> float:
     """What the reference takes in most visits: the half-sample mode (Bickel and Fruehwirth, 2006)."""
     left = sorted(v["reference_ms"] for v in visits)
     while len(left) > 2:
@@ -147,7 +225,7 @@ def usual_level(visits: list[dict[str, Any]]) -> float:
     return sum(left) / len(left) if left else math.inf
 
 
-def settle(visits: list[dict[str, Any]], level: float) -> tuple[float, str]:
+def settle(visits: Sequence[Visit], level: float) -> tuple[float, str]:
     """Latency from the visits of one network, and whether they agree; ``level`` as of :func:`usual_level`."""
     steady = sorted(
         v["ms"] * level / v["reference_ms"] for v in visits if v["calm"] and abs(v["reference_ms"] / level - 1) <= DRIFT
@@ -160,10 +238,10 @@ def settle(visits: list[dict[str, Any]], level: float) -> tuple[float, str]:
     return median_interval([v["ms"] * level / v["reference_ms"] for v in visits])[0], DRIFTED
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest, after checking that every file is as it was written."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = [(str(f["file"]), f["sha256"]) for n in manifest["networks"] for f in n["files"].values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Trouble(f"{folder / MANIFEST} is missing or damaged; copy the whole bundle again") from None
@@ -198,7 +276,7 @@ def open_network(path: Path, shape: list[int], threads: int) -> Inference:
     return lambda: session.run(None, feed)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """What identifies device and runtime."""
     return {
         "cpu": _cpu(), "cores": os.cpu_count() or 1, "architecture": platform.machine(), "system": platform.system(),
@@ -236,22 +314,23 @@ def _text(path: str | Path) -> str:
 class Measurements:
     """The measurements file: a line that says of what, then one line a visit, each complete or not there."""
 
-    def __init__(self, path: Path, header: dict[str, Any], networks: set[str]) -> None:
+    def __init__(self, path: Path, header: Header, networks: set[str]) -> None:
         self.path, self.networks = path, networks
-        self.visits: list[dict[str, Any]] = []
+        self.visits: list[Entry] = []
         if path.exists():
             self._resume(header)
         else:
             self._write(header)
 
-    def _resume(self, header: dict[str, Any]) -> None:
+    def _resume(self, header: Header) -> None:
         lines = path_lines(self.path)
         if not lines or lines[0] != header:
-            found = lines[0] if lines and isinstance(lines[0], dict) else {}
-            other = next((k for k in header if found.get(k) != header[k]), "the file")
+            here: dict[str, object] = {**header}
+            there = lines[0] if lines and isinstance(lines[0], dict) else {}
+            other = next((k for k in here if there.get(k) != here[k]), "the file")
             raise Trouble(
-                f"{self.path} holds measurements of another kind ({other}: {found.get(other)!r:.200} there, "
-                f"{header.get(other)!r} here); remove it to measure anew"
+                f"{self.path} holds measurements of another kind ({other}: {there.get(other)!r:.200} there, "
+                f"{here.get(other)!r} here); remove it to measure anew"
             )
         if not all(self._is_visit(line) for line in lines[1:]):
             raise Trouble(f"{self.path} is damaged; remove it to measure anew")
@@ -271,18 +350,18 @@ class Measurements:
             and all(type(line.get(k)) in (int, float) and 0 < line[k] < math.inf for k in ("ms", "reference_ms"))
         )
 
-    def add(self, entry: dict[str, Any]) -> None:
+    def add(self, entry: Entry) -> None:
         self.visits.append(entry)
         self._write(entry)
 
-    def _write(self, entry: dict[str, Any]) -> None:
+    def _write(self, entry: Header | Entry) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-def path_lines(path: Path) -> list[dict[str, Any]]:
+def path_lines(path: Path) -> list[Any]:
     """The complete lines of a measurements file."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -293,7 +372,7 @@ def path_lines(path: Path) -> list[dict[str, Any]]:
 
 def measure(
     folder: Path, threads: int, clock: str, report: Report, out: Path | None = None, longest: float = LONGEST_SECONDS
-) -> dict[str, Any]:
+) -> Results:
     """Time every network of a bundle, from where an earlier call stopped; the content of results.json, also written.
 
     Args:
@@ -309,12 +388,18 @@ def measure(
         Trouble: a file is damaged, a package is missing, or measurements of another kind are in the way.
     """
     manifest, here = read_manifest(folder), machine()
-    header = {"format": FORMAT, "bundle": manifest["bundle"], "threads": threads, "clock": clock, "machine": here}
+    header: Header = {
+        "format": FORMAT,
+        "bundle": manifest["bundle"],
+        "threads": threads,
+        "clock": clock,
+        "machine": here,
+    }
     files = {f"{n['name']}.{p}": (f["file"], n["input"]) for n in manifest["networks"] for p, f in n["files"].items()}
     log = Measurements(folder / MEASUREMENTS, header, set(files))
-    seen: dict[str, list[dict[str, Any]]] = {name: [] for name in files}
-    for entry in log.visits:
-        seen[entry["network"]].append(entry)
+    seen: dict[str, list[Entry]] = {name: [] for name in files}
+    for earlier in log.visits:
+        seen[earlier["network"]].append(earlier)
 
     def inference(name: str) -> Inference:
         file, shape = files[name]
@@ -333,18 +418,18 @@ def measure(
             break
         shuffle.shuffle(open_ones)
         for k, name in enumerate(open_ones):
-            found = visit(inference(name), reference, tick, threads, usual_level(log.visits), longest)
-            entry = {"network": name, **found}
+            timed = visit(inference(name), reference, tick, threads, usual_level(log.visits), longest)
+            entry: Entry = {"network": name, **timed}
             log.add(entry)
             seen[name].append(entry)
             report(len(files) - len(open_ones) + k + 1, len(files), f"{name} {entry['ms']:.3f} ms")
     level = usual_level(log.visits)
-    networks = {}
+    networks: dict[str, Latency] = {}
     for name, visits in seen.items():
         ms, state = settle(visits, level)
         networks[name] = {"ms": ms, "state": state, "visits": len(visits)}
     readings = sorted(v["reference_ms"] for v in log.visits)
-    results = {
+    results: Results = {
         **header, "units": "ms", "networks": networks, "before": before, "after": sensors(),
         "reference": {"usual_ms": level, "quickest_ms": readings[len(readings) // 50],
                       "slowest_ms": readings[-1 - len(readings) // 50]},
@@ -378,7 +463,7 @@ def main() -> None:
     except Trouble as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; the same command continues from here", file=sys.stderr)
         raise SystemExit(130) from None
     marked = sum(n["state"] != SETTLED for n in results["networks"].values())
     print(f"\nwrote {arguments.out or folder / RESULTS}: {len(results['networks'])} networks, {marked} marked unsteady")

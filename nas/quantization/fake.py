@@ -155,7 +155,7 @@ def quantized_weights(
     groups: dict[str, list[str]] = {}
     for path in weights:
         groups.setdefault(precision_of(path), []).append(path)
-    found: dict[str, Tensor] = {}
+    on_grids: dict[str, Tensor] = {}
     for precision, paths in groups.items():
         if precision == FLOAT:
             continue
@@ -166,8 +166,8 @@ def quantized_weights(
         results = LearnedSteps.apply(top, len(layers), *layers, *ratios)  # type: ignore[no-untyped-call]
         if noise:
             results = [torch.where(torch.rand_like(w) < noise, q, w) for q, w in zip(results, layers, strict=True)]
-        found |= zip(paths, results, strict=True)
-    return found
+        on_grids |= zip(paths, results, strict=True)
+    return on_grids
 
 
 @dataclass

@@ -160,18 +160,18 @@ def _is_quantized(node: fx.Node, policy: Policy) -> bool:
 
 def _on_grids(graph: fx.GraphModule, policy: Policy) -> set[fx.Node]:
     """Nodes whose results are on int8 grids: all that quantized operators compute or, moved or not, read."""
-    found: set[fx.Node] = set()
+    placed: set[fx.Node] = set()
 
     def reads_integers(node: fx.Node) -> bool:
         passes_on = node.op == "call_function" and (operator_of(node).transparent or is_saturation(node))
-        return node in found if passes_on else _is_quantized(node, policy)
+        return node in placed if passes_on else _is_quantized(node, policy)
 
     for node in reversed(graph.graph.nodes):  # readers before what they read
         if node.op in ("placeholder", "call_function") and (
             _is_quantized(node, policy) or any(map(reads_integers, node.users))
         ):
-            found.add(node)
-    return found
+            placed.add(node)
+    return placed
 
 
 def _gets_grid(node: fx.Node) -> bool:

@@ -32,7 +32,7 @@ def pack_weights(model: Any, bits: Mapping[str, int]) -> None:
     from onnx import TensorProto, helper
 
     if 2 in bits.values() and not hasattr(TensorProto, "INT2"):
-        raise UserError("weights of 2 bits need onnx 1.20 or newer: pip install --upgrade onnx onnxruntime")
+        raise UserError("weights of 2 bits need onnx 1.20 or newer: pip install -U onnx onnxruntime")
     types = {size: getattr(TensorProto, f"INT{size}") for size in set(bits.values())}
     casts = []
     for tensor in model.graph.initializer:

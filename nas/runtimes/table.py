@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .runtime import Network
 
 DEFAULT = "onnx"
-"""What is written for a target that names no runtime."""
+"""The runtime, and what its ``model`` means, of a target that names none."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas.runtimes.table import DEFAULT
 from search_spaces.architecture import Interface
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def describe_target(target: Target) -> TargetDescription:
 
     return TargetDescription(
         **vars(summarise_target(target)),
-        model=target.model or "onnx",
+        model=target.model or DEFAULT,
         memory_rules=target.memory_rules,
         memory_source=target.memory_source,
         constants={p: tuple(latency_lines(target.latency, p)) for p in target.latency.precisions},

@@ -19,6 +19,7 @@ from nas.cli.options import (
     printed,
     resources,
 )
+from nas.runtimes.table import RUNTIMES
 
 
 def export(
@@ -33,7 +34,8 @@ def export(
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: <run>/export/<target>-<id>.")] = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="onnx,executorch or one. Default: the target's.", show_default=False)
+        str | None,
+        typer.Option("--format", help=f"{','.join(RUNTIMES)} or one. Default: the target's.", show_default=False),
     ] = None,
     license: License = None,
     quiet: Quiet = False,
