@@ -116,7 +116,7 @@ def main() -> None:
         measure(folder, 1, "thread", quiet)
     results = read_results(folder / RESULTS, manifest)
     direct = measurements(manifest, results)
-    print(f"\n\n## {space}: {results['machine']['cpu']}, {results['machine']['runtime']}, one thread")
+    print(f"\n\n## {space}: {results.machine.cpu}, {results.machine.runtime}, one thread")
     for measured in direct:
         study(measured)
     as_a_board(space, arguments.folder / f"{space}-board", direct)

@@ -29,7 +29,8 @@ from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import Data, FitReport, Method, Predictor, additive, cross_validate, fit, fit_report
 from predictors.latency.operator_table import TableLatency
-from predictors.targets.target import FOLDER, load_target, to_toml
+from predictors.targets.card import FOLDER
+from predictors.targets.target import load_target, to_toml
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.operators.operator import KINDS

@@ -24,7 +24,8 @@ from predictors.costs.network import Floats
 from predictors.latency.additive import AdditiveLatency, design
 from predictors.latency.fit import Data, FitReport, additive, cross_validate, fit, fit_report
 from predictors.latency.records import COEFFICIENTS, Coefficients
-from predictors.targets.target import FOLDER, Target, load_target, to_toml
+from predictors.targets.card import FOLDER
+from predictors.targets.target import Target, load_target, to_toml
 
 ENOUGH = 5
 """Networks, each predicted by a fit without it, that make a target ``calibrated``."""

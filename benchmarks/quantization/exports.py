@@ -54,7 +54,8 @@ class Files:
 def write(quantized: QuantizedModel, model: nn.Module, folder: Path) -> Files:
     """Export and open; 45 seconds a file for ExecuTorch."""
     shape, opened = quantized.image_shape, {}
-    for name, network in {"int8": quantized, "fp32": model}.items():
+    networks: dict[str, QuantizedModel | nn.Module] = {"int8": quantized, "fp32": model}
+    for name, network in networks.items():
         onnx, pte = folder / f"{name}.onnx", folder / f"{name}.pte"
         write_model("onnx", network, shape, onnx, {}, "onnx-uint8")
         write_model("executorch", network, shape, pte, {}, None)

@@ -30,6 +30,7 @@ from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.events import Evaluated, Event, Stepped
 from nas.quantization.clips import is_clip
+from nas.store.records import RunRecord
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
@@ -66,7 +67,7 @@ def train_to(run: Run, config: TrainConfig, dataset: Dataset, last: int | None =
 
     run.path.mkdir(parents=True, exist_ok=True)
     if not run.exists:
-        run.write({"config": asdict(config), "data": dataset.info.to_json(), "complete": False})
+        run.write(RunRecord(config=asdict(config), data=dataset.info, complete=False))
     with suppress(Interrupted):
         train(run, config, dataset, Resources(workers=0), report)
 
@@ -89,7 +90,7 @@ def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None
         for own, mine in zip(state.optimizer.groups, optimizer.state_dict()["param_groups"], strict=True)
     ]
     run.path.mkdir(parents=True)
-    run.write({"config": asdict(config), "data": dataset.info.to_json(), "complete": False})
+    run.write(RunRecord(config=asdict(config), data=dataset.info, complete=False))
     moved = checkpoint.OptimizerState(slots, groups)
     checkpoint.save(run, replace(state, model=dict(net.model.state_dict()), optimizer=moved))
 

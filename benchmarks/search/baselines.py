@@ -23,8 +23,7 @@ from benchmarks.search.one_hot import one_hot_features
 from benchmarks.search.problems import Known
 from nas.search.config import BATCH
 from nas.search.loop import LoopSettings, optimise
-from search_spaces import SearchSpace
-from search_spaces.genes import Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
 Method = Callable[[Known, int, int], Vectors]
@@ -194,7 +193,7 @@ def tpe(known: Known, measurements: int, seed: int) -> Vectors:
 
 
 def _nsga2(
-    space: SearchSpace,
+    space: GeneSpace,
     score: Callable[[Vectors], Floats],
     start: Vectors,
     seed: int,

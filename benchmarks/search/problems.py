@@ -32,7 +32,7 @@ from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
-from search_spaces.genes import Vectors
+from search_spaces.genes import GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Known:
     note: str
 
     @property
-    def space(self) -> SearchSpace:
+    def space(self) -> GeneSpace:
         return self.problem.space
 
     def points(self, vectors: Vectors) -> Floats:
@@ -223,7 +223,7 @@ def _code(vectors: Vectors) -> NDArray[np.int64]:
     return code
 
 
-def _cell_features(space: SearchSpace, vectors: Vectors) -> Features:
+def _cell_features(space: GeneSpace, vectors: Vectors) -> Features:
     """What a predictor sees: one-hot operators, those of dead edges masked (an edge is dead where nothing
     comes in or nothing leaves it), and of the cell log MACs, log parameters and its longest chain of convolutions."""
     there = vectors > 0
@@ -256,7 +256,7 @@ DEMO_GENES = ("s1.b0.expand", *(f"s{stage}.{gene}" for stage in (2, 3) for gene 
 """What varies; the first stage is narrow and shallow, and all other genes have their largest choice."""
 
 
-def demo_vectors() -> tuple[SearchSpace, SearchSpace, Vectors, Vectors]:
+def demo_vectors() -> tuple[SearchSpace, GeneSpace, Vectors, Vectors]:
     """``mbv3-tiny`` and its part that can be enumerated, and all vectors ``[432, genes]`` in both."""
     whole = get_space("mbv3-tiny")
     part = plain_space("mbv3-tiny-part", {name: whole.genes[whole.index[name]].choices for name in DEMO_GENES})

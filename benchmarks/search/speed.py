@@ -15,6 +15,7 @@ from predictors.accuracy.features import space_features
 from predictors.accuracy.gp import fit_gp
 from predictors.costs.network import size_bytes
 from predictors.costs.tables import CostTables
+from predictors.latency.additive import AdditiveLatency
 from predictors.targets.target import load_target
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Interface
@@ -32,10 +33,11 @@ def scoring_rate(space: SearchSpace, measured: int = 60, population: int = 20_00
     def costs() -> None:
         size_bytes(tables.features(vectors), "int8")
 
-    features = tables.features(vectors)
+    features, model = tables.features(vectors), target.latency
+    assert isinstance(model, AdditiveLatency)
 
     def latency() -> None:
-        target.latency.predict(features, "int8")
+        model.predict(features, "int8")
 
     def predictor() -> None:
         gp.predict(space_features(space, tables, vectors))

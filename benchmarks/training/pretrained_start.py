@@ -85,7 +85,9 @@ def main() -> None:
         photos = Path(folder) / "photos"
         write_image_folder(images, photos)
         for model in given.models:
-            starts = [("pretrained", str(weights_file(model)), given.lr_pretrained)]
+            starts: list[tuple[str, str | None, float]] = [
+                ("pretrained", str(weights_file(model)), given.lr_pretrained)
+            ]
             starts += [("scratch", None, lr) for lr in given.lr_scratch]
             columns = {}
             for start, init, lr in starts:

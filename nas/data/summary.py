@@ -92,13 +92,13 @@ def lines(summary: Summary) -> list[str]:
     for name, split in summary.splits.items():
         low, high = split.smallest, split.largest
         classes = (
-            f"{low.images:,} a class"
+            f"{low.images:,} per class"
             if low.images == high.images
-            else f"{low.images:,} ({low.name}) to {high.images:,} ({high.name}) a class"
+            else f"{low.images:,} ({low.name}) to {high.images:,} ({high.name}) per class"
         )
         origin = "drawn from train, by class and seed" if split.drawn else "as the source has it"
         if name == "train" and any(other.drawn for other in summary.splits.values()):
-            origin = "what the drawing leaves"
+            origin = "what is left of train"
         out.append(f"  {name:<7}{split.images:>9,} images, {classes}; {origin}")
     return out
 

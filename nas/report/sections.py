@@ -8,12 +8,14 @@ from xml.etree.ElementTree import Element
 from nas.events import Evaluated, Stepped
 from nas.report.draw.curves import plot_accuracies, plot_losses
 from nas.report.draw.markup import figure, pairs, table, tag
+from nas.runtimes.table import RUNTIMES
 from nas.store.versions import NAS, in_words, version
 
 from .gather import Material
 from .words import percent
 
-PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", "onnxruntime")
+_RUNTIMES = tuple(name for entry in RUNTIMES.values() for name in entry.packages)
+PACKAGES = (NAS, "torch", "timm", "numpy", "optuna", "pymoo", *_RUNTIMES)
 _CLASSES = 40
 """Names of classes that are shown."""
 

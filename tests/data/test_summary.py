@@ -37,7 +37,7 @@ def test_the_summary_counts_what_was_written(photo_folder: Folder) -> None:
     assert said[0].endswith(f"2 classes, colour images, {found.sizes[0][0]} x {found.sizes[0][1]} to "
                             f"{found.sizes[2][0]} x {found.sizes[2][1]} px, half of {train.images} looked at "
                             f"up to 24 x 16")  # fmt: skip
-    assert "8 images, 3 (a) to 5 (b) a class; as the source has it" in said[3]
+    assert "8 images, 3 (a) to 5 (b) per class; as the source has it" in said[3]
     assert "drawn from train" in said[2]
 
 
