@@ -13,6 +13,7 @@ import torch
 import cli
 from nas.store.run import Run
 from nas.workflows.trained import open_trained
+from predictors.targets.card import FOLDER
 from tests.support.cli_runs import (
     CLASSES,
     SEARCH,
@@ -53,12 +54,18 @@ def test_json_of_lists(command: str) -> None:
     assert result.err == ""
 
 
-def test_a_target_in_full() -> None:
-    """Device, runtime, memory, and a label and a source for every precision."""
-    shown = invoke("targets", "cortex-m7").out
-    facts = invoke("targets", "cortex-m7", "--json").json
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.toml")))
+def test_a_target_in_full(name: str) -> None:
+    """Device, runtime, and a label and a source for every precision."""
+    shown = invoke("targets", name).out
+    facts = invoke("targets", name, "--json").json
     for text in (facts["description"], facts["runtime"], *facts["latency"].values(), *facts["sources"].values()):
         assert text in shown
+
+
+def test_memory_and_constants_of_a_target() -> None:
+    shown = invoke("targets", "cortex-m7").out
+    facts = invoke("targets", "cortex-m7", "--json").json
     assert "320 KiB SRAM" in facts["memory_source"]
     assert facts["memory_source"] in shown
     assert "depthwise_ms_per_mmac" in shown

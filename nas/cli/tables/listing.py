@@ -58,7 +58,8 @@ def print_target(target: TargetDescription) -> None:
     for precision, label in target.latency.items():
         default = " (default)" if precision == target.default_precision else ""
         lines += ["", f"{precision}{default}: {label}", f"source: {target.sources[precision]}"]
-        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in target.constants[precision]]
+        constants = target.constants.get(precision, ())  # a precision that runs as another has none
+        lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in constants]
     say("\n".join(lines))
 
 
