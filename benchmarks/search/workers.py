@@ -68,7 +68,7 @@ def work(where: Path | str, name: str, config: SearchConfig, seconds: float, log
         time.sleep(seconds)
         return accuracy_of(candidate)
 
-    result = search(costs, config, Journal(where, SPACE, "weights", name), measure, lambda entry: None)
+    result = search(costs, config, Journal(where, SPACE, "weights", name), measure, lambda entry: None).to_json()
     del result["seconds"]  # the process's own
     out.write_text(json.dumps(result))
 

@@ -19,12 +19,12 @@ from nas.quantization.quantize import QuantizedModel
 from nas.runtimes.runtime import Exported
 from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
-from nas.search.search import accuracy_dict
+from nas.search.outcome import record_accuracy
 from nas.store.exports import ExportCosts, ExportTarget, FinetuneOrigin, Manifest, Provenance, Result
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
 from nas.store.hints import hint
 from nas.store.records import DataInfo
-from nas.store.results import AccuracyRecord, Member
+from nas.store.results import Member
 from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
@@ -118,7 +118,7 @@ def export_candidate(
             write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
             files[file.name] = digest = file_hash(file)
             score = run_file(open_model(file, digest), source.dataset, "test", resolution)
-            results.append(Result(file.name, "test", AccuracyRecord(**accuracy_dict(score))))
+            results.append(Result(file.name, "test", record_accuracy(score)))
             if (code := get_runtime(form).device_code()) is not None:
                 atomic_write(folder / script_name(form), device_script(form, code, source.dataset.task).encode())
         manifest = replace(manifest, results=tuple(results), files=files)
@@ -138,7 +138,7 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
     simulator = "simulator (search)" if finetuned is None else "simulator"
     results = [Result(simulator, "search", member.accuracy), Result(simulator, "test", member.test)]
     if finetuned is not None:
-        results.insert(0, Result("before fine-tuning", "search", AccuracyRecord(**accuracy_dict(finetuned.before))))
+        results.insert(0, Result("before fine-tuning", "search", record_accuracy(finetuned.before)))
     return Manifest(
         format=FORMAT,
         candidate=candidate.id,

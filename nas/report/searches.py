@@ -14,7 +14,7 @@ from nas.store.results import Fidelity, Foresight, Member, Ranking, SearchResult
 from .gather import Material
 from .protocol import describe_protocol
 from .winners import anchor, choose_drawn, name_roles
-from .words import cost_of, describe_member, describe_precision, percent, predicted_percent
+from .words import describe_member, describe_precision, percent, predicted_percent
 
 _LATENCY, _SIZE = OBJECTIVES["latency"], OBJECTIVES["size"]
 
@@ -60,7 +60,7 @@ def list_winners(material: Material, names: list[str]) -> list[Element]:
             member = members[each]
             rows.append(
                 [f"{result.target.name}: {' and '.join(roles)}", f"{100 * member.test.value:.2f}",
-                 *(row.text(cost_of(member, row)) for row in (_LATENCY, _SIZE)),
+                 *(row.text(row.of(member)) for row in (_LATENCY, _SIZE)),
                  tag("a", member.id, href=f"#{anchor(name, member)}"), describe_precision(member.precision)]
             )  # fmt: skip
     head = ["", "test accuracy, %", _LATENCY.header, _SIZE.header, "candidate", "precision"]
@@ -95,7 +95,7 @@ def _list_front(result: SearchResult, name: str) -> list[Element]:
     rows: list[list[Element | str]] = [
         [_name(member, f"#{anchor(name, member)}" if member.id in linked else None, roles.get(member.id, [])),
          percent(member.accuracy), percent(member.test), predicted_percent(member),
-         *(row.text(cost_of(member, row)) for row in costs), str(member.architecture.resolution),
+         *(row.text(row.of(member)) for row in costs), str(member.architecture.resolution),
          *([describe_precision(member.precision)] if mixed else [])]
         for member in members
     ]  # fmt: skip

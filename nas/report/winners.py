@@ -15,7 +15,7 @@ from nas.workflows.resolve import pick_member
 from search_spaces.errors import UserError
 
 from .gather import Material, estimate_member
-from .words import cost_of, describe_genes, describe_precision, percent
+from .words import describe_genes, describe_precision, percent
 
 ROLES = {"best": "most accurate", "fastest": "fastest", "smallest": "smallest"}
 """Words of the command line for members of a front, and what they are called in the report."""
@@ -78,7 +78,7 @@ def _network(name: str, member: Member, costs: Estimate, detailed: bool, roles: 
     size = OBJECTIVES["size"]
     facts = (
         f"{percent(member.test)} on the test split, {member.latency_ms:.3f} ms, "
-        f"{size.text(cost_of(member, size))} {size.header}, image of {costs.resolution} px, "
+        f"{size.text(size.of(member))} {size.header}, image of {costs.resolution} px, "
         f"{describe_precision(member.precision)}"
     )
     genes = "; ".join(describe_genes(dict(member.architecture.genes)).split("\n"))

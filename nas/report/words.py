@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.search.objectives import OBJECTIVES, Objective
+from nas.search.objectives import OBJECTIVES
 from nas.store.results import AccuracyRecord, Member
 
 
@@ -19,16 +19,6 @@ def predicted_percent(member: Member) -> str:
     return "" if guess is None else f"{100 * guess.mean:.2f} ± {100 * guess.std:.2f} %"
 
 
-def cost_of(member: Member, objective: Objective) -> float:
-    """The figure of a member that an objective is about: ms, bytes or MACs.
-
-    Raises:
-        KeyError: its latency on that device isn't known.
-    """
-    value: float = getattr(member, objective.key) if not objective.device else _elsewhere(member)[objective.device]
-    return value
-
-
 def describe_member(member: Member) -> str:
     """A member of a front, in several lines."""
     rows = (OBJECTIVES[name] for name in ("latency", "size", "macs"))
@@ -40,15 +30,11 @@ def describe_member(member: Member) -> str:
             f"search {percent(member.accuracy)}",
             f"test {percent(member.test)}",
             *([f"predicted {guess}"] if guess else []),
-            ", ".join(f"{row.text(cost_of(member, row))} {row.header}" for row in rows),
-            *(f"{ms:.3f} ms on {name}" for name, ms in _elsewhere(member).items()),
+            ", ".join(f"{row.text(row.of(member))} {row.header}" for row in rows),
+            *(f"{ms:.3f} ms on {name}" for name, ms in (member.latency_elsewhere_ms or {}).items()),
             describe_genes(dict(member.architecture.genes)),
         ]
     )
-
-
-def _elsewhere(member: Member) -> Mapping[str, float]:
-    return member.latency_elsewhere_ms or {}
 
 
 def describe_precision(policy: str) -> str:

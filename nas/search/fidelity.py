@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
+
+from nas.store.results import Foresight, Ranking
 
 Floats = NDArray[np.float64]
 
@@ -19,10 +21,10 @@ def tau(a: Floats, b: Floats) -> float | None:
     return None if np.isnan(value) else value
 
 
-def ranking(guess: Floats, truth: Floats) -> dict[str, float | None]:
+def ranking(guess: Floats, truth: Floats) -> Ranking:
     """Kendall's tau of guesses ``[n]`` over all, and among the best 30 % by truth; None where not defined."""
     best = truth >= np.quantile(truth, 1 - _BEST) if len(truth) else np.zeros(0, bool)
-    return {"tau": tau(guess, truth), "tau_best": tau(guess[best], truth[best])}
+    return Ranking(tau=tau(guess, truth), tau_best=tau(guess[best], truth[best]))
 
 
 def rmse(guess: Floats, truth: Floats) -> float:
@@ -31,7 +33,7 @@ def rmse(guess: Floats, truth: Floats) -> float:
 
 
 def line_left_out(x: Floats, y: Floats) -> Floats:
-    """What a straight line through all other points says at each, ``[n]``."""
+    """The value at each point of a straight line through all the others, ``[n]``."""
     design = np.column_stack([np.ones(len(x)), x])
     hat = design @ np.linalg.pinv(design)
     free = np.maximum(1 - np.diag(hat), 1e-9)
@@ -39,20 +41,15 @@ def line_left_out(x: Floats, y: Floats) -> Floats:
     return left
 
 
-def predictor_report(left_out: Floats, macs: Floats, accuracy: Floats) -> dict[str, Any]:
-    """An accuracy predictor on candidates left out one by one, beside a straight line over log MACs.
+def rank_log_macs(macs: Floats, accuracy: Floats) -> Ranking:
+    """How well log MACs rank candidates, and the error of a straight line over them, each point left out in turn.
 
     Args:
-        left_out: the predictor's answers ``[n]``.
         macs: multiply-accumulates ``[n]``.
         accuracy: measured ``[n]``.
     """
     logs = np.log(macs)
-    line = line_left_out(logs, accuracy)
-    return {
-        "predictor": ranking(left_out, accuracy) | {"rmse": rmse(left_out, accuracy)},
-        "log_macs": ranking(logs, accuracy) | {"rmse": rmse(line, accuracy)},
-    }
+    return replace(ranking(logs, accuracy), rmse=rmse(line_left_out(logs, accuracy), accuracy))
 
 
 def gain_over_random(front: Floats, random: Floats) -> float | None:
@@ -76,13 +73,10 @@ def gain_over_random(front: Floats, random: Floats) -> float | None:
     return float(np.mean(inside[:, 1] - expected))
 
 
-def agreement(predicted: Floats, measured: Floats) -> dict[str, Any]:
+def foresight(predicted: Floats, measured: Floats) -> Foresight:
     """Predictions made before measuring against the measurements, ``[n]`` each."""
     if not len(measured):
-        return {"candidates": 0}
-    return {
-        "candidates": len(measured),
-        "tau": tau(predicted, measured),
-        "rmse": rmse(predicted, measured),
-        "bias": float(np.mean(predicted - measured)),
-    }
+        return Foresight(0)
+    pairs = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
+    bias = float(np.mean(predicted - measured))
+    return Foresight(len(measured), tau(predicted, measured), rmse(predicted, measured), bias, pairs)

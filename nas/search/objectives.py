@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from search_spaces.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from nas.store.results import Member
     from predictors.costs.network import Floats
     from predictors.policy_costs import PolicyCosts
     from predictors.targets.target import Target
@@ -80,6 +81,17 @@ class Objective:
     bound_unit: Unit
     memory: Memory | None = None
     device: str = ""
+
+    def of(self, member: Member) -> float:
+        """The cost of a member of a front.
+
+        Raises:
+            KeyError: its latency on the other device is not known.
+        """
+        if self.device:
+            return (member.latency_elsewhere_ms or {})[self.device]
+        figure: float = getattr(member, self.key)
+        return figure
 
     def text(self, value: float) -> str:
         """A value in the objective's unit, with its decimals but without the unit's name."""

@@ -1,17 +1,15 @@
 """The search: measure -> fit -> evolve -> choose -> measure, until the budget is spent.
 
 A search is a function of its settings and of the journal: killed and started again, it walks the same path, finds
-what it had measured in the journal, and goes on from there. So do several workers at once: each walks the whole path,
-and each batch is measured by all of them. ``loop`` holds the steps; here they meet the supernet's journal, the splits
-and the report.
+what it had measured in the journal, and continues from there. So do several workers at once: each walks the whole
+path, and each batch is measured by all of them. ``loop`` holds the steps; here they meet the supernet's journal and the
+splits.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +17,23 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Recalled
 from nas.journal.journal import TEST, Journal
+from nas.store.results import Member, Prediction, SearchResult
 from nas.store.seeds import stream
-from nas.tasks.score import Score
 from predictors.accuracy.features import space_features
 from predictors.accuracy.predictor import AccuracyPredictor
 from search_spaces.genes import Vectors
 
-from .baselines import BASELINES, Answer, Field, parse_baselines
+from .baselines import BASELINES, Answer, Field
 from .config import SearchConfig
 from .costs import CandidateCosts
-from .fidelity import agreement, gain_over_random, predictor_report, ranking, rmse
 from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
-from .objectives import LATENCY_ON, Bounds
-from .pareto import front, hypervolume
+from .objectives import Bounds
+from .outcome import judge_predictor, make_member, make_result, relative_volume
+from .pareto import front
 from .problem import Problem
 from .session import Measure, Session
 
 Floats = NDArray[np.float64]
-
-_MARKS = 6
-"""Points of the hypervolume's growth that a result names."""
 
 
 def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: Sequence[str]) -> Problem:
@@ -59,7 +54,7 @@ def search(
     measure: Measure,
     report: Listener,
     keep: Callable[[AccuracyPredictor], None] | None = None,
-) -> dict[str, Any]:
+) -> SearchResult:
     """Find the measured Pareto front of the error and the costs that are objectives.
 
     Args:
@@ -70,8 +65,8 @@ def search(
         keep: called with the accuracy predictor that knows all measurements.
 
     Returns:
-        The result as JSON-able data: front, baselines, fidelity of the predictor, budget. All of it but ``seconds`` is
-        a function of the configuration and the journal.
+        The result, without the hash of the weights. All of it but ``seconds`` is a function of the configuration and
+        the journal.
 
     Raises:
         InfeasibleError: no candidate is within the bounds.
@@ -83,7 +78,7 @@ def search(
     problem = problem_of(costs, config.bounds, session.objectives)
     smallest = costs.feasible_start(config.bounds)
     random = costs.sample(stream(config.seed, "search.random"), config.bounds, budget)
-    spare = random if "random" in parse_baselines(config.compare) else random[:0]
+    spare = random if "random" in session.baselines else random[:0]
 
     session.adopt(session.measure(_first_designs(session, problem, smallest), "first", budget, spare))
     reference = _reference(session, smallest)
@@ -110,45 +105,38 @@ def search(
     predictor = loop.predictor()
     if keep is not None:
         keep(predictor)
+    members = _measure_front(session, problem, predictor)
+    baselines = _measure_baselines(session, problem, random, smallest)
+    unseen = [c for c in baselines.get("random", []) if c not in session.known]
+    winners = [Candidate(member.architecture, member.precision) for member in members]
+    fidelity = judge_predictor(session, problem, predictor, loop.choice.describe(), beforehand, winners, unseen)
+    volumes = loop.volumes[len(loop.volumes) - len(session.new) :]
+    return make_result(session, members, reference, volumes, stopped, baselines, fidelity)
+
+
+def _measure_front(session: Session, problem: Problem, predictor: AccuracyPredictor) -> list[Member]:
+    """The measured front, from the lowest first cost, with its accuracies on the test split."""
     vectors, accuracy = session.measured(within_bounds=True)
     points = session.points(vectors, accuracy)
     order = sorted(np.flatnonzero(front(points)), key=lambda i: points[i, 1])
     winners = session.candidates(vectors[order])
     with session.stage("test", winners, TEST):
-        tests = journal.measure_all(winners, lambda c: measure(c, TEST), "front", split=TEST)
-    mean, std = predictor.predict(problem.features(vectors[order]))
-    members = [
-        _member(session, c, vectors[i], test, (float(m), float(s)))
-        for c, i, test, m, s in zip(winners, order, tests, mean, std, strict=True)
+        tests = session.journal.measure_all(winners, lambda c: session.measure_one(c, TEST), "front", split=TEST)
+    means, deviations = predictor.predict(problem.features(vectors[order]))
+    return [
+        make_member(session.costs, candidate, session.accuracy(candidate), test, Prediction(float(mean), float(std)))
+        for candidate, test, mean, std in zip(winners, tests, means, deviations, strict=True)
     ]
-    baselines, played = _baselines(session, problem, random, smallest, reference)
-    fresh = [c for c in played.get("random", []) if c not in session.known]
-    volumes = loop.volumes[len(loop.volumes) - len(session.new) :]
+
+
+def _measure_baselines(
+    session: Session, problem: Problem, random: Vectors, smallest: Vectors
+) -> dict[str, list[Candidate]]:
+    """Measure what the search is compared with, each at as many measurements: candidates by the baseline's name."""
+    field = Field(problem, random, smallest, len(session.new), session.config.seed)
     return {
-        "config": asdict(config),
-        "complete": True,
-        "target": {"name": costs.target.name, "latency": costs.target.labels_of(costs.candidates.menu)},
-        "others": {t.name: t.labels_of(costs.candidates.menu) for t in costs.others},
-        "objectives": ["accuracy", *session.objectives],
-        "front": members,
-        "measurements": {"new": len(session.new), "prior": len(session.known) - len(session.new)},
-        "reference": dict(zip(("error", *session.objectives), reference.tolist(), strict=True)),
-        "hypervolume": _relative_hv(points, reference),
-        "measured": _rows(session, vectors, accuracy),
-        "baselines": baselines,
-        "extremes": _extremes(session),
-        "stopped": stopped,
-        "hypervolumes": {str(n): volumes[n - 1] for n in _marks(len(volumes))},
-        "gain_over_random": gain_over_random(
-            _cost_and_accuracy(session, winners), _cost_and_accuracy(session, played.get("random", []))
-        ),
-        "predictor": {
-            "choice": loop.choice.describe(),
-            **_fidelity(session, problem, predictor, fresh),
-            "beforehand": _beforehand(session, beforehand),
-            "front_beforehand": _beforehand(session, {c: beforehand[c] for c in winners if c in beforehand}),
-        },
-        "seconds": {stage: round(spent, 2) for stage, spent in session.stages.items()},
+        name: session.candidates(BASELINES[name](field, _answer(session, name, field.count)))
+        for name in session.baselines
     }
 
 
@@ -166,7 +154,7 @@ def _stopped(config: SearchConfig, loop: Loop, left: int, spent: float) -> str:
 def _report_known(session: Session, reference: Floats) -> None:
     """Say what earlier measurements are worth for this search, before it adds its own."""
     points = session.points(*session.measured(within_bounds=True))
-    session.report(Recalled(len(points), int(front(points).sum()), _relative_hv(points, reference)))
+    session.report(Recalled(len(points), int(front(points).sum()), relative_volume(points, reference)))
 
 
 def _first_designs(session: Session, problem: Problem, smallest: Vectors) -> Vectors:
@@ -191,124 +179,14 @@ def _reference(session: Session, smallest: Vectors) -> Floats:
     return np.array([1.1 * (1 - worst.value) + 1e-3, *(1.01 * limit)])
 
 
-def _baselines(
-    session: Session, problem: Problem, random: Vectors, smallest: Vectors, reference: Floats
-) -> tuple[dict[str, Any], dict[str, list[Candidate]]]:
-    """Measure what the search is compared with, each at as many measurements; figures and candidates by name."""
-    figures, played = {}, {}
-    field = Field(problem, random, smallest, len(session.new), session.config.seed)
-    for name in parse_baselines(session.config.compare):
-        chosen = session.candidates(BASELINES[name](field, _answer(session, name, field.count)))
-        played[name] = chosen
-        vectors, accuracy = _arrays(session, chosen)
-        points = session.points(vectors, accuracy)
-        figures[name] = {
-            "measurements": len(chosen),
-            "hypervolume": _relative_hv(points, reference),
-            "hypervolumes": {str(n): _relative_hv(points[:n], reference) for n in _marks(len(points))},
-            "measured": _rows(session, vectors, accuracy),
-        }
-    return figures, played
-
-
 def _answer(session: Session, name: str, total: int) -> Answer:
     """Accuracies of the candidates that a baseline asks for."""
     done = 0
 
     def answer(vectors: Vectors) -> Floats:
         nonlocal done
-        found = session.measure(vectors, name, total, done=done)
-        done += len(found)
-        return np.array([session.accuracy(c).value for c in found])
+        measured = session.measure(vectors, name, total, done=done)
+        done += len(measured)
+        return np.array([session.accuracy(c).value for c in measured])
 
     return answer
-
-
-def _relative_hv(points: Floats, reference: Floats) -> float:
-    """Hypervolume as a share of the box between zero and the reference."""
-    return hypervolume(points / reference, np.ones(len(reference)))
-
-
-def _marks(count: int) -> list[int]:
-    """Some numbers of measurements up to ``count``."""
-    return [int(n) for n in np.unique(np.linspace(0, count, _MARKS + 1).round()) if n]
-
-
-def _rows(session: Session, vectors: Vectors, accuracy: Floats) -> list[list[float]]:
-    """Measured candidates, a row each: accuracy, then the costs that are objectives."""
-    rows: list[list[float]] = np.column_stack([accuracy, session.chosen(vectors)]).tolist()
-    return rows
-
-
-def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
-    vectors = session.costs.candidates.vectors(candidates)
-    return vectors, np.array([session.accuracy(c).value for c in candidates])
-
-
-def _cost_and_accuracy(session: Session, candidates: Sequence[Candidate]) -> Floats:
-    """The first cost among the objectives and the accuracy, ``[n, 2]``."""
-    if not candidates:
-        return np.zeros((0, 2))
-    vectors, accuracy = _arrays(session, candidates)
-    return np.column_stack([session.chosen(vectors)[:, 0], accuracy])
-
-
-def _extremes(session: Session) -> dict[str, Any]:
-    """Accuracy and costs of the smallest and the largest network, where they were measured."""
-    found = {}
-    for name, vector in zip(("smallest", "largest"), session.space.extremes(), strict=True):
-        known = session.known.get(session.candidates(vector[None])[0])
-        if known is not None:
-            row = session.chosen(vector[None])[0]
-            figures = dict(zip(session.objectives, row.tolist(), strict=True))
-            found[name] = {"accuracy": accuracy_dict(known), **figures}
-    return found
-
-
-def _fidelity(
-    session: Session, problem: Problem, predictor: AccuracyPredictor, fresh: Sequence[Candidate]
-) -> dict[str, Any]:
-    """How the accuracy predictor does on candidates left out, and on random ones it has never seen."""
-    vectors, accuracy = session.measured()
-    found: dict[str, Any] = {"candidates": len(accuracy)}
-    left_out = predictor_report(predictor.leave_one_out(), session.costs.column("macs", vectors), accuracy)
-    found["leave_one_out"] = left_out["predictor"]
-    found["log_macs"] = left_out["log_macs"]
-    if len(fresh) > 1:
-        vectors, actual = _arrays(session, fresh)
-        predicted = predictor.mean_of(problem.features(vectors))
-        found["random"] = {"candidates": len(fresh), **ranking(predicted, actual), "rmse": rmse(predicted, actual)}
-        found["random_log_macs"] = ranking(session.costs.column("macs", vectors), actual)
-    return found
-
-
-def _beforehand(session: Session, predicted: dict[Candidate, float]) -> dict[str, Any]:
-    """What was predicted of candidates before they were measured, against the measurements; ``pairs`` of the two."""
-    actual = np.array([session.accuracy(c).value for c in predicted])
-    guesses = np.array(list(predicted.values()))
-    return agreement(guesses, actual) | {"pairs": np.column_stack([guesses, actual]).tolist()}
-
-
-def _member(
-    session: Session, candidate: Candidate, vector: Vectors, test: Score, predicted: tuple[float, float]
-) -> dict[str, Any]:
-    """One line of the front."""
-    costs, others = session.costs, session.costs.others
-    elsewhere = {t.name: float(costs.column(LATENCY_ON + t.name, vector[None])[0]) for t in others}
-    return {
-        "id": candidate.id,
-        "architecture": candidate.architecture.to_dict(),
-        "precision": candidate.precision,
-        "accuracy": accuracy_dict(session.accuracy(candidate)),
-        "test": accuracy_dict(test),
-        "predicted_accuracy": {"mean": predicted[0], "std": predicted[1]},
-        "latency_ms": float(costs.column("latency", vector[None])[0]),
-        "latency_elsewhere_ms": elsewhere,
-        **asdict(costs.exact(vector)),
-    }
-
-
-def accuracy_dict(found: Score) -> dict[str, Any]:
-    """Accuracy with its 95 % interval as JSON-able data."""
-    low, high = found.interval()
-    return {"value": found.value, "low": low, "high": high, **found.record()}

@@ -20,6 +20,7 @@ from predictors.targets.target import to_toml
 from search_spaces.genes import Vectors
 from search_spaces.schema import Count
 
+from .baselines import parse_baselines
 from .config import SearchConfig
 from .costs import CandidateCosts
 from .loop import Loop
@@ -51,6 +52,7 @@ class Session:
         self.costs, self.journal, self.measure_one, self.report = costs, journal, measure, report
         self.space = costs.space
         self.objectives = parse_objectives(config.objectives)
+        self.baselines = parse_baselines(config.compare)
         # another target file of the same name: another search
         files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
         self.settings = json.dumps(asdict(replace(config, prior=0)) | {"target_files": files})

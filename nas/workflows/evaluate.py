@@ -12,7 +12,7 @@ from nas.export.folder import check_images_of, run_file
 from nas.export.manifest import exported_file, input_size, open_model
 from nas.journal.journal import SEARCH, TEST
 from nas.runtimes.timing import latency_ms
-from nas.search.search import accuracy_dict
+from nas.search.outcome import record_accuracy
 from nas.store.files import is_json
 from nas.store.records import SPLITS
 from nas.store.run import Run
@@ -44,7 +44,7 @@ class Evaluation:
 
     def to_json(self) -> object:
         """As ``nas evaluate --json`` prints it."""
-        facts = {"what": self.what, "split": self.split, **accuracy_dict(self.score), "recalled": self.recalled}
+        facts = {"what": self.what, "split": self.split, **vars(record_accuracy(self.score)), "recalled": self.recalled}
         return facts if self.latency_ms is None else facts | {"latency_ms": self.latency_ms}
 
 

@@ -18,15 +18,14 @@ from nas.events import Listener, Started
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license
 from nas.journal.journal import SEARCH, TEST
-from nas.search.search import accuracy_dict
+from nas.search.outcome import make_member, record_accuracy
 from nas.store.exports import FinetuneOrigin, Result
 from nas.store.files import check_folder
 from nas.store.records import RunRecord
-from nas.store.results import AccuracyRecord, Member
+from nas.store.results import AccuracyRecord
 from nas.store.run import Run, file_hash
 from nas.store.settings import check_settings
 from nas.store.versions import versions
-from nas.tasks.score import Score
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
@@ -146,12 +145,13 @@ def finetune(
         )
         weights = "finetuned" if better else "supernet"
         folder = out or run.export(f"{device.name}-{candidate.id}-{weights}-{settings_id}")
-        member = _member(kept, candidate, device, after if better else before, test)
+        costs = kept.costs(device, ",".join(candidate.policy.precisions))
+        member = make_member(costs, candidate, after if better else before, test)
         finetuned = Finetuned(before, origin) if better else None
         manifest = export_candidate(export_source(kept, finetuned), member, device, folder, license=license)
         return FinetuneResult(
-            candidate.id, device.name, origin, AccuracyRecord(**accuracy_dict(before)),
-            AccuracyRecord(**accuracy_dict(after)), weights, member.test, str(sub.path), str(folder), manifest.results,
+            candidate.id, device.name, origin, record_accuracy(before), record_accuracy(after), weights, member.test,
+            str(sub.path), str(folder), manifest.results,
         )  # fmt: skip
 
 
@@ -236,18 +236,3 @@ def _trained_further(
         record = replace(record, complete=True, weights=file_hash(sub.supernet), steps=steps, versions=versions())
         sub.write(record)
     return replace(trained, run=sub, net=load_supernet(sub), weights=record.weights or "")
-
-
-def _member(trained: Trained, candidate: Candidate, target: Target, accuracy: Score, test: Score) -> Member:
-    """The candidate as a member of a front, which is what is exported."""
-    costs = trained.costs(target, ",".join(candidate.policy.precisions))
-    vector = costs.candidates.vectors([candidate])[0]
-    return Member(
-        id=candidate.id,
-        architecture=candidate.architecture,
-        precision=candidate.precision,
-        accuracy=AccuracyRecord(**accuracy_dict(accuracy)),
-        test=AccuracyRecord(**accuracy_dict(test)),
-        latency_ms=float(costs.column("latency", vector[None])[0]),
-        **asdict(costs.exact(vector)),
-    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
@@ -12,19 +11,34 @@ from nas.journal.storage import check_url
 from nas.search.config import SearchConfig, check_config, with_others
 from nas.search.search import search
 from nas.store.files import atomic_write, write_json
+from nas.store.results import Memory, SearchResult
 from nas.store.run import Run
 from nas.store.versions import versions
 from nas.tasks.score import Score
 from predictors.accuracy.files import to_bytes
 from predictors.accuracy.predictor import AccuracyPredictor
 from predictors.targets.target import load_target
+from search_spaces.schema import convert
 
 from .trained import open_trained
 
 
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search would do.
+
+    Attributes:
+        summary: in words.
+        measurements: how many subnets it would measure.
+    """
+
+    summary: str
+    measurements: int
+
+
 def search_run(
     run: Run, config: SearchConfig, report: Listener = ignore, dry_run: bool = False, storage: str | None = None
-) -> dict[str, Any]:
+) -> SearchResult | SearchPlan:
     """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
 
     Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``
@@ -32,7 +46,7 @@ def search_run(
 
     Args:
         report: called after each measurement.
-        dry_run: check everything, and return a ``summary`` of what would be done.
+        dry_run: check everything, and return what would be done.
         storage: URL of the database that the workers share; None: the journal in the run directory.
 
     Raises:
@@ -52,7 +66,7 @@ def search_run(
             summary = (
                 f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
             )
-            return {"summary": summary, "measurements": config.measurements}
+            return SearchPlan(summary, config.measurements)
         journal = trained.journal(storage)
 
         def measure_one(candidate: Candidate, split: str) -> Score:
@@ -61,12 +75,10 @@ def search_run(
         def keep(predictor: AccuracyPredictor) -> None:
             atomic_write(run.predictor(target.name), to_bytes(predictor, trained.space.name))
 
-        result = search(costs, config, journal, measure_one, report, keep)
-        result["weights"] = trained.weights
-        result["memory"] = target.memory
-        result["versions"] = versions()
+        found = search(costs, config, journal, measure_one, report, keep)
+        result = replace(found, weights=trained.weights, memory=convert(target.memory, Memory), versions=versions())
         if storage is not None:
             trained.journal().learn(journal)
         # seconds differ between two runs of the same search; its file does not
-        write_json(run.search(target.name), {key: value for key, value in result.items() if key != "seconds"})
+        write_json(run.search(target.name), replace(result, seconds=None).to_json())
     return result

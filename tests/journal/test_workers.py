@@ -173,7 +173,7 @@ def _search(where: Path, log: Path, out: Path, seconds: float) -> None:
     def measure(candidate: Candidate, split: str) -> Accuracy:
         return slow(candidate) if split == SEARCH else accuracy_of(candidate)
 
-    result = search(costs, SETTINGS, Journal(where, SPACE, "weights"), measure, lambda entry: None)
+    result = search(costs, SETTINGS, Journal(where, SPACE, "weights"), measure, lambda entry: None).to_json()
     del result["seconds"]  # of this process
     out.write_text(json.dumps(result))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.search.fidelity import agreement, gain_over_random, line_left_out, predictor_report, ranking
+from nas.search.fidelity import foresight, gain_over_random, line_left_out, rank_log_macs, ranking
+from nas.store.results import Foresight
 
 
 def test_a_line_left_out_is_a_line_fitted_without_that_point() -> None:
@@ -31,17 +32,17 @@ def test_ranking_counts_pairs() -> None:
     guess = truth.copy()
     guess[[8, 9]] = guess[[9, 8]]
     found = ranking(guess, truth)
-    assert found["tau"] == pytest.approx(1 - 2 / 45)
-    assert found["tau_best"] == pytest.approx(1 - 2 / 3)
-    assert ranking(np.ones(10), truth)["tau"] is None
+    assert found.tau == pytest.approx(1 - 2 / 45)
+    assert found.tau_best == pytest.approx(1 - 2 / 3)
+    assert ranking(np.ones(10), truth).tau is None
 
 
 def test_reports_name_error_and_bias() -> None:
-    found = agreement(np.array([0.5, 0.7]), np.array([0.4, 0.6]))
-    assert (found["rmse"], found["bias"], found["tau"]) == pytest.approx((0.1, 0.1, 1.0))
-    assert agreement(np.zeros(0), np.zeros(0)) == {"candidates": 0}
-    macs = np.exp(np.arange(8.0))
-    both = predictor_report(np.arange(8.0)[::-1], macs, np.arange(8.0))
-    assert both["log_macs"]["tau"] == pytest.approx(1)
-    assert both["log_macs"]["rmse"] == pytest.approx(0, abs=1e-9)
-    assert both["predictor"]["tau"] == pytest.approx(-1)
+    found = foresight(np.array([0.5, 0.7]), np.array([0.4, 0.6]))
+    assert (found.rmse, found.bias, found.tau) == pytest.approx((0.1, 0.1, 1.0))
+    assert found.pairs == ((0.5, 0.4), (0.7, 0.6))
+    assert foresight(np.zeros(0), np.zeros(0)) == Foresight(0)
+    logs = rank_log_macs(np.exp(np.arange(8.0)), np.arange(8.0))
+    assert logs.tau == pytest.approx(1)
+    assert logs.rmse == pytest.approx(0, abs=1e-9)
+    assert ranking(np.arange(8.0)[::-1], np.arange(8.0)).tau == pytest.approx(-1)

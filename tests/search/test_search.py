@@ -52,7 +52,7 @@ class Table:
 
 def _run(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table | None = None) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    result = search(costs, config, journal, table or Table(costs), lambda entry: None)
+    result: dict[str, Any] = search(costs, config, journal, table or Table(costs), lambda entry: None).to_json()
     assert all(seconds >= 0 for seconds in result.pop("seconds").values())
     return result
 
@@ -215,7 +215,8 @@ def test_no_measurement_outside_the_bounds_hides_one_inside(costs: CandidateCost
         candidate = Candidate(SPACE.decode(vectors[i]), "int8")
         journal.add(candidate, measure(candidate, "search"), 0.0, "before")
     config = SearchConfig("cortex-a72", "int8", 4, Bounds(macs=float(rows[light, 2])), prior=2)
-    ids = [m["id"] for m in search(costs, config, journal, measure, lambda entry: None)["front"]]
+    front = search(costs, config, journal, measure, lambda entry: None).front
+    ids = [member.id for member in front]
     assert Candidate(SPACE.decode(vectors[light]), "int8").id in ids
     assert Candidate(SPACE.decode(vectors[heavy]), "int8").id not in ids
 

@@ -272,7 +272,7 @@ class Table:
 
 def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    result = search(costs, config, journal, table, lambda entry: None)
+    result: dict[str, Any] = search(costs, config, journal, table, lambda entry: None).to_json()
     del result["seconds"]
     return result
 

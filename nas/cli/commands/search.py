@@ -71,8 +71,9 @@ def search(
     from nas.search.config import parse_targets
     from nas.search.objectives import make_bounds, parse_bounds_elsewhere
     from nas.store.hints import hint
+    from nas.store.results import SearchResult
     from nas.workflows.resolve import find_run
-    from nas.workflows.search import search_run
+    from nas.workflows.search import SearchPlan, search_run
 
     resources("cpu", 0)
     limits = {"latency": max_latency, "size": max_size, "macs": max_macs, "memory": max_memory}
@@ -81,12 +82,12 @@ def search(
     results = []
     for name in parse_targets(target):
         with SearchProgress(quiet or as_json) as progress:
-            wanted = replace(settings, target=name, bounds=bounds)
-            results.append(search_run(directory, wanted, progress, dry_run, storage))
-        if dry_run and not as_json:
-            OUT.print(results[-1]["summary"], soft_wrap=True, highlight=False)
-        elif not as_json:
-            print_search(results[-1])
+            result = search_run(directory, replace(settings, target=name, bounds=bounds), progress, dry_run, storage)
+        results.append(result)
+        if isinstance(result, SearchPlan) and not as_json:
+            OUT.print(result.summary, soft_wrap=True, highlight=False)
+        elif isinstance(result, SearchResult) and not as_json:
+            print_search(result)
     if as_json:
         print_json(results if len(results) > 1 else results[0])
     else:

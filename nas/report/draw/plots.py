@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from nas.report.words import cost_of, percent
+from nas.report.words import percent
 from nas.search.objectives import Objective, find_objective
 from nas.store.results import Member, Rows, SearchResult
 
@@ -56,7 +56,7 @@ class Cost:
 
     def of(self, member: Member) -> float:
         """A member's figure in the unit of the axis."""
-        return self.scale(cost_of(member, self.objective))
+        return self.scale(self.objective.of(member))
 
 
 def list_costs(result: SearchResult) -> list[Cost]:

@@ -1,0 +1,204 @@
+"""What a search found, as the record that ``search-<target>.json`` keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.candidates.candidate import Candidate
+from nas.store.results import (
+    AccuracyRecord,
+    Baseline,
+    Extreme,
+    Fidelity,
+    Foresight,
+    Measurements,
+    Member,
+    Prediction,
+    Rows,
+    SearchResult,
+    SearchTarget,
+)
+from nas.tasks.score import Score
+from predictors.accuracy.predictor import AccuracyPredictor
+from search_spaces.genes import Vectors
+from search_spaces.schema import convert
+
+from .costs import CandidateCosts
+from .fidelity import foresight, gain_over_random, rank_log_macs, ranking, rmse
+from .objectives import LATENCY_ON
+from .pareto import hypervolume
+from .problem import Problem
+from .session import Session
+
+Floats = NDArray[np.float64]
+
+_MARKS = 6
+"""Points of the hypervolume's growth that a result names."""
+
+
+def record_accuracy(score: Score) -> AccuracyRecord:
+    """A score with its 95 % interval."""
+    low, high = score.interval()
+    return convert({"value": score.value, "low": low, "high": high, **score.record()}, AccuracyRecord)
+
+
+def make_member(
+    costs: CandidateCosts, candidate: Candidate, accuracy: Score, test: Score, predicted: Prediction | None = None
+) -> Member:
+    """A measured candidate with its costs.
+
+    Args:
+        costs: of a space that holds the candidate.
+        accuracy, test: on the search split and on the test split.
+        predicted: what the accuracy predictor says; None: there was no search.
+    """
+    vector = costs.candidates.vectors([candidate])
+    elsewhere = {t.name: float(costs.column(LATENCY_ON + t.name, vector)[0]) for t in costs.others}
+    return Member(
+        id=candidate.id, architecture=candidate.architecture, precision=candidate.precision,
+        accuracy=record_accuracy(accuracy), test=record_accuracy(test), predicted_accuracy=predicted,
+        latency_ms=float(costs.column("latency", vector)[0]),
+        latency_elsewhere_ms=None if predicted is None else elsewhere,
+        **asdict(costs.exact(vector[0])),
+    )  # fmt: skip
+
+
+def make_result(
+    session: Session,
+    members: Sequence[Member],
+    reference: Floats,
+    volumes: Sequence[float],
+    stopped: str,
+    baselines: Mapping[str, Sequence[Candidate]],
+    predictor: Fidelity,
+) -> SearchResult:
+    """The result of a search that has ended.
+
+    Args:
+        members: of the front, from the lowest first cost.
+        reference: worst corner of the hypervolume.
+        volumes: hypervolume after each measurement of this search.
+        stopped: why the search ended.
+        baselines: candidates of each baseline.
+        predictor: how far to trust the accuracy predictor.
+    """
+    costs, menu = session.costs, session.costs.candidates.menu
+    vectors, accuracy = session.measured(within_bounds=True)
+    winners = [Candidate(member.architecture, member.precision) for member in members]
+    return SearchResult(
+        config=asdict(session.config),
+        complete=True,
+        target=SearchTarget(costs.target.name, costs.target.labels_of(menu)),
+        others={target.name: target.labels_of(menu) for target in costs.others},
+        objectives=("accuracy", *session.objectives),
+        front=tuple(members),
+        measurements=Measurements(len(session.new), len(session.known) - len(session.new)),
+        reference=dict(zip(("error", *session.objectives), reference.tolist(), strict=True)),
+        hypervolume=relative_volume(session.points(vectors, accuracy), reference),
+        measured=_rows(session, vectors, accuracy),
+        baselines={name: _baseline(session, chosen, reference) for name, chosen in baselines.items()},
+        extremes=_extremes(session),
+        stopped=stopped,
+        hypervolumes={str(n): volumes[n - 1] for n in _marks(len(volumes))},
+        gain_over_random=gain_over_random(
+            _cost_and_accuracy(session, winners), _cost_and_accuracy(session, baselines.get("random", ()))
+        ),
+        predictor=predictor,
+        seconds={stage: round(spent, 2) for stage, spent in session.stages.items()},
+    )
+
+
+def relative_volume(points: Floats, reference: Floats) -> float:
+    """Hypervolume as a share of the box between zero and the reference."""
+    return hypervolume(points / reference, np.ones(len(reference)))
+
+
+def judge_predictor(
+    session: Session,
+    problem: Problem,
+    predictor: AccuracyPredictor,
+    choice: str,
+    beforehand: Mapping[Candidate, float],
+    winners: Sequence[Candidate],
+    random: Sequence[Candidate],
+) -> Fidelity:
+    """How far to trust the accuracy predictor.
+
+    Args:
+        choice: which predictor it is, in words.
+        beforehand: accuracy of each candidate as it was predicted before it was measured.
+        winners: members of the front.
+        random: random candidates that the predictor has never seen.
+    """
+    vectors, accuracy = session.measured()
+    left_out, macs = predictor.leave_one_out(), session.costs.column("macs", vectors)
+    unseen = unseen_macs = None
+    if len(random) > 1:
+        unseen_vectors, actual = _arrays(session, random)
+        predicted = predictor.mean_of(problem.features(unseen_vectors))
+        unseen = replace(ranking(predicted, actual), candidates=len(random), rmse=rmse(predicted, actual))
+        unseen_macs = ranking(session.costs.column("macs", unseen_vectors), actual)
+    return Fidelity(
+        choice=choice,
+        candidates=len(accuracy),
+        leave_one_out=replace(ranking(left_out, accuracy), rmse=rmse(left_out, accuracy)),
+        log_macs=rank_log_macs(macs, accuracy),
+        random=unseen,
+        random_log_macs=unseen_macs,
+        beforehand=_foresight(session, beforehand),
+        front_beforehand=_foresight(session, {c: beforehand[c] for c in winners if c in beforehand}),
+    )
+
+
+def _foresight(session: Session, predicted: Mapping[Candidate, float]) -> Foresight:
+    actual = np.array([session.accuracy(candidate).value for candidate in predicted])
+    return foresight(np.array(list(predicted.values())), actual)
+
+
+def _baseline(session: Session, candidates: Sequence[Candidate], reference: Floats) -> Baseline:
+    vectors, accuracy = _arrays(session, candidates)
+    points = session.points(vectors, accuracy)
+    return Baseline(
+        measurements=len(candidates),
+        hypervolume=relative_volume(points, reference),
+        hypervolumes={str(n): relative_volume(points[:n], reference) for n in _marks(len(points))},
+        measured=_rows(session, vectors, accuracy),
+    )
+
+
+def _marks(count: int) -> list[int]:
+    """Some numbers of measurements up to ``count``."""
+    return [int(n) for n in np.unique(np.linspace(0, count, _MARKS + 1).round()) if n]
+
+
+def _rows(session: Session, vectors: Vectors, accuracy: Floats) -> Rows:
+    """Measured candidates, a row each: accuracy, then the costs that are objectives."""
+    return tuple(map(tuple, np.column_stack([accuracy, session.chosen(vectors)]).tolist()))
+
+
+def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
+    vectors = session.costs.candidates.vectors(candidates)
+    return vectors, np.array([session.accuracy(c).value for c in candidates])
+
+
+def _cost_and_accuracy(session: Session, candidates: Sequence[Candidate]) -> Floats:
+    """The first cost among the objectives and the accuracy, ``[n, 2]``."""
+    if not candidates:
+        return np.zeros((0, 2))
+    vectors, accuracy = _arrays(session, candidates)
+    return np.column_stack([session.chosen(vectors)[:, 0], accuracy])
+
+
+def _extremes(session: Session) -> dict[str, Extreme]:
+    """Accuracy and costs of the smallest and the largest network, where they were measured."""
+    extremes = {}
+    for name, vector in zip(("smallest", "largest"), session.space.extremes(), strict=True):
+        score = session.known.get(session.candidates(vector[None])[0])
+        if score is not None:
+            costs = session.chosen(vector[None])[0].tolist()
+            extremes[name] = Extreme(record_accuracy(score), dict(zip(session.objectives, costs, strict=True)))
+    return extremes
