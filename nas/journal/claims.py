@@ -1,10 +1,10 @@
 """Claims: who works on which candidate, so that no two workers measure the same one.
 
-A claim is a running trial in a study of its own. Numbers are given by the storage one after the other, so of two claims
-on one candidate the lower number wins, and whoever reads the claims after making his own knows whether he has it.
-While he works, a thread of the worker changes the claim every few seconds. Others do not compare clocks: a claim that
-was not seen to change for :data:`STALE_SECONDS` by their own clock is given out again; on the same machine a worker
-whose process has ended is known at once.
+A claim is a running trial in a study of its own. The storage numbers trials one after the other, so of two claims on
+one candidate the lower number wins, and a worker that reads the claims after making its own knows whether it holds the
+candidate. While it measures, a thread of the worker changes the claim every few seconds. Clocks of machines are not
+compared: a claim that a worker has not seen change for :data:`STALE_SECONDS`, by its own clock, is ended, and the
+candidate is free again. On the same machine, a worker whose process has ended is noticed at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ STALE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Timing:
-    """How lost workers are noticed: seconds between two signs of life, and without one until a claim is stale."""
+    """How lost workers are noticed.
+
+    Attributes:
+        beat: seconds between two signs of life.
+        stale: seconds without one until a claim is stale.
+    """
 
     beat: float = BEAT_SECONDS
     stale: float = STALE_SECONDS
@@ -116,7 +121,7 @@ class Claims:
 
     @contextmanager
     def on(self, candidate: str) -> Iterator[bool]:
-        """Claim a candidate for as long as the block lasts; gives whether this worker has it.
+        """Claim a candidate for as long as the block lasts; gives whether this worker holds it.
 
         What the block does must be recorded when it ends: the claim is then over, and others may look.
         """

@@ -93,7 +93,7 @@ class Journal:
         self.refresh()
 
     def _own(self, name: str, weights: str) -> int:
-        """Id of the study of that name, which is ours, or is made ours where it is new."""
+        """Id of the study of that name, which belongs to this supernet; a new one is marked as such."""
         study = self._storage.study(name)
         noted = self._storage.attributes(study)
         here = {"space": self.space.name, "weights": weights}
@@ -122,7 +122,7 @@ class Journal:
         return list(self._split(SEARCH).scores.items())
 
     def refresh(self) -> None:
-        """Read what other workers measured since."""
+        """Read what other workers have measured meanwhile."""
         self._split(SEARCH).refresh()
 
     def recall(self, candidate: Candidate, measure: Measure, origin: str, split: str = SEARCH) -> Score:
@@ -173,7 +173,7 @@ class Journal:
                 wait = _SHORTEST_WAIT
 
     def _measure(self, candidate: Candidate, measure: Measure, origin: str, split: str) -> bool:
-        """Measure one candidate, unless somebody else does or did."""
+        """Measure one candidate, unless another worker does or did; whether this one measured it."""
         with self._claims.on(_key(candidate, split)) as ours:
             if not ours:
                 return False
@@ -219,12 +219,12 @@ class Journal:
         records.refresh()
 
     def seconds(self, candidates: Sequence[Candidate], split: str = SEARCH) -> float:
-        """What the measurements of candidates took, those of them that there are."""
+        """Seconds that the measurements of candidates took; candidates without one count as 0."""
         made = self._split(split).made
         return sum(made[c][0] for c in candidates if c in made)
 
     def learn(self, other: Journal) -> None:
-        """Take over what another journal of this supernet holds and this one does not."""
+        """Add the measurements of another journal of this supernet that this one lacks."""
         for split in (SEARCH, TEST):
             records, theirs = self._split(split), other._split(split)
             records.refresh()
@@ -304,7 +304,7 @@ class _Split:
 
 
 def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
-    """What asked for the measurements in a journal file, and their seconds; the file stays as it is.
+    """The origin of each measurement in a journal file, and its seconds; the file is not changed.
 
     Raises:
         UserError: it is damaged.
@@ -329,5 +329,5 @@ def study_name(space: SearchSpace, weights: str) -> str:
 
 
 def _key(candidate: Candidate, split: str) -> str:
-    """A candidate in a claim. Should two ever share a key, one waits for the other and is measured after it."""
+    """The name of a candidate in a claim. If two ever shared one, the second would be measured after the first."""
     return f"{candidate.id} {split}"

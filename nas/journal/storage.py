@@ -81,11 +81,11 @@ class Storage:
         self._backend: BaseStorage = self._patiently(lambda: _open(where, change))
 
     def damaged(self, what: str) -> UserError:
-        """The error to raise where what lies here cannot be read."""
+        """The error to raise where the content of the storage cannot be read."""
         return UserError(f"{self.shown} is damaged: {what}; move it away to measure anew")
 
     def study(self, name: str, direction: StudyDirection = StudyDirection.MAXIMIZE) -> int:
-        """Id of a study, which is begun where there is none."""
+        """Id of a study, which is created where there is none."""
 
         def begin() -> int:
             study = self.find(name)
@@ -257,7 +257,7 @@ def _open(where: Path | str, change: bool) -> BaseStorage:
 
 
 def _outage(error: Exception) -> str | None:
-    """Why a storage does not answer, in one line; None: the error is something else."""
+    """Why a storage does not answer, in one line; None: the error has another cause."""
     if isinstance(error, Timeout):
         return "locked by another process"
     if isinstance(error, OSError):
@@ -316,7 +316,7 @@ def repair_tail(path: Path) -> None:
 
 
 def _cut_half_line(path: Path) -> None:
-    """Cut off what stands behind the last end of a line."""
+    """Cut off everything after the last line break."""
     with open(path, "r+b") as file:
         size = file.seek(0, 2)
         if size == 0:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Files that are written so that a reader sees the old content or the new, never half of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # All metadata is under one key: safetensors writes several in an order that changes from run to run, and equal
 # weights must be equal files.
 FORMAT = 1
-"""Of run.json, architecture.json and tensor files; counted up where older versions could not read what is written."""
+"""Format of run.json, architecture.json and tensor files; raised when older versions cannot read what is written."""
 
 _KEY = "nas"
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def absolute_path(text: str) -> str:
-    """The absolute path of what a text names on this machine, so that it is found from elsewhere; else the text."""
+    """The absolute path of a file or folder that a text names on this machine; the text where it names none."""
     return str(Path(text).resolve()) if text and Path(text).exists() else text
 
 
@@ -134,7 +134,7 @@ def check_format(content: Any, path: Path) -> None:
 
 
 def is_written_by_nas(path: Path) -> bool:
-    """Whether a file is one of :func:`save_tensors`, by its head alone."""
+    """Whether :func:`save_tensors` wrote a file, by its header alone."""
     try:
         with safe_open(path, framework="pt") as file:
             return _KEY in (file.metadata() or {})

@@ -1,6 +1,6 @@
 """``metrics.jsonl``: a JSON object per line, each with the step that it belongs to.
 
-A line may be cut short or strange (a crash, a power cut, another program): it is left out, and stops nobody.
+A line may be cut short or damaged (a crash, a power cut, another program): it is left out, and isn't an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Step:
 
 
 def metric_of(line: bytes) -> Metric | None:
-    """What a line holds; None: not what a training writes."""
+    """The metric that a line holds; None: a training writes no such line."""
     try:
         content = json.loads(line)
         if isinstance(content, dict) and "loss" in content:

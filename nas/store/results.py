@@ -223,28 +223,6 @@ class _Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """What is exported and estimated of a search.
-
-    Attributes:
-        config: settings of the search.
-        front: members of the measured front, from the lowest first cost.
-        weights: hash of the supernet's weights that were measured.
-        versions: of what the result was made with; None: not recorded, as by earlier versions.
-    """
-
-    config: Annotated[dict[str, Any], Also(_Config)]
-    front: tuple[Member, ...]
-    weights: str = ""
-    versions: Versions | None = None
-
-    @property
-    def settings(self) -> _Config:
-        """The settings that other commands need."""
-        return convert(self.config, _Config)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """All that a search found.
 
