@@ -212,11 +212,11 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
 
 
 def test_unwatched_it_trains_to_its_end(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
+    """The run that goes back where it is watched, see above."""
     run = Run(tmp_path / "run")
     assert _train(run, _config(photos, rollbacks=0)) == []
     lines = [line for line in _metrics(run) if "loss" in line]
     assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
-    assert max(line["loss"] for line in lines[3:]) > np.log(3)
     assert not any("rollbacks" in line for line in lines)
     assert not run.good.exists()
 
