@@ -108,7 +108,7 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     supernet = False
     if file is None:
         name, fix = net.space.timm_name, "fetch them elsewhere and give the file as `init`"
-        state = fetched(name, name, fix).state_dict()
+        state = fetch_model(name, name, fix).state_dict()
     elif is_written_by_nas(file):
         state, metadata = load_tensors(file)
         supernet = True
@@ -172,7 +172,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
 
 
-def fetched(name: str, what: str, fix: str) -> nn.Module:
+def fetch_model(name: str, what: str, fix: str) -> nn.Module:
     """A model of timm's with its weights.
 
     Args:

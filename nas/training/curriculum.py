@@ -32,10 +32,10 @@ class Curriculum:
 
 def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Curriculum:
     """Training the supernet of a space."""
-    return Curriculum(strategy, watched(space, seed), space.largest.resolution)
+    return Curriculum(strategy, pick_watched(space, seed), space.largest.resolution)
 
 
-def watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
+def pick_watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
     """The ends of a space, and a random subnet of it that the seed draws."""
     (random,) = space.sample(stream(seed, "train.watched"), 1)
     return {"smallest": space.smallest, "random": space.decode(random), "largest": space.largest}

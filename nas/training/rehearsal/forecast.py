@@ -21,7 +21,7 @@ from torch import Tensor
 from nas.data.dataset import Dataset
 from nas.store.results import CALIBRATION_IMAGES
 from nas.training.config import Resources, TrainConfig
-from nas.training.curriculum import watched
+from nas.training.curriculum import pick_watched
 from nas.training.step import StepInput, resize, run_passes, update
 from nas.training.strategies.base import Pass
 from nas.training.weights import EVALUATED
@@ -189,7 +189,7 @@ def time_evaluation(rehearsal: Rehearsal, batch: StepInput) -> float:
     images = CALIBRATION_IMAGES + min(EVALUATED, rehearsal.dataset.info.counts["search"])
     net, total = rehearsal.net, 0.0
     with torch.no_grad():
-        for architecture in watched(net.space, rehearsal.config.seed).values():
+        for architecture in pick_watched(net.space, rehearsal.config.seed).values():
             x = resize(batch.images, architecture.resolution)
             net(x, architecture)
             _wait(rehearsal.resources.device)

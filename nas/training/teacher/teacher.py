@@ -22,7 +22,7 @@ from nas.store.exports import TeacherManifest
 from nas.store.files import load_tensors, read_record
 from nas.store.results import CALIBRATION_IMAGES
 from nas.store.run import Run, file_hash
-from nas.supernet.first_weights import fetched
+from nas.supernet.first_weights import fetch_model
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import TimmSpec, build_foreign
 from search_spaces.errors import UsageError, UserError
@@ -156,7 +156,7 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
         cfg = timm.get_pretrained_cfg(name)
         _check(name, 3, cfg.num_classes, None, dataset)  # before anything is fetched
     fix = "give an exported folder or a run, or fetch the weights while there is a network"
-    model: Any = fetched(name, f"the teacher {name}", fix)
+    model: Any = fetch_model(name, f"the teacher {name}", fix)
     seen: dict[str, Any] = timm.data.resolve_model_data_config(model)
     names = class_names(model, dataset.info.classes)
     _check(name, seen["input_size"][0], model.num_classes, names, dataset)
