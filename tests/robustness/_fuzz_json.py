@@ -9,6 +9,7 @@ import random
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -302,11 +303,27 @@ def _target(seeds: Seeds, folder: Path) -> Case:
     return case
 
 
-@parser("configuration", typer.BadParameter.mro()[1])
-def _config(seeds: Seeds, folder: Path) -> Case:
+@cache
+def command_parser(command: str) -> Any:
+    """Typer's parser of a command."""
     from nas.cli.main import make_app
 
-    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
+    parsers: Any = typer.main.get_command(make_app(command))
+    return parsers.commands[command]
+
+
+def read_configuration(command: str, path: Path) -> None:
+    """Read a configuration file as a command does. Typer's errors have no public class in common."""
+    try:
+        command_parser(command).make_context(command, ["--config", str(path)])
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        raise UserError(error.format_message()) from None
+
+
+@parser("configuration")
+def _config(seeds: Seeds, folder: Path) -> Case:
     path = folder / "x.toml"
     texts = {
         "train-supernet": 'space = "mbv3-tiny"\nseed = 3\nepochs = 2\nlr = 0.1\npretrained = false\nout = "runs/x"\n',
@@ -318,16 +335,13 @@ def _config(seeds: Seeds, folder: Path) -> Case:
     def case(rng: random.Random) -> None:
         command = rng.choice(list(texts))
         path.write_bytes(toml_file(texts[command], rng, folder))
-        commands[command].make_context(command, ["--config", str(path)])
+        read_configuration(command, path)
 
     return case
 
 
-@parser("configuration of an earlier run", typer.BadParameter.mro()[1])
+@parser("configuration of an earlier run")
 def _earlier(seeds: Seeds, folder: Path) -> Case:
-    from nas.cli.main import make_app
-
-    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     path = folder / "x.json"
     sources = {"train-supernet": seeds.run / "run.json", "search": next(seeds.run.glob("search-*.json"))}
     kept = {command: json.loads(source.read_text()) for command, source in sources.items()}
@@ -341,7 +355,7 @@ def _earlier(seeds: Seeds, folder: Path) -> Case:
                 "utf-8", "replace"
             )
         path.write_bytes(content)
-        commands[command].make_context(command, ["--config", str(path)])
+        read_configuration(command, path)
 
     return case
 
