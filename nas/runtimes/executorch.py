@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
-from nas.store.files import atomic_write
 from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
+from ._replace import replace_file
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 
@@ -66,10 +66,7 @@ class Executorch:
                 content = lowered.to_executorch().buffer
             except RuntimeError as error:
                 raise UserError(f"cannot write this network for ExecuTorch: {_first_line(error)}") from None
-        try:
-            atomic_write(path, content)
-        except OSError as error:
-            raise UserError(f"cannot write '{path}': {error.strerror}") from None
+        replace_file(path, content)
 
     def open(self, path: Path, threads: int = 1) -> ExecutorchModel:
         """Open a file in ExecuTorch.

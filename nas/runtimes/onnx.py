@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
-from nas.store.files import atomic_write
 from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
 from ._onnx_packing import pack_weights
 from ._onnx_timing import timing_file
+from ._replace import replace_file
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 
@@ -71,10 +71,7 @@ class Onnx:
         if isinstance(network, QuantizedModel):
             pack_weights(model, {f"{name}_weight": q.bits for name, q in network.layers.items() if q.bits < 8})
         onnx.helper.set_model_props(model, dict(metadata))
-        try:
-            atomic_write(path, model.SerializeToString())
-        except OSError as error:
-            raise UserError(f"cannot write '{path}': {error.strerror}") from None
+        replace_file(path, model.SerializeToString())
 
     def open(self, path: Path, threads: int = 1, optimized: Path | None = None) -> OnnxModel:
         """Open a file in onnxruntime.
