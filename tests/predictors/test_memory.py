@@ -302,8 +302,8 @@ def test_estimate_says_what_does_not_fit() -> None:
     from nas.workflows.estimate import estimate_model
 
     fits = estimate_model("mobilenetv2_035", "cortex-m7", 64, None, None, 10)
-    assert fits["misfits"] == []
-    assert fits["memory"]["memory_rules"] == "in-place"
+    assert fits.misfits == ()
+    assert fits.memory["memory_rules"] == "in-place"
     (large,) = estimate_model("mobilenetv2_035", "cortex-m7", 224, None, None, 10).misfits
     # The first depthwise convolution of stride 2: 48 channels of 112 x 112 pixels, and of 56 x 56.
     assert 48 * (112 * 112 + 56 * 56) == 752_640

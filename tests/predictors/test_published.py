@@ -49,5 +49,6 @@ def test_macs_of_the_extremes(name: str, resolutions: tuple[int, int], smallest:
         (space.smallest, space.largest), resolutions, (smallest, largest), strict=True
     ):
         values = dict(architecture.genes) | {"resolution": side}
-        found = architecture_features(space, Architecture(name, tuple(values.items())), 1000, 3)
+        architecture = Architecture(name, tuple(values.items()))
+        found = architecture_features(space, architecture, Interface(3, 1000))
         assert abs(costs_of(found, "fp32").macs / 1e6 - expected) < 0.6
