@@ -196,7 +196,7 @@ SEARCHING = [
     Bad("search --precision int9", 2, "did you mean 'int8'?"),
     Bad("search --target cortex-m7 --precision fp32", 2, "unknown precision 'fp32' of target 'cortex-m7'; known: int8"),
     Bad("search --measurements 3", 2, "--measurements 3: it must be greater than or equal to 4"),
-    Bad("search --time nan", 2, " is nan; it must be a finite number"),
+    Bad("search --time nan", 2, "--time nan: it must be greater than or equal to 0"),
     Bad("search --algorithm nsga4", 2, "did you mean 'nsga2'"),
     Bad("search --predictor gpp", 2, "did you mean 'gp'?"),
     Bad("search --objectives accuracy,latncy", 2, "did you mean 'latency'?"),
