@@ -11,8 +11,6 @@ import typer
 Completions = list[tuple[str, str]]
 """Words with a help text each; shells that show none show the words."""
 
-_PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
-
 
 def targets(incomplete: str) -> Completions:
     """Devices by name, also after a comma."""
@@ -44,7 +42,9 @@ def _runs() -> Iterable[tuple[str, str]]:
 
 def candidates(ctx: typer.Context, incomplete: str) -> Completions:
     """Members of the fronts of ``--run``, or of the last run; of ``--target``'s alone where that is given."""
-    fixed = [*_PICKS.items()] + ([("all", "the whole front")] if ctx.info_name == "export" else [])
+    from nas.workflows.describe import PICKS
+
+    fixed = [*PICKS.items()] + ([("all", "the whole front")] if ctx.info_name == "export" else [])
     found = _quietly(lambda: _members(ctx.params.get("run"), ctx.params.get("target")))
     return _matching(incomplete, [*fixed, *found])
 

@@ -18,6 +18,7 @@ from nas.events import (
     Stepped,
     Warned,
 )
+from nas.store.words import count_of
 
 from .console import ERR, warn
 from .messages import with_flags
@@ -59,7 +60,9 @@ class TrainingProgress(_Live):
                 for line in lines:
                     ERR.print(line, highlight=False, markup=False, soft_wrap=True)
             case Started(run, steps, source) if not self.quiet:
-                ERR.print(f"{run}: {steps} steps on {source}", highlight=False, markup=False, soft_wrap=True)
+                ERR.print(
+                    f"{run}: {count_of(steps, 'step')} on {source}", highlight=False, markup=False, soft_wrap=True
+                )
             case Evaluated():
                 self.note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in event.accuracies.items())
                 if not self.quiet and not ERR.is_terminal and "smallest" in event.accuracies:
@@ -79,7 +82,8 @@ class SearchProgress(_Live):
     def __call__(self, event: Event) -> None:
         match event:
             case Recalled(count, front, hypervolume) if not self.quiet:
-                ERR.print(f"{count} measurements from before: a front of {front}, hypervolume {hypervolume:.4f}, "
+                known = count_of(count, "measurement")
+                ERR.print(f"{known} from before: a front of {front}, hypervolume {hypervolume:.4f}, "
                           "before any of this search", soft_wrap=True)  # fmt: skip
             case Measured(origin, done, total, accuracy):
                 bar = "measuring" if origin in ("first", "search") else f"baseline {origin}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from predictors.targets.target import Target
     from search_spaces.space import SearchSpace
 
+PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
+"""Words for members of a front."""
 PRECISIONS = ("fp32", "int8")
 IMAGENET = Interface(3, 1000)
 

@@ -26,6 +26,7 @@ from nas.store.results import AccuracyRecord
 from nas.store.run import Run, file_hash
 from nas.store.settings import check_settings
 from nas.store.versions import versions
+from nas.store.words import count_of
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
@@ -132,7 +133,7 @@ def finetune(
         if dry_run:
             steps = total_steps(settings, trained.dataset.info.counts["train"])
             inside = " inside wider networks" if config.netaug else ""
-            summary = f"would fine-tune {candidate.id}{inside} for {steps} steps in {sub.path}"
+            summary = f"would fine-tune {candidate.id}{inside} for {count_of(steps, 'step')} in {sub.path}"
             return FinetunePlan(summary, candidate.id, steps, str(sub.path))
         before, _ = trained.recall(candidate, SEARCH)
         tuned = _trained_further(trained, sub, settings, curriculum, resources, report)

@@ -21,11 +21,10 @@ from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.schema import read_content, shown
 
+from .describe import PICKS
+
 if TYPE_CHECKING:
     from torch import nn
-
-PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
-"""Words for members of a front."""
 
 
 @dataclass(frozen=True)

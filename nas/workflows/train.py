@@ -14,6 +14,7 @@ from nas.events import Described, Event, Listener, Noted, Started, Warned, ignor
 from nas.store.records import RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
 from nas.store.versions import versions
+from nas.store.words import count_of
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
@@ -112,7 +113,7 @@ def train_supernet(
         report(held)
         expected = _forecast(config, dataset, resources, report)
         _explain(config, facts, report)
-        summary = f"would train {config.space} for {steps} steps in {run.path}: {describe(expected)}"
+        summary = f"would train {config.space} for {count_of(steps, 'step')} in {run.path}: {describe(expected)}"
         return Planned(summary, expected)
     with run.locked("give another `out`"):
         if run.exists:

@@ -27,6 +27,7 @@ def report(
     from nas.report import write_report
     from nas.store.hints import hint
     from nas.store.run import open_run
+    from nas.store.words import count_of
 
     if directory is not None and run is not None:
         raise UsageError(f"{directory} and `run` both name the run; give one of them")
@@ -40,5 +41,10 @@ def report(
     OUT.print(f"wrote {result.report}", soft_wrap=True, highlight=False, markup=False)
     if result.plots:
         folder = result.plots[0].parent
-        OUT.print(f"wrote {folder}: {len(result.plots)} plots (SVG)", soft_wrap=True, highlight=False, markup=False)
+        OUT.print(
+            f"wrote {folder}: {count_of(len(result.plots), 'plot')} (SVG)",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     following(hint("export" if result.searches else "search", run=home.path))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.console import new_table, say, show
+from nas.store.words import count_of
 
 if TYPE_CHECKING:
     from nas.store.status import RunStatus
@@ -70,7 +71,7 @@ def print_runs(rows: Sequence[RunStatus], folder: Path) -> None:
     for row in rows:
         lines = [f"{row.run}  {row.space or '?'} on {row.source or '?'}"]
         steps = f"step {row.step} of {row.steps or '?'}"
-        state = {"training": f"training: {steps}", "trained": f"trained, {row.steps} steps"}
+        state = {"training": f"training: {steps}", "trained": f"trained, {count_of(row.steps or 0, 'step')}"}
         lines.append(f"  {state.get(row.state, row.problem)}{'; a command works on it now' if row.busy else ''}")
         parts = (("searched", row.searched), ("exported", row.exported), ("finetuned", row.finetuned))
         lines += [f"  {what}: {', '.join(names)}" for what, names in parts if names]
