@@ -53,15 +53,8 @@ FLOORS = (
 """From the bottom up. A room imports itself and rooms of lower floors; rooms on one floor don't import each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-ARROWS_UP: set[str] = set()
-PRIVATE_ELSEWHERE: set[str] = set()
-CIRCLES = 0
-LONG_FILES: set[str] = set()
-MAX_LINES = 500
-UNTYPED_RECORDS = 42
+UNTYPED_RECORDS = 14
 """Occurrences of ``dict[str, Any]``, in any spelling, in signatures outside nas/store. May only shrink."""
-FLAGS_BELOW = 2
-"""Texts below nas/cli that name a flag. May only shrink."""
 PRIVATE_IN_TESTS = {"nas.runtimes._onnx_packing", "nas.runtimes._onnx_timing"}
 """Private modules whose names tests use. May only shrink."""
 
@@ -90,16 +83,16 @@ def test_a_room_imports_only_rooms_below_it() -> None:
         for path, other in CHECKOUT.arrows
         if (here := rooms[path]) != (there := rooms[other]) and FLOOR[there] >= FLOOR[here]
     }
-    assert up == ARROWS_UP
+    assert not up
 
 
 def test_private_modules_stay_in_their_folder() -> None:
     """``_x.py`` belongs to the files beside it."""
-    assert set(FIGURES["private files borrowed"].items) == PRIVATE_ELSEWHERE
+    assert not FIGURES["private files borrowed"].items
 
 
 def test_no_circle() -> None:
-    assert len(FIGURES["circles of files"].items) <= CIRCLES, FIGURES["circles of files"].items
+    assert not FIGURES["circles of files"].items
 
 
 def test_the_reader_of_imports_reads() -> None:
@@ -112,8 +105,7 @@ def test_no_folder_is_too_wide() -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    long = {path for path, source in CHECKOUT.files.items() if source.lines > MAX_LINES}
-    assert long == LONG_FILES
+    assert not FIGURES["files with more than 500 lines"].items
     assert FIGURES["lines of a file: median"].value <= 130
     assert FIGURES["90th percentile"].value <= 300
 
@@ -123,8 +115,8 @@ def test_no_untyped_record_leaves_a_room() -> None:
     assert records.value <= UNTYPED_RECORDS, "\n".join(records.items)
 
 
-SCRIPTS = ("nas/profiling/runner.py", "nas/report/style.py")
-"""The runner of bundles is a command of its own, with flags of its own; custom properties of CSS begin with ``--``."""
+OWN_FLAGS = ("nas/profiling/runner.py", "nas/profiling/bundle.py", "nas/report/style.py")
+"""The runner of bundles is a command of its own, which a bundle explains; CSS has names that begin with ``--``."""
 
 
 def test_no_room_below_the_shell_names_a_flag() -> None:
@@ -134,9 +126,11 @@ def test_no_room_below_the_shell_names_a_flag() -> None:
         f"{source.path}: {text}"
         for source in below
         for text in source.texts
-        if source.path not in SCRIPTS and re.search(r"(?<![\w-])--[a-z]", text) and not re.search("pip |docker ", text)
+        if source.path not in OWN_FLAGS
+        and re.search(r"(?<![\w-])--[a-z]", text)
+        and not re.search("pip |docker ", text)
     ]
-    assert len(texts) <= FLAGS_BELOW, "\n".join(texts)
+    assert not texts
 
 
 def private_names(path: Path) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """Feed hostile variants of valid files to every parser of foreign files, and count what is refused.
 
-    python tests/robustness/fuzz.py [--cases 10000] [--seed 0] [--run RUN] [--only N] [PARSER ...]
+    python -m tests.robustness.fuzz [--cases 10000] [--seed 0] [--run RUN] [--only N] [PARSER ...]
 
 A case takes a valid file, changes it (:mod:`_fuzz_mutate`: cut, flipped bits, oversized headers, other JSON types, deep
 nesting, huge numbers, NaN, doubled keys, pickles that would leave a mark, archive members outside of their folder,
 invalid UTF-8; where a checksum guards a file, also with a right one) and calls what the product reads it with
-(:mod:`_fuzz_parsers`). It may be accepted, or refused with an error that a user can mend. Everything else is a crash:
+(:mod:`_fuzz_parsers`). It may be accepted, or refused with an error that a user can fix. Everything else is a crash:
 another exception, more memory than 4 GB above what is in use, more than 10 seconds of processor time, the end of the
 process, a file outside of the folder. Cases are a function of (seed, parser, number): a crash is printed with its
 number, and ``--only N`` runs it alone, with its traceback.
@@ -110,7 +110,7 @@ def fuzz(name: str, seeds: Seeds, folder: Path, cases: int, seed: int) -> Tally:
 
 
 def _forked(name: str, case: Case, folder: Path, numbers: range, seed: int, tally: Tally) -> int:
-    """Run cases in a process of their own until they or it end; the number to go on with."""
+    """Run cases in a process of their own until they or it end; the number to continue with."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:

@@ -287,7 +287,7 @@ def test_the_checksum_of_hostile_tensors_is_the_right_one(tmp_path: Path) -> Non
 
 
 CASES = {".pte alone": 0, "once-for-all weights": 3, "supernet": 8, "checkpoint": 8, "first weights": 8, "report": 4}
-"""Of the parsers that take long; of the others 12. More are in ``tests/robustness/fuzz.py``."""
+"""Of the parsers that take long; of the others 12. ``make fuzz`` runs more."""
 
 
 def test_a_few_random_variants_for_every_parser(
