@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data.batches import Rows, train_batches
-from nas.data.dataset import Dataset
+from nas.data.dataset import Dataset, interface_of
 from nas.data.opening import open_dataset
 from nas.store.files import load_tensors
 from nas.store.run import Run
@@ -187,7 +188,9 @@ CONFIGS = {
 
 
 def _config(folder: Path, name: str) -> TrainConfig:
-    return replace(CONFIGS[name], source=str(folder / "photos"))
+    config = CONFIGS[name]
+    init = str(folder / "start.safetensors") if config.freeze_bn else None
+    return replace(config, source=str(folder / "photos"), init=init)
 
 
 def _train(run: Run, config: TrainConfig, world: World = ALONE, stop_at: int | None = None) -> list[list[float]]:
@@ -207,7 +210,7 @@ def _train(run: Run, config: TrainConfig, world: World = ALONE, stop_at: int | N
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(World, "reduce", recorded)
-        patch.setattr(train.data, "train_batches", stopping)
+        patch.setattr(train, "train_batches", stopping)
         try:
             train_supernet(run, config, ENGINE, lambda entry: None, world=world)
         except Interrupted:
@@ -244,6 +247,10 @@ def two(forking: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that two processes trained."""
     folder = tmp_path_factory.mktemp("two")
     write_photos(folder / "photos", count=15)
+    net = Supernet(TINY, interface_of(open_dataset(str(folder / "photos")).info))  # frozen statistics must be given
+    save_file(
+        {name: tensor.contiguous() for name, tensor in net.model.state_dict().items()}, folder / "start.safetensors"
+    )
     assert launch(2, partial(_two, folder)) == 0
     return folder
 
