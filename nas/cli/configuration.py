@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from search_spaces.errors import UsageError, unknown_name
+from search_spaces.schema import Json, convert
 
 from .messages import PARAMETERS
 
@@ -34,7 +36,7 @@ def keys_of(ctx: typer.Context) -> dict[str, str]:
     return found
 
 
-def defaults_from(ctx: typer.Context, path: Path) -> dict[str, Any]:
+def defaults_from(ctx: typer.Context, path: Path) -> dict[str, Json]:
     """Values by name of parameter, from a file.
 
     Raises:
@@ -87,7 +89,7 @@ def _read(path: Path) -> str:
         raise UsageError(f"--config {path} isn't a text file: {error}") from None
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: Path) -> dict[str, Json]:
     import tomllib
 
     try:
@@ -96,40 +98,51 @@ def _toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path} isn't a TOML file: {error}") from None
 
 
-def _earlier(ctx: typer.Context, path: Path) -> dict[str, Any]:
+def _earlier(ctx: typer.Context, path: Path) -> dict[str, Json]:
     """Flags that say what an earlier run's own file says."""
     needed, flags = _EARLIER.get(str(ctx.info_name), (None, _training))
     try:
-        content = json.loads(_read(path))
-        if needed not in content["config"] or "finetuned_from" in content:
+        content = convert(json.loads(_read(path)), _Content)
+        if needed not in content.config or content.finetuned_from is not None:
             raise ValueError("of another command")
-        return {key: value for key, value in flags(content["config"]).items() if value is not None}
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return {key: value for key, value in flags(content.config).items() if value is not None}
+    except (ValueError, RecursionError):
         raise UsageError(
             f"--config {path}: nas {ctx.info_name} cannot be repeated from it; "
             "give a TOML file, for train-supernet a run.json, for search a search-<target>.json"
         ) from None
 
 
-def _training(config: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Content:
+    """What is read of an earlier run's own file."""
+
+    config: dict[str, Any]
+    finetuned_from: str | None = None
+
+
+def _training(config: Mapping[str, Json]) -> dict[str, Json]:
     """Flags of ``nas train-supernet`` from ``nas.training.config.TrainConfig``."""
-    values = {PARAMETERS.get(name, name).replace("_", "-"): value for name, value in config.items()}
-    automatic = values.pop("lr-auto", False)
-    return values | {"lr": "auto" if automatic else str(config["lr"])}
+    from nas.training.config import TrainConfig
+
+    settings = convert(config, TrainConfig)
+    values = {PARAMETERS.get(name, name).replace("_", "-"): v for name, v in config.items() if name != "lr_auto"}
+    return values | {"lr": "auto" if settings.lr_auto else str(settings.lr)}
 
 
-def _search(config: dict[str, Any]) -> dict[str, Any]:
+def _search(config: Mapping[str, Json]) -> dict[str, Json]:
     """Flags of ``nas search`` from ``nas.search.config.SearchConfig``; ``prior`` is the journal's."""
+    from nas.search.config import SearchConfig
     from nas.search.objectives import OBJECTIVES
 
-    apart = ("bounds", "seconds", "prior")
-    bounds = config["bounds"]
+    settings = convert(config, SearchConfig)
+    apart, bounds = ("bounds", "seconds", "prior"), settings.bounds
     return {
         **{name.replace("_", "-"): value for name, value in config.items() if name not in apart},
-        "precision": config["precision"] or None,
-        "time": config["seconds"],
-        "max-latency-on": [f"{target}={ms}" for target, ms in bounds["elsewhere"].items()] or None,
-        **{f"max-{row.name}": _in_unit(bounds[row.bound], row.bound_unit.scale) for row in OBJECTIVES.values()},
+        "precision": settings.precision or None,
+        "time": settings.seconds,
+        "max-latency-on": [f"{target}={ms}" for target, ms in bounds.elsewhere.items()] or None,
+        **{f"max-{row.name}": _in_unit(bounds.limit(row), row.bound_unit.scale) for row in OBJECTIVES.values()},
     }
 
 
@@ -137,7 +150,7 @@ def _in_unit(value: float | None, unit: float) -> float | None:
     return None if value is None else float(f"{value / unit:.{_SIGNIFICANT}g}")
 
 
-_EARLIER: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+_EARLIER: dict[str, tuple[str, Callable[[Mapping[str, Json]], dict[str, Json]]]] = {
     "train-supernet": ("space", _training),
     "search": ("target", _search),
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,6 +37,22 @@ class SplitSummary:
 
 
 @dataclass(frozen=True)
+class CorruptImage:
+    """An image that was left out, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Corrupt:
+    """How many images were left out, and the first of them."""
+
+    images: int
+    first: tuple[CorruptImage, ...]
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a data set holds.
 
@@ -47,8 +62,9 @@ class Summary:
         channels: 1 for grey, 3 for colour.
         splits: by name.
         sizes: (width, height) in pixels of the smallest, the median and the largest of ``looked_at`` training images.
-        corrupt: name of every image that was left out, and why.
+        corrupt: images that were left out.
         warnings: a line each.
+        usable: whether every image can be used.
     """
 
     source: str
@@ -57,18 +73,9 @@ class Summary:
     splits: dict[str, SplitSummary]
     sizes: tuple[tuple[int, int], ...]
     looked_at: int
-    corrupt: tuple[tuple[str, str], ...]
+    corrupt: Corrupt
     warnings: tuple[str, ...]
-
-    @property
-    def usable(self) -> bool:
-        """Whether every image can be used."""
-        return not self.corrupt
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; of the corrupt images their number and the first ten."""
-        first = [{"image": name, "reason": reason} for name, reason in self.corrupt[:NAMED]]
-        return asdict(self) | {"usable": self.usable, "corrupt": {"images": len(self.corrupt), "first": first}}
+    usable: bool
 
 
 def summarise(dataset: Dataset) -> Summary:
@@ -79,9 +86,10 @@ def summarise(dataset: Dataset) -> Summary:
         counts = np.bincount(dataset.labels[dataset.splits[name]], minlength=info.num_classes)
         ends = [ClassCount(info.classes[i], int(counts[i])) for i in (int(counts.argmin()), int(counts.argmax()))]
         splits[name] = SplitSummary(int(counts.sum()), name in dataset.drawn, *ends)
+    corrupt = Corrupt(len(dataset.corrupt), tuple(CorruptImage(*each) for each in dataset.corrupt[:NAMED]))
     return Summary(
-        info.source, info.classes, info.in_chans, splits, dataset.sizes, dataset.looked_at, dataset.corrupt,
-        dataset.warnings,
+        info.source, info.classes, info.in_chans, splits, dataset.sizes, dataset.looked_at, corrupt, dataset.warnings,
+        usable=not dataset.corrupt,
     )  # fmt: skip
 
 
@@ -107,10 +115,10 @@ def corrupt_lines(summary: Summary) -> list[str]:
     """The first corrupt images with the reason, and how many there are."""
     if summary.usable:
         return []
-    out = [f"{len(summary.corrupt):,} cannot be read:"]
-    out += [f"  {name}: {reason}" for name, reason in summary.corrupt[:NAMED]]
-    if len(summary.corrupt) > NAMED:
-        out.append(f"  and {len(summary.corrupt) - NAMED:,} more")
+    out = [f"{summary.corrupt.images:,} cannot be read:"]
+    out += [f"  {each.image}: {each.reason}" for each in summary.corrupt.first]
+    if summary.corrupt.images > NAMED:
+        out.append(f"  and {summary.corrupt.images - NAMED:,} more")
     return out
 
 

@@ -10,6 +10,7 @@ from nas.report.draw.curves import plot_accuracies, plot_losses
 from nas.report.draw.markup import figure, pairs, table, tag
 from nas.runtimes.table import RUNTIMES
 from nas.store.versions import NAS, in_words, version
+from search_spaces.schema import Json
 
 from .gather import Material
 from .words import percent
@@ -44,7 +45,7 @@ def describe_settings(material: Material) -> list[Element]:
     """The data, and the settings of the training and the searches."""
     data = material.record.data
     classes = ", ".join(data.classes[:_CLASSES]) + (", ..." if len(data.classes) > _CLASSES else "")
-    facts = {
+    facts: dict[str, Json] = {
         "source": data.source,
         "classes": f"{len(data.classes)}: {classes}",
         "images": ", ".join(f"{n} {split}" for split, n in data.counts.items()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
@@ -33,6 +32,7 @@ from nas.training.strategies.table import AUTO, get_strategy
 from nas.training.teacher.teacher import open_teacher
 from search_spaces import get_space
 from search_spaces.errors import UsageError
+from search_spaces.schema import Json
 
 from .trained import as_trained, check_same_data
 
@@ -51,7 +51,7 @@ class Planned:
     summary: str
     forecast: Forecast
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """As ``--json`` prints it."""
         return {"summary": self.summary, **asdict(self.forecast)}
 

@@ -28,7 +28,7 @@ def data_check(
 
     found = summarise(open_dataset(source, seed, data_root, thorough=True))
     if as_json:
-        print_json(found.to_dict())
+        print_json(found)
     else:
         for warning in found.warnings:
             warn(warning)

@@ -7,11 +7,11 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nas.data.dataset import listed
 from nas.data.decode import Encoded
@@ -21,6 +21,9 @@ from search_spaces.errors import UserError
 
 from .readable import keep_readable
 from .source import Contents
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 _ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PATIENCE_SECONDS = 5.0
@@ -57,10 +60,12 @@ class Hub:
             if "train" not in parts:
                 raise UserError(f"'{name}' has no training split, but {listed(sorted(loaded))}; give another data set")
             features = loaded[parts["train"]].features
-            keys = {"input_key": _images(name, features), "target_key": _labels(name, features, column)}
+            images_in, labels_in = _images(name, features), _labels(name, features, column)
             with _offline() if silent else nullcontext():
                 readers = {
-                    split: timm.data.create_dataset(f"hfds/{dataset}", root=root, split=its, **keys).reader
+                    split: timm.data.create_dataset(
+                        f"hfds/{dataset}", root=root, split=its, input_key=images_in, target_key=labels_in
+                    ).reader
                     for split, its in parts.items()
                 }
         except UserError:
@@ -75,7 +80,7 @@ class Hub:
         for split in [s for s, values in labels.items() if s != "train" and set(values) <= {-1, None}]:
             notes.append(f"the {parts[split]} split has no labels and is ignored")
             del labels[split], readers[split]
-        classes = _classes(name, features[keys["target_key"]], labels["train"])
+        classes = _classes(name, features[labels_in], labels["train"])
         numbers = {value: i for i, value in enumerate(classes)}
         joined = [numbers.get(value, -1) for values in labels.values() for value in values]
         if min(joined) < 0:
@@ -122,21 +127,21 @@ def _offline() -> Iterator[None]:
             module.HF_HUB_OFFLINE = value
 
 
-def _images(source: str, features: Mapping[str, Any]) -> str:
+def _images(source: str, features: Features) -> str:
     """The column of images."""
-    columns = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    columns: list[str] = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
     if len(columns) != 1:
         raise UserError(f"'{source}' has {len(columns)} columns of images ({listed([*features])}); the rule is one")
     return columns[0]
 
 
-def _labels(source: str, features: Mapping[str, Any], wanted: str) -> str:
+def _labels(source: str, features: Features, wanted: str) -> str:
     """The column of labels."""
     if wanted:
         if wanted not in features:
             raise UserError(f"'{source}' has no column '{wanted}', but {listed([*features], 10)}")
         return wanted
-    columns = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    columns: list[str] = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     if "label" in features:
         return "label"
     if len(columns) != 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from nas.data.dataset import MEMORY_BYTES, Images, Ints
 from nas.data.decode import ArrayImages, Pixels, to_grey_or_rgb
@@ -41,7 +42,7 @@ def create(source: str, root: str, split: str, **options: Any) -> Any:
             raise UserError(f"cannot open '{source}' ({split}) in '{root}': {text[:200]}") from error
 
 
-def read_streams(source: str, parts: Mapping[str, Any]) -> Contents:
+def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, int]]]) -> Contents:
     """Read streams of (image, class number) into memory.
 
     Args:

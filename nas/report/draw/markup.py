@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from xml.etree.ElementTree import Element, indent, tostring
 
+from search_spaces.schema import Json
+
 SVG = "http://www.w3.org/2000/svg"
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -69,7 +71,7 @@ def wide(name: str, *content: Element) -> Element:
     return tag("div", *content, class_="wide", tabindex="0", role="region", aria_label=name)
 
 
-def pairs(name: str, facts: Mapping[str, object]) -> Element:
+def pairs(name: str, facts: Mapping[str, Json]) -> Element:
     """A table of two columns: names and facts."""
     element = table(name, [], [[str(key), str(value)] for key, value in facts.items()])
     element.set("class", "wide words")

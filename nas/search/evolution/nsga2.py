@@ -17,7 +17,7 @@ from pymoo.optimize import minimize
 
 from search_spaces.genes import GeneSpace, Vectors
 
-from .archive import Archive
+from .archive import Archive, Floats
 
 POPULATION = 100
 
@@ -40,7 +40,7 @@ class _Predicted(Problem):
         top = space.cardinality - 1
         super().__init__(n_var=len(top), n_obj=objectives, n_ieq_constr=1, xl=0, xu=top, vtype=int)
 
-    def _evaluate(self, x: Any, out: dict[str, Any], *_args: Any, **_kwargs: Any) -> None:
+    def _evaluate(self, x: Any, out: dict[str, Floats], *_args: Any, **_kwargs: Any) -> None:
         objectives, violation = self.archive.score(self.space.canonical(x.astype(np.int64)))
         out["F"], out["G"] = objectives, violation[:, None]
 
