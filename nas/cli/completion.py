@@ -50,10 +50,10 @@ def candidates(ctx: typer.Context, incomplete: str) -> Completions:
 
 
 def _members(run: Path | str | None, target: str | None) -> Completions:
-    from nas.store.run import open_run
+    from nas.store.run import Run, latest
 
     words: dict[str, str] = {}
-    for name, path in open_run(None if run is None else Path(run)).searches().items():
+    for name, path in (latest() if run is None else Run(Path(run))).searches().items():
         if target not in (None, name):
             continue
         for member in json.loads(path.read_text())["front"]:

@@ -84,7 +84,7 @@ def test_every_command_ends_with_the_next_one(here: Path, words: tuple[object, .
     assert result.out.strip()
     last = result.err.strip().splitlines()[-1]
     assert last.startswith("next: nas ")
-    assert last.split()[2] in ("train-supernet", "search", "export", "evaluate")
+    assert last.split()[2] in ("train-supernet", "search", "export", "evaluate", "report")
     assert "next:" not in result.out
     if "--dry-run" in words:  # what was typed, in earnest
         assert last == f"next: nas {' '.join(str(word) for word in words if word != '--dry-run')}"
