@@ -53,9 +53,6 @@ FLOORS = (
 """From the bottom up. A room imports itself and rooms of lower floors; rooms on one floor don't import each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-PRIVATE_IN_TESTS = {"nas.runtimes._onnx_packing", "nas.runtimes._onnx_timing"}
-"""Private modules whose names tests use. May only shrink."""
-
 
 def room_of(path: str) -> str:
     """The room that a file lies in: the longest entry of :data:`FLOORS` that it is, or lies below."""
@@ -153,8 +150,7 @@ def private_names(path: Path) -> Iterator[str]:
 
 def test_tests_and_benchmarks_use_public_names_of_rooms() -> None:
     files = [path for folder in ("tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
-    names = [name for path in files for name in private_names(path)]
-    assert not [name for name in names if name.split(": ")[1].rpartition(".")[0] not in PRIVATE_IN_TESTS]
+    assert not [name for path in files for name in private_names(path)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -40,6 +41,25 @@ def _runs() -> Iterable[tuple[str, str]]:
         yield row.run, f"{row.state}: {row.space or '?'} on {row.source or '?'}"
 
 
+@dataclass(frozen=True)
+class _Accuracy:
+    value: float
+
+
+@dataclass(frozen=True)
+class _Member:
+    id: str
+    accuracy: _Accuracy
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class _Front:
+    """What is shown of a search's result; the rest isn't checked, which would take longer."""
+
+    front: tuple[_Member, ...]
+
+
 def candidates(ctx: typer.Context, incomplete: str) -> Completions:
     """Members of the fronts of ``--run``, or of the last run; of ``--target``'s alone where that is given."""
     from nas.workflows.describe import PICKS
@@ -51,14 +71,14 @@ def candidates(ctx: typer.Context, incomplete: str) -> Completions:
 
 def _members(run: Path | str | None, target: str | None) -> Completions:
     from nas.store.run import Run, latest
+    from search_spaces.schema import convert
 
     words: dict[str, str] = {}
     for name, path in (latest() if run is None else Run(Path(run))).searches().items():
         if target not in (None, name):
             continue
-        for member in json.loads(path.read_text())["front"]:
-            accuracy, latency = 100 * member["accuracy"]["value"], member["latency_ms"]
-            words.setdefault(member["id"], f"{name}: {accuracy:.2f} %, {latency:.3f} ms")
+        for member in convert(json.loads(path.read_text()), _Front).front:
+            words.setdefault(member.id, f"{name}: {100 * member.accuracy.value:.2f} %, {member.latency_ms:.3f} ms")
     return list(words.items())
 
 

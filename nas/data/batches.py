@@ -31,18 +31,9 @@ ALL = slice(None)
 
 
 def train_batches(
-    dataset: Dataset,
-    batch_size: int,
-    seed: int,
-    start_step: int,
-    steps: int,
-    size: int,
-    augment: str = "auto",
-    workers: int = 0,
-    pin_memory: bool = False,
-    erasing: float | None = None,
-    rows: Rows = ALL,
-) -> Iterator[Batch]:
+    dataset: Dataset, batch_size: int, seed: int, start_step: int, steps: int, size: int, augment: str = "auto",
+    workers: int = 0, pin_memory: bool = False, erasing: float | None = None, rows: Rows = ALL,
+) -> Iterator[Batch]:  # fmt: skip
     """Batches of steps ``start_step .. start_step + steps - 1``.
 
     The batch of a step depends on (data set, batch_size, seed, step, size, augment, erasing) only: not on where the
@@ -105,19 +96,13 @@ class TrainSteps(TorchDataset[Batch | UserError]):
     """Training batches by step number. A UserError is returned, not raised: workers would bury its message."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        batch_size: int,
-        seed: int,
-        size: int,
-        augment: str,
-        erasing: float | None = None,
+        self, dataset: Dataset, batch_size: int, seed: int, size: int, augment: str, erasing: float | None = None,
         rows: Rows = ALL,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.rows = rows
         self.plan = plan_augment(augment, dataset.info)
         self.dataset = replace(dataset, cache=PixelCache())  # the evaluation's pixels need not go to workers
-        self.numbers = dataset.splits["train"]
+        self.numbers = dataset.train
         self.batch_size, self.seed, self.size = batch_size, seed, size
         self.held: Tensor | None = None
         self.erase = erase(erasing) if erasing and self.plan != "image" else None

@@ -83,6 +83,11 @@ class Dataset:
     cache: PixelCache = field(default_factory=PixelCache, repr=False)
 
     @property
+    def train(self) -> Ints:
+        """Image numbers of the training split."""
+        return self.splits["train"]
+
+    @property
     def interface(self) -> Interface:
         """The two ends of a network for it."""
         return interface_of(self.info)

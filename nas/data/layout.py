@@ -94,17 +94,18 @@ def arrange(tree: Tree, where: str) -> Arranged:
     roots = _split_folders(tree, where, notes)
     found = {split: _class_files(root, notes) for split, root in roots.items()}
     at = {split: f"{where}/{root.path}" if root.path else where for split, root in roots.items()}
-    if not any(files for files in found["train"].values()):
+    train = found["train"]
+    if not any(train.values()):
         loose = sum(is_image(p) for p in roots["train"].files)
         what = f"{loose} images without class sub-folders" if loose else "no images"
         raise UserError(f"'{at['train']}' holds {what}; {LAYOUT}")
-    classes = tuple(found["train"])
+    classes = tuple(train)
     if len(classes) == 1:
         raise UserError(f"'{where}' has one class only, '{classes[0]}'; a classifier needs at least two: {LAYOUT}")
     if strange := [c for c in classes if not c.isprintable()]:
         raise UserError(f"'{where}' has a class folder named {strange[0]!r}, which cannot be printed; rename it")
     for split, by_class in found.items():
-        if unknown := [c for c in by_class if c not in found["train"]]:
+        if unknown := [c for c in by_class if c not in train]:
             raise UserError(
                 f"'{at[split]}' has class {listed(unknown)}, which '{at['train']}' has not; every class needs "
                 f"training images: rename or remove the folder"

@@ -39,29 +39,18 @@ def open_dataset(source: str = EMBEDDED, seed: int = 0, root: str | None = None,
         if not contents.corrupt:
             raise
         raise UserError(f"{error}\n{contents.warnings[0]}") from None
-    seen = statistics(contents.images, splits["train"])
+    train = splits["train"]
+    seen = statistics(contents.images, train)
     info = DataInfo(
-        source=source,
-        classes=contents.classes,
-        in_chans=seen.channels,
-        mean=seen.mean,
-        std=seen.std,
-        native_size=seen.side,
-        counts={name: len(splits[name]) for name in SPLITS},
+        source=source, classes=contents.classes, in_chans=seen.channels, mean=seen.mean, std=seen.std,
+        native_size=seen.side, counts={name: len(splits[name]) for name in SPLITS},
         crop_pct=1.0 if seen.side <= SMALL_SIDE else 0.875,
-        fingerprint=_fingerprint(contents.images, contents.labels, splits),
-        task=contents.task,
-    )
+        fingerprint=_fingerprint(contents.images, contents.labels, splits), task=contents.task,
+    )  # fmt: skip
+    warnings = contents.warnings + imbalance(contents.labels[train], contents.classes)
+    drawn = tuple(name for name in SPLITS if name not in contents.given)
     return Dataset(
-        info,
-        contents.images,
-        contents.labels,
-        splits,
-        contents.warnings + imbalance(contents.labels[splits["train"]], contents.classes),
-        drawn=tuple(name for name in SPLITS if name not in contents.given),
-        corrupt=contents.corrupt,
-        sizes=seen.sizes,
-        looked_at=seen.images,
+        info, contents.images, contents.labels, splits, warnings, drawn, contents.corrupt, seen.sizes, seen.images
     )
 
 

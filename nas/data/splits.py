@@ -43,15 +43,16 @@ def make_splits(
             f"at least {1 + len(missing)} a class: add images or remove the class"
         )
     sizes = {name: split_counts(counts, FRACTIONS[name], CAPS[name], 1 + len(missing)) for name in missing}
-    out: dict[str, list[Ints]] = {name: [] for name in (*missing, "train")}
+    out: dict[str, list[Ints]] = {name: [] for name in missing}
+    train: list[Ints] = []
     for c in range(len(classes)):
         order = stream(seed, "train.split", c).permutation(pool[labels[pool] == c])
         for name in missing:
             size = sizes[name][c]
             out[name].append(order[:size])
             order = order[size:]
-        out["train"].append(order)
-    splits = {name: np.concatenate(parts) for name, parts in out.items()}
+        train.append(order)
+    splits = {name: np.concatenate(parts) for name, parts in (*out.items(), ("train", train))}
     splits |= {name: numbers for name, numbers in given.items() if name != "train"}
     return {name: interleave(splits[name], labels, seed) for name in SPLITS}
 

@@ -57,13 +57,12 @@ def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
     facts["test split against search split"] = _compare_splits(result.front)
     facts["spread over seeds"] = f"not known: this is one seed, {config.seed}"
     facts |= {f"seconds of measuring, {split} split": _sum_up(parts) for split, parts in seconds.items() if parts}
-    facts["versions"] = in_words(result.versions)
-    facts["accuracies"] = (
+    accuracies = (
         f"of the networks as they are shipped: extracted, calibrated on {config.calibration_images} training images, "
         "quantized. Candidates are chosen on the search split; the test split is used once, for the front. Intervals: "
         "95 %, Wilson's."
     )
-    return facts
+    return facts | {"versions": in_words(result.versions), "accuracies": accuracies}
 
 
 def _baseline(name: str) -> str:

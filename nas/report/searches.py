@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from nas.report.draw.markup import figure, note, pairs, table, tag
 from nas.report.draw.plots import list_costs, plot_fidelity, plot_front, plot_growth
-from nas.search.objectives import OBJECTIVES, latency_on
+from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, latency_on
 from nas.store.hints import hint
 from nas.store.results import Fidelity, Foresight, Member, Ranking, SearchResult
 
@@ -15,8 +15,6 @@ from .gather import Material
 from .protocol import describe_protocol
 from .winners import anchor, choose_drawn, name_roles
 from .words import describe_member, describe_precision, percent, predicted_percent
-
-_LATENCY, _SIZE = OBJECTIVES["latency"], OBJECTIVES["size"]
 
 
 def describe_search(material: Material, name: str) -> list[Element]:
@@ -60,10 +58,10 @@ def list_winners(material: Material, names: list[str]) -> list[Element]:
             member = members[each]
             rows.append(
                 [f"{result.target.name}: {' and '.join(roles)}", f"{100 * member.test.value:.2f}",
-                 *(row.text(row.of(member)) for row in (_LATENCY, _SIZE)),
+                 *(row.text(row.of(member)) for row in (LATENCY, SIZE)),
                  tag("a", member.id, href=f"#{anchor(name, member)}"), describe_precision(member.precision)]
             )  # fmt: skip
-    head = ["", "test accuracy, %", _LATENCY.header, _SIZE.header, "candidate", "precision"]
+    head = ["", "test accuracy, %", LATENCY.header, SIZE.header, "candidate", "precision"]
     return [tag("h2", "Winners"), table("Winners", head, rows)] if rows else []
 
 
@@ -90,7 +88,7 @@ def _join(names: Sequence[str]) -> str:
 def _list_front(result: SearchResult, name: str) -> list[Element]:
     members = sorted(result.front, key=lambda member: member.latency_ms)
     linked, roles = {member.id for member in choose_drawn(result)}, name_roles(result)
-    costs = [_LATENCY, *map(latency_on, result.others), *(row for row in OBJECTIVES.values() if row is not _LATENCY)]
+    costs = [LATENCY, *map(latency_on, result.others), *(row for row in OBJECTIVES.values() if row is not LATENCY)]
     mixed = any("=" in member.precision for member in members)
     rows: list[list[Element | str]] = [
         [_name(member, f"#{anchor(name, member)}" if member.id in linked else None, roles.get(member.id, [])),

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from nas.report.draw.blocks import draw_blocks, find_blocks
 from nas.report.draw.curves import plot_layers
 from nas.report.draw.markup import figure, note, table, tag, wide
-from nas.search.objectives import OBJECTIVES
+from nas.search.objectives import SIZE
 from nas.store.hints import hint
 from nas.store.results import Member, SearchResult
 from nas.workflows.estimate import Estimate
@@ -75,10 +75,9 @@ def name_roles(result: SearchResult) -> dict[str, list[str]]:
 
 def _network(name: str, member: Member, costs: Estimate, detailed: bool, roles: list[str]) -> Element:
     layers = costs.layers or ()
-    size = OBJECTIVES["size"]
     facts = (
         f"{percent(member.test)} on the test split, {member.latency_ms:.3f} ms, "
-        f"{size.text(size.of(member))} {size.header}, image of {costs.resolution} px, "
+        f"{SIZE.text(SIZE.of(member))} {SIZE.header}, image of {costs.resolution} px, "
         f"{describe_precision(member.precision)}"
     )
     genes = "; ".join(describe_genes(dict(member.architecture.genes)).split("\n"))

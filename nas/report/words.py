@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.search.objectives import OBJECTIVES
+from nas.search.objectives import LATENCY, MACS, SIZE
 from nas.store.results import AccuracyRecord, Member
 
 
@@ -21,7 +21,6 @@ def predicted_percent(member: Member) -> str:
 
 def describe_member(member: Member) -> str:
     """A member of a front, in several lines."""
-    rows = (OBJECTIVES[name] for name in ("latency", "size", "macs"))
     guess = predicted_percent(member)
     return "\n".join(
         [
@@ -30,7 +29,7 @@ def describe_member(member: Member) -> str:
             f"search {percent(member.accuracy)}",
             f"test {percent(member.test)}",
             *([f"predicted {guess}"] if guess else []),
-            ", ".join(f"{row.text(row.of(member))} {row.header}" for row in rows),
+            ", ".join(f"{row.text(row.of(member))} {row.header}" for row in (LATENCY, SIZE, MACS)),
             *(f"{ms:.3f} ms on {name}" for name, ms in (member.latency_elsewhere_ms or {}).items()),
             describe_genes(dict(member.architecture.genes)),
         ]

@@ -18,9 +18,9 @@ from nas.quantization.dialect import Dialect
 from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
-from ._onnx_packing import pack_weights
-from ._onnx_timing import timing_file
 from ._replace import replace_file
+from .onnx_packing import pack_weights
+from .onnx_timing import timing_file
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 

@@ -19,7 +19,7 @@ from search_spaces.genes import GeneSpace, Vectors
 from search_spaces.policy import parse_menu
 from search_spaces.space import SearchSpace
 
-from .objectives import OBJECTIVES, Bounds, Objective, latency_on
+from .objectives import MACS, MEMORY, OBJECTIVES, SIZE, Bounds, Objective, latency_on
 
 Floats = NDArray[np.float64]
 
@@ -82,9 +82,10 @@ class CandidateCosts:
 
     def exact(self, vector: Vectors) -> Costs:
         """All costs of one vector ``[genes]`` but its latencies."""
-        costs = dict(zip((c.name for c in self.columns), self.of(vector[None])[0], strict=True))
+        wanted = self.indices((MACS.name, SIZE.name, MEMORY.name))
+        macs, size, memory = (int(cost) for cost in self.of(vector[None])[0, wanted])
         params = int(self.tables.features(vector[None])[0, COLUMN["params"]])
-        return Costs(int(costs["macs"]), params, int(costs["size"]), int(costs["memory"]))
+        return Costs(macs, params, size, memory)
 
     def user_limits(self, bounds: Bounds) -> Floats:
         """The user's limits of the columns, infinite where there is none."""

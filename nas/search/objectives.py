@@ -100,29 +100,27 @@ class Objective:
 
 _MS, _KB, _MB, _MILLIONS = Unit("ms"), Unit("kB", 1e3), Unit("MB", 1e6), Unit("M", 1e6)
 
-_ROWS = (
-    Objective(
-        "latency", "latency_ms", lambda costs, target, vectors, parts: costs.latency_ms(target, vectors, parts),
-        "latency", "ms", "latency", _MS, 3, "latency_ms", _MS,
-    ),
-    Objective(
-        "size", "size_bytes", lambda costs, _, vectors, parts: costs.size_bytes(vectors, parts),
-        "size", "kB", "size of the weights", _KB, 1, "size_bytes", _MB,
-        Memory("flash", "weights", lambda target: target.flash_bytes),
-    ),
-    Objective(
-        "macs", "macs", lambda costs, _, vectors, parts: costs.macs(vectors),
-        "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", _MILLIONS,
-    ),
-    Objective(
-        "memory", "peak_activation_bytes",
-        lambda costs, target, vectors, parts: costs.peak_bytes(vectors, parts, target.memory_rules),
-        "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes", _KB,
-        Memory("RAM", "activations", lambda target: target.ram_bytes),
-    ),
+LATENCY = Objective(
+    "latency", "latency_ms", lambda costs, target, vectors, parts: costs.latency_ms(target, vectors, parts),
+    "latency", "ms", "latency", _MS, 3, "latency_ms", _MS,
+)  # fmt: skip
+SIZE = Objective(
+    "size", "size_bytes", lambda costs, _, vectors, parts: costs.size_bytes(vectors, parts),
+    "size", "kB", "size of the weights", _KB, 1, "size_bytes", _MB,
+    Memory("flash", "weights", lambda target: target.flash_bytes),
+)  # fmt: skip
+MACS = Objective(
+    "macs", "macs", lambda costs, _, vectors, parts: costs.macs(vectors),
+    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", _MILLIONS,
+)  # fmt: skip
+MEMORY = Objective(
+    "memory", "peak_activation_bytes",
+    lambda costs, target, vectors, parts: costs.peak_bytes(vectors, parts, target.memory_rules),
+    "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes", _KB,
+    Memory("RAM", "activations", lambda target: target.ram_bytes),
 )  # fmt: skip
 
-OBJECTIVES: Mapping[str, Objective] = {row.name: row for row in _ROWS}
+OBJECTIVES: Mapping[str, Objective] = {row.name: row for row in (LATENCY, SIZE, MACS, MEMORY)}
 """All objectives by name; :func:`find_objective` knows those on other devices too."""
 
 
@@ -130,7 +128,7 @@ def latency_on(device: str) -> Objective:
     """The objective that is the latency on another device."""
     title = f"latency on {device}"
     return replace(
-        OBJECTIVES["latency"], name=LATENCY_ON + device, key="latency_elsewhere_ms", title=title, axis=title,
+        LATENCY, name=LATENCY_ON + device, key="latency_elsewhere_ms", title=title, axis=title,
         header=f"ms {device}", device=device,
     )  # fmt: skip
 

@@ -69,6 +69,11 @@ class DataInfo:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    @property
+    def train_images(self) -> int:
+        """Images of the training split."""
+        return self.counts["train"]
+
     def to_json(self) -> dict[str, Any]:
         """As ``run.json`` and checkpoints have it; the usual task isn't named."""
         facts = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}

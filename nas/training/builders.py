@@ -38,7 +38,7 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
         start_from(net, config.pretrained, config.init)
         return net
 
-    space, steps = get_space(config.space), total_steps(config, info.counts["train"])
+    space, steps = get_space(config.space), total_steps(config, info.train_images)
     return RunFacts(space, steps, interface_of(info), config.seed, initial, config.batch_size)
 
 

@@ -63,14 +63,9 @@ class State:
 
 
 def capture(
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Mapping[str, Tensor],
-    seconds: float,
-    scaler: Mapping[str, float | None] | None = None,
-    health: Mapping[str, float] | None = None,
-) -> State:
+    step: int, model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor], seconds: float,
+    scaler: Mapping[str, float | None] | None = None, health: Mapping[str, float] | None = None,
+) -> State:  # fmt: skip
     """The current state; tensors are shared, not copied."""
     kept = optimizer.state_dict()
     return State(
@@ -211,18 +206,17 @@ def _is_number(value: Slot) -> bool:
 def _read(path: Path) -> State:
     tensors, metadata = load_tensors(path)
     record = read_content(metadata, CheckpointRecord, path)
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    model, average, kept = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
+    parts = {"model": model, "average": average, "optimizer": kept}
     try:
         for key, tensor in tensors.items():
             room, name = key.split("/", 1)
-            groups[room][name] = tensor
+            parts[room][name] = tensor
         slots: dict[int, dict[str, Slot]] = {int(i): dict(v) for i, v in record.scalars.items()}
-        for key, tensor in groups["optimizer"].items():
+        for key, tensor in kept.items():
             index, name = key.split("/", 1)
             slots.setdefault(int(index), {})[name] = tensor
     except (KeyError, ValueError):
         raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
     optimizer = OptimizerState(slots, record.groups)
-    return State(
-        record.step, groups["model"], optimizer, groups["average"], record.seconds, record.scaler, record.health
-    )  # fmt: skip
+    return State(record.step, model, optimizer, average, record.seconds, record.scaler, record.health)

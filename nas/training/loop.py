@@ -84,7 +84,7 @@ def _until_collapse(
     net = make_supernet(config, dataset.info)
     net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(config, net.model)
-    steps = total_steps(config, dataset.info.counts["train"])
+    steps = total_steps(config, dataset.info.train_images)
     scheduler = make_schedule(config, optimizer, steps)
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
@@ -112,7 +112,7 @@ def _until_collapse(
         space, get_strategy(config.strategy, make_facts(config, dataset.info)), config.seed
     )
     phase = make_phase(config, steps, curriculum.policy)
-    trained_labels = dataset.labels[dataset.splits["train"]]
+    trained_labels = dataset.labels[dataset.train]
     constant = task.constant_loss(trained_labels, outputs, loss_settings, config.teacher is not None)
     guard = Guard(constant, config.rollbacks, steps, state.health if state else {})
     evaluate_at = {round(steps * (i + 1) / resources.evaluations) for i in range(resources.evaluations)} - {0}

@@ -131,7 +131,7 @@ def finetune(
         settings_id = _settings_id(settings, trained.weights, candidate.precision)
         sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
         if dry_run:
-            steps = total_steps(settings, trained.dataset.info.counts["train"])
+            steps = total_steps(settings, trained.dataset.info.train_images)
             inside = " inside wider networks" if config.netaug else ""
             summary = f"would fine-tune {candidate.id}{inside} for {count_of(steps, 'step')} in {sub.path}"
             return FinetunePlan(summary, candidate.id, steps, str(sub.path))
@@ -231,7 +231,7 @@ def _trained_further(
     if not (record.complete and sub.supernet.exists() and file_hash(sub.supernet) == record.weights):
         if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
             shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
-        steps = total_steps(settings, info.counts["train"])
+        steps = total_steps(settings, info.train_images)
         report(Started(str(sub.path), steps, info.source))
         train(sub, settings, trained.dataset, resources, report, curriculum)
         record = replace(record, complete=True, weights=file_hash(sub.supernet), steps=steps, versions=versions())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UsageError, UserError, unknown_name
-from search_spaces.schema import read_content, shown
+from search_spaces.schema import Json, read_content, shown
 
 from .describe import PICKS
 
@@ -291,15 +291,15 @@ def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Sub
     if not isinstance(content, dict) or "timm" not in content:
         return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
     facts = read_content(content, EstimateManifest, file)
-    spec = dict(facts.timm)
-    spec |= {"num_classes": num_classes or spec["num_classes"], "in_chans": in_chans or spec["in_chans"]}
+    spec = TimmSpec.from_json(facts.timm)
+    interface = Interface(in_chans or spec.interface.in_chans, num_classes or spec.interface.outputs)
 
     def build(resolution: int | None) -> nn.Module:
-        changed = dict(spec)
-        for part in ("options", "arguments"):
-            if resolution is not None and "img_size" in changed.get(part, {}):
-                changed[part] = changed[part] | {"img_size": resolution}
-        return build_foreign(TimmSpec.from_json(changed), str(file), "meta")
+        def fit(part: Mapping[str, Json]) -> Mapping[str, Json]:
+            return {**part, "img_size": resolution} if resolution is not None and "img_size" in part else part
 
-    size = (spec["in_chans"], *facts.input.input_size[1:])
+        changed = replace(spec, interface=interface, options=fit(spec.options), arguments=fit(spec.arguments))
+        return build_foreign(changed, str(file), "meta")
+
+    size = (interface.in_chans, *facts.input.input_size[1:])
     return Subject(facts.candidate, build, size, facts.target.name, facts.precision)

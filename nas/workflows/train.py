@@ -107,7 +107,7 @@ def train_supernet(
             report(Warned(note))
     facts = make_facts(config, dataset.info)
     get_strategy(config.strategy, facts)  # a space that it cannot support must leave no run behind
-    steps = total_steps(config, dataset.info.counts["train"])
+    steps = total_steps(config, dataset.info.train_images)
     held = Described(tuple(lines(summarise(dataset))))
     if dry_run:
         report(held)

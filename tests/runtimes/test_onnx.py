@@ -21,8 +21,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from nas.runtimes._onnx_packing import pack  # noqa: E402
 from nas.runtimes.onnx import Onnx  # noqa: E402
+from nas.runtimes.onnx_packing import pack  # noqa: E402
 from nas.runtimes.table import dialect_for, write_model  # noqa: E402
 from predictors.targets.target import load_target  # noqa: E402
 

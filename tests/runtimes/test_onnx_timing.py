@@ -16,8 +16,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from nas.quantization.quantize import outline, quantize  # noqa: E402
-from nas.runtimes._onnx_timing import shrink, traced  # noqa: E402
 from nas.runtimes.onnx import Onnx  # noqa: E402
+from nas.runtimes.onnx_timing import shrink, traced  # noqa: E402
 from nas.runtimes.table import dialect_for  # noqa: E402
 from search_spaces import get_space  # noqa: E402
 from search_spaces.architecture import Interface  # noqa: E402

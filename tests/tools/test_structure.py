@@ -174,7 +174,7 @@ def test_files_that_describe_a_runtime(tmp_path: Path) -> None:
         "nas/e.py": "def f(uint8=False): ...",
         "nas/f.py": "class A:\n    executorch: bool = False",
         "nas/runtimes/table.py": 'RUNTIMES = {"onnx": 1}',
-        "nas/runtimes/_onnx_timing.py": "import onnx",
+        "nas/runtimes/onnx_timing.py": "import onnx",
         "nas/no.py": '"""About onnx."""\nfrom .runtimes import onnx\nX = "ONNX, onnxlike"',
     }
     counted = figures(tmp_path, files)

@@ -92,13 +92,10 @@ def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
     """A page that cannot load anything or run another script than this one."""
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
+        "head", tag("meta", charset="utf-8"), tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"), tag("title", title),
         tag("style", style),
-    )
+    )  # fmt: skip
     page = tag("html", head, tag("body", *body, tag("script", script)), lang="en")
     return b"<!doctype html>\n" + tostring(page, "unicode", "html").encode() + b"\n"
 

@@ -64,7 +64,7 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
     """Predict a run from its first step on; takes some seconds, and changes nothing."""
     cuda = torch.device(resources.device).type == "cuda"
     with aside():
-        few = dataset.splits["train"][: config.batch_size * (MOST + 1)]  # small images are decoded all at once
+        few = dataset.train[: config.batch_size * (MOST + 1)]  # small images are decoded all at once
         rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), resources)
         batches = rehearsal.batches(MOST + 1)
         first = next(batches)

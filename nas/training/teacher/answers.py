@@ -90,9 +90,9 @@ def answers_of(
         return None
     classes = dataset.info.num_classes
     top = min(TOP, classes)
-    order = hashlib.sha256(dataset.splits["train"].tobytes()).hexdigest()[:16]
+    order = hashlib.sha256(dataset.train.tobytes()).hexdigest()[:16]
     asked = Question(name, temperature, top, dataset.info.fingerprint, order)
-    images = dataset.info.counts["train"]
+    images = dataset.info.train_images
     known = answers_in(run, asked, images, classes, report)
     if known is not None:
         return known
@@ -103,9 +103,10 @@ def answers_of(
         found = probabilities.topk(top, dim=1)
         chosen.append(found.indices.int().cpu())
         values.append(found.values.cpu())
-    tensors = {"classes": torch.cat(chosen), "values": torch.cat(values)}
+    answers = Answers(torch.cat(chosen), torch.cat(values), classes)
+    tensors = {"classes": answers.classes, "values": answers.values}
     save_tensors(run.teacher, tensors, {**asdict(asked), "weights": teacher.weights})
-    return Answers(tensors["classes"], tensors["values"], classes)
+    return answers
 
 
 def answers_in(run: Run, asked: Question, images: int, num_classes: int, report: Listener) -> Answers | None:

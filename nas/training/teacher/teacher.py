@@ -127,13 +127,13 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
 
 def _from_folder(folder: Path, dataset: Dataset) -> Teacher:
     facts = read_record(folder / _FACTS, TeacherManifest)
-    seen, classes, spec = facts.input, facts.classes, facts.timm
+    seen, classes, spec = facts.input, facts.classes, TimmSpec.from_json(facts.timm)
     size, mean, std = seen.input_size, seen.mean, seen.std
-    sizes = {len(mean), len(std), spec["in_chans"], size[0]}
-    if len(sizes) > 1 or spec["num_classes"] != len(classes):
+    sizes = {len(mean), len(std), spec.interface.in_chans, size[0]}
+    if len(sizes) > 1 or spec.interface.outputs != len(classes):
         raise UserError(f"{folder / _FACTS} is damaged: its sizes contradict each other; export it again")
     _check(str(folder), size[0], len(classes), classes, dataset)
-    model = build_foreign(TimmSpec.from_json(spec), str(folder / _FACTS))
+    model = build_foreign(spec, str(folder / _FACTS))
     teacher = Teacher(model, "", size, mean, std, seen.interpolation, seen.crop_pct)
     tensors, _ = load_tensors(folder / _WEIGHTS)
     try:
