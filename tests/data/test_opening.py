@@ -62,7 +62,7 @@ def assert_partition(dataset: Dataset) -> None:
 
 def test_embedded_counts_balance_and_size(embedded: Dataset) -> None:
     assert embedded.info.counts == {"train": 12_000, "search": 2_000, "test": 3_000}
-    assert (ROOT / "nas" / "embedded" / "fashion_mnist.npz").stat().st_size <= 7.8e6
+    assert (ROOT / "nas" / "data" / "embedded" / "fashion_mnist.npz").stat().st_size <= 7.8e6
     assert embedded.info.num_classes == 10
     assert embedded.info.in_chans == 1
     assert (embedded.info.native_size, embedded.info.crop_pct) == (28, 1.0)
@@ -440,9 +440,10 @@ def test_ctrl_c_ends_workers_without_their_tracebacks(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import os, signal, sys\n"
-        "from nas import data\n"
+        "from nas.data.batches import train_batches\n"
+        "from nas.data.opening import open_dataset\n"
         "if __name__ == '__main__':\n"
-        "    batches = data.train_batches(data.open_dataset(), 64, 0, 0, 10_000, 28, 'light', 2)\n"
+        "    batches = train_batches(open_dataset(), 64, 0, 0, 10_000, 28, 'light', 2)\n"
         "    try:\n"
         "        for i, _ in enumerate(batches):\n"
         "            if i == 5:\n"
