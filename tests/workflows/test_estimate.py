@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.search.costs import CandidateCosts
+from nas.store.records import DataInfo, RunRecord
 from nas.store.run import Run
 from nas.workflows.estimate import estimate_model
 from predictors.costs.tables import CostTables
@@ -55,8 +56,18 @@ def run(empty: Path) -> Path:
         "native_size": 28, "counts": {"train": 100, "search": 100, "test": 100}, "crop_pct": 1.0,
         "interpolation": "bilinear", "fingerprint": "0" * 8,
     }  # fmt: skip
-    Run(path).write({"config": {}, "data": data, "complete": True})
-    result = {"front": front("host", "fp32"), "config": {"target": "host"}, "weights": "0" * 8}
+    Run(path).write(RunRecord(config={}, data=DataInfo.from_json(data), complete=True))
+    unranked, unforeseen = {"tau": None, "tau_best": None}, {"candidates": 0, "pairs": []}
+    result = {
+        "config": {"target": "host"}, "complete": True, "target": {"name": "host", "latency": ""}, "others": {},
+        "objectives": ["accuracy", "latency"], "front": front("host", "fp32"),
+        "measurements": {"new": 3, "prior": 0}, "reference": {}, "hypervolume": 0.0, "baselines": {}, "extremes": {},
+        "stopped": "", "hypervolumes": {}, "gain_over_random": None, "weights": "0" * 8,
+        "predictor": {
+            "choice": "", "candidates": 3, "leave_one_out": unranked, "log_macs": unranked,
+            "beforehand": unforeseen, "front_beforehand": unforeseen,
+        },
+    }  # fmt: skip
     Run(path).search("host").write_text(json.dumps(result))
     return path
 
