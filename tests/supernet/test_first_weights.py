@@ -189,7 +189,7 @@ def test_damaged_files(save: Save, name: str) -> None:
         file.write_bytes(content)
         with pytest.raises(UserError, match="cannot be read as named tensors"):
             read_file(file)
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="doesn't exist"):
         read_file(file.parent / "nothing.pth")
 
 
@@ -445,7 +445,7 @@ def test_a_run_begins_with_the_weights_and_keeps_their_normalisation(photos: Pat
     assert (run.read().data.mean, run.read().data.std) == published
     trained = open_trained(run)
     info = trained.dataset.info
-    assert (list(info.mean), list(info.std)) == published
+    assert (info.mean, info.std) == published
     (pixels, _), *_ = eval_batches(trained.dataset, "test", 32, 4, 4)
     plain = open_dataset(str(photos))
     (own, _), *_ = eval_batches(plain, "test", 32, 4, 4)
@@ -467,10 +467,10 @@ def _train(folder: Path, *words: object) -> Any:
 def test_flags(empty: Path, init: Path) -> None:
     write_photos(empty / "photos", count=15)
     for words, code, message in (
-        (("--space", "mbv3-tiny", "--pretrained"), 2, "is no model of timm's"),
+        (("--space", "mbv3-tiny", "--pretrained"), 2, "isn't a model of timm's"),
         (("--space", SPACE, "--pretrained", "--init", init), 2, "give one of them"),
         (("--space", "timm:resnet18", "--init", init), 1, "does not hold weights of this space's largest network"),
-        (("--space", SPACE, "--init", "nothing.pth"), 1, "nothing.pth does not exist"),
+        (("--space", SPACE, "--init", "nothing.pth"), 1, "nothing.pth doesn't exist"),
         (("--space", SPACE, "--pretrained"), 2, f"timm has no weights for {NAME}"),
     ):
         for dry in ((), ("--dry-run",)):

@@ -378,7 +378,7 @@ def test_a_journal_of_other_weights_is_refused_with_both_names(filled: Path) -> 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from nas.run import Run
+from nas.store.run import Run
 with Run(Path(sys.argv[1])).locked():
     if "--orphan" in sys.argv and os.fork() == 0:
         time.sleep(2)  # a child that outlives its parent for a while, as a data loading process does
