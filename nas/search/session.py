@@ -84,7 +84,7 @@ class Session:
         return np.column_stack([1 - accuracy, self.chosen(vectors)])
 
     def agree(self, stopped: str, batch: Vectors) -> tuple[str, Vectors]:
-        """Why the search ends here (empty: it goes on) and the next batch, the same for all workers of this search,
+        """Why the search ends here (empty: it continues) and the next batch, the same for all workers of this search,
         though their clocks and their arithmetic may differ a little."""
         proposal = Turn(stopped, tuple(map(tuple, batch.tolist())))
         agreed = self.journal.agree(self.settings, f"batch {len(self.new)}", proposal, Turn, self._problem_of)

@@ -1,1 +1,1 @@
-"""Training a supernet: settings, one step, the loop, checkpoints, guards."""
+"""Training a supernet: settings, one step, the loop, checkpoints, checks of its health."""

@@ -76,6 +76,8 @@ def evaluate_model(
         if calibration_images is not None:
             raise UsageError("`calibration_images`: an exported file is calibrated already; leave it out")
         return _run_exported(trained, file, split)
+    if not is_json(model) and Path(model).suffix != ".json" and Path(model).exists():
+        raise UserError(f"{model} is not an exported folder or file; give one, a candidate, or an architecture")
     chosen = read_candidate(run, model)
     if chosen.search is None:
         check_stages(policy, (s.path for s in trained.space.segments), trained.space.name)

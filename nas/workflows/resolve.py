@@ -166,18 +166,16 @@ def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
 
     Raises:
         UsageError: no such candidate.
-        UserError: no such search, or a path to something else.
+        UserError: no such search, or a path that leads nowhere.
     """
     match read_word(word):
         case Architecture() as architecture:
             return Chosen(architecture)
         case ExportedPath(path) if path.suffix == ".json":
             return Chosen(parse_architecture(word))
-        case ExportedPath(path):
-            raise UserError(f"{path} is not an exported folder or file; give one, a candidate, or an architecture")
-        case MemberName(name) | ModelName(name):
+        case _:  # a folder of a member's name may lie here
             search = read_search(run, target)
-            member = pick_member(search, name)
+            member = pick_member(search, word)
             return Chosen(member.architecture, member.precision, search)
 
 

@@ -252,6 +252,14 @@ def test_a_quantized_candidate_is_trained_in_its_own_policy(here: Path, supernet
         train_config(trained, FinetuneConfig(quantization_aware=True), parse_policy("fp32"))
 
 
+def test_a_folder_of_a_members_name_hides_no_member(here: Path) -> None:
+    trained = open_trained(Run(here / "run"))
+    _, candidate, _ = pick_candidate(trained, "smallest", None)
+    for name in ("smallest", candidate.id):
+        (here / name).mkdir()
+        assert pick_candidate(trained, name, None)[1] == candidate
+
+
 @pytest.mark.usefixtures("no_export")
 def test_the_same_command_again_trains_nothing(here: Path, supernet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tune("--epochs", "1").json

@@ -43,7 +43,7 @@ class Answers:
 
     def batch(self, batch_size: int, seed: int, step: int) -> Tensor:
         """Probabilities ``[batch_size, num_classes]`` of the images of a step of
-        :func:`nas.data.opening.train_batches`."""
+        :func:`nas.data.batches.train_batches`."""
         return self.of(train_positions(len(self.classes), batch_size, seed, step))
 
     def of(self, positions: Ints) -> Tensor:
