@@ -104,6 +104,12 @@ def printed(ctx: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
+def is_typed(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter stands on the command line, rather than in the environment or a file."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def print_json(value: object) -> None:
     """Records, or plain data, on stdout."""
     typer.echo(json.dumps(to_json(value), indent=2, default=str))

@@ -323,6 +323,17 @@ def test_the_same_run_gives_the_same_files(here: Path) -> None:
     assert [file.read_bytes() for file in files] == first
 
 
+def test_the_run_that_is_typed_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "other and --run both name the run" in invoke("report", "other", "--run", "run").message
+    monkeypatch.setenv("NAS_REPORT_RUN", "run")
+    assert "other is not a run directory" in invoke("report", "other").message
+    assert "run is not a run directory" in invoke("report").message
+    monkeypatch.delenv("NAS_REPORT_RUN")
+    monkeypatch.setenv("NAS_REPORT_DIRECTORY", "run")
+    assert "other is not a run directory" in invoke("report", "--run", "other").message
+
+
 def test_bad_paths(here: Path) -> None:
     assert invoke("report", "nowhere").code == 1
     done = invoke("report", "run", "--out", ".")

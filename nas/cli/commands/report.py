@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import Config, Json, RunDir, print_json
+from nas.cli.options import Config, Json, RunDir, is_typed, print_json
 from search_spaces.errors import UsageError
 
 
 def report(
+    ctx: typer.Context,
     directory: Annotated[
         Path | None,
         typer.Argument(help="Run directory, as --run.", show_default=False, autocompletion=completion.runs),
@@ -30,7 +31,10 @@ def report(
     from nas.store.words import count_of
 
     if directory is not None and run is not None:
-        raise UsageError(f"{directory} and `run` both name the run; give one of them")
+        typed = [is_typed(ctx, name) for name in ("directory", "run")]
+        if typed[0] == typed[1]:
+            raise UsageError(f"{directory} and `run` both name the run; give one of them")
+        directory = directory if typed[0] else None  # the other is from the environment or a file
     home = open_run(directory or run)
     result = write_report(home, out)
     if as_json:
