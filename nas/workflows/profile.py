@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nas.events import Advanced, Listener, Warned
-from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
+from nas.profiling.bundle import check_plan, read_manifest, write_bundle
 from nas.profiling.fit import target_of
 from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
-from nas.store.bundles import BundleManifest
+from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
 from nas.store.files import atomic_write
 from nas.store.hints import Hint, hint
 from nas.store.run import Run, latest
