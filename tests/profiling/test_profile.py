@@ -336,7 +336,7 @@ def test_a_changed_manifest_is_refused(folder: Path, imaginary: dict[str, Any], 
     ("words", "code", "message"),
     [
         (("gpu",), 2, "nas profile gpu: measures 'host'; for other devices give a --bundle"),
-        (("--precision", "int4"), 2, "unknown precision 'int4'"),
+        (("--precision", "int4"), 2, "unknown --precision 'int4'"),
         (("--networks", "3"), 2, "--networks 3: a fit needs 8 or more"),
         (("--held-out", "0"), 2, "--held-out 0"),
         (("--threads", "0"), 2, "--threads"),
