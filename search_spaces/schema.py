@@ -8,9 +8,10 @@
     accuracy = read_content(content, Accuracy, path)
 
 A dataclass is a table: its fields are keys, those with a default may be missing, and other keys are ignored unless the
-record is ``closed``. ``tuple[X, ...]`` is a list, ``dict[str, X]`` a table with any keys, ``X | Y`` either, ``Literal``
-one of its texts, ``Any`` anything. A number must be finite, a whole number at most :data:`LARGEST`, and a truth value
-isn't a number. :class:`Range`, :class:`Check`, :class:`Also` and :class:`Made` in ``Annotated`` say more.
+record is ``closed``. A field whose key isn't its name says so: ``field(metadata={"key": ...})``. ``tuple[X, ...]`` is a
+list, ``dict[str, X]`` a table with any keys, ``X | Y`` either, ``Literal`` one of its texts, ``Any`` anything. A number
+must be finite, a whole number at most :data:`LARGEST`, and a truth value isn't a number. :class:`Range`,
+:class:`Check`, :class:`Also` and :class:`Made` in ``Annotated`` say more.
 
 This isn't msgspec or pydantic, since both fall short of what a file of a run needs: they turn the whole number of a
 ``float`` field into a ``float``, so that a file which is read and written again has other bytes (and a checkpoint
@@ -137,7 +138,7 @@ def to_json(record: Any) -> Any:
     if hasattr(record, "to_json"):
         return record.to_json()
     if dataclasses.is_dataclass(record):
-        values = {field.name: (field, getattr(record, field.name)) for field in dataclasses.fields(record)}
+        values = {key_of(field): (field, getattr(record, field.name)) for field in dataclasses.fields(record)}
         return {k: to_json(v) for k, (field, v) in values.items() if v is not None or field.default is not None}
     if isinstance(record, Mapping):
         return {key: to_json(value) for key, value in record.items()}
@@ -156,6 +157,12 @@ def read_content(value: object, kind: type[T], path: Path) -> T:
         return convert(value, kind)
     except SchemaError as error:
         raise UserError(f"{path} is damaged: {error}; restore or remove it") from None
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """The key of a dataclass's field in a file."""
+    key: str = field.metadata.get("key", field.name)
+    return key
 
 
 def problem(value: object, kind: Any, place: str = "it") -> str:
@@ -243,14 +250,14 @@ def _record_problems(value: object, kind: Any, place: str, closed: bool) -> Iter
     if not isinstance(value, dict):
         yield f"{place} is {shown(value)}, not a table"
         return
-    hints = dict(_hints(kind))
+    hints = {key_of(field): hint for field, hint in _hints(kind)}
     for key in sorted(set(value) - set(hints)) if closed else ():
         yield unknown_key(_inside(place, key), key, list(hints))
     sound = True
-    for field in dataclasses.fields(kind):
-        where = _inside(place, field.name)
-        if field.name in value:
-            for wrong in problems(value[field.name], hints[field.name], where, closed):
+    for field, hint in _hints(kind):
+        where = _inside(place, key := key_of(field))
+        if key in value:
+            for wrong in problems(value[key], hint, where, closed):
                 sound = False
                 yield wrong
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -285,15 +292,15 @@ def _build(value: Any, kind: Any) -> Any:
         return {key: _build(each, arguments[1]) for key, each in value.items()}
     if dataclasses.is_dataclass(kind):
         record: Any = kind
-        return record(**{name: _build(value[name], hint) for name, hint in _hints(record) if name in value})
+        return record(**{f.name: _build(value[key_of(f)], hint) for f, hint in _hints(record) if key_of(f) in value})
     return value
 
 
 @cache
-def _hints(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Names and types of the fields of a dataclass, in order."""
+def _hints(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+    """The fields of a dataclass with their types, in order."""
     hints = get_type_hints(kind, include_extras=True)
-    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
+    return tuple((field, hints[field.name]) for field in dataclasses.fields(kind))
 
 
 def _is(value: object, kind: Any) -> bool:

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.profiling.bundle import CHECK, FIT, Part, Plan, write_bundle
+from nas.profiling.bundle import CHECK, FIT, write_bundle
 from nas.profiling.fit import Measurement, fit_networks, measurements, predict
 from nas.profiling.results import read_results
 from nas.profiling.runner import RESULTS, measure
+from nas.store.bundles import Part, Plan
 from predictors.latency.fit import FitReport, fit_report
 
 CLASSES = {"mbv3-tiny": 10}
@@ -83,7 +84,7 @@ def study(measured: Measurement) -> None:
 def as_a_board(space: str, folder: Path, direct: list[Measurement]) -> None:
     """A bundle run by its own runner, on the wall; its fit against the networks measured directly."""
     part = Part(space, CLASSES.get(space, 1000), 3)
-    manifest = write_bundle(folder, Plan((part,), fit=24, check=12, uint8=True), quiet)
+    manifest = write_bundle(folder, Plan((part,), fit=24, check=12, unsigned=True), quiet)
     subprocess.run([sys.executable, str(folder / "run.py")], check=True, stdout=subprocess.DEVNULL)
     results = read_results(folder / RESULTS, manifest)
     print("\n| 24 networks, measured | held-out MAPE | tau |\n|---|---|---|")
@@ -110,7 +111,7 @@ def main() -> None:
     space, folder = arguments.space, arguments.folder / arguments.space
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Part(space, CLASSES.get(space, 1000), 3)
-    plan = Plan((part,), fit=arguments.chosen, check=TESTED + arguments.drawn, uint8=True)
+    plan = Plan((part,), fit=arguments.chosen, check=TESTED + arguments.drawn, unsigned=True)
     manifest = write_bundle(folder, plan, quiet)
     if not (folder / RESULTS).exists():
         measure(folder, 1, "thread", quiet)

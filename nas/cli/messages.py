@@ -19,6 +19,7 @@ PARAMETERS = {
     "size_bytes": "max_size",
     "macs": "max_macs",
     "memory_bytes": "max_memory",
+    "unsigned": "uint8",
 }
 """Settings whose parameter of a command has another name."""
 _SETTING = re.compile(r"`([a-z]\w*)`")

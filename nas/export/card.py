@@ -105,7 +105,7 @@ def _running(name: str) -> str:
 Copy `{name}` and `{script_name(form)}` there; the script has all the code that is needed.
 
 ```sh
-pip install {code.packages}
+pip install numpy pillow {code.packages}
 python {script_name(form)} {name} photo.jpg
 ```
 

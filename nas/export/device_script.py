@@ -16,7 +16,8 @@ def script_name(form: str) -> str:
 
 def device_script(form: str, code: DeviceCode, task: Task) -> str:
     """Text of the script for one format."""
-    return f'''"""What a photo shows: python {script_name(form)} MODEL PHOTO  (pip install {code.packages})"""
+    name = script_name(form)
+    return f'''"""What a photo shows: python {name} MODEL PHOTO  (pip install numpy pillow {code.packages})"""
 
 import json
 import sys

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from nas.runtimes.table import dialect_for, get_runtime
-from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, BundlePart
+from nas.runtimes.table import PROFILED, get_runtime
+from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, Part, Plan
 from nas.store.files import atomic_write, write_json
 from nas.store.hints import hint
 from nas.store.seeds import stream
@@ -21,9 +21,9 @@ from nas.store.versions import libraries
 from predictors.costs.network import Floats, operator_rows
 from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
-from search_spaces.architecture import Architecture, Interface
+from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError
-from search_spaces.policy import FLOAT, INT8
+from search_spaces.policy import FLOAT
 from search_spaces.schema import Json, read_content, to_json
 
 from . import runner as profile_runner
@@ -35,50 +35,6 @@ LEAST_FIT, LEAST_CHECK = 8, 4
 RUNNER, README = "run.py", "README.md"
 
 Report = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A space whose networks are measured, with the classes and input channels of its data."""
-
-    space: str
-    num_classes: int
-    in_chans: int
-
-    @property
-    def interface(self) -> Interface:
-        """The two ends of its networks."""
-        return Interface(self.in_chans, self.num_classes)
-
-
-RUNTIME = "onnx"
-"""What the runner runs: it holds the code that opens these files."""
-
-MEASURED = (FLOAT, INT8)
-"""Precisions that devices are measured in; those with fewer bits per weight run as int8."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        parts: networks are shared between them evenly.
-        fit: networks chosen to tell most about the others, see :mod:`nas.profiling.choose`.
-        check: random networks that say how good the fit is.
-        precisions: of :data:`MEASURED`.
-        uint8: int8 files with unsigned activations, which onnxruntime is faster with on x86.
-        threads: of one inference.
-        seed: of the random networks.
-    """
-
-    parts: tuple[Part, ...]
-    fit: int = 24
-    check: int = 12
-    precisions: tuple[str, ...] = MEASURED
-    uint8: bool = False
-    threads: int = 1
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +108,7 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
         UserError: the folder holds something else, or a package is missing.
     """
     check_plan(plan)
-    wanted = {"format": profile_runner.FORMAT, "plan": asdict(plan), "versions": libraries()}
+    wanted = {"format": profile_runner.FORMAT, "plan": to_json(plan), "versions": libraries()}
     wanted = json.loads(json.dumps(wanted))
     if (folder / MANIFEST).exists():
         there = read_manifest(folder)
@@ -177,21 +133,21 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
 
 def _ours(name: str) -> bool:
     """May this be of a bundle that was not finished?"""
-    return name in (RUNNER, README) or name.endswith(get_runtime(RUNTIME).suffix) or name.startswith(".")
+    return name in (RUNNER, README) or name.endswith(get_runtime(PROFILED).suffix) or name.startswith(".")
 
 
-def dialect_name(uint8: bool) -> str:
+def dialect_name(unsigned: bool) -> str:
     """What a target's ``model`` says of int8 files with unsigned activations, or with signed ones."""
-    dialects = get_runtime(RUNTIME).dialects
-    return next(name for name, dialect in dialects.items() if dialect.unsigned == uint8)
+    dialects = get_runtime(PROFILED).dialects
+    return next(name for name, dialect in dialects.items() if dialect.unsigned == unsigned)
 
 
 def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwork]:
     """Write the files of every network; entries of the manifest."""
     from nas.quantization.quantize import outline
 
-    runtime = get_runtime(RUNTIME)
-    dialect = dialect_for(RUNTIME, dialect_name(plan.uint8))
+    runtime = get_runtime(PROFILED)
+    dialect = runtime.dialects[dialect_name(plan.unsigned)]
     chosen = members(plan)
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface)
@@ -204,8 +160,7 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
             name = f"{member.name}.{precision}{runtime.suffix}"
             atomic_write(folder / name, data)
             files[precision] = BundleFile(name, hashlib.sha256(data).hexdigest())
-        part = BundlePart(**asdict(member.part))
-        yield BundleNetwork(member.name, member.use, part, member.image, member.architecture, files)
+        yield BundleNetwork(member.name, member.use, member.part, member.image, member.architecture, files)
         report(k + 1, len(chosen), member.name)
 
 
@@ -236,17 +191,19 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 def read_members(manifest: BundleManifest) -> dict[str, Member]:
     """The networks of a manifest by name."""
-    return {n.name: Member(n.name, n.use, Part(**vars(n.part)), n.architecture) for n in manifest.networks}
+    return {n.name: Member(n.name, n.use, n.part, n.architecture) for n in manifest.networks}
 
 
 def _readme(plan: Plan, networks: int) -> str:
     spaces = ", ".join(part.space for part in plan.parts)
     back = hint("profile", **{"import": "results.json"}, bundle="THIS_FOLDER", name="my-board")
+    code = get_runtime(PROFILED).device_code()
+    assert code is not None, "the runner's own runtime runs on devices"
     return f"""# Latency bundle
 
 {networks} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:
 
-    pip install numpy onnxruntime
+    pip install numpy {code.packages}
     python3 {RUNNER}
 
 After an interruption, the second command continues where it stopped. Take `results.json` back to where the bundle was

@@ -169,7 +169,7 @@ def target_of(
         latency=model_of(fitted),
         labels=labels,
         sources=sources,
-        model=dialect_name(plan.uint8),
+        model=dialect_name(plan.unsigned),
         threads=threads,
         weight_bits=(8, 4) if "int8" in fitted else (8,),
     )

@@ -105,7 +105,7 @@ class Executorch:
     def device_code(self) -> DeviceCode:
         """Statements for ExecuTorch."""
         return DeviceCode(
-            packages="numpy pillow torch executorch",
+            packages="torch executorch",
             imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\n"
             "from PIL import Image, ImageOps",
             opening="program = Runtime.get().load_program(sys.argv[1])\n"

@@ -113,7 +113,7 @@ class Onnx:
     def device_code(self) -> DeviceCode:
         """Statements for onnxruntime."""
         return DeviceCode(
-            packages="numpy pillow onnxruntime",
+            packages="onnxruntime",
             imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
             opening="options = onnxruntime.SessionOptions()\n"
             'options.add_session_config_entry("session.qdqisint8allowed", "1")  # as it was measured, on x86 too\n'

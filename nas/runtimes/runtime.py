@@ -40,7 +40,7 @@ class DeviceCode:
     """The runtime's part of the script that lies beside an exported file.
 
     Attributes:
-        packages: arguments of ``pip install``.
+        packages: arguments of ``pip install``, beside numpy and pillow, which every script needs.
         imports: import statements, in alphabetical order.
         opening: statements that open the file ``sys.argv[1]`` and leave its metadata, JSON texts by name, in
             ``stored``.

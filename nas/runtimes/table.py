@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "onnx"
 """The runtime, and what its ``model`` means, of a target that names none."""
+PROFILED = "onnx"
+"""The runtime that devices are measured in: ``nas/profiling/runner.py`` holds the code that opens its files."""
 
 
 @dataclass(frozen=True)

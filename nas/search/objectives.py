@@ -65,6 +65,7 @@ class Objective:
         decimals: digits after the point in tables.
         bound: name of its limit in :class:`Bounds`.
         bound_unit: unit that a user gives the limit in.
+        bound_help: what a user gives as the limit, with the unit.
         memory: memory of the device that limits it, if any.
         device: the other device whose latency it is; empty: a cost on the search's own target.
     """
@@ -79,6 +80,7 @@ class Objective:
     decimals: int
     bound: str
     bound_unit: Unit
+    bound_help: str
     memory: Memory | None = None
     device: str = ""
 
@@ -102,22 +104,22 @@ _MS, _KB, _MB, _MILLIONS = Unit("ms"), Unit("kB", 1e3), Unit("MB", 1e6), Unit("M
 
 LATENCY = Objective(
     "latency", "latency_ms", lambda costs, target, vectors, parts: costs.latency_ms(target, vectors, parts),
-    "latency", "ms", "latency", _MS, 3, "latency_ms", _MS,
+    "latency", "ms", "latency", _MS, 3, "latency_ms", _MS, "ms",
 )  # fmt: skip
 SIZE = Objective(
     "size", "size_bytes", lambda costs, _, vectors, parts: costs.size_bytes(vectors, parts),
-    "size", "kB", "size of the weights", _KB, 1, "size_bytes", _MB,
+    "size", "kB", "size of the weights", _KB, 1, "size_bytes", _MB, "MB of weights",
     Memory("flash", "weights", lambda target: target.flash_bytes),
 )  # fmt: skip
 MACS = Objective(
     "macs", "macs", lambda costs, _, vectors, parts: costs.macs(vectors),
-    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", _MILLIONS,
+    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", _MILLIONS, "millions",
 )  # fmt: skip
 MEMORY = Objective(
     "memory", "peak_activation_bytes",
     lambda costs, target, vectors, parts: costs.peak_bytes(vectors, parts, target.memory_rules),
     "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes", _KB,
-    Memory("RAM", "activations", lambda target: target.ram_bytes),
+    "kB of activations at the worst moment", Memory("RAM", "activations", lambda target: target.ram_bytes),
 )  # fmt: skip
 
 OBJECTIVES: Mapping[str, Objective] = {row.name: row for row in (LATENCY, SIZE, MACS, MEMORY)}

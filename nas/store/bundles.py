@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from search_spaces.architecture import Interface
+from search_spaces.policy import FLOAT, INT8
 from search_spaces.schema import Check, Range, shown, to_json
 
 from .exports import Channels
 from .records import ArchitectureField, Side
+
+MEASURED = (FLOAT, INT8)
+"""Precisions that devices are measured in; those with fewer bits per weight run as int8."""
 
 
 def _name_problem(value: str) -> str:
@@ -27,12 +32,17 @@ class BundleFile:
 
 
 @dataclass(frozen=True)
-class BundlePart:
-    """Whose networks are measured: a space with the two ends of its networks."""
+class Part:
+    """A space whose networks are measured, with the classes and input channels of its data."""
 
     space: str
     num_classes: Annotated[int, Range(at_least=1, at_most=10**6)]
     in_chans: Channels
+
+    @property
+    def interface(self) -> Interface:
+        """The two ends of its networks."""
+        return Interface(self.in_chans, self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class BundleNetwork:
 
     name: str
     use: str
-    part: BundlePart
+    part: Part
     input: tuple[Side, ...]
     architecture: ArchitectureField
     files: Mapping[str, BundleFile]
@@ -63,18 +73,26 @@ class BundleNetwork:
 
 
 @dataclass(frozen=True)
-class BundlePlan:
-    """What is measured.
+class Plan:
+    """What to measure.
 
     Attributes:
-        precisions: of each network.
-        parts: whose networks.
-        uint8: whether activations of int8 files are unsigned.
+        parts: networks are shared between them evenly.
+        fit: networks chosen to tell most about the others, see :mod:`nas.profiling.choose`.
+        check: random networks that say how good the fit is.
+        precisions: of :data:`MEASURED`.
+        unsigned: int8 files with unsigned activations, which some processors are faster with.
+        threads: of one inference.
+        seed: of the random networks.
     """
 
-    precisions: tuple[str, ...]
-    parts: tuple[BundlePart, ...]
-    uint8: bool
+    parts: tuple[Part, ...]
+    fit: int = 24
+    check: int = 12
+    precisions: tuple[str, ...] = MEASURED
+    unsigned: bool = field(default=False, metadata={"key": "uint8"})
+    threads: int = 1
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,6 @@ class BundleManifest:
     bundle: str
     reference: str
     threads: Annotated[int, Range(at_least=1, at_most=1024)]
-    plan: BundlePlan
+    plan: Plan
     versions: BundleVersions
     networks: tuple[BundleNetwork, ...]

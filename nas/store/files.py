@@ -129,7 +129,7 @@ def check_format(content: Any, path: Path) -> None:
     if isinstance(there, int) and there > FORMAT:
         raise NewerFormat(
             f"{path} was written by a newer nas (format {there}; this one reads up to {FORMAT}); "
-            f"upgrade: git pull, then {install_hint('.[onnx]')}"
+            f"upgrade: git pull, then {install_hint('.')}"
         )
 
 

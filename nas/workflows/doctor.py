@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.runtimes.table import RUNTIMES
+from nas.runtimes.table import DEFAULT, RUNTIMES
 from nas.store.hints import hint
 from search_spaces.errors import install_hint
 
@@ -85,7 +85,7 @@ def examine() -> list[Finding]:
 
 def _trouble(name: str, error: BaseException) -> Finding:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    fix = f"fix what the message names, or reinstall {install_hint('.[onnx]')}"
+    fix = f"fix what the message names, or reinstall {install_hint(f'.[{RUNTIMES[DEFAULT].extra}]')}"
     return Finding(name, "problem", f"could not be looked at: {type(error).__name__}: {reason}", fix)
 
 

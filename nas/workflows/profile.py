@@ -5,49 +5,64 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
 
 from nas.events import Advanced, Listener, Warned
-from nas.profiling.bundle import MEASURED, Part, Plan, check_plan, read_manifest, write_bundle
+from nas.profiling.bundle import check_plan, read_manifest, write_bundle
 from nas.profiling.fit import target_of
 from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
-from nas.store.bundles import BundleManifest
+from nas.search.config import SEED
+from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
 from nas.store.files import atomic_write
 from nas.store.hints import Hint, hint
 from nas.store.run import Run, latest
+from nas.store.settings import Setting, check_settings
 from predictors.latency.fit import FitReport
 from predictors.targets.target import to_toml
 from search_spaces import get_space
-from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.errors import UsageError, UserError
+from search_spaces.schema import key_of
 
 DEFAULT_SPACES = (Part("mbv3-tiny", 10, 3), Part("mbv3-large", 1000, 3))
 """Where there is no run: small and large networks."""
 
+BOTH = "both"
 _SECONDS_A_NETWORK = 3.0  # at a precision, on a core of a server
 _X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``nas profile`` is asked for, see its help; None: not given."""
+    """What ``nas profile`` is asked for; None: not given.
+
+    Attributes:
+        device: this machine, which is ``host``.
+        bundle: folder to write for another device, or that was written for it.
+        results: file of what that device measured.
+        run: whose networks to measure where no space is given.
+        out: target file.
+    """
 
     device: str = "host"
     bundle: Path | None = None
     results: Path | None = None
-    space: str | None = None
+    space: Annotated[str | None, Setting("Whose subnets to measure. Default: the run's.")] = None
     run: Run | None = None
-    networks: int = 24
-    held_out: int = 12
-    precision: str = "both"
-    threads: int = 1
-    uint8: bool = False
-    classes: int | None = None
-    in_chans: int | None = None
-    name: str | None = None
+    networks: Annotated[int, Setting("Subnets chosen to fit.")] = 24
+    held_out: Annotated[int, Setting("Random subnets more that judge the fit.")] = 12
+    precision: Annotated[str, Setting("fp32, int8 or both.", choices=(BOTH, *MEASURED))] = BOTH
+    threads: Annotated[int, Setting("Of one inference.", at_least=1)] = 1
+    unsigned: Annotated[bool, Setting("The bundle is for x86, not ARM.")] = field(
+        default=False, metadata={"key": "uint8"}
+    )
+    classes: Annotated[int | None, Setting("Default: the run's.", at_least=1)] = None
+    in_chans: Annotated[int | None, Setting("Default: the run's.", at_least=1)] = None
+    name: Annotated[str | None, Setting("Of the target. Default: the file's.")] = None
     out: Path | None = None
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,7 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
         UsageError: a request that contradicts itself or cannot be met.
         UserError: see the functions below.
     """
+    check_settings(request)
     if request.device != "host":
         raise UsageError(f"nas profile {request.device}: measures 'host'; for other devices give a `bundle`")
     name = request.name or (request.out.stem if request.out else "host" if request.results is None else "board")
@@ -152,14 +168,12 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
         if dry_run:
             raise UsageError("`dry_run`: an import measures nothing; leave one of them out")
         return import_results(request.results, request.bundle, out, name, report)
-    if request.uint8 and request.bundle is None:
-        raise UsageError("`uint8` is for a `bundle`; this machine's own form is known")
-    precisions = MEASURED if request.precision == "both" else (request.precision,)
-    if request.precision not in ("both", *MEASURED):
-        raise unknown_name("precision", request.precision, ("both", *MEASURED))
+    if request.unsigned and request.bundle is None:
+        raise UsageError("`unsigned` is for a `bundle`; this machine's own form is known")
+    precisions = MEASURED if request.precision == BOTH else (request.precision,)
     parts = parts_of(request.space, request.run, request.classes, request.in_chans)
-    uint8 = request.uint8 if request.bundle is not None else platform.machine().lower() in _X86
-    plan = Plan(parts, request.networks, request.held_out, precisions, uint8, request.threads, request.seed)
+    unsigned = request.unsigned if request.bundle is not None else platform.machine().lower() in _X86
+    plan = Plan(parts, request.networks, request.held_out, precisions, unsigned, request.threads, request.seed)
     if dry_run:
         return ProfilePlan(summary(plan), plan.fit + plan.check, command(request))
     if request.bundle is not None:
@@ -169,7 +183,7 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
 
 def command(request: Request) -> Hint:
     """What to type for a request that measures."""
-    values = [(field.name, getattr(request, field.name), field.default) for field in fields(request)]
+    values = [(key_of(field), getattr(request, field.name), field.default) for field in fields(request)]
     changed = [(name, v.path if isinstance(v, Run) else v) for name, v, default in values if v != default]
     return Hint("profile", settings=tuple(changed))
 

@@ -19,14 +19,15 @@ from tests.support.cli_runs import invoke
 for _package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_package)
 
-from nas.profiling.bundle import FIT, Part, Plan, members, read_manifest, read_members, write_bundle  # noqa: E402
+from nas.profiling.bundle import FIT, members, read_manifest, read_members, write_bundle  # noqa: E402
 from nas.profiling.runner import DRIFTED, SETTLED, UNSETTLED  # noqa: E402
+from nas.store.bundles import Part, Plan  # noqa: E402
 from predictors.latency.additive import AdditiveLatency, Coefficients  # noqa: E402
 from predictors.targets.target import load_target  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("profile")  # their fixtures take long: made once, by one process
 
-PLAN = Plan((Part("mbv3-tiny", 10, 3),), fit=9, check=5, uint8=platform.machine() == "x86_64")
+PLAN = Plan((Part("mbv3-tiny", 10, 3),), fit=9, check=5, unsigned=platform.machine() == "x86_64")
 TRUTH = {
     "fp32": Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.05, 0.05, 0.001, 0.01),
     "int8": Coefficients(0.3, 0.05, 0.008, 0.06, 0.05, 0.3, 0.5, 0.03, 0.0014, 0.02),
@@ -158,7 +159,7 @@ def test_an_import_finds_the_constants_of_a_device(folder: Path, imaginary: dict
     target = load_target("new/a99.toml")
     assert (target.description, target.threads) == ("Imaginary-A99", 4)
     assert target.runtime == "onnxruntime 1.99, 4 threads"
-    assert target.model == ("onnx-uint8" if PLAN.uint8 else "onnx")
+    assert target.model == ("onnx-uint8" if PLAN.unsigned else "onnx")
     truth = AdditiveLatency(TRUTH)
     for precision, fit in result["precisions"].items():
         assert (fit["networks"], fit["fitted"]) == (5, 14)
@@ -335,7 +336,7 @@ def test_a_changed_manifest_is_refused(folder: Path, imaginary: dict[str, Any], 
     ("words", "code", "message"),
     [
         (("gpu",), 2, "nas profile gpu: measures 'host'; for other devices give a --bundle"),
-        (("--precision", "int4"), 2, "unknown precision 'int4'"),
+        (("--precision", "int4"), 2, "unknown --precision 'int4'"),
         (("--networks", "3"), 2, "--networks 3: a fit needs 8 or more"),
         (("--held-out", "0"), 2, "--held-out 0"),
         (("--threads", "0"), 2, "--threads"),

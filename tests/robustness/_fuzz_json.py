@@ -368,9 +368,11 @@ def bundle_id(manifest: dict[str, Any]) -> str:
 
 def bundle_manifest() -> dict[str, Any]:
     """Of a bundle that was never written: its networks have no files."""
-    from nas.profiling.bundle import CHECK, FIT, Member, Part, Plan
+    from nas.profiling.bundle import CHECK, FIT, Member
     from nas.profiling.runner import FORMAT
+    from nas.store.bundles import Part, Plan
     from search_spaces import get_space
+    from search_spaces.schema import to_json
 
     plan, space = Plan((Part("mbv3-tiny", 10, 3),), fit=8, check=4), get_space("mbv3-tiny")
     drawn = space.sample(np.random.default_rng(0), plan.fit + plan.check)
@@ -382,7 +384,7 @@ def bundle_manifest() -> dict[str, Any]:
          "files": {p: {"file": f"{m.name}.{p}.onnx", "sha256": "0" * 64} for p in plan.precisions}}
         for m in members
     ]  # fmt: skip
-    content = {"format": FORMAT, "plan": asdict(plan), "versions": {"torch": "2", "timm": "1"}, "threads": 1,
+    content = {"format": FORMAT, "plan": to_json(plan), "versions": {"torch": "2", "timm": "1"}, "threads": 1,
                "reference": f"{networks[0]['name']}.int8", "networks": networks}  # fmt: skip
     content = json.loads(json.dumps(content))
     return {"bundle": bundle_id(content), **content}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +16,26 @@ from nas.cli.options import (
     PrintConfig,
     Quiet,
     RunDir,
-    Seed,
     print_json,
     printed,
     resources,
 )
+from nas.cli.settings import flags_from
+from nas.workflows.profile import Profile, Request, profile_command
 
 
+@flags_from(
+    Request,
+    follow={
+        "results": ("space",),
+        "run": ("networks", "held_out", "precision", "threads", "uint8", "classes", "in_chans", "name"),
+        "out": ("seed",),
+    },
+    complete={"space": completion.spaces},
+)
 def profile(
     ctx: typer.Context,
+    settings: Request,
     device: Annotated[str, typer.Argument(help="host: this machine. Others: --bundle, then --import.")] = "host",
     bundle: Annotated[
         Path | None, typer.Option(help="Write a folder to run on another device.", show_default=False)
@@ -31,25 +43,10 @@ def profile(
     results: Annotated[
         Path | None, typer.Option("--import", help="results.json that came back from it.", show_default=False)
     ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose subnets to measure. Default: the run's.", show_default=False, autocompletion=completion.spaces
-        ),
-    ] = None,
     run: RunDir = None,
-    networks: Annotated[int, typer.Option(help="Subnets chosen to fit.")] = 24,
-    held_out: Annotated[int, typer.Option(help="Random subnets more that judge the fit.")] = 12,
-    precision: Annotated[str, typer.Option(help="fp32, int8 or both.")] = "both",
-    threads: Annotated[int, typer.Option(min=1, help="Of one inference.")] = 1,
-    uint8: Annotated[bool, typer.Option("--uint8", help="The bundle is for x86, not ARM.")] = False,
-    classes: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
-    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the run's.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Option(help="Of the target. Default: the file's.", show_default=False)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Target file. Default: host.toml, or <name>.toml.", show_default=False)
     ] = None,
-    seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
     dry_run: DryRun = False,
@@ -62,14 +59,12 @@ def profile(
     from nas.cli.console import OUT, following
     from nas.cli.progress import ProfileProgress
     from nas.cli.tables.profile import print_profile
-    from nas.workflows.profile import Profile, Request, profile_command
     from nas.workflows.resolve import find_run
 
     resources("cpu", 0)
-    request = Request(
-        device, bundle, results, space, None if run is None else find_run(run), networks, held_out, precision, threads,
-        uint8, classes, in_chans, name, out, seed,
-    )  # fmt: skip
+    request = replace(
+        settings, device=device, bundle=bundle, results=results, run=None if run is None else find_run(run), out=out
+    )
     with ProfileProgress(quiet or as_json or dry_run) as progress:
         result = profile_command(request, progress, dry_run)
     if as_json:

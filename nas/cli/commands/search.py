@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,15 @@ from nas.cli.options import (
     resources,
 )
 from nas.cli.settings import flags_from
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, parse_targets
+from nas.search.objectives import LATENCY, MACS, MEMORY, SIZE, Objective, make_bounds, parse_bounds_elsewhere
+
+_ELSEWHERE = f"TARGET={LATENCY.bound_help}: on another device. May be repeated."
+
+
+def _limit(objective: Objective) -> Any:
+    """The flag of an objective's upper limit."""
+    return typer.Option(min=0.0, help=objective.bound_help, show_default=False)
 
 
 @flags_from(
@@ -43,15 +51,11 @@ def search(
         ),
     ] = "cortex-a72",
     run: RunDir = None,
-    max_latency: Annotated[float | None, typer.Option(min=0.0, help="ms", show_default=False)] = None,
-    max_latency_on: Annotated[
-        list[str] | None, typer.Option(help="TARGET=ms: on another device. May be repeated.", show_default=False)
-    ] = None,
-    max_size: Annotated[float | None, typer.Option(min=0.0, help="MB of weights", show_default=False)] = None,
-    max_macs: Annotated[float | None, typer.Option(min=0.0, help="millions", show_default=False)] = None,
-    max_memory: Annotated[
-        float | None, typer.Option(min=0.0, help="kB of activations at the worst moment", show_default=False)
-    ] = None,
+    max_latency: Annotated[float | None, _limit(LATENCY)] = None,
+    max_latency_on: Annotated[list[str] | None, typer.Option(help=_ELSEWHERE, show_default=False)] = None,
+    max_size: Annotated[float | None, _limit(SIZE)] = None,
+    max_macs: Annotated[float | None, _limit(MACS)] = None,
+    max_memory: Annotated[float | None, _limit(MEMORY)] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of a database that workers share. Default: the run directory.", show_default=False),
@@ -68,8 +72,6 @@ def search(
     from nas.cli.console import OUT, following
     from nas.cli.progress import SearchProgress
     from nas.cli.tables.search import print_search
-    from nas.search.config import parse_targets
-    from nas.search.objectives import make_bounds, parse_bounds_elsewhere
     from nas.store.hints import hint
     from nas.store.results import SearchResult
     from nas.workflows.resolve import find_run
