@@ -24,7 +24,7 @@ from .console import ERR, warn
 from .messages import with_flags
 
 _LINES = 4
-"""That tell of the progress of a search in a pipe."""
+"""Progress lines of a search whose output is piped."""
 
 
 class _Live:
