@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.events import Event, Warned
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.first_weights import zero_gamma
 from nas.supernet.supernet import Supernet
-from nas.training import collapse
 from nas.training import loop as train
-from nas.training.config import Resources, TrainConfig
-from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from tests.conftest import PhotoFolder
+from tests.support.short_runs import impatient_photos, short_config, train_for_warnings
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 RESIDUAL = (
@@ -100,34 +94,7 @@ def test_an_attention_block_keeps_its_norm() -> None:
 
 @pytest.fixture
 def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """32 training images: 4 steps of 8 an epoch. A tenth of the usual patience."""
-    monkeypatch.setattr(collapse, "PATIENCE", 10)
-    monkeypatch.setattr(collapse, "KEEP", 0.7)
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
-
-
-def _config(photos: Path, **more: Any) -> TrainConfig:
-    usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
-    return TrainConfig(source=str(photos), **{**usual, **more})
-
-
-def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[str]:
-    """Warnings of the run."""
-    reports: list[Event] = []
-    train_supernet(run, config, resources, reports.append)
-    return [event.text for event in reports if isinstance(event, Warned)]
-
-
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
-
-
-def _assert_same(run: Run, other: Run) -> None:
-    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
-    for name, tensor in ours.items():
-        assert torch.equal(tensor, theirs[name]), name
-    assert _metrics(run) == _metrics(other)
+    return impatient_photos(photo_folder, monkeypatch)
 
 
 def test_a_run_that_starts_as_the_identity(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,15 +106,15 @@ def test_a_run_that_starts_as_the_identity(photos: Path, tmp_path: Path, monkeyp
         return made[-1]
 
     monkeypatch.setattr(train, "zero_gamma", noted)
-    config = _config(photos, zero_gamma=True, epochs=3.0)
+    config = short_config(photos, zero_gamma=True, epochs=3.0)
     run, plain = Run(tmp_path / "run"), Run(tmp_path / "plain")
-    assert _train(run, config) == []
+    assert train_for_warnings(run, config) == []
     assert len(made) == 1
     weights = load_tensors(run.supernet)[0]
     assert made[0]
     assert all(0 < weights[name].abs().max() < 1 for name in made[0])
     run.supernet.unlink()
-    _train(run, config)
+    train_for_warnings(run, config)
     assert len(made) == 1
-    _train(plain, _config(photos, epochs=1.0))
+    train_for_warnings(plain, short_config(photos, epochs=1.0))
     assert len(made) == 1

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
-from nas.training.config import Resources
 from search_spaces import get_space
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,24 @@ from nas.store.run import Run
 from nas.training import checkpoint, collapse
 from nas.training import loop as train
 from nas.training.collapse import Guard, Health
-from nas.training.config import Resources, TrainConfig
+from nas.training.config import TrainConfig
 from nas.training.loop import Interrupted
 from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UserError
 from tests.conftest import PhotoFolder
+from tests.support.short_runs import (
+    ENGINE,
+    assert_same_run,
+    impatient_photos,
+    read_metrics,
+    short_config,
+    train_for_warnings,
+)
 from tests.support.stopping import Acts, Killed, interrupt, kill
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 def _after(losses: list[float], constant: float = 2.0) -> Health:
@@ -108,10 +114,7 @@ CLIFF = range(60, 70)
 
 @pytest.fixture
 def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """32 training images: 4 steps of 8 an epoch. A tenth of the usual patience."""
-    monkeypatch.setattr(collapse, "PATIENCE", 10)
-    monkeypatch.setattr(collapse, "KEEP", 0.7)
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
+    return impatient_photos(photo_folder, monkeypatch)
 
 
 @pytest.fixture
@@ -142,40 +145,16 @@ def cliff(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     return limit
 
 
-def _config(photos: Path, **more: Any) -> TrainConfig:
-    usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
-    return TrainConfig(source=str(photos), **{**usual, **more})
-
-
-def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[str]:
-    """Warnings of the run."""
-    reports: list[Event] = []
-    train_supernet(run, config, resources, reports.append)
-    return [event.text for event in reports if isinstance(event, Warned)]
-
-
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
-
-
-def _assert_same(run: Run, other: Run) -> None:
-    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
-    for name, tensor in ours.items():
-        assert torch.equal(tensor, theirs[name]), name
-    assert _metrics(run) == _metrics(other)
-
-
 def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts
 ) -> None:
     """Stopped before it, in the midst, at its last step and after it; and killed after it, with nothing saved since."""
-    config = _config(photos, ema=0.9)
+    config = short_config(photos, ema=0.9)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
-    (warning,) = _train(straight, config)
+    (warning,) = train_for_warnings(straight, config)
     assert "training collapsed by step" in warning
     assert warning.endswith("continuing from step 60 with 0.5 of the learning rate")
-    last = [line for line in _metrics(straight) if "loss" in line]
+    last = [line for line in read_metrics(straight) if "loss" in line]
     assert [line["step"] for line in last] == [20, 40, 60, 80, 100, 120]  # none of the collapse is left
     assert [line.get("rollbacks", 0) for line in last] == [0, 0, 0, 1, 1, 1]
     assert last[-1]["lr_factor"] == 0.5
@@ -196,7 +175,7 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
             warnings += [event.text for event in reports if isinstance(event, Warned)]
     assert stops == 5
     assert warnings == [warning]
-    _assert_same(stopped, straight)
+    assert_same_run(stopped, straight)
 
 
 def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
@@ -204,7 +183,7 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
     run = Run(tmp_path / "run")
     reports: list[Event] = []
     with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train again .* lower `lr`"):
-        train_supernet(run, _config(photos, rollbacks=2), ENGINE, reports.append)
+        train_supernet(run, short_config(photos, rollbacks=2), ENGINE, reports.append)
     went = [event.text.split("continuing ")[1] for event in reports if isinstance(event, Warned)]
     assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
     assert checkpoint.load_good(run).step == 60
@@ -214,8 +193,8 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
 def test_unwatched_it_trains_to_its_end(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
     """The run that goes back where it is watched, see above."""
     run = Run(tmp_path / "run")
-    assert _train(run, _config(photos, rollbacks=0)) == []
-    lines = [line for line in _metrics(run) if "loss" in line]
+    assert train_for_warnings(run, short_config(photos, rollbacks=0)) == []
+    lines = [line for line in read_metrics(run) if "loss" in line]
     assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
     assert not any("rollbacks" in line for line in lines)
     assert not run.good.exists()
@@ -229,23 +208,23 @@ def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict
 
     at_steps.append((66, damage))
     with pytest.raises(UserError, match=r"checkpoint\.good\.safetensors is damaged"):
-        _train(run, _config(photos))
+        train_for_warnings(run, short_config(photos))
 
 
 def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     """They are older than the watch, and so are runs without a good state."""
-    config = _config(photos, epochs=10.0)
+    config = short_config(photos, epochs=10.0)
     run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
-    _train(straight, config)
+    train_for_warnings(straight, config)
     at_steps.append((30, interrupt))
     with pytest.raises(Interrupted):
-        _train(run, config)
+        train_for_warnings(run, config)
     tensors, metadata = load_tensors(run.checkpoint)
     assert metadata.pop("health")["gained"] > 0
     save_tensors(run.checkpoint, tensors, metadata)
     run.good.unlink()
-    assert _train(run, config) == []
-    _assert_same(run, straight)
+    assert train_for_warnings(run, config) == []
+    assert_same_run(run, straight)
 
 
 def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +241,10 @@ def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Health, "after", noted)
     watched, unwatched = Run(tmp_path / "watched"), Run(tmp_path / "unwatched")
     engine = replace(ENGINE, evaluations=1)
-    assert _train(watched, TrainConfig(strategy="random", epochs=0.25), engine) == []
+    assert train_for_warnings(watched, TrainConfig(strategy="random", epochs=0.25), engine) == []
     assert seen[-1].learnt > 10
     assert {health.lost for health in seen} == {0}
     steps = len(seen)
-    _train(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
+    train_for_warnings(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
     assert len(seen) == steps
-    _assert_same(watched, unwatched)
+    assert_same_run(watched, unwatched)

@@ -10,55 +10,24 @@ from typing import Any
 import pytest
 import torch
 
-from nas.events import Event, Warned
 from nas.store.files import load_tensors
 from nas.store.run import Run
-from nas.training import collapse
 from nas.training import loop as train
-from nas.training.config import Resources, TrainConfig
 from nas.training.finite import check_finite, check_norm, check_weights
 from nas.training.loop import Interrupted
 from nas.training.strategies.base import Pass
-from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UserError
 from tests.conftest import PhotoFolder
+from tests.support.short_runs import ENGINE, impatient_photos, short_config, train_for_warnings
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
-ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 @pytest.fixture
 def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """32 training images: 4 steps of 8 an epoch. A tenth of the usual patience."""
-    monkeypatch.setattr(collapse, "PATIENCE", 10)
-    monkeypatch.setattr(collapse, "KEEP", 0.7)
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
-
-
-def _config(photos: Path, **more: Any) -> TrainConfig:
-    usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
-    return TrainConfig(source=str(photos), **{**usual, **more})
-
-
-def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[str]:
-    """Warnings of the run."""
-    reports: list[Event] = []
-    train_supernet(run, config, resources, reports.append)
-    return [event.text for event in reports if isinstance(event, Warned)]
-
-
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
-
-
-def _assert_same(run: Run, other: Run) -> None:
-    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
-    for name, tensor in ours.items():
-        assert torch.equal(tensor, theirs[name]), name
-    assert _metrics(run) == _metrics(other)
+    return impatient_photos(photo_folder, monkeypatch)
 
 
 def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
@@ -78,10 +47,10 @@ def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(
     photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, config = Run(tmp_path / "run"), _config(photos)
+    run, config = Run(tmp_path / "run"), short_config(photos)
     at_steps.append((4, interrupt))
     with pytest.raises(Interrupted):
-        _train(run, config)
+        train_for_warnings(run, config)
     before = run.checkpoint.read_bytes()
     real = train.run_passes
     steps = iter(range(5, 9))
@@ -93,17 +62,17 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(train, "run_passes", broken)
         with pytest.raises(UserError, match="the loss is nan at step 7, of subnet "):
-            _train(run, config)
+            train_for_warnings(run, config)
     assert run.checkpoint.read_bytes() == before
-    assert _train(run, config) == []
+    assert train_for_warnings(run, config) == []
 
 
 def test_a_run_that_diverges_keeps_a_checkpoint_of_numbers(photos: Path, tmp_path: Path) -> None:
     """At this rate gradients are no numbers while the loss still is: checked after the loss alone, it was too late."""
-    run, config = Run(tmp_path / "run"), _config(photos, lr=1e9)
+    run, config = Run(tmp_path / "run"), short_config(photos, lr=1e9)
     for _ in range(2):  # the second goes on from what the first has left, and meets the same
         with pytest.raises(UserError, match=r"at step \d+, of subnet .*; the last good state is kept"):
-            _train(run, config, replace(ENGINE, save_seconds=0))
+            train_for_warnings(run, config, replace(ENGINE, save_seconds=0))
         tensors = [t for p in (run.checkpoint, run.good) for t in load_tensors(p)[0].values()]
         assert tensors
         assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

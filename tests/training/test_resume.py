@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nas.candidates.candidate import Candidate
 from nas.events import Event, Warned
@@ -23,7 +21,6 @@ from nas.search.config import SearchConfig
 from nas.search.costs import CandidateCosts
 from nas.search.objectives import Bounds
 from nas.search.search import search
-from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy
 from nas.training import loop as train
@@ -35,12 +32,12 @@ from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from tests.support.cli_runs import invoke, write_photos
+from tests.support.short_runs import ENGINE, assert_same_run, read_metrics
 from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
 
 pytestmark = pytest.mark.xdist_group("resume")  # what never stopped is trained once, by one process
 
 SPACE = get_space("mbv3-tiny")
-ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=2)
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +72,8 @@ def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list
     return reports
 
 
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "eta_s"} for line in lines]
-
-
 def _assert_same(run: Run, other: Run) -> None:
-    ours, theirs = load_tensors(run.supernet)[0], load_tensors(other.supernet)[0]
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        assert torch.equal(tensor, theirs[name]), name
-    assert _metrics(run) == _metrics(other)
+    assert_same_run(run, other)
     content, expected = run.read(), other.read()
     assert content.complete
     assert content == expected
@@ -145,12 +133,12 @@ def test_killed_without_saving_goes_back_to_the_last_checkpoint(
     at_steps.append((22, kill))
     with pytest.raises(Killed):
         _train(killed, config)
-    assert [line["step"] for line in _metrics(killed)] == [12, 20]
+    assert [line["step"] for line in read_metrics(killed)] == [12, 20]
     with open(killed.metrics, "a") as file:
         file.write('{"step": 9, "ste')
     _train(killed, config)
     _assert_same(killed, straight(config))
-    assert len(_metrics(killed)) == 4
+    assert len(read_metrics(killed)) == 4
 
 
 def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts) -> None:
