@@ -65,3 +65,9 @@ def photo_folder(tmp_path: Path) -> PhotoFolder:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def photos(photo_folder: PhotoFolder) -> Path:
+    """32 training images of three classes: 8 steps of 4 an epoch."""
+    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))

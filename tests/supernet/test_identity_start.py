@@ -16,8 +16,7 @@ from nas.supernet.supernet import Supernet
 from nas.training import loop as train
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from tests.conftest import PhotoFolder
-from tests.support.short_runs import impatient_photos, short_config, train_for_warnings
+from tests.support.small_runs import TWO_EVALUATIONS, lower_patience, train_run, warnings_in, watched_config
 
 TINY = get_space("mbv3-tiny")
 
@@ -93,8 +92,10 @@ def test_an_attention_block_keeps_its_norm() -> None:
 
 
 @pytest.fixture
-def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return impatient_photos(photo_folder, monkeypatch)
+def photos(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a run that is watched with little patience."""
+    lower_patience(monkeypatch)
+    return photos
 
 
 def test_a_run_that_starts_as_the_identity(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,15 +107,15 @@ def test_a_run_that_starts_as_the_identity(photos: Path, tmp_path: Path, monkeyp
         return made[-1]
 
     monkeypatch.setattr(train, "zero_gamma", noted)
-    config = short_config(photos, zero_gamma=True, epochs=3.0)
+    config = watched_config(photos, zero_gamma=True, epochs=3.0)
     run, plain = Run(tmp_path / "run"), Run(tmp_path / "plain")
-    assert train_for_warnings(run, config) == []
+    assert warnings_in(train_run(run, config, TWO_EVALUATIONS)) == []
     assert len(made) == 1
     weights = load_tensors(run.supernet)[0]
     assert made[0]
     assert all(0 < weights[name].abs().max() < 1 for name in made[0])
     run.supernet.unlink()
-    train_for_warnings(run, config)
+    train_run(run, config, TWO_EVALUATIONS)
     assert len(made) == 1
-    train_for_warnings(plain, short_config(photos, epochs=1.0))
+    train_run(plain, watched_config(photos, epochs=1.0), TWO_EVALUATIONS)
     assert len(made) == 1

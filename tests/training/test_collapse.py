@@ -22,14 +22,14 @@ from nas.training.strategies.base import Pass
 from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.errors import UserError
-from tests.conftest import PhotoFolder
-from tests.support.short_runs import (
-    ENGINE,
+from tests.support.small_runs import (
+    TWO_EVALUATIONS,
     assert_same_run,
-    impatient_photos,
+    lower_patience,
     read_metrics,
-    short_config,
-    train_for_warnings,
+    train_run,
+    warnings_in,
+    watched_config,
 )
 from tests.support.stopping import Acts, Killed, interrupt, kill
 
@@ -113,8 +113,10 @@ CLIFF = range(60, 70)
 
 
 @pytest.fixture
-def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return impatient_photos(photo_folder, monkeypatch)
+def photos(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a run that is watched with little patience."""
+    lower_patience(monkeypatch)
+    return photos
 
 
 @pytest.fixture
@@ -149,9 +151,9 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     photos: Path, tmp_path: Path, cliff: dict[str, float], at_steps: Acts
 ) -> None:
     """Stopped before it, in the midst, at its last step and after it; and killed after it, with nothing saved since."""
-    config = short_config(photos, ema=0.9)
+    config = watched_config(photos, ema=0.9)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")
-    (warning,) = train_for_warnings(straight, config)
+    (warning,) = warnings_in(train_run(straight, config, TWO_EVALUATIONS))
     assert "training collapsed by step" in warning
     assert warning.endswith("continuing from step 60 with 0.5 of the learning rate")
     last = [line for line in read_metrics(straight) if "loss" in line]
@@ -167,12 +169,12 @@ def test_a_collapsed_run_goes_back_and_recovers_stopped_or_not(
     while True:
         reports: list[Event] = []
         try:
-            train_supernet(stopped, config, ENGINE, reports.append)
+            train_supernet(stopped, config, TWO_EVALUATIONS, reports.append)
             break
         except (Interrupted, Killed):
             stops += 1
         finally:
-            warnings += [event.text for event in reports if isinstance(event, Warned)]
+            warnings += warnings_in(reports)
     assert stops == 5
     assert warnings == [warning]
     assert_same_run(stopped, straight)
@@ -183,7 +185,7 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
     run = Run(tmp_path / "run")
     reports: list[Event] = []
     with pytest.raises(UserError, match=r"gone back 2 times, to 0\.25 of the learning rate; train again .* lower `lr`"):
-        train_supernet(run, short_config(photos, rollbacks=2), ENGINE, reports.append)
+        train_supernet(run, watched_config(photos, rollbacks=2), TWO_EVALUATIONS, reports.append)
     went = [event.text.split("continuing ")[1] for event in reports if isinstance(event, Warned)]
     assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
     assert checkpoint.load_good(run).step == 60
@@ -193,7 +195,7 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
 def test_unwatched_it_trains_to_its_end(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
     """The run that goes back where it is watched, see above."""
     run = Run(tmp_path / "run")
-    assert train_for_warnings(run, short_config(photos, rollbacks=0)) == []
+    assert warnings_in(train_run(run, watched_config(photos, rollbacks=0), TWO_EVALUATIONS)) == []
     lines = [line for line in read_metrics(run) if "loss" in line]
     assert [line["step"] for line in lines] == [20, 40, 60, 80, 100, 120]
     assert not any("rollbacks" in line for line in lines)
@@ -208,22 +210,22 @@ def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict
 
     at_steps.append((66, damage))
     with pytest.raises(UserError, match=r"checkpoint\.good\.safetensors is damaged"):
-        train_for_warnings(run, short_config(photos))
+        train_run(run, watched_config(photos), TWO_EVALUATIONS)
 
 
 def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     """They are older than the watch, and so are runs without a good state."""
-    config = short_config(photos, epochs=10.0)
+    config = watched_config(photos, epochs=10.0)
     run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
-    train_for_warnings(straight, config)
+    train_run(straight, config, TWO_EVALUATIONS)
     at_steps.append((30, interrupt))
     with pytest.raises(Interrupted):
-        train_for_warnings(run, config)
+        train_run(run, config, TWO_EVALUATIONS)
     tensors, metadata = load_tensors(run.checkpoint)
     assert metadata.pop("health")["gained"] > 0
     save_tensors(run.checkpoint, tensors, metadata)
     run.good.unlink()
-    assert train_for_warnings(run, config) == []
+    assert warnings_in(train_run(run, config, TWO_EVALUATIONS)) == []
     assert_same_run(run, straight)
 
 
@@ -240,11 +242,11 @@ def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Health, "after", noted)
     watched, unwatched = Run(tmp_path / "watched"), Run(tmp_path / "unwatched")
-    engine = replace(ENGINE, evaluations=1)
-    assert train_for_warnings(watched, TrainConfig(strategy="random", epochs=0.25), engine) == []
+    engine = replace(TWO_EVALUATIONS, evaluations=1)
+    assert warnings_in(train_run(watched, TrainConfig(strategy="random", epochs=0.25), engine)) == []
     assert seen[-1].learnt > 10
     assert {health.lost for health in seen} == {0}
     steps = len(seen)
-    train_for_warnings(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
+    train_run(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
     assert len(seen) == steps
     assert_same_run(watched, unwatched)

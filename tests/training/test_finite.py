@@ -18,16 +18,17 @@ from nas.training.loop import Interrupted
 from nas.training.strategies.base import Pass
 from search_spaces import get_space
 from search_spaces.errors import UserError
-from tests.conftest import PhotoFolder
-from tests.support.short_runs import ENGINE, impatient_photos, short_config, train_for_warnings
+from tests.support.small_runs import TWO_EVALUATIONS, lower_patience, train_run, warnings_in, watched_config
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
 
 
 @pytest.fixture
-def photos(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return impatient_photos(photo_folder, monkeypatch)
+def photos(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a run that is watched with little patience."""
+    lower_patience(monkeypatch)
+    return photos
 
 
 def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
@@ -47,10 +48,10 @@ def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(
     photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, config = Run(tmp_path / "run"), short_config(photos)
+    run, config = Run(tmp_path / "run"), watched_config(photos)
     at_steps.append((4, interrupt))
     with pytest.raises(Interrupted):
-        train_for_warnings(run, config)
+        train_run(run, config, TWO_EVALUATIONS)
     before = run.checkpoint.read_bytes()
     real = train.run_passes
     steps = iter(range(5, 9))
@@ -62,17 +63,17 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(train, "run_passes", broken)
         with pytest.raises(UserError, match="the loss is nan at step 7, of subnet "):
-            train_for_warnings(run, config)
+            train_run(run, config, TWO_EVALUATIONS)
     assert run.checkpoint.read_bytes() == before
-    assert train_for_warnings(run, config) == []
+    assert warnings_in(train_run(run, config, TWO_EVALUATIONS)) == []
 
 
 def test_a_run_that_diverges_keeps_a_checkpoint_of_numbers(photos: Path, tmp_path: Path) -> None:
     """At this rate gradients are no numbers while the loss still is: checked after the loss alone, it was too late."""
-    run, config = Run(tmp_path / "run"), short_config(photos, lr=1e9)
+    run, config = Run(tmp_path / "run"), watched_config(photos, lr=1e9)
     for _ in range(2):  # the second goes on from what the first has left, and meets the same
         with pytest.raises(UserError, match=r"at step \d+, of subnet .*; the last good state is kept"):
-            train_for_warnings(run, config, replace(ENGINE, save_seconds=0))
+            train_run(run, config, replace(TWO_EVALUATIONS, save_seconds=0))
         tensors = [t for p in (run.checkpoint, run.good) for t in load_tensors(p)[0].values()]
         assert tensors
         assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -17,7 +17,6 @@ from nas.training.rehearsal import forecast
 from nas.training.rehearsal.forecast import kept_bytes
 from nas.workflows import train as training
 from search_spaces.architecture import Interface
-from tests.conftest import PhotoFolder
 from tests.support.small_runs import (
     RESOURCES,
     TINY,
@@ -26,12 +25,6 @@ from tests.support.small_runs import (
     train_run,
     weights_of,
 )
-
-
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 4 steps of 4 in half an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 def test_kept_bytes_of_a_network_small_enough_to_count() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from nas.store.run import Run
-from tests.conftest import PhotoFolder
 from tests.support.small_runs import (
     are_equal,
     short_config,
@@ -17,12 +16,6 @@ from tests.support.small_runs import (
     weights_of,
 )
 from tests.support.stopping import Acts
-
-
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 4 steps of 4 in half an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from nas.store.run import Run
 from nas.training.config import TrainConfig
 from nas.training.rehearsal import lr_finder
 from search_spaces.errors import UsageError
-from tests.conftest import PhotoFolder
 from tests.support.small_runs import (
     RESOURCES,
     are_equal,
@@ -27,12 +26,6 @@ from tests.support.small_runs import (
     weights_of,
 )
 from tests.support.stopping import Acts
-
-
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 4 steps of 4 in half an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 def test_smoothed_is_a_weighted_mean_of_what_came_before() -> None:

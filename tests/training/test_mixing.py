@@ -24,12 +24,6 @@ from tests.support.small_runs import (
 )
 
 
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 4 steps of 4 in half an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
-
-
 def test_mixup_is_a_weighted_mean_of_two_images_and_of_what_is_known_of_them() -> None:
     batch = replace(random_batch(6), teacher=torch.rand(6, 3).softmax(1))
     before = batch.images.clone()

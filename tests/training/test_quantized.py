@@ -28,7 +28,6 @@ from nas.workflows.train import train_supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.policy import Policy, parse_policy, stages_of
-from tests.conftest import PhotoFolder
 from tests.support.cli_runs import invoke
 from tests.support.stopping import Acts, interrupt
 
@@ -139,12 +138,6 @@ def test_micro_batches_add_up_to_one_gradient() -> None:
 
 
 # a run
-
-
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 8 steps of 4 an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nas.candidates.candidate import Candidate
-from nas.events import Event, Warned
+from nas.events import Warned
 from nas.journal.journal import Journal
 from nas.search.config import SearchConfig
 from nas.search.costs import CandidateCosts
@@ -26,13 +26,12 @@ from nas.tasks.classification import Accuracy
 from nas.training import loop as train
 from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.workflows.train import train_supernet
 from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from tests.support.cli_runs import invoke, write_photos
-from tests.support.short_runs import ENGINE, assert_same_run, read_metrics
+from tests.support.small_runs import TWO_EVALUATIONS, assert_same_run, read_metrics, train_run
 from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
 
 pytestmark = pytest.mark.xdist_group("resume")  # what never stopped is trained once, by one process
@@ -54,9 +53,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
     """``straight(config, resources)``: a run of these settings that never stopped; tests change nothing in it."""
 
     @cache
-    def trained(config: TrainConfig, resources: Resources = ENGINE) -> Run:
+    def trained(config: TrainConfig, resources: Resources = TWO_EVALUATIONS) -> Run:
         run = Run(tmp_path_factory.mktemp("straight") / "run")
-        _train(run, config, resources)
+        train_run(run, config, resources)
         return run
 
     return trained
@@ -64,12 +63,6 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
 
 def _config(photos: Path, **more: Any) -> TrainConfig:
     return TrainConfig(source=str(photos), epochs=1.0, batch_size=4, **more)
-
-
-def _train(run: Run, config: TrainConfig, resources: Resources = ENGINE) -> list[Event]:
-    reports: list[Event] = []
-    train_supernet(run, config, resources, reports.append)
-    return reports
 
 
 def _assert_same(run: Run, other: Run) -> None:
@@ -92,9 +85,9 @@ def test_stopped_three_times_or_never_is_the_same(
     for step in (2, 3, 6):
         at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
-            _train(stopped, config)
+            train_run(stopped, config, TWO_EVALUATIONS)
         assert not stopped.supernet.exists()
-    _train(stopped, config)
+    train_run(stopped, config, TWO_EVALUATIONS)
     _assert_same(stopped, straight(config))
 
 
@@ -105,8 +98,8 @@ def test_augmentation_and_more_workers_change_nothing(
     stopped = Run(tmp_path / "stopped")
     at_steps.append((5, interrupt))
     with pytest.raises(Interrupted):
-        _train(stopped, config)
-    _train(stopped, config, replace(ENGINE, workers=1, save_seconds=0.0))
+        train_run(stopped, config, TWO_EVALUATIONS)
+    train_run(stopped, config, replace(TWO_EVALUATIONS, workers=1, save_seconds=0.0))
     _assert_same(stopped, straight(config))
 
 
@@ -116,8 +109,8 @@ def test_stopped_at_the_ends(photos: Path, straight: Straight, tmp_path: Path, a
     stopped = Run(tmp_path / "stopped")
     at_steps.append((step, interrupt))
     with pytest.raises(Interrupted):
-        _train(stopped, config)
-    _train(stopped, config)
+        train_run(stopped, config, TWO_EVALUATIONS)
+    train_run(stopped, config, TWO_EVALUATIONS)
     _assert_same(stopped, straight(config))
 
 
@@ -129,14 +122,14 @@ def test_killed_without_saving_goes_back_to_the_last_checkpoint(
     killed = Run(tmp_path / "killed")
     at_steps.append((10, interrupt))
     with pytest.raises(Interrupted):
-        _train(killed, config)
+        train_run(killed, config, TWO_EVALUATIONS)
     at_steps.append((22, kill))
     with pytest.raises(Killed):
-        _train(killed, config)
+        train_run(killed, config, TWO_EVALUATIONS)
     assert [line["step"] for line in read_metrics(killed)] == [12, 20]
     with open(killed.metrics, "a") as file:
         file.write('{"step": 9, "ste')
-    _train(killed, config)
+    train_run(killed, config, TWO_EVALUATIONS)
     _assert_same(killed, straight(config))
     assert len(read_metrics(killed)) == 4
 
@@ -147,9 +140,9 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, 
     for step in (3, 5):
         at_steps.append((step, interrupt))
         with pytest.raises(Interrupted):
-            _train(damaged, config)
+            train_run(damaged, config, TWO_EVALUATIONS)
     damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-1000])
-    reports = _train(damaged, config)
+    reports = train_run(damaged, config, TWO_EVALUATIONS)
     warnings = [event.text for event in reports if isinstance(event, Warned)]
     assert len(warnings) == 1
     assert "is damaged" in warnings[0]
@@ -173,18 +166,18 @@ def test_killed_after_the_last_step(
     with monkeypatch.context() as patch:
         patch.setattr(train, "save_trained", finish)
         with pytest.raises(Killed):
-            _train(killed, config)
+            train_run(killed, config, TWO_EVALUATIONS)
     assert not killed.read().complete
-    _train(killed, config)
+    train_run(killed, config, TWO_EVALUATIONS)
     _assert_same(killed, expected)
     before = killed.supernet.stat().st_mtime_ns
-    assert _train(killed, config) == []  # a finished run is left alone
+    assert train_run(killed, config, TWO_EVALUATIONS) == []  # a finished run is left alone
     assert killed.supernet.stat().st_mtime_ns == before
 
 
 # Whole processes
 
-USUAL = replace(ENGINE, evaluations=10)
+USUAL = replace(TWO_EVALUATIONS, evaluations=10)
 """What a command evaluates."""
 
 

@@ -332,12 +332,6 @@ def _distance(sample: Any, reference: Any) -> float:
 ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=0)
 
 
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images: 8 steps of 4 an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
-
-
 def _weights(run: Run) -> dict[str, torch.Tensor]:
     return load_tensors(run.supernet)[0]
 

@@ -45,12 +45,6 @@ ENGINE = Resources(workers=0, save_seconds=1e9, evaluations=0)
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
 
 
-@pytest.fixture
-def photos(photo_folder: PhotoFolder) -> Path:
-    """32 training images of three classes: 8 steps of 4 an epoch."""
-    return photo_folder({"apple": 15, "pear": 15, "plum": 15}, size=(28, 28))
-
-
 def write_folder(folder: Path, classes: tuple[str, ...] = CLASSES, channels: int = 3, seed: int = 1) -> Path:
     """A teacher as ``nas export`` writes it: a random ResNet, sharp enough to have opinions."""
     folder.mkdir(exist_ok=True)
