@@ -58,7 +58,7 @@ def evaluate_model(
 
     Args:
         run: a trained run; other processes may work on it meanwhile.
-        model: as :func:`nas.workflows.resolve.read_word` takes it.
+        model: an exported folder or file, or as :func:`nas.workflows.resolve.read_candidate` takes it.
         split: ``search``, ``test`` or ``train``.
         precision: policy of an architecture.
         calibration_images: None: the search's for a member of its front, else :data:`CALIBRATION_IMAGES`.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportedPath:
-    """An exported folder, or a file in it."""
+    """An exported folder or a file in it, or a JSON file with an architecture alone."""
 
     path: Path
 
@@ -49,7 +49,7 @@ class ModelName:
 
 
 def read_word(word: str) -> Architecture | ExportedPath | MemberName | ModelName:
-    """What kind of thing a word names; only a file that may hold an architecture is opened.
+    """What kind of thing a word names; no file is opened.
 
     Raises:
         UserError: a path that leads nowhere, or JSON that isn't an architecture.
@@ -57,13 +57,7 @@ def read_word(word: str) -> Architecture | ExportedPath | MemberName | ModelName
     path = Path(word)
     if is_json(word):
         return parse_architecture(word)
-    if path.suffix == ".json":
-        content = read_json(path)
-        check_format(content, path)
-        if not isinstance(content, dict) or "timm" not in content:
-            return parse_architecture(word)
-        return ExportedPath(path)
-    if path.is_dir() or path.suffix in (".safetensors", *suffixes()):
+    if path.is_dir() or path.suffix in (".json", ".safetensors", *suffixes()):
         return ExportedPath(path)
     if word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word):
         return MemberName(word)
@@ -131,14 +125,31 @@ def parse_architecture(text: str) -> Architecture:
     Raises:
         UserError: neither.
     """
-    path = Path(text)
     try:
-        content = json.loads(text) if is_json(text) else read_json(path)
+        return _architecture_in(json.loads(text) if is_json(text) else _read_foreign(Path(text)), text)
+    except (ValueError, RecursionError, OSError) as error:
+        raise _not_an_architecture(text, error) from None
+
+
+def _read_foreign(path: Path) -> object:
+    """A JSON file from anywhere. Raises UserError: missing, damaged or of a later version."""
+    content = read_json(path)
+    check_format(content, path)
+    return content
+
+
+def _architecture_in(content: object, text: str) -> Architecture:
+    """The architecture that JSON holds, alone or in a manifest. Raises UserError, naming it by ``text``."""
+    try:
         if not isinstance(content, dict):
             raise ValueError(f"it is {shown(content)}, not a table")
         return Architecture.from_dict(content.get("architecture", content))
-    except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
-        raise UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}") from None
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise _not_an_architecture(text, error) from None
+
+
+def _not_an_architecture(text: str, error: Exception) -> UserError:
+    return UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}")
 
 
 @dataclass(frozen=True)
@@ -161,22 +172,18 @@ def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
 
     Args:
         run: whose fronts.
-        word: as :func:`read_word` takes it.
+        word: as :func:`pick_member` or :func:`parse_architecture` take it.
         target: whose front; None: the last search's.
 
     Raises:
         UsageError: no such candidate.
-        UserError: no such search, or a path that leads nowhere.
+        UserError: no such search, or JSON that isn't an architecture.
     """
-    match read_word(word):
-        case Architecture() as architecture:
-            return Chosen(architecture)
-        case ExportedPath(path) if path.suffix == ".json":
-            return Chosen(parse_architecture(word))
-        case _:  # a folder of a member's name may lie here
-            search = read_search(run, target)
-            member = pick_member(search, word)
-            return Chosen(member.architecture, member.precision, search)
+    if is_json(word) or Path(word).suffix == ".json":
+        return Chosen(parse_architecture(word))
+    search = read_search(run, target)
+    member = pick_member(search, word)
+    return Chosen(member.architecture, member.precision, search)
 
 
 @dataclass(frozen=True)
@@ -284,10 +291,9 @@ def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Sub
 
     folder = path if path.is_dir() else path.parent
     file = path if path.suffix == ".json" else folder / "architecture.json"
-    content = read_json(file)
-    check_format(content, file)
+    content = _read_foreign(file)
     if not isinstance(content, dict) or "timm" not in content:
-        return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
+        return _of_architecture(_architecture_in(content, str(file)), num_classes, in_chans)
     facts = read_content(content, EstimateManifest, file)
     spec = TimmSpec.from_json(facts.timm)
     interface = Interface(in_chans or spec.interface.in_chans, num_classes or spec.interface.outputs)
