@@ -43,7 +43,8 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 LARGEST = 2**53
 """The largest whole number that all JSON writers agree on."""
 
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+"""What a plain type is called in messages."""
 _LONGEST = 60
 
 
@@ -90,10 +91,13 @@ class Check:
 class Made:
     """How a value is made of what the file holds; ``make`` raises ValueError or TypeError where it cannot be.
 
-    A class of such values that isn't plain JSON itself has a method ``to_json``, see :func:`to_json`.
+    Attributes:
+        make: from JSON to the value.
+        undo: from the value of a field to JSON; None: as :func:`to_json` has it.
     """
 
     make: Callable[[Any], Any]
+    undo: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Also:
     kind: Any
 
 
+NOT_NULL = Check(lambda value: "null; leave the key out" if value is None else "")
+"""For a field that is None where its key is missing, and only then."""
 Count = Annotated[int, Range(at_least=0)]
 Amount = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
@@ -138,8 +144,13 @@ def to_json(record: Any) -> Any:
     if hasattr(record, "to_json"):
         return record.to_json()
     if dataclasses.is_dataclass(record):
-        values = {key_of(field): (field, getattr(record, field.name)) for field in dataclasses.fields(record)}
-        return {k: to_json(v) for k, (field, v) in values.items() if v is not None or field.default is not None}
+        kind: Any = type(record)
+        values = [(field, hint, getattr(record, field.name)) for field, hint in _hints(kind)]
+        return {
+            key_of(field): (_undo_of(hint) or to_json)(value)
+            for field, hint, value in values
+            if value is not None or field.default is not None
+        }
     if isinstance(record, Mapping):
         return {key: to_json(value) for key, value in record.items()}
     if isinstance(record, tuple | list):
@@ -200,7 +211,7 @@ def problems(value: object, kind: Any, place: str = "it", closed: bool = False) 
     elif dataclasses.is_dataclass(kind):
         yield from _record_problems(value, kind, place, closed)
     elif not _is(value, kind):
-        yield f"{place} is {shown(value)}, not {_NAMES[kind]}"
+        yield f"{place} is {shown(value)}, not {TYPE_NAMES[kind]}"
 
 
 def _annotated_problems(value: object, kind: Any, notes: tuple[object, ...], place: str, closed: bool) -> Iterator[str]:
@@ -215,7 +226,7 @@ def _annotated_problems(value: object, kind: Any, notes: tuple[object, ...], pla
     if limits and kind in (int, float):
         if not _is(value, kind) or not all(limit.allows(value) for limit in limits):  # type: ignore[arg-type]
             words = " and ".join(limit.rule for limit in limits)
-            yield f"{place}: {shown(value)} is not {_NAMES[kind]}{' of' if words.startswith('at') else ''} {words}"
+            yield f"{place}: {shown(value)} is not {TYPE_NAMES[kind]}{' of' if words.startswith('at') else ''} {words}"
         return
     several = list(problems(value, kind, place, closed))
     yield from several
@@ -303,6 +314,11 @@ def _hints(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
     return tuple((field, hints[field.name]) for field in dataclasses.fields(kind))
 
 
+def _undo_of(hint: Any) -> Callable[[Any], Any] | None:
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((note.undo for note in notes if isinstance(note, Made)), None)
+
+
 def _is(value: object, kind: Any) -> bool:
     if kind in (None, NoneType):
         return value is None
@@ -311,11 +327,12 @@ def _is(value: object, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and abs(value) <= LARGEST
     if kind is float:
-        return isinstance(value, int | float) and _is_finite(value)
+        return isinstance(value, int | float) and is_finite(value)
     return isinstance(value, kind)
 
 
-def _is_finite(value: float) -> bool:
+def is_finite(value: float) -> bool:
+    """Whether a number is finite, as a float too."""
     try:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond any float

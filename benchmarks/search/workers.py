@@ -44,6 +44,7 @@ from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.schema import to_json
 
 SPACE = get_space("mbv3-tiny")
 LARGE = get_space("mbv3-large")
@@ -68,7 +69,7 @@ def work(where: Path | str, name: str, config: SearchConfig, seconds: float, log
         time.sleep(seconds)
         return accuracy_of(candidate)
 
-    result = search(costs, config, Journal(where, SPACE, "weights", name), measure, lambda entry: None).to_json()
+    result = to_json(search(costs, config, Journal(where, SPACE, "weights", name), measure, lambda entry: None))
     del result["seconds"]  # the process's own
     out.write_text(json.dumps(result))
 

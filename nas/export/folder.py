@@ -126,7 +126,7 @@ def export_candidate(
         if TimmSpec.from_json(manifest.timm).plain_arguments() is None:
             atomic_write(folder / LOADER, loader_source().encode())
         atomic_write(folder / "README.md", model_card(manifest, source.dataset.task).encode())
-        write_json(folder / MANIFEST, manifest.to_json())
+        write_json(folder / MANIFEST, to_json(manifest))
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
     return manifest

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from search_spaces.architecture import Interface
 from search_spaces.policy import FLOAT, INT8
-from search_spaces.schema import Check, Range, shown, to_json
+from search_spaces.schema import Check, Range, shown
 
 from .exports import Channels
 from .records import ArchitectureField, Side
@@ -65,12 +65,6 @@ class BundleNetwork:
     architecture: ArchitectureField
     files: Mapping[str, BundleFile]
 
-    def to_json(self) -> dict[str, Any]:
-        """As the file has it."""
-        return {name: to_json(value) for name, value in vars(self).items()} | {
-            "architecture": self.architecture.to_dict()
-        }
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,6 +87,11 @@ class Plan:
     unsigned: bool = field(default=False, metadata={"key": "uint8"})
     threads: int = 1
     seed: int = 0
+
+
+def _plan_problem(plan: Mapping[str, Any]) -> str:
+    """A manifest says what its files are, whatever the defaults of a plan that is made here."""
+    return next((f"{key} is missing" for key in ("precisions", "uint8") if key not in plan), "")
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,6 @@ class BundleManifest:
     bundle: str
     reference: str
     threads: Annotated[int, Range(at_least=1, at_most=1024)]
-    plan: Plan
+    plan: Annotated[Plan, Check(_plan_problem)]
     versions: BundleVersions
     networks: tuple[BundleNetwork, ...]

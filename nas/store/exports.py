@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from search_spaces.schema import Also, Count, Made, Range, convert, to_json
+from search_spaces.schema import NOT_NULL, Also, Count, Made, Range, convert, to_json
 
 from .records import ArchitectureField, Crop, Positive, Side, Versions
 from .results import AccuracyRecord
@@ -22,7 +22,7 @@ class _Spec:
     blocks: dict[str, tuple[dict[str, Any], ...]]
     num_classes: Annotated[int, Range(at_least=1, at_most=10**7)]
     in_chans: Channels
-    head_dim: Channels | None = None
+    head_dim: Annotated[Channels | None, NOT_NULL] = None
 
 
 Spec = Annotated[dict[str, Any], Also(_Spec)]
@@ -216,8 +216,3 @@ class Manifest:
     results: tuple[Annotated[Result, Made(_result)], ...]
     provenance: Provenance
     files: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of the file."""
-        values = {name: to_json(value) for name, value in vars(self).items()}
-        return values | {"architecture": self.architecture.to_dict(), "timm": self.timm}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
-from search_spaces.schema import Also, Amount, Check, Count, Made, Range, SchemaError, convert, to_json
+from search_spaces.schema import NOT_NULL, Also, Amount, Check, Count, Made, Range, SchemaError, convert
 
 SPLITS = ("train", "search", "test")
 CLASSIFICATION = "classification"
@@ -32,7 +32,7 @@ def _architecture(value: Any) -> Architecture:
     return architecture
 
 
-ArchitectureField = Annotated[Architecture, Made(_architecture)]
+ArchitectureField = Annotated[Architecture, Made(_architecture, Architecture.to_dict)]
 """An architecture in a record."""
 
 
@@ -130,12 +130,12 @@ class RunRecord:
 
     config: Annotated[dict[str, Any], Also(_Settings)]
     data: DataField
-    versions: Versions | None = None
+    versions: Annotated[Versions | None, NOT_NULL] = None
     complete: bool
-    finetuned_from: str | None = None
+    finetuned_from: Annotated[str | None, NOT_NULL] = None
     format: int | None = None
-    lr: Positive | None = None
-    weights: str | None = None
+    lr: Annotated[Positive | None, NOT_NULL] = None
+    weights: Annotated[str | None, NOT_NULL] = None
     steps: Count | None = None
 
     @property
@@ -149,11 +149,6 @@ class RunRecord:
         """The data set, as the user named it; empty: not said."""
         name: str = self.config.get("source", "")
         return name
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of the file."""
-        values = {name: to_json(value) for name, value in vars(self).items() if name != "config" and value is not None}
-        return {"config": self.config, **values}
 
 
 @dataclass(frozen=True)

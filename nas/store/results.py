@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from search_spaces.schema import Also, Amount, Count, Made, Range, Share, convert, to_json
+from search_spaces.schema import NOT_NULL, Also, Amount, Count, Made, Range, Share, convert, to_json
 
 from .records import ArchitectureField, Versions
 from .settings import Setting
@@ -74,11 +74,6 @@ class Member:
     params: Count
     size_bytes: Amount
     peak_activation_bytes: Amount
-
-    def to_json(self) -> dict[str, Any]:
-        """As the file has it."""
-        values = {name: to_json(value) for name, value in vars(self).items() if value is not None}
-        return values | {"architecture": self.architecture.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,14 +263,9 @@ class SearchResult:
     seconds: Mapping[str, float] | None = None
     weights: str = ""
     memory: Memory = Memory()
-    versions: Versions | None = None
+    versions: Annotated[Versions | None, NOT_NULL] = None
 
     @property
     def settings(self) -> _Config:
         """The settings that other commands need."""
         return convert(self.config, _Config)
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of the file, and ``seconds`` where they are known."""
-        values = {n: to_json(v) for n, v in vars(self).items() if v is not None or n == "gain_over_random"}
-        return values | {"config": self.config}

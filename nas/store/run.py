@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from search_spaces.errors import UserError
+from search_spaces.schema import to_json
 
 from .files import FORMAT, read_record, write_json
 from .hints import Hint, hint
@@ -114,7 +115,7 @@ class Run:
 
     def write(self, record: RunRecord) -> None:
         """Write ``run.json``."""
-        write_json(self.config, replace(record, format=FORMAT).to_json())
+        write_json(self.config, to_json(replace(record, format=FORMAT)))
 
     @contextmanager
     def locked(self, otherwise: str = "") -> Iterator[None]:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,16 +18,9 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from search_spaces.errors import UsageError, unknown_name
-from search_spaces.schema import Range
+from search_spaces.schema import TYPE_NAMES, Range, is_finite
 
 Choices = tuple[str, ...] | Callable[[], Iterable[str]]
-
-_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "a text"),
-}
 
 
 @dataclass(frozen=True)
@@ -110,6 +102,8 @@ def check_settings(config: Any) -> None:
             check_setting(settings[field.name], value)
         elif dataclasses.is_dataclass(value):
             check_settings(value)
+        else:
+            _check_finite(field.name, value)
 
 
 def check_setting(declared: Declared, value: Any) -> None:
@@ -117,15 +111,18 @@ def check_setting(declared: Declared, value: Any) -> None:
     name, setting = declared.name, declared.setting
     if value is None and declared.optional:
         return
-    if declared.type in _TYPES:
-        types, words = _TYPES[declared.type]
+    if declared.type in TYPE_NAMES:
+        types = (int, float) if declared.type is float else (declared.type,)
         if not isinstance(value, types) or (isinstance(value, bool) and declared.type is not bool):
-            raise UsageError(f"`{name}` is {value!r}; it must be {words}")
+            raise UsageError(f"`{name}` is {value!r}; it must be {TYPE_NAMES[declared.type]}")
     if isinstance(value, str) and (known := setting.known()) and value not in known:
         raise unknown_name(f"`{name}`", value, known)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise UsageError(f"`{name}` is {value}; it must be a finite number")
-        if not setting.allows(value):
-            unit = f" {setting.unit}" if setting.unit else ""
-            raise UsageError(f"`{name}` is {value:.15g}; it must be {setting.rule}{unit}")
+    _check_finite(name, value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not setting.allows(value):
+        unit = f" {setting.unit}" if setting.unit else ""
+        raise UsageError(f"`{name}` is {value:.15g}; it must be {setting.rule}{unit}")
+
+
+def _check_finite(name: str, value: object) -> None:
+    if isinstance(value, (int, float)) and not is_finite(value):
+        raise UsageError(f"`{name}` is {value}; it must be a finite number")

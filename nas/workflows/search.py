@@ -18,7 +18,7 @@ from nas.tasks.score import Score
 from predictors.accuracy.files import to_bytes
 from predictors.accuracy.predictor import AccuracyPredictor
 from predictors.targets.target import load_target
-from search_spaces.schema import convert
+from search_spaces.schema import convert, to_json
 
 from .trained import open_trained
 
@@ -80,5 +80,5 @@ def search_run(
         if storage is not None:
             trained.journal().learn(journal)
         # seconds differ between two runs of the same search; its file does not
-        write_json(run.search(target.name), replace(result, seconds=None).to_json())
+        write_json(run.search(target.name), to_json(replace(result, seconds=None)))
     return result

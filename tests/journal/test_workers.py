@@ -38,6 +38,7 @@ from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
+from search_spaces.schema import to_json
 from tests.support.cli_runs import invoke
 
 SPACE = get_space("mbv3-tiny")
@@ -173,7 +174,7 @@ def _search(where: Path, log: Path, out: Path, seconds: float) -> None:
     def measure(candidate: Candidate, split: str) -> Accuracy:
         return slow(candidate) if split == SEARCH else accuracy_of(candidate)
 
-    result = search(costs, SETTINGS, Journal(where, SPACE, "weights"), measure, lambda entry: None).to_json()
+    result = to_json(search(costs, SETTINGS, Journal(where, SPACE, "weights"), measure, lambda entry: None))
     del result["seconds"]  # of this process
     out.write_text(json.dumps(result))
 

@@ -25,6 +25,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import InfeasibleError, UsageError
 from search_spaces.genes import Vectors
+from search_spaces.schema import to_json
 
 SPACE = get_space("mbv3-tiny")
 
@@ -52,7 +53,7 @@ class Table:
 
 def _run(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table | None = None) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    result: dict[str, Any] = search(costs, config, journal, table or Table(costs), lambda entry: None).to_json()
+    result: dict[str, Any] = to_json(search(costs, config, journal, table or Table(costs), lambda entry: None))
     assert all(seconds >= 0 for seconds in result.pop("seconds").values())
     return result
 

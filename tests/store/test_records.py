@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from nas.store.bundles import BundleManifest
 from nas.store.exports import FilesManifest, Manifest, TeacherManifest
 from nas.store.files import load_tensors, read_record
 from nas.store.metrics import Metrics
 from nas.store.records import CheckpointRecord, RunRecord
 from nas.store.results import SearchResult
 from search_spaces.errors import UserError
-from search_spaces.schema import convert, to_json
+from search_spaces.schema import SchemaError, convert, to_json
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "first_layout" / "run_directories.tar.xz"
 
@@ -83,3 +84,27 @@ def test_a_result_that_cannot_be_is_refused(runs: Path, tmp_path: Path, change: 
     path.write_text(json.dumps(content | change))
     with pytest.raises(UserError, match=message):
         read_record(path, SearchResult)
+
+
+@pytest.mark.parametrize("key", ["lr", "weights", "finetuned_from", "versions"])
+def test_a_key_that_may_be_missing_may_not_be_null(runs: Path, tmp_path: Path, key: str) -> None:
+    content = json.loads((runs / "searched/run.json").read_text())
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({k: v for k, v in content.items() if k != key}))
+    read_record(path, RunRecord)
+    path.write_text(json.dumps(content | {key: None}))
+    with pytest.raises(UserError, match=f"{key}: null; leave the key out"):
+        read_record(path, RunRecord)
+
+
+@pytest.mark.parametrize("key", ["precisions", "uint8"])
+def test_a_bundle_says_what_its_files_are(key: str) -> None:
+    plan = {"parts": [], "precisions": ["int8"], "uint8": False}
+    content = {
+        "bundle": "", "reference": "", "threads": 1, "plan": plan, "versions": {"torch": "", "timm": ""},
+        "networks": [],
+    }  # fmt: skip
+    assert convert(content, BundleManifest).plan.precisions == ("int8",)
+    del plan[key]
+    with pytest.raises(SchemaError, match=f"plan: {key} is missing"):
+        convert(content, BundleManifest)

@@ -18,6 +18,8 @@ REFUSED = [
     ({"ema": 1.5}, "`ema` is 1.5; it must be from 0 to 0.99999"),
     ({"warmup": 3}, "`warmup` is 3; it must be from 0 to 1"),
     ({"epochs": float("inf")}, "`epochs` is inf; it must be a finite number"),
+    ({"epochs": 10**400}, "it must be a finite number"),
+    ({"lr_auto": float("nan")}, "`lr_auto` is nan; it must be a finite number"),
     ({"clip_norm": 0.0}, "`clip_norm` is 0; it must be above 0"),
     ({"clip_value": -1.0}, "`clip_value` is -1; it must be at least 0"),
     ({"rollbacks": -1}, "`rollbacks` is -1; it must be at least 0"),

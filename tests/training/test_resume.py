@@ -30,6 +30,7 @@ from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.schema import to_json
 from tests.support.cli_runs import invoke, write_photos
 from tests.support.small_runs import TWO_EVALUATIONS, assert_same_run, read_metrics, train_run
 from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
@@ -253,7 +254,7 @@ class Table:
 
 def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Table) -> dict[str, Any]:
     journal = Journal(path / "journal.log", SPACE, "weights")
-    result: dict[str, Any] = search(costs, config, journal, table, lambda entry: None).to_json()
+    result: dict[str, Any] = to_json(search(costs, config, journal, table, lambda entry: None))
     del result["seconds"]
     return result
 

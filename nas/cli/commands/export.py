@@ -20,6 +20,7 @@ from nas.cli.options import (
     resources,
 )
 from nas.runtimes.table import RUNTIMES
+from search_spaces.schema import to_json
 
 
 def export(
@@ -55,7 +56,7 @@ def export(
     directory = find_run(run)
     written = export_model(directory, target, candidate, out, formats, license)
     if as_json:
-        print_json([{"path": str(path), **manifest.to_json()} for path, manifest in written])
+        print_json([{"path": str(path), **to_json(manifest)} for path, manifest in written])
         return
     for path, manifest in written:
         OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)

@@ -26,6 +26,7 @@ from nas.cli.options import (
 )
 from nas.cli.settings import flags_from
 from nas.training.config import TrainConfig
+from search_spaces.schema import to_json
 
 
 @flags_from(
@@ -106,7 +107,7 @@ def train_supernet(
     if result is None:
         return
     if as_json:
-        print_json({"run": str(run.path), **result.to_json()})
+        print_json({"run": str(run.path), **to_json(result)})
     else:
         text = result.summary if isinstance(result, Planned) else f"trained: {run.path}"
         OUT.print(text, soft_wrap=True, highlight=False)
