@@ -145,7 +145,7 @@ def to_json(record: Any) -> Any:
         return record.to_json()
     if dataclasses.is_dataclass(record):
         kind: Any = type(record)
-        values = [(field, hint, getattr(record, field.name)) for field, hint in _hints(kind)]
+        values = [(field, hint, getattr(record, field.name)) for field, hint in typed_fields(kind)]
         return {
             key_of(field): (_undo_of(hint) or to_json)(value)
             for field, hint, value in values
@@ -261,11 +261,11 @@ def _record_problems(value: object, kind: Any, place: str, closed: bool) -> Iter
     if not isinstance(value, dict):
         yield f"{place} is {shown(value)}, not a table"
         return
-    hints = {key_of(field): hint for field, hint in _hints(kind)}
+    hints = {key_of(field): hint for field, hint in typed_fields(kind)}
     for key in sorted(set(value) - set(hints)) if closed else ():
         yield unknown_key(_inside(place, key), key, list(hints))
     sound = True
-    for field, hint in _hints(kind):
+    for field, hint in typed_fields(kind):
         where = _inside(place, key := key_of(field))
         if key in value:
             for wrong in problems(value[key], hint, where, closed):
@@ -303,12 +303,14 @@ def _build(value: Any, kind: Any) -> Any:
         return {key: _build(each, arguments[1]) for key, each in value.items()}
     if dataclasses.is_dataclass(kind):
         record: Any = kind
-        return record(**{f.name: _build(value[key_of(f)], hint) for f, hint in _hints(record) if key_of(f) in value})
+        return record(
+            **{f.name: _build(value[key_of(f)], hint) for f, hint in typed_fields(record) if key_of(f) in value}
+        )
     return value
 
 
 @cache
-def _hints(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+def typed_fields(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
     """The fields of a dataclass with their types, in order."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple((field, hints[field.name]) for field in dataclasses.fields(kind))

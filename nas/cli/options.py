@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from nas.store.settings import SEED
 from search_spaces.errors import UsageError
 from search_spaces.schema import to_json
 
@@ -45,7 +46,7 @@ RunDir = Annotated[
     Path | None,
     typer.Option(help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=SEED.at_least, max=SEED.at_most, help=SEED.help)]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")]

@@ -109,15 +109,13 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
     """
     check_plan(plan)
     wanted = {"format": profile_runner.FORMAT, "plan": to_json(plan), "versions": libraries()}
-    wanted = json.loads(json.dumps(wanted))
     if (folder / MANIFEST).exists():
-        there = read_manifest(folder)
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = _read_content(folder)
         if {k: content.get(k) for k in wanted} != wanted:
             raise UserError(
                 f"{folder} holds a bundle of other settings or versions; remove it, or choose another folder"
             )
-        return there
+        return read_content(content, BundleManifest, folder / MANIFEST)
     if folder.exists() and not all(_ours(p.name) for p in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no bundle; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,9 +172,14 @@ def read_manifest(folder: Path) -> BundleManifest:
     Raises:
         UserError: missing, damaged or changed.
     """
+    return read_content(_read_content(folder), BundleManifest, folder / MANIFEST)
+
+
+def _read_content(folder: Path) -> dict[str, Json]:
+    """What the file of a manifest holds, if its id is that of its content. Raises UserError."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
         content = {k: v for k, v in manifest.items() if k != "bundle"}
         if manifest["bundle"] != _id(content):
             raise ValueError("its id is not that of its content")
@@ -186,7 +189,7 @@ def read_manifest(folder: Path) -> BundleManifest:
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
-    return read_content(manifest, BundleManifest, path)
+    return manifest
 
 
 def read_members(manifest: BundleManifest) -> dict[str, Member]:

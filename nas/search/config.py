@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from nas.store.results import CALIBRATION, CALIBRATION_IMAGES
-from nas.store.settings import Setting, check_settings
+from nas.store.settings import SEED, Setting, check_settings
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 
@@ -29,7 +29,6 @@ def _predictors() -> Iterable[str]:
     return (AUTO, *PREDICTORS)
 
 
-SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
 ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=_algorithms)
 PREDICTOR = Setting(
     "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=_predictors

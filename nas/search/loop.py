@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from nas.search.evolution.evolve import all_vectors, evolve
 from nas.search.evolution.local_search import one_exchange
 from nas.store.seeds import stream
-from nas.store.settings import Setting, check_settings
+from nas.store.settings import SEED, Setting, check_settings
 from predictors.accuracy.gp import GroupGP, fit_gp
 from predictors.accuracy.predictor import DEFAULT, AccuracyPredictor
 from predictors.accuracy.selection import WORTH_ASKING, Selection, choose, fit_predictor
 from search_spaces.genes import GeneSpace, Vectors
 
 from .acquisition import choose_batch
-from .config import ALGORITHM, AUTO, BATCH, PREDICTOR, SEED
+from .config import ALGORITHM, AUTO, BATCH, PREDICTOR
 from .pareto import front, hypervolume
 from .problem import Problem
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from search_spaces.errors import UsageError, unknown_name
-from search_spaces.schema import TYPE_NAMES, Range, is_finite
+from search_spaces.schema import TYPE_NAMES, Range, is_finite, typed_fields
 
 Choices = tuple[str, ...] | Callable[[], Iterable[str]]
 
@@ -43,6 +43,10 @@ class Setting(Range):
         return tuple(self.choices() if callable(self.choices) else self.choices)
 
 
+SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
+"""The setting of every command that draws."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """A setting as its dataclass declares it.
@@ -65,12 +69,11 @@ class Declared:
 @cache
 def declared_settings(kind: type) -> Mapping[str, Declared]:
     """The settings of a dataclass by name, in order; fields without a :class:`Setting` are left out."""
-    hints = get_type_hints(kind, include_extras=True)
     settings = {}
-    for field in dataclasses.fields(kind):
-        setting = next((m for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, Setting)), None)
+    for field, hint in typed_fields(kind):
+        setting = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Setting)), None)
         if setting is not None:
-            plain, optional = _plain(hints[field.name])
+            plain, optional = _plain(hint)
             settings[field.name] = Declared(field.name, plain, optional, field.default, setting)
     return settings
 

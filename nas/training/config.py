@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from nas.store.settings import Setting
+from nas.store.settings import SEED, Setting
 from search_spaces.errors import UsageError
 
 from .strategies.table import AUTO, STRATEGIES
@@ -71,7 +71,7 @@ class TrainConfig:
         Setting("'embedded', a folder of images, a .tar of one, or a timm name: hfds/NAME, wds/FOLDER, torch/cifar10."),
     ] = "embedded"
     root: Annotated[str | None, Setting("Root folder of a timm data set.")] = None
-    seed: Annotated[int, Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)] = 0
+    seed: Annotated[int, SEED] = 0
     strategy: Annotated[
         str, Setting(f"Which subnets a step trains: {_words(STRATEGIES)}.", choices=STRATEGIES.keys)
     ] = AUTO
@@ -157,7 +157,7 @@ class FinetuneConfig:
     quantization_aware: Annotated[
         bool | None, Setting("Train it as its precision quantizes it. Default: as the supernet was.")
     ] = None
-    seed: Annotated[int, Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)] = 0
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.runtimes.table import DEFAULT
+from predictors.costs.network import Costs, architecture_features, costs_of
 from search_spaces.architecture import Interface
 
 if TYPE_CHECKING:
-    from predictors.costs.network import Costs
     from predictors.targets.card import TargetCard
     from predictors.targets.target import Target
     from search_spaces.space import SearchSpace
@@ -104,8 +104,6 @@ def summarise_space(space: SearchSpace) -> SpaceSummary:
 
 def describe_space(space: SearchSpace, interface: Interface = IMAGENET) -> SpaceDescription:
     """A space with its genes and the costs of its ends."""
-    from predictors.costs.network import architecture_features, costs_of
-
     ends = {"smallest": space.smallest, "largest": space.largest}
     features = {name: architecture_features(space, end, interface) for name, end in ends.items()}
     return SpaceDescription(

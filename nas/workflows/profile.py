@@ -14,12 +14,11 @@ from nas.profiling.bundle import check_plan, read_manifest, write_bundle
 from nas.profiling.fit import target_of
 from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
-from nas.search.config import SEED
 from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
 from nas.store.files import atomic_write
 from nas.store.hints import Hint, hint
 from nas.store.run import Run, latest
-from nas.store.settings import Setting, check_settings
+from nas.store.settings import SEED, Setting, check_settings
 from predictors.latency.fit import FitReport
 from predictors.targets.target import to_toml
 from search_spaces import get_space
