@@ -17,7 +17,7 @@ from tests.support.shared_data import shared_file
 
 ROOT = Path(__file__).parents[2]
 DATA = shared_file("images/clothing10_jpeg64.npz")
-PER_CLASS = {"train": 150, "val": 10, "test": 10}
+PER_CLASS = {"train": 60, "val": 10, "test": 10}
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,7 +37,7 @@ def nas(folder: Path, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``clothing/<split>/<class>/<number>.jpg``, some 150 photos a class to train on."""
+    """A folder with ``clothing/<split>/<class>/<number>.jpg``, some 60 photos a class to train on."""
     out = tmp_path_factory.mktemp("clothing")
     subprocess.run(
         [sys.executable, "-m", "benchmarks.support.image_folder", DATA, out / "clothing"], check=True, cwd=ROOT
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_from_photos_to_an_int8_file(folder: Path) -> None:
     trained = json.loads(
-        nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "20", "--batch-size",
+        nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "8", "--batch-size",
             "16", "--lr", "0.05", "--json")
     )  # fmt: skip
     with np.load(DATA) as file:
