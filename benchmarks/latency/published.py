@@ -117,7 +117,7 @@ class ResNet8(nn.Module):
 
 
 def _named(name: str) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, pretrained=False)  # type: ignore[no-any-return]
+    return lambda: timm.create_model(name, pretrained=False)
 
 
 Shape = tuple[int, ...]

@@ -32,6 +32,7 @@ from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
+from search_spaces.families.efficientnet import EfficientNetFamily
 from search_spaces.genes import GeneSpace, Vectors
 
 Floats = NDArray[np.float64]
@@ -75,6 +76,7 @@ class Known:
 def ofa_space() -> SearchSpace:
     """``ofa-mbv3-w1.0`` at 224 pixels."""
     space = get_space("ofa-mbv3-w1.0")
+    assert isinstance(space.family, EfficientNetFamily)
     return replace(space, name="ofa-mbv3-w1.0-224", family=replace(space.family, resolutions=(224,)))
 
 

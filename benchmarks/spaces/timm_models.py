@@ -85,7 +85,8 @@ def _check_outputs(space: SearchSpace) -> None:
 
 
 def _run(net: Supernet, architecture: Architecture) -> torch.Tensor:
-    return net(torch.randn(1, 3, architecture.resolution, architecture.resolution), architecture)
+    logits: torch.Tensor = net(torch.randn(1, 3, architecture.resolution, architecture.resolution), architecture)
+    return logits
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
