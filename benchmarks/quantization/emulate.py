@@ -40,11 +40,11 @@ def image_sets(file: File, n: int, run: Path | None) -> dict[str, Floats]:
     random = np.random.default_rng(0).standard_normal((n, *file.shape), dtype=np.float32)
     if run is None:
         return {"random": random}
-    from nas.data.batches import eval_tensors
+    from nas.data.batches import eval_batches
     from nas.store.run import open_run
     from nas.workflows.trained import open_trained
 
-    images, _ = eval_tensors(open_trained(open_run(run)).dataset, "test", file.shape[1], n)
+    images, _ = next(eval_batches(open_trained(open_run(run)).dataset, "test", file.shape[1], n, n))
     return {"random": random, "test split": images.numpy()}
 
 

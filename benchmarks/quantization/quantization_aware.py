@@ -36,10 +36,10 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training import checkpoint
-from nas.training.builders import make_optimizer, make_supernet
+from nas.training.builders import make_optimizer, make_phase, make_supernet
 from nas.training.config import Resources, TrainConfig, total_steps
 from nas.training.loop import Interrupted, train
-from nas.training.quantized import QuantizedPhase, quantized_phase
+from nas.training.quantized import QuantizedPhase
 from nas.training.step import StepInput, run_passes, update
 from nas.training.strategies.base import Pass
 from nas.training.weights import load_supernet
@@ -163,7 +163,7 @@ def cost(steps: int, batch_size: int = 64) -> None:
     info = open_dataset("embedded", 0, None).info
     net = make_supernet(config, info)
     optimizer = make_optimizer(config, net.model)
-    phase = quantized_phase(space, config.quantization_aware, 1.0, 0.0, steps, 0)
+    phase = make_phase(replace(config, quantization_phase=1.0), steps)
     kinds: dict[str, QuantizedPhase | None] = {"plain": None, "aware": phase, "noise": replace(phase, noise=0.5)}
     images = torch.randn(batch_size, info.in_chans, info.native_size, info.native_size)
     batch = StepInput(images, torch.randint(len(info.classes), (batch_size,)))

@@ -41,10 +41,6 @@ def train_batches(
     dropped; a split smaller than a batch is repeated within it. The global random generators are left as they were.
 
     Args:
-        dataset: open data set.
-        batch_size: images a batch.
-        seed: not negative.
-        start_step, steps: first step, and how many.
         size: side of the images in pixels; the trainer shrinks whole batches itself.
         augment: one of ``auto``, ``none``, ``light``, ``strong``.
         workers: processes; 0 works in this one. They ignore SIGINT and end when the iterator is closed or dropped.
@@ -128,14 +124,14 @@ class TrainSteps(TorchDataset[Batch | UserError]):
         if self.plan == "image":
             seeds = np.array([int(rng.integers(2**32)) for _ in chosen])
             own = zip(chosen[self.rows], seeds[self.rows], strict=True)
-            with _own_randomness():
+            with own_randomness():
                 return torch.stack([self._image(int(c), int(seed)) for c, seed in own])
         pixels = self.held[torch.from_numpy(chosen)] if self.held is not None else self._pixels(chosen)
         if self.plan == "shift":
             pixels = shift_and_flip(pixels, torch.Generator().manual_seed(int(rng.integers(2**62))))
         images = normalise(pixels, info)
         if self.erase is not None:
-            with _own_randomness():
+            with own_randomness():
                 _seed_all(int(rng.integers(2**32)))
                 images = self.erase(images)
         return images[self.rows]
@@ -169,14 +165,8 @@ def _permutation(n: int, seed: int, epoch: int) -> Ints:
     return order
 
 
-def _seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-
-
 @contextmanager
-def _own_randomness() -> Iterator[None]:
+def own_randomness() -> Iterator[None]:
     """Put the global generators of random, numpy and torch (CPU) back afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -185,6 +175,12 @@ def _own_randomness() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 def eval_pixels(dataset: Dataset, numbers: Sequence[int] | Ints, resolution: int) -> Tensor:
@@ -208,14 +204,11 @@ def eval_batches(
     """Normalised images ``[<= batch_size, C, R, R]`` and labels of a split, in its order, with timm's evaluation
     transform. Pixels are held in memory (uint8) for the next call where the split takes at most 1 GiB.
 
-    Args:
-        dataset: open data set.
-        split: ``train``, ``search`` or ``test``.
-        resolution: side in pixels.
-        batch_size: images a batch; the last may be smaller.
-        limit: the first so many only, a stratified sample.
+    The last batch may be smaller. ``limit``: the first so many images only, a stratified sample.
     """
-    numbers = _numbers(dataset, split, limit)
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    numbers = dataset.splits[split][:limit]
     held = _held(dataset, split, resolution, len(numbers))
     labels = torch.from_numpy(dataset.labels[numbers])
     for start in range(0, len(numbers), batch_size):
@@ -224,23 +217,9 @@ def eval_batches(
         yield normalise(pixels, dataset.info), labels[start:stop]
 
 
-def eval_tensors(dataset: Dataset, split: str, resolution: int, limit: int | None = None) -> Batch:
-    """All of :func:`eval_batches` at once: float32 ``[n, C, R, R]`` and labels ``[n]``."""
-    numbers = _numbers(dataset, split, limit)
-    held = _held(dataset, split, resolution, len(numbers))
-    pixels = held if held is not None else eval_pixels(dataset, numbers, resolution)
-    return normalise(pixels, dataset.info), torch.from_numpy(dataset.labels[numbers])
-
-
 def calibration_images(dataset: Dataset, resolution: int, n: int = 256) -> Tensor:
     """``n`` training images (fewer where there are fewer) with classes mixed and the evaluation transform."""
-    return eval_tensors(dataset, "train", resolution, n)[0]
-
-
-def _numbers(dataset: Dataset, split: str, limit: int | None) -> Ints:
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    return dataset.splits[split][:limit]
+    return next(eval_batches(dataset, "train", resolution, n, n))[0]
 
 
 def _held(dataset: Dataset, split: str, resolution: int, n: int) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from search_spaces.errors import UserError
@@ -33,7 +33,6 @@ _UPRIGHT = {
     6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
 }  # fmt: skip
 """What puts the picture upright, by the value of EXIF's tag *Orientation*."""
-_ORIENTATION = 0x0112
 
 
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:
@@ -52,7 +51,7 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged metadata do not make the pixels unusable
         return image
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
@@ -64,31 +63,36 @@ def decode(file: Path | IO[bytes]) -> Image.Image:
         return to_grey_or_rgb(image)
 
 
+@dataclass(frozen=True)
 class Encoded(ABC):
-    """Images decoded anew at every look, from a file each."""
+    """Images decoded anew at every look, from a file each.
 
-    @abstractmethod
-    def __len__(self) -> int: ...
+    Attributes:
+        names: of the images within their data set.
+    """
+
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
 
     @abstractmethod
     def file(self, index: int) -> Path | IO[bytes]:
         """The encoded image: a path, or a stream that nobody else reads from."""
 
     @abstractmethod
-    def name(self, index: int) -> str:
-        """Of an image within its data set."""
-
     def place(self, index: int) -> str:
         """Where a person finds the image."""
-        return self.name(index)
 
     def image(self, index: int) -> Image.Image:
         """The decoded image. Raises UserError where it cannot be decoded any more."""
         try:
             return decode(self.file(index))
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
-            place = self.place(index)
-            raise UserError(f"cannot decode '{place}' ({error}); repair or remove the file") from error
+            raise UserError(f"cannot decode '{self.place(index)}' ({error}); repair or remove the file") from error
 
 
 @dataclass(frozen=True)
@@ -96,16 +100,9 @@ class FileImages(Encoded):
     """Files of a folder."""
 
     root: Path
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def file(self, index: int) -> Path:
         return self.root / self.names[index]
-
-    def name(self, index: int) -> str:
-        return self.names[index]
 
     def place(self, index: int) -> str:
         return str(self.file(index))
@@ -118,14 +115,8 @@ class Kept(Encoded):
     images: Encoded
     keep: Ints
 
-    def __len__(self) -> int:
-        return len(self.keep)
-
     def file(self, index: int) -> Path | IO[bytes]:
         return self.images.file(int(self.keep[index]))
-
-    def name(self, index: int) -> str:
-        return self.images.name(int(self.keep[index]))
 
     def place(self, index: int) -> str:
         return self.images.place(int(self.keep[index]))
@@ -184,9 +175,6 @@ def reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-Size = tuple[int, int]
-
-
 @dataclass(frozen=True)
 class Statistics:
     """Of the first training images.
@@ -203,25 +191,27 @@ class Statistics:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
-    sizes: tuple[Size, Size, Size]
+    sizes: tuple[tuple[int, int], ...]
     images: int
 
 
 def statistics(images: Images, numbers: Ints) -> Statistics:
     """Statistics of the first images of ``numbers``: up to :data:`SAMPLE_IMAGES`, or fewer once
     :data:`SAMPLE_PIXELS` have been seen."""
-    sums, squares, pixels = np.zeros(3), np.zeros(3), 0
-    sizes: list[Size] = []
+    sums, squares, pixels, levels = np.zeros(3), np.zeros(3), 0, np.arange(256) / 255
+    sizes: list[tuple[int, int]] = []
     grey = True
-    for image in _looked_at(images, numbers[:SAMPLE_IMAGES]):
-        counts = np.array(image.histogram(), dtype=np.float64).reshape(-1, 256)
-        grey &= len(counts) == 1
-        sums += counts @ _LEVELS
-        squares += counts @ _LEVELS**2
-        sizes.append(image.size)
-        pixels += image.width * image.height
-        if pixels >= SAMPLE_PIXELS:
-            break
+    with quiet_pil():
+        for number in numbers[:SAMPLE_IMAGES]:
+            image = images.image(int(number))
+            counts = np.array(image.histogram(), dtype=np.float64).reshape(-1, 256)
+            grey &= len(counts) == 1
+            sums += counts @ levels
+            squares += counts @ levels**2
+            sizes.append(image.size)
+            pixels += image.width * image.height
+            if pixels >= SAMPLE_PIXELS:
+                break
     mean = sums / pixels
     std = np.maximum(np.sqrt(np.maximum(squares / pixels - mean**2, 0)), 1 / 255)
     channels, side = 1 if grey else 3, int(np.median([min(size) for size in sizes]))
@@ -230,17 +220,8 @@ def statistics(images: Images, numbers: Ints) -> Statistics:
     return Statistics(channels, _rounded(mean[:channels]), _rounded(std[:channels]), side, ends, len(sizes))
 
 
-_LEVELS = np.arange(256) / 255
-
-
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(float(v), 6) for v in values)
-
-
-def _looked_at(images: Images, numbers: Iterable[int]) -> Iterator[Image.Image]:
-    with quiet_pil():
-        for number in numbers:
-            yield images.image(int(number))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -20,13 +20,7 @@ LAYOUT = "a data folder holds one sub-folder of images a class, or train/ (and v
 
 @dataclass
 class Tree:
-    """A folder, on disk or in an archive, without what is hidden.
-
-    Attributes:
-        path: below the data set's root; empty for the root itself.
-        folders: by name.
-        files: paths below the root.
-    """
+    """A folder, on disk or in an archive, without what is hidden. All paths are below the data set's root."""
 
     path: str = ""
     folders: dict[str, Tree] = field(default_factory=dict)
@@ -35,6 +29,9 @@ class Tree:
     def folder(self, name: str) -> Tree:
         """The folder of that name, made where there is none yet."""
         return self.folders.setdefault(name, Tree(f"{self.path}/{name}".lstrip("/")))
+
+    def add(self, file: str) -> None:
+        self.files.append(f"{self.path}/{file}".lstrip("/"))
 
     def walk(self) -> Iterator[str]:
         """All files, at any depth."""
@@ -55,37 +52,26 @@ def tree_of(paths: Iterable[str]) -> Tree:
         parts = PurePosixPath(path).parts
         if not parts or any(hidden(part) for part in parts):
             continue
-        *folders, name = parts
         at = root
-        for folder in folders:
+        for folder in parts[:-1]:
             at = at.folder(folder)
-        at.files.append(at.path + "/" + name if at.path else name)
+        at.add(parts[-1])
     return root
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """What a tree says of its images.
+    """Images by name, with a label and a split each; names of the classes, by label; warnings, a line each."""
 
-    Attributes:
-        names: of the images, paths below the root.
-        labels, splits: of each image.
-        classes: names, by label.
-        notes: warnings, a line each.
-    """
-
-    names: tuple[str, ...]
-    labels: tuple[int, ...]
-    splits: tuple[str, ...]
+    names: Sequence[str]
+    labels: Sequence[int]
+    splits: Sequence[str]
     classes: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: Sequence[str] = ()
 
 
 def arrange(tree: Tree, where: str) -> Arranged:
-    """Find the images of a tree, their classes and splits.
-
-    Args:
-        where: the tree's place, for messages.
+    """Find the images of a tree, which is at ``where``, their classes and splits.
 
     Raises:
         UserError: it is empty, has one class, unknown classes in val/ or test/, or no training split.
@@ -114,7 +100,7 @@ def arrange(tree: Tree, where: str) -> Arranged:
         (path, classes.index(c), split) for split, own in found.items() for c, files in own.items() for path in files
     ]
     names, labels, splits = zip(*rows, strict=True)
-    return Arranged(names, labels, splits, classes, tuple(notes))
+    return Arranged(names, labels, splits, classes, notes)
 
 
 def _split_folders(tree: Tree, where: str, notes: list[str]) -> dict[str, Tree]:

@@ -6,15 +6,14 @@ arXiv:1905.04899). What is known of an image (its label, a fixed teacher's proba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from nas.store.seeds import sequence
 from search_spaces.builders.timm_compat import timm
+
+from .batches import own_randomness
 
 
 def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed: int, step: int) -> list[Tensor]:
@@ -34,18 +33,8 @@ def mix(images: Tensor, targets: list[Tensor], mixup: float, cutmix: float, seed
     # timm mixes labels only; two classes, one a half of the batch, make the label the share of the own image
     half = torch.arange(n, device=images.device) * 2 // n
     mixer = timm.data.Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0, num_classes=2)
-    with _numpy_seeded(sequence(seed, "train.mix", step)):
+    with own_randomness():  # timm draws from numpy's global generator
+        np.random.seed(sequence(seed, "train.mix", step).generate_state(4))
         _, shares = mixer(images, half)
     own = shares[0, 0]
     return [target * own + target.flip(0) * (1 - own) for target in targets]
-
-
-@contextmanager
-def _numpy_seeded(entropy: np.random.SeedSequence) -> Iterator[None]:
-    """timm draws from numpy's global generator; it is put back afterwards."""
-    before = np.random.get_state()
-    np.random.seed(entropy.generate_state(4))
-    try:
-        yield
-    finally:
-        np.random.set_state(before)

@@ -39,7 +39,6 @@ class Skeleton:
     """A timm model without storage of its own.
 
     Attributes:
-        model: the model.
         cuts: how to get each tensor from the supernet.
         slots: for each cut, the module's dictionary and the key in it where the view belongs.
     """
@@ -81,8 +80,6 @@ class Supernet(nn.Module):
     """Shared weights of all architectures of a space.
 
     Args:
-        space: the search space.
-        interface: the two ends of its networks.
         seed: of the initial weights.
         learned: precisions whose weight steps are learned (clips, see ``nas.quantization.fake``).
 
@@ -105,8 +102,7 @@ class Supernet(nn.Module):
             add_kernel_transforms(self.model, _smaller_kernels(space, self.interface))
         add_clips(self.model, learned)
         self._named: dict[str, Tensor] | None = None  # until the model moves to another device
-        self._skeletons: _Recent[Architecture, Skeleton] = _Recent(_SKELETONS)
-        self._dropping: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
+        self._skeletons: _Recent[tuple[Architecture, Drop], Skeleton] = _Recent(_SKELETONS)
         self._parts: _Recent[PartKey, Skeleton] = _Recent(_PARTS)
 
     def forward(self, x: Tensor, architecture: Architecture, drop: Drop = NO_DROP, fake: Fake | None = None) -> Tensor:
@@ -115,7 +111,7 @@ class Supernet(nn.Module):
         In training mode the running statistics of the supernet's slices are updated, as the subnet's own would be, and
         the subnet is regularised by ``drop`` as timm does it, with torch's global generator. ``fake`` quantizes it.
         """
-        found = self.skeleton(architecture) if drop == NO_DROP else self._drop_skeleton(architecture, drop)
+        found = self.skeleton(architecture, drop)
         model = found.bind(self._tensors())
         if fake is None or not fake.policy.quantized:
             return model(x)  # type: ignore[no-any-return]
@@ -123,12 +119,8 @@ class Supernet(nn.Module):
             return model(x)  # type: ignore[no-any-return]
 
     def clips(self, architecture: Architecture, policy: Policy) -> dict[str, Tensor] | None:
-        """What a subnet learned of its weights' grids, for ``nas.quantization.quantize.quantize``.
-
-        Returns:
-            Path of a layer -> clips ``[out of the subnet]``, for the layers whose precision was learned; None where
-            none was.
-        """
+        """What a subnet learned of its weights' grids, for ``nas.quantization.quantize.quantize``: path of a layer ->
+        clips ``[out of the subnet]``, for the layers whose precision was learned; None where none was."""
         found = self._clips(self.skeleton(architecture), policy)
         return {path: clip.detach().cpu().clone() for path, clip in found.items()} or None
 
@@ -147,7 +139,6 @@ class Supernet(nn.Module):
             for part in self._parts.values():
                 self._switch(part.model, mode)
             self._skeletons.clear()
-            self._dropping.clear()
         super().train(mode)
         if self.frozen_statistics:
             self._switch(self.model, mode)
@@ -183,12 +174,19 @@ class Supernet(nn.Module):
             parameter.requires_grad_(True)
         return model.eval()
 
-    def skeleton(self, architecture: Architecture) -> Skeleton:
-        """The storage-less timm model of an architecture, cached whole and by parts."""
-        found = self._skeletons.recall(architecture)
+    def skeleton(self, architecture: Architecture, drop: Drop = NO_DROP) -> Skeleton:
+        """The storage-less timm model of an architecture, cached whole and by parts.
+
+        One that drops shares no part with others: how often a block is dropped depends on the whole network.
+        """
+        found = self._skeletons.recall((architecture, drop))
         if found is None:
-            found = self._build_skeleton(architecture)
-            self._skeletons.keep(architecture, found)
+            if drop == NO_DROP:
+                found = self._build_skeleton(architecture)
+            else:
+                model = self.space.family.build(architecture, self.interface, "meta", drop)
+                found = self._part(model, "", whole=True)
+            self._skeletons.keep((architecture, drop), found)
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -215,14 +213,6 @@ class Supernet(nn.Module):
         cuts = tuple(cut for part in parts for cut in part.cuts)
         slots = tuple(slot for part in parts for slot in part.slots)
         return Skeleton(_assemble(shell.model, children), cuts, slots)
-
-    def _drop_skeleton(self, architecture: Architecture, drop: Drop) -> Skeleton:
-        """A skeleton that shares no part with others: how often a block is dropped depends on the whole network."""
-        if (known := self._dropping.recall((architecture, drop))) is not None:
-            return known
-        found = self._part(self.space.family.build(architecture, self.interface, "meta", drop), "", whole=True)
-        self._dropping.keep((architecture, drop), found)
-        return found
 
     def _part_keys(self, architecture: Architecture) -> dict[str, PartKey]:
         """Path -> what the part at that path depends on. The input resolution shapes no weights."""

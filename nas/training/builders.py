@@ -13,10 +13,10 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
-from search_spaces.policy import Policy
+from search_spaces.policy import Policy, stages_of
 
 from .config import TrainConfig, total_steps
-from .quantized import QuantizedPhase, learned_precisions, quantized_phase
+from .quantized import QuantizedPhase, learned_precisions, trained_menu
 from .strategies.base import RunFacts
 
 _SHORT_RUN = 50  # epochs
@@ -24,8 +24,7 @@ _SHORT_RUN = 50  # epochs
 
 def make_supernet(config: TrainConfig, info: DataInfo) -> Supernet:
     """The supernet of a run, with the random weights of its seed."""
-    steps = learned_precisions(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), interface_of(info), config.seed, steps)
+    net = Supernet(get_space(config.space), interface_of(info), config.seed, learned_precisions(config))
     net.frozen_statistics = config.freeze_bn
     return net
 
@@ -44,8 +43,9 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
 
 def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
     """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Curriculum`."""
-    menu, share, noise = config.quantization_aware, config.quantization_phase, config.quantization_noise
-    return quantized_phase(get_space(config.space), menu, share, noise, steps, config.seed, policy)
+    menu, begin = trained_menu(config.quantization_aware), steps - round(steps * config.quantization_phase)
+    stages = stages_of(get_space(config.space))
+    return QuantizedPhase(menu, stages, begin, config.quantization_noise, config.seed, policy)
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -28,12 +28,7 @@ Option = bool | float | str | Sequence[float] | None
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """What an optimizer keeps.
-
-    Attributes:
-        slots: its numbers by parameter and name.
-        groups: its groups of parameters, with their settings.
-    """
+    """An optimizer's numbers by parameter and name, and its groups of parameters with their settings."""
 
     slots: Mapping[int, Mapping[str, Slot]]
     groups: Sequence[Mapping[str, Option]]
@@ -46,9 +41,8 @@ class State:
     Attributes:
         step: optimizer steps done.
         model: weights and running statistics of the largest model, by name.
-        optimizer: what it keeps.
         average: exponential moving average of ``model``, empty where none is kept.
-        seconds: time spent training so far.
+        seconds: spent training so far.
         scaler: numbers of the loss scaling, :meth:`nas.training.amp.Amp.state`.
         health: of the loss, :meth:`nas.training.collapse.Guard.state`.
     """
@@ -87,11 +81,6 @@ def save_good(run: Run, state: State) -> None:
     _write(run.good, state)
 
 
-def load_good(run: Run) -> State:
-    """The state to go back to. Raises UserError where it is missing or damaged."""
-    return _read(run.good)
-
-
 def _write(path: Path, state: State) -> None:
     tensors = {f"model/{k}": v for k, v in state.model.items()} | {f"average/{k}": v for k, v in state.average.items()}
     scalars: dict[str, dict[str, float | None]] = {}
@@ -123,7 +112,7 @@ def load(run: Run) -> tuple[State | None, str]:
     for path in (_new(run), run.checkpoint, run.previous):
         if path.exists():
             try:
-                state = _read(path)
+                state = read(path)
             except NewerFormat:  # falling back to an older one would lose what was done since
                 raise
             except UserError as error:
@@ -137,11 +126,7 @@ def load(run: Run) -> tuple[State | None, str]:
 
 
 def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Go on from a state.
-
-    Args:
-        run: for messages.
-        steps: of the whole training.
+    """Go on from a state of a training of so many ``steps``.
 
     Raises:
         UserError: the state is of another network, optimizer or length.
@@ -194,16 +179,13 @@ def _slots_fit(slots: Mapping[int, Mapping[str, Slot]], sizes: Sequence[torch.Si
     return all(
         v.is_floating_point() and (v.shape == size or (v.numel() == 1 and name not in shaped))
         if isinstance(v, Tensor)
-        else _is_number(v)
+        else v is None or isinstance(v, int | float)
         for name, v, size in known
     )
 
 
-def _is_number(value: Slot) -> bool:
-    return value is None or isinstance(value, int | float)
-
-
-def _read(path: Path) -> State:
+def read(path: Path) -> State:
+    """The state in a file. Raises UserError where it is missing or damaged."""
     tensors, metadata = load_tensors(path)
     record = read_content(metadata, CheckpointRecord, path)
     model, average, kept = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()

@@ -55,12 +55,8 @@ class Health:
     rollbacks: int = 0
 
     def after(self, loss: float, constant: float) -> Health:
-        """The health after one more step.
-
-        Args:
-            loss: of the step; counted as at most twice ``constant``, so that one bad batch isn't a collapse.
-            constant: loss of the best constant answer.
-        """
+        """The health after one more step, whose loss counts as at most twice the ``constant`` answer's: one bad batch
+        isn't a collapse."""
         weight = KEEP * self.weight + 1 - KEEP
         smoothed = KEEP * self.smoothed + (1 - KEEP) * min(loss, 2 * constant)
         gain = constant - smoothed / weight
@@ -82,20 +78,17 @@ class Health:
         return SLOWER**self.rollbacks
 
 
-def _health(state: Mapping[str, float]) -> Health:
+def _health(state: Mapping[str, Any]) -> Health:
     """The health that a checkpoint holds; what another version added is ignored."""
-    known: dict[str, Any] = {field.name: state[field.name] for field in fields(Health) if field.name in state}
-    return Health(**known)
+    return Health(**{field.name: state[field.name] for field in fields(Health) if field.name in state})
 
 
 class Guard:
-    """Watches a run for collapse.
+    """Watches a run of so many ``steps`` for collapse, from the ``health`` of a checkpoint on.
 
     Args:
         constant: loss of the best constant answer, :meth:`nas.tasks.task.Task.constant_loss`; None: it is not watched.
         rollbacks: how often the run may go back; 0: it is not watched.
-        steps: of the whole run.
-        health: where the run stands, as a checkpoint has it.
     """
 
     def __init__(self, constant: float | None, rollbacks: int, steps: int, health: Mapping[str, float]) -> None:
@@ -138,14 +131,11 @@ class Guard:
         return (again, self.health.lr_factor) if again else (None, None)
 
     def roll_back(self, run: Run, done: int, writes: bool = True) -> str:
-        """Make the last good state the run's checkpoint, at a lower learning rate from there.
+        """Make the last good state the run's checkpoint, at a lower learning rate from there; returns a line about it.
 
         Args:
             done: steps done.
             writes: whether this process writes the run's files.
-
-        Returns:
-            One line that says so.
 
         Raises:
             UserError: it went back too often already, or there is no good state.
@@ -162,7 +152,7 @@ class Guard:
             )
         if not writes:
             return what
-        state = checkpoint.load_good(run)
+        state = checkpoint.read(run.good)
         health = replace(_health(state.health), rollbacks=went + 1)
         state = replace(state, health=asdict(health))
         for _ in range(2):  # the one before, too: it would train on from what collapsed

@@ -30,11 +30,6 @@ class Curriculum:
     policy: Policy | None = None
 
 
-def whole_space(space: SearchSpace, strategy: Strategy, seed: int) -> Curriculum:
-    """Training the supernet of a space."""
-    return Curriculum(strategy, pick_watched(space, seed), space.largest.resolution)
-
-
 def pick_watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
     """The ends of a space, and a random subnet of it that the seed draws."""
     (random,) = space.sample(stream(seed, "train.watched"), 1)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nas.events import Event, Listener
 from nas.store.metrics import Metric, line_of
@@ -20,14 +20,6 @@ from search_spaces.errors import UserError, install_hint, unknown_name
 from .config import TrainConfig
 
 _NO_METRICS = ("step", "steps", "eta_s")
-
-
-class Logger(Protocol):
-    """Takes the metrics of a run, line by line."""
-
-    def write(self, metric: Metric) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def scalars(metric: Metric) -> dict[str, float]:
@@ -79,7 +71,8 @@ class WandB:
         self._run.finish()
 
 
-LOGGERS: dict[str, type[TensorBoard] | type[WandB]] = {"tensorboard": TensorBoard, "wandb": WandB}
+Logger = TensorBoard | WandB
+LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
 def parse_loggers(text: str) -> tuple[str, ...]:

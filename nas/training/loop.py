@@ -29,18 +29,10 @@ from search_spaces import get_space
 
 from . import checkpoint
 from .amp import Amp
-from .builders import (
-    make_facts,
-    make_loss,
-    make_optimizer,
-    make_phase,
-    make_schedule,
-    make_supernet,
-    resolve_augment,
-)
+from .builders import make_facts, make_loss, make_optimizer, make_phase, make_schedule, make_supernet, resolve_augment
 from .collapse import Guard
 from .config import Resources, TrainConfig, total_steps
-from .curriculum import Curriculum, whole_space
+from .curriculum import Curriculum, pick_watched
 from .finite import check_finite, check_norm, check_weights
 from .quantized import start_clips
 from .step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
@@ -108,9 +100,9 @@ def _until_collapse(
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else ignore
-    curriculum = curriculum or whole_space(
-        space, get_strategy(config.strategy, make_facts(config, dataset.info)), config.seed
-    )
+    if curriculum is None:
+        strategy = get_strategy(config.strategy, make_facts(config, dataset.info))
+        curriculum = Curriculum(strategy, pick_watched(space, config.seed), space.largest.resolution)
     phase = make_phase(config, steps, curriculum.policy)
     trained_labels = dataset.labels[dataset.train]
     constant = task.constant_loss(trained_labels, outputs, loss_settings, config.teacher is not None)

@@ -21,9 +21,10 @@ from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
 from nas.store.seeds import stream
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
-from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu, stages_of
+from search_spaces.policy import FLOAT, WEIGHT_BITS, Policy, make_policy, parse_menu
 from search_spaces.space import SearchSpace
 
+from .config import TrainConfig
 from .strategies.base import Pass
 
 _UNIFORM = 0.5  # share of passes with one precision throughout
@@ -36,7 +37,7 @@ class QuantizedPhase:
     Attributes:
         menu: precisions that policies are drawn from; empty: there is no such part.
         stages: paths that may differ in precision.
-        begin: first step of the part.
+        begin: its first step.
         noise: as in :class:`nas.quantization.fake.Fake`.
         seed: of the run. A step's policies depend on it and on the step alone.
         policy: of every pass, in place of those that are drawn.
@@ -66,11 +67,9 @@ class QuantizedPhase:
 
 @torch.no_grad()
 def start_clips(model: nn.Module, average: Mapping[str, Tensor]) -> None:
-    """Clips below 8 bits start where weights lose least; those that were learned before stay.
+    """Clips below 8 bits, 0 until then, start where weights lose least; those that were learned before stay.
 
-    Args:
-        model: a supernet's, with clips of 0 where nothing was learned.
-        average: of its weights, by name, or empty; it starts there too.
+    The ``average`` of the weights starts there too, unless it is empty.
     """
     for name, clip in model.named_parameters():
         precision = name.rpartition("clip_")[2]
@@ -81,20 +80,14 @@ def start_clips(model: nn.Module, average: Mapping[str, Tensor]) -> None:
                 average[name].copy_(clip)
 
 
-def quantized_phase(
-    space: SearchSpace, menu: str, share: float, noise: float, steps: int, seed: int, policy: Policy | None = None
-) -> QuantizedPhase:
-    """The quantized part of a run of so many steps; arguments as in :class:`nas.training.config.TrainConfig`."""
-    return QuantizedPhase(trained_menu(menu), stages_of(space), steps - round(steps * share), noise, seed, policy)
-
-
-def learned_precisions(menu: str, noise: float) -> tuple[str, ...]:
+def learned_precisions(config: TrainConfig) -> tuple[str, ...]:
     """Precisions whose weight steps such a run learns: those below 8 bits, where it matters; with noise none.
 
     127 levels lose next to nothing when they cover all weights, and the paper's gradient of so small a step is so large
     that learned 8-bit steps strayed by factors from 0.25 to 1.9, which cost a point of accuracy.
     """
-    return () if noise else tuple(name for name in trained_menu(menu) if WEIGHT_BITS[name] < 8)
+    menu = () if config.quantization_noise else trained_menu(config.quantization_aware)
+    return tuple(name for name in menu if WEIGHT_BITS[name] < 8)
 
 
 def trained_menu(text: str) -> tuple[str, ...]:

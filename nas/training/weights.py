@@ -51,8 +51,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
     except UserError as error:
         raise UserError(f"{error}; write it again: {run.resume_hint}") from None
     config = parse_config(record, run.config)
-    steps = learned_precisions(config.quantization_aware, config.quantization_noise)
-    net = Supernet(get_space(config.space), interface_of(record.data), learned=steps)
+    net = Supernet(get_space(config.space), interface_of(record.data), learned=learned_precisions(config))
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from nas.data.batches import eval_tensors, train_batches
+from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
 from nas.data.decode import decode, quiet_pil
 from nas.data.opening import absolute, open_dataset
@@ -23,6 +23,7 @@ from nas.data.sources.hub import HubImages
 from nas.data.sources.tar import TarImages
 from nas.store.records import SPLITS
 from search_spaces.errors import UserError
+from tests.support.pixels import eval_tensors
 
 Folder = Callable[..., Path]
 

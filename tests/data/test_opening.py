@@ -23,7 +23,7 @@ from PIL import Image
 
 from nas.data import batches as data_batches
 from nas.data import decode as data_decode
-from nas.data.batches import calibration_images, eval_batches, eval_tensors, train_batches
+from nas.data.batches import calibration_images, eval_batches, train_batches
 from nas.data.dataset import Dataset, PixelCache, check_compatible
 from nas.data.opening import open_dataset
 from nas.data.splits import CAPS, FRACTIONS, make_splits
@@ -31,6 +31,7 @@ from nas.data.transforms import AUGMENTS, shift_and_flip
 from nas.store.records import SPLITS, DataInfo
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
+from tests.support.pixels import eval_tensors
 from tests.support.shared_data import shared_file
 
 ROOT = Path(__file__).parents[2]

@@ -54,7 +54,7 @@ def _image(seeds: Seeds, folder: Path) -> Case:
         if rng.random() < 0.5:
             content = raw(content, rng, folder)
         (folder / name).write_bytes(content)
-        images = FileImages(folder, (name,))
+        images = FileImages((name,), folder)
         bad, _ = decode_all(images)
         images.image(0)
         assert not bad, f"left out, though it can be decoded: {bad}"

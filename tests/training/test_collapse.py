@@ -188,7 +188,7 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
         train_supernet(run, watched_config(photos, rollbacks=2), TWO_EVALUATIONS, reports.append)
     went = [event.text.split("continuing ")[1] for event in reports if isinstance(event, Warned)]
     assert went == [f"from step 60 with {factor} of the learning rate" for factor in (0.5, 0.25)]
-    assert checkpoint.load_good(run).step == 60
+    assert checkpoint.read(run.good).step == 60
     assert not run.supernet.exists()
 
 

@@ -17,10 +17,10 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training.amp import Amp
-from nas.training.builders import make_optimizer
+from nas.training.builders import make_optimizer, make_phase
 from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.training.quantized import QuantizedPhase, quantized_phase, start_clips, trained_menu
+from nas.training.quantized import QuantizedPhase, start_clips, trained_menu
 from nas.training.step import StepInput, run_passes, update
 from nas.training.strategies.base import Pass
 from nas.training.weights import load_supernet
@@ -37,7 +37,8 @@ PASSES = tuple(Pass(a, role) for a, role in ((TINY.largest, "teacher"), (TINY.sm
 
 
 def phase_of(menu: str, share: float = 0.25, noise: float = 0.0, steps: int = 100, seed: int = 0) -> QuantizedPhase:
-    return quantized_phase(TINY, menu, share, noise, steps, seed)
+    config = TrainConfig(quantization_aware=menu, quantization_phase=share, quantization_noise=noise, seed=seed)
+    return make_phase(config, steps)
 
 
 # which passes

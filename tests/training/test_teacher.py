@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from nas.candidates.calibrate import calibrate
-from nas.data.batches import eval_tensors, train_batches, train_positions
+from nas.data.batches import train_batches, train_positions
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.events import Event, Noted, Warned
@@ -37,6 +37,7 @@ from search_spaces.builders.timm_model import TimmSpec
 from search_spaces.errors import UsageError, UserError
 from tests.conftest import PhotoFolder
 from tests.support.cli_runs import half, invoke
+from tests.support.pixels import eval_tensors
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")

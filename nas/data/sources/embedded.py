@@ -19,7 +19,6 @@ class Embedded:
     """``embedded``."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """All images; every one of them can be read."""
         with np.load(ARRAYS) as file:
             arrays = {name: file[name] for name in file.files}
         images = np.concatenate([arrays[f"{split}_images"] for split in SPLITS])

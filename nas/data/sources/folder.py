@@ -20,21 +20,11 @@ class Folder:
     """A folder with one sub-folder of images per class."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """Find, check and label the images of a folder.
-
-        All images are decoded once (unless ``thorough``, headers only beyond 50,000 images); unreadable ones are left
-        out with a warning.
-
-        Raises:
-            UserError: it isn't a folder, is empty, has one class, unknown classes in val/ or test/, or more than half
-                of its images are unreadable.
-        """
         folder = Path(name)
         if not folder.is_dir():
             raise UserError(f"'{folder}' is not a folder; {LAYOUT}")
-        tree = arrange(_tree(folder), str(folder))
-        images = FileImages(folder, tree.names)
-        return keep_readable(str(folder), images, tree.labels, tree.splits, tree.classes, tree.notes, thorough)
+        found = arrange(_tree(folder), str(folder))
+        return keep_readable(str(folder), FileImages(tuple(found.names), folder), found, thorough)
 
 
 def _tree(folder: Path) -> Tree:
@@ -50,7 +40,7 @@ def _tree(folder: Path) -> Tree:
                     if entry.is_dir(follow_symlinks=depth < _LINKED):
                         pending.append((path / entry.name, tree.folder(entry.name), depth + 1))
                     elif entry.is_file():
-                        tree.files.append(f"{tree.path}/{entry.name}".lstrip("/"))
+                        tree.add(entry.name)
         except OSError as error:
             raise UserError(f"cannot read '{path}' ({error.strerror}); make the folder readable") from error
     return root

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from torch.utils.data import ConcatDataset
+
 from nas.data.dataset import listed
 from nas.data.decode import Encoded
-from nas.data.layout import SPLIT_NAMES
+from nas.data.layout import SPLIT_NAMES, Arranged
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
@@ -38,14 +40,7 @@ class Hub:
         Its split ``train`` must be there; ``validation`` (or ``val``, ``valid``) becomes the search split, ``test`` the
         test split. The images are its only column of images, the labels the column behind the colon; by default
         ``label``, or its only column of classes. Text labels are sorted.
-
-        Args:
-            name: ``hfds/`` and a name on the hub or a local folder; with ``:LABELS``, the column of labels.
-            root: where the package keeps what it downloads; None: its own cache.
-            thorough: decode every image now.
-
-        Raises:
-            UserError: it cannot be opened, or it isn't clear what its images and labels are.
+        The package keeps what it downloads in ``root``; None: in its own cache.
         """
         import datasets
 
@@ -87,8 +82,8 @@ class Hub:
             raise UserError(f"'{name}' has images without a label, or of a class that its training split has not")
         names = tuple(f"{parts[split]}/{i}" for split, values in labels.items() for i in range(len(values)))
         splits = [split for split, values in labels.items() for _ in values]
-        images = HubImages(name, tuple(readers.values()), names)
-        return keep_readable(name, images, joined, splits, tuple(classes.values()), notes, thorough)
+        images = HubImages(names, name, ConcatDataset(readers.values()))
+        return keep_readable(name, images, Arranged(names, joined, splits, tuple(classes.values()), notes), thorough)
 
 
 def _silent_hub() -> str:
@@ -166,22 +161,11 @@ class HubImages(Encoded):
     """Images of timm's readers, end to end."""
 
     source: str
-    readers: tuple[Any, ...]
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
+    readers: ConcatDataset[Any]
 
     def file(self, index: int) -> IO[bytes]:
-        for reader in self.readers:
-            if index < len(reader):
-                file: IO[bytes] = reader[index][0]
-                return file
-            index -= len(reader)
-        raise IndexError(index)
-
-    def name(self, index: int) -> str:
-        return self.names[index]
+        file: IO[bytes] = self.readers[index][0]
+        return file
 
     def place(self, index: int) -> str:
         return f"{self.source}, {self.names[index]}"

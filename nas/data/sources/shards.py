@@ -26,16 +26,7 @@ class Shards:
     """``wds/FOLDER``."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """Read the shards of a folder with timm's reader; samples are an image and ``.cls``, its class number.
-
-        Args:
-            name: ``wds/`` and the folder.
-            root: what the folder is relative to; None: where the process works.
-            thorough: without influence, since every image is decoded.
-
-        Raises:
-            UserError: no shards, no usable samples, or more than fit in memory.
-        """
+        """Samples are an image and ``.cls``, its class number. The folder is relative to ``root``."""
         folder = Path(root or "") / name.partition("/")[2]
         keys = ";".join(sorted(ending[1:] for ending in EXTENSIONS))
         with _skipped() as lost:
@@ -54,9 +45,8 @@ class Shards:
             return contents
         what = "sample" if len(lost) == 1 else "samples or shards"
         note = f"{len(lost)} corrupt {what} left out: {listed(lost, NAMED)}"
-        return replace(
-            contents, warnings=(note,), corrupt=tuple((f"number {i + 1}", text) for i, text in enumerate(lost))
-        )
+        corrupt = tuple((f"number {i}", text) for i, text in enumerate(lost, start=1))
+        return replace(contents, warnings=(note,), corrupt=corrupt)
 
 
 def find_shards(folder: Path) -> dict[str, str]:
@@ -112,8 +102,7 @@ def _skipped() -> Iterator[list[str]]:
             return False
 
     logger = logging.getLogger(_READER)
-    listener = Listener()
-    logger.addFilter(listener)
+    logger.addFilter(listener := Listener())
     try:
         yield heard
     finally:

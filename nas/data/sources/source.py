@@ -25,8 +25,8 @@ class Contents:
 
     Attributes:
         images: all usable images.
-        labels: label of each image, ``[len(images)]``.
-        classes: names of the classes, by label.
+        labels: of each image, ``[len(images)]``.
+        classes: names, by label.
         given: image numbers of the splits that the source itself assigns; ``train`` always.
         warnings: what was left out or looks odd, a line each.
         corrupt: name of every unreadable image, and why it is one.

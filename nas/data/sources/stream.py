@@ -29,11 +29,7 @@ def require_root(source: str, root: str | None) -> str:
 
 
 def create(source: str, root: str, split: str, **options: Any) -> Any:
-    """One split as timm opens it. What timm prints goes to stderr.
-
-    Raises:
-        UserError: it cannot be opened.
-    """
+    """One split as timm opens it. What timm prints goes to stderr. Raises UserError where it cannot be opened."""
     with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             return timm.data.create_dataset(source, root=root, split=split, download=False, **options)
@@ -43,10 +39,7 @@ def create(source: str, root: str, split: str, **options: Any) -> Any:
 
 
 def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, int]]]) -> Contents:
-    """Read streams of (image, class number) into memory.
-
-    Args:
-        parts: a stream for each split.
+    """Read a stream of (image, class number) for each split into memory.
 
     Raises:
         UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, or have fewer than two classes.
@@ -73,11 +66,7 @@ def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, in
 
 
 def number_splits(source: str, images: Images, labels: Mapping[str, Ints], classes: Sequence[str]) -> Contents:
-    """The contents of a source of images with class numbers, split after split.
-
-    Args:
-        classes: names, where they are known.
-    """
+    """The contents of a source of images with class numbers, split after split; ``classes`` where they are known."""
     joined = np.concatenate(list(labels.values()))
     if not len(labels["train"]):
         raise UserError(f"'{source}' holds no images for training")

@@ -20,11 +20,6 @@ class Tar:
     """A tar file that is laid out as a folder of images, read with timm's reader."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """Find, check and label the images.
-
-        Raises:
-            UserError: not a tar file, a damaged or compressed one, or as :meth:`nas.data.sources.folder.Folder.open`.
-        """
         try:
             # what timm keeps open between looks would be shared by threads and processes; its cache of names is a
             # pickle
@@ -37,9 +32,9 @@ class Tar:
         except ValueError:  # timm takes it for granted that there are images
             raise UserError(f"'{name}' holds no images; {LAYOUT}") from None
         numbers = {str(PurePosixPath(reader.filename(i))).lstrip("/"): i for i in range(len(reader))}
-        tree = arrange(_without_top(tree_of(numbers)), name)
-        images = TarImages(name, reader, tuple(numbers[path] for path in tree.names), tree.names)
-        return keep_readable(name, images, tree.labels, tree.splits, tree.classes, tree.notes, thorough)
+        found = arrange(_without_top(tree_of(numbers)), name)
+        images = TarImages(tuple(found.names), name, reader, tuple(numbers[path] for path in found.names))
+        return keep_readable(name, images, found, thorough)
 
 
 def _without_top(tree: Tree) -> Tree:
@@ -54,22 +49,15 @@ def _without_top(tree: Tree) -> Tree:
 
 @dataclass(frozen=True)
 class TarImages(Encoded):
-    """Images of a tar file: the numbers that timm's reader has for them, and their names."""
+    """Images of a tar file, each with the number that timm's reader has for it."""
 
     where: str
     reader: Any
     numbers: tuple[int, ...]
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
     def file(self, index: int) -> IO[bytes]:
         file: IO[bytes] = self.reader[self.numbers[index]][0]
         return file
-
-    def name(self, index: int) -> str:
-        return self.names[index]
 
     def place(self, index: int) -> str:
         return f"{self.where}:{self.names[index]}"

@@ -14,13 +14,7 @@ class Tfds:
     """``tfds/NAME``; nothing is downloaded."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """Read it into memory through ``timm.data.create_dataset``, which only streams it.
-
-        Its ``validation`` becomes the search split and its ``test`` the test split where there are any.
-
-        Raises:
-            UserError: the root or the files are missing, or as :func:`nas.data.sources.stream.read_streams`.
-        """
+        """Its ``validation`` becomes the search split and its ``test`` the test split where there are any."""
         place, full = require_root(name, root), f"tfds/{name.partition('/')[2]}"
         # a streamed image needs a mode; elsewhere an empty one keeps grey images grey
         parts = {"train": create(full, place, "train", input_img_mode="RGB")}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import ConcatDataset
 
 from nas.data.dataset import Ints
 from nas.data.decode import to_grey_or_rgb
@@ -20,32 +21,24 @@ class TorchSets:
     """``torch/NAME``; nothing is downloaded."""
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
-        """Open it through ``timm.data.create_dataset``: its ``train``, and its held-out part as the test split.
-
-        Raises:
-            UserError: the root or the files are missing, or it isn't one label per image.
-        """
+        """Its ``train``, and its held-out part as the test split."""
         place, full = require_root(name, root), f"torch/{name.partition('/')[2]}"
         parts = {split: create(full, place, its) for split, its in {"train": "train", "test": "validation"}.items()}
         labels = {split: _labels(name, part) for split, part in parts.items()}
-        return number_splits(name, TorchImages(tuple(parts.values())), labels, class_names(parts["train"]))
+        return number_splits(name, TorchImages(ConcatDataset(parts.values())), labels, class_names(parts["train"]))
 
 
 @dataclass(frozen=True)
 class TorchImages:
     """torchvision's data sets, end to end."""
 
-    parts: tuple[Any, ...]
+    parts: ConcatDataset[Any]
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return len(self.parts)
 
     def image(self, index: int) -> Image.Image:
-        for part in self.parts:
-            if index < len(part):
-                return to_grey_or_rgb(part[index][0])
-            index -= len(part)
-        raise IndexError(index)
+        return to_grey_or_rgb(self.parts[index][0])
 
     def name(self, index: int) -> str:
         return str(index)

@@ -6,15 +6,13 @@ belong to the run directory.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 
-from nas.data.batches import train_batches
+from nas.data.batches import own_randomness, train_batches
 from nas.data.dataset import Dataset
 from nas.store.seeds import stream
 from nas.supernet.first_weights import zero_gamma
@@ -73,10 +71,5 @@ class Rehearsal:
 @contextmanager
 def aside() -> Iterator[None]:
     """Put the global generators of random, numpy and torch (all devices) back afterwards."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+    with own_randomness(), torch.random.fork_rng():
+        yield
