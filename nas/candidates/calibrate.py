@@ -62,45 +62,33 @@ def calibrate(model: nn.Module, images: Tensor, batch_size: int = 32) -> None:
 
 @dataclass
 class Calibration:
-    """Calibrates the subnets of one supernet on images of one data set, none of them twice in this process.
-
-    Attributes:
-        images: number of training images.
-    """
+    """Calibrates the subnets of one supernet on so many images of one data set, none of them twice in this process."""
 
     images: int = CALIBRATION_IMAGES
     _known: dict[Architecture, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def __call__(self, model: nn.Module, architecture: Architecture, load: Callable[[], Tensor]) -> None:
-        """As :func:`calibrate`, or the statistics of the last time.
+        """As :func:`calibrate` of an extracted subnet, or the statistics of the last time.
 
-        Args:
-            model: the extracted subnet.
-            architecture: its own.
-            load: gives the images, if they are needed.
+        ``load`` gives the images, if they are needed.
         """
         names = [f"{path}.{name}" for path, norm in _norms(model).items() for name, _ in norm.named_buffers()]
         if not names:
             model.eval()
             return
-        known = self._known.get(architecture)
-        if known is None:
+        if architecture not in self._known:
             calibrate(model, load())
             self._known[architecture] = {name: model.get_buffer(name).clone() for name in names}
             if len(self._known) > _REMEMBERED:
                 del self._known[next(iter(self._known))]
             return
-        for name, value in known.items():
+        for name, value in self._known[architecture].items():
             model.get_buffer(name).copy_(value)
         model.eval()
 
 
 def check_images(images: int) -> None:
-    """Refuse a number of calibration images that gives no variance.
-
-    Raises:
-        UsageError: names the rule.
-    """
+    """Refuse a number of calibration images that gives no variance, by a UsageError that names the rule."""
     check_setting(Declared("calibration_images", int, False, CALIBRATION_IMAGES, CALIBRATION), images)
 
 

@@ -27,7 +27,6 @@ class Candidate:
 
     @property
     def policy(self) -> Policy:
-        """The policy, parsed."""
         return parse_policy(self.precision)
 
     @property
@@ -45,10 +44,6 @@ class CandidateSpace:
 
     A menu of one precision adds no genes: vectors are the space's own. Otherwise every stage has a gene more, the bits
     of its weights, and so has what belongs to no stage (stem and head).
-
-    Attributes:
-        architectures: the space.
-        menu: precisions, one or more.
     """
 
     architectures: SearchSpace
@@ -59,13 +54,9 @@ class CandidateSpace:
         """Of vectors ``[n, genes]``; the columns of policies, if any, are the last."""
         if len(self.menu) == 1:
             return self.architectures
-        bits = tuple(Gene(f"{stage}.bits", self._bits) for stage in (OUTER, *stages_of(self.architectures)))
-        return GeneSpace(self.architectures.name, (*self.architectures.genes, *bits))
-
-    @cached_property
-    def _bits(self) -> tuple[int, ...]:
-        """Of the menu's weights, ascending."""
-        return tuple(sorted(WEIGHT_BITS[name] for name in self.menu))
+        bits = tuple(WEIGHT_BITS[name] for name in self._names)
+        genes = [Gene(f"{stage}.bits", bits) for stage in (OUTER, *stages_of(self.architectures))]
+        return GeneSpace(self.architectures.name, (*self.architectures.genes, *genes))
 
     @cached_property
     def _names(self) -> list[str]:

@@ -21,12 +21,8 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Shipped:
-    """A candidate as it leaves the supernet.
-
-    Attributes:
-        model: calibrated timm model, fp32.
-        run: the function that is evaluated: the model itself, or its integer simulation; images to outputs.
-    """
+    """A candidate as it leaves the supernet: a calibrated timm model in fp32, and what is evaluated, which is the model
+    itself or its integer simulation."""
 
     model: nn.Module
     run: Callable[[Tensor], Tensor]
@@ -35,8 +31,7 @@ class Shipped:
 def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Calibration | None = None) -> Shipped:
     """Extract, calibrate and, as the policy says, quantize. Deterministic: the same candidate gives the same network.
 
-    Args:
-        calibration: of this supernet on this data set, which remembers the subnets it has seen; None: a new one.
+    ``calibration``, of this supernet on this data set, remembers the subnets it has seen; None: a new one.
     """
     calibration = calibration or Calibration()
 

@@ -57,12 +57,10 @@ class PixelCache:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels and splits.
+    """Images with labels ``[len(images)]`` and splits.
 
     Attributes:
         info: description, kept with checkpoints.
-        images: decoded images by number.
-        labels: of every image, ``[len(images)]``.
         splits: image numbers of each split, disjoint. The order is such that the classes of any prefix are mixed in
             their overall proportions: ``limit=n`` is a stratified sample.
         warnings: what was left out or looks odd, a line each, for the user to read.
@@ -84,17 +82,14 @@ class Dataset:
 
     @property
     def train(self) -> Ints:
-        """Image numbers of the training split."""
         return self.splits["train"]
 
     @property
     def interface(self) -> Interface:
-        """The two ends of a network for it."""
         return interface_of(self.info)
 
     @property
     def task(self) -> Task:
-        """What the labels are for."""
         return get_task(self.info.task)
 
     def image(self, index: int) -> Image.Image:

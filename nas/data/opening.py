@@ -18,16 +18,14 @@ from .splits import imbalance, make_splits
 
 
 def open_dataset(source: str = EMBEDDED, seed: int = 0, root: str | None = None, thorough: bool = False) -> Dataset:
-    """Open a data set.
+    """Open a data set. Splits that it lacks are cut from ``train``, stratified.
 
     Args:
         source: ``embedded`` (a subset of Fashion-MNIST), a folder with one sub-folder of images per class (with or
             without ``train/``, ``val/``, ``test/`` above them), a ``.tar`` file of such a folder, or one of timm's
-            names (``torch/cifar10``, ``hfds/...``, ``tfds/...``, ``wds/...``). Splits the source lacks are cut from
-            ``train``, stratified: 10 % search (at most 5,000 images), 15 % test (at most 10,000).
+            names (``torch/cifar10``, ``hfds/...``, ``tfds/...``, ``wds/...``).
         seed: decides the cut and the order; the splits are a pure function of (files, seed). Not negative.
-        root: where the files of one of timm's names are.
-        thorough: decode every image now; else only headers are read beyond 50,000 images.
+        root, thorough: as of :meth:`nas.data.sources.source.Source.open`.
 
     Raises:
         UserError: there is no such data set, or it cannot be used to train a classifier.

@@ -21,14 +21,11 @@ IMBALANCED = 10
 def make_splits(
     labels: Ints, given: Mapping[str, Ints], seed: int, classes: Sequence[str], where: str
 ) -> dict[str, Ints]:
-    """The three splits, as image numbers.
+    """The three splits of the data set ``where``, as image numbers.
 
     Args:
-        labels: of all images.
         given: image numbers the source assigns itself; ``train`` always. Missing splits are cut from it.
         seed: of the cut and of the order within a split; not negative.
-        classes: names, by label.
-        where: the data set's name, for messages.
 
     Raises:
         UserError: a class of the training images is too small to appear in every split cut from it.
@@ -58,12 +55,8 @@ def make_splits(
 
 
 def imbalance(train: Ints, classes: Sequence[str]) -> tuple[str, ...]:
-    """A warning that names the rarest classes, where the largest has ten times as many training images, or more.
-
-    Args:
-        train: labels of the training images.
-        classes: names, by label.
-    """
+    """A warning that names the rarest classes, where the largest has ten times as many training images, or more;
+    ``train`` are the labels of these."""
     counts = np.bincount(train, minlength=len(classes))
     largest = int(counts.argmax())
     order = np.argsort(counts, kind="stable")
@@ -78,7 +71,6 @@ def split_counts(counts: Ints, fraction: float, cap: int, shares: int) -> Ints:
     """Images a class to cut for one split, ``[classes]``: largest remainders, two a class where there are enough.
 
     Args:
-        counts: images of each class.
         fraction: of all images, up to ``cap`` in all (unless one a class is already more).
         shares: how many splits draw on the class; no cut takes more than the least of equal shares as its minimum.
     """

@@ -22,13 +22,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One split.
-
-    Attributes:
-        images: in all.
-        drawn: whether it was drawn from the training images; else it is the source's own.
-        smallest, largest: class with fewest and with most images.
-    """
+    """One split, which was ``drawn`` from the training images or is the source's own, and its extreme classes."""
 
     images: int
     drawn: bool
@@ -57,13 +51,8 @@ class Summary:
     """What a data set holds.
 
     Attributes:
-        source: as the user gave it.
-        classes: names, by label.
         channels: 1 for grey, 3 for colour.
-        splits: by name.
         sizes: (width, height) in pixels of the smallest, the median and the largest of ``looked_at`` training images.
-        corrupt: images that were left out.
-        warnings: a line each.
         usable: whether every image can be used.
     """
 
@@ -99,11 +88,9 @@ def lines(summary: Summary) -> list[str]:
     out = [f"{summary.source}: {len(summary.classes)} classes, {colour} images, {_sizes(summary)}"]
     for name, split in summary.splits.items():
         low, high = split.smallest, split.largest
-        classes = (
-            f"{low.images:,} per class"
-            if low.images == high.images
-            else f"{low.images:,} ({low.name}) to {high.images:,} ({high.name}) per class"
-        )
+        classes = f"{low.images:,} per class"
+        if low.images != high.images:
+            classes = f"{low.images:,} ({low.name}) to {high.images:,} ({high.name}) per class"
         origin = "drawn from train, by class and seed" if split.drawn else "as the source has it"
         if name == "train" and any(other.drawn for other in summary.splits.values()):
             origin = "what is left of train"

@@ -25,12 +25,9 @@ Transform = Callable[[Image.Image], Tensor]
 def eval_transform(info: DataInfo, resolution: int) -> Transform:
     """timm's evaluation transform without normalisation: resize, centre crop; a PIL image to uint8 ``[C, R, R]``."""
     transform: Transform = timm.data.create_transform(
-        input_size=(info.in_chans, resolution, resolution),
-        is_training=False,
-        interpolation=info.interpolation,
-        crop_pct=info.crop_pct,
+        (info.in_chans, resolution, resolution), interpolation=info.interpolation, crop_pct=info.crop_pct,
         normalize=False,
-    )
+    )  # fmt: skip
     return transform
 
 
@@ -44,9 +41,8 @@ def normalise(pixels: Tensor, info: DataInfo) -> Tensor:
 def plan_augment(augment: str, info: DataInfo) -> str:
     """What a choice of :data:`AUGMENTS` means for these images.
 
-    Returns:
-        ``none``; ``shift`` for *light* (and *auto*) on images up to 40 pixels: pad, crop, flip, as for CIFAR in
-        https://arxiv.org/abs/1512.03385; else ``image``, a transform of the single PIL image.
+    ``none``; ``shift`` for *light* (and *auto*) on images up to 40 pixels: pad, crop, flip, as for CIFAR in
+    https://arxiv.org/abs/1512.03385; else ``image``, a transform of the single PIL image.
     """
     if augment not in AUGMENTS:
         raise unknown_name("augmentation", augment, AUGMENTS)

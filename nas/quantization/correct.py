@@ -36,19 +36,14 @@ def correct(
     simulator: fx.GraphModule, layers: Mapping[str, QLayer], input_scales: Mapping[str, float],
     wanted: Mapping[str, Moments], images: Tensor,
 ) -> dict[str, QLayer]:  # fmt: skip
-    """Corrected biases and, below 8 bits, weight scales.
+    """Layers by node name with corrected biases and, below 8 bits, weight scales.
 
     The simulator's tensors are changed: it must not be used afterwards.
 
     Args:
-        simulator: of :func:`nas.quantization.simulator.build_simulator`.
-        layers: node name -> integer parameters.
         input_scales: node name -> scale of the layer's input.
         wanted: node name, for every layer to correct -> moments of the float layer's results over the same images.
         images: normalised, ``[n, C, H, W]``; simulated at once.
-
-    Returns:
-        Node name -> corrected layer.
     """
     corrector = _Corrector(simulator, layers, input_scales, wanted)
     corrector.run(images)

@@ -26,10 +26,6 @@ def decompose(quantized: QuantizedModel, dialect: Dialect) -> fx.GraphModule:
 
     ReLUs before a quantize operator are gone: it saturates exactly where they would. Layers that stay in float have
     float weights; integers of fewer than 8 bits are stored as int8.
-
-    Args:
-        quantized: the network.
-        dialect: how the runtime wants it written; the numbers are the same in all.
     """
     import torch.ao.quantization.fx._decomposed
 

@@ -44,7 +44,6 @@ class Fake:
     """How a pass is quantized.
 
     Attributes:
-        policy: precision of every module.
         noise: share of the weights that are, at random, activations not being; 0: everything is.
     """
 
@@ -204,11 +203,9 @@ class _OnGrids(TorchFunctionMode):
         self.notes: MutableMapping[Tensor, _Note] = WeakTensorKeyDictionary()
 
     def note(self, x: Tensor) -> _Note:
-        """What is known of a tensor, to be added to."""
         return self.notes.setdefault(x, _Note())
 
     def is_quantized(self, x: Any) -> bool:
-        """Whether a quantized function computed this tensor, or moved it."""
         return isinstance(x, Tensor) and x in self.notes and self.notes[x].quantized
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -249,10 +246,7 @@ class _OnGrids(TorchFunctionMode):
 def fake_quantized(model: nn.Module, fake: Fake, clips: Mapping[str, Tensor]) -> Iterator[None]:
     """Calls of a model ``[n, C, H, W] -> outputs`` inside are quantized; its weights keep getting their gradients.
 
-    Args:
-        model: a plain timm model, or a bound skeleton.
-        fake: how.
-        clips: as in :func:`quantized_weights`.
+    The model is a plain timm model or a bound skeleton; ``clips`` are as in :func:`quantized_weights`.
     """
     layers = {path: m for path, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     own = {path: layer._parameters["weight"] for path, layer in layers.items()}

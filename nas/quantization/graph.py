@@ -27,15 +27,14 @@ _TRACE_BATCH = 3
 
 
 def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModule:
-    """Graph of a model with batch norm folded, for any batch size.
+    """Graph of a model with batch norm folded, ``x [n, C, H, W] -> outputs``.
+
+    Its nodes are one placeholder, ``get_attr``, functional aten operators and one output; :func:`path_of` says which
+    module an operator was in.
 
     Args:
         model: in eval mode, its batch norm statistics already those of this network; not modified.
         image_shape: channels, height, width.
-
-    Returns:
-        A module ``x [n, C, H, W] -> outputs`` whose nodes are one placeholder, ``get_attr``, functional aten operators
-        and one output; :func:`path_of` says which module an operator was in.
 
     Raises:
         UserError: there is attention, or an operator has weights but is neither a convolution nor a linear layer.

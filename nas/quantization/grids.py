@@ -70,13 +70,11 @@ def grid_values(grid: QParams) -> Tensor:
 
 
 def without_ties(grid: QParams, values: Tensor) -> QParams:
-    """The grid, its step widened by a few parts in ten thousand where a value lies half-way between two integers.
+    """The grid, its step widened by a few parts in ten thousand where one of ``values`` (float64) lies half-way between
+    two integers.
 
     Runtimes compute an activation function of an int8 tensor each in its own way, in floats. A result that is half-way
     to the last digit is rounded up by one and down by another, for every element of that value, so none may be.
-
-    Args:
-        values: all that the function can give, float64.
     """
     for step in range(_WIDER_STEPS):
         scale = float(torch.tensor(grid.scale * (1 + step * _WIDER), dtype=torch.float32))
@@ -112,16 +110,10 @@ def quantize_layer(
 
 
 def least_error_ratio(rows: Tensor, largest: int) -> Tensor:
-    """Share of each row's largest magnitude at which a symmetric grid should end.
+    """Share ``[out]`` of the largest magnitude of each of ``rows`` ``[out, weights]`` at which a symmetric grid, of
+    integers up to ``largest``, has the least squared error.
 
     Every ratio of a list is tried; each also with the step that fits its own integers best, ``w.q / q.q``.
-
-    Args:
-        rows: ``[out, weights]``.
-        largest: integers go from ``-largest`` to ``largest``.
-
-    Returns:
-        Ratios ``[out]`` with the least squared error.
     """
     peak = rows.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny)
     unit = rows / peak[:, None]

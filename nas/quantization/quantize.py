@@ -43,7 +43,6 @@ class QuantizedModel:
         activations: node name -> grid of its result, where it is on one. A layer followed by a ReLU has the grid of the
             ReLU's result, which saturates exactly where the ReLU would.
         layers: node name -> integer parameters, of quantized layers.
-        policy: precision of every module.
         image_shape: channels, height, width.
         simulator: the same network, quantized parts on integers held in float32.
     """
@@ -74,7 +73,6 @@ def quantize(
     Args:
         model: in eval mode, on the CPU, with its own batch norm statistics; not modified.
         calibration: normalised images ``[n, C, H, W]`` that activation ranges are taken from.
-        policy: precision of every module.
         clips: path of a convolution or linear layer -> natural logarithm ``[out]`` of the ratio between the largest
             magnitude on a channel's weight grid and the channel's largest weight. A layer without one has 0 at 8 bits,
             and below that the ratio of least squared error.
@@ -118,12 +116,7 @@ def quantize(
 def outline(model: nn.Module, image_shape: tuple[int, int, int]) -> QuantizedModel:
     """The int8 form of a network without its numbers: any grids, all weights 1. It takes as long to run.
 
-    Args:
-        model: in eval mode, on the CPU; not modified.
-        image_shape: channels, height, width.
-
-    Raises:
-        UserError: an operator cannot be quantized.
+    Arguments and errors as of :func:`nas.quantization.graph.capture`.
     """
     graph = capture(model, image_shape)
     ranges = {node.name: (-_ANY_RANGE, _ANY_RANGE) for node in graph.graph.nodes}

@@ -21,17 +21,12 @@ Range = tuple[float, float]
 def find_ranges(
     graph: fx.GraphModule, images: Tensor, limits: Mapping[str, Range], corrected: Collection[str]
 ) -> tuple[dict[str, Range], dict[str, Moments]]:
-    """Ranges of all results of the float network, and moments of its layers' results.
+    """Ranges of results of the float network, and moments ``[out]`` of its layers' results, by node name.
 
     Args:
-        graph: of :func:`nas.quantization.graph.capture`.
-        images: normalised, ``[n, C, H, W]``.
+        images: normalised, ``[n, C, H, W]``; moments are those of the first :data:`BATCH`.
         limits: node name, for every range wanted -> interval beyond which values do not matter.
         corrected: node names of layers whose moments are wanted.
-
-    Returns:
-        Node name -> smallest and largest value within the limits; layer's node name -> mean and standard deviation
-        ``[out]`` over the first :data:`BATCH` images.
 
     Raises:
         UserError: values that are not finite.

@@ -20,10 +20,7 @@ from .operators import is_saturation, operator_of, source_of
 def build_simulator(graph: fx.GraphModule, grids: dict[str, QParams], layers: dict[str, QLayer]) -> fx.GraphModule:
     """The network on integers held in float32, ``images -> outputs``; to run under ``torch.inference_mode``.
 
-    Args:
-        graph: of ``nas.quantization.graph.capture``.
-        grids: node name -> grid of its result.
-        layers: node name -> integer parameters.
+    ``grids`` of results and ``layers`` are by node name.
     """
     new = fx.Graph()
     tensors: dict[str, Tensor] = {}

@@ -70,15 +70,9 @@ def slices(large: torch.Size, small: torch.Size, name: str = "tensor") -> Slices
 def plan(
     source: Mapping[str, Tensor], shapes: Iterable[tuple[str, torch.Size]], packed: Mapping[str, int] | None = None
 ) -> list[Cut]:
-    """For every tensor of the smaller network, how to get it from ``source``.
+    """For every tensor of the smaller network, by its ``shapes``, how to get it from ``source``.
 
-    Args:
-        source: tensors of the supernet by name.
-        shapes: names and shapes of the smaller network.
-        packed: as in ``search_spaces.space.Family``.
-
-    Raises:
-        ValueError: a shape does not fit.
+    ``packed`` is as in ``search_spaces.space.Family``. Raises ValueError where a shape does not fit.
     """
     return [_cut(source, name, shape, packed or {}) for name, shape in shapes]
 
@@ -117,11 +111,9 @@ def constant_shapes(model: nn.Module) -> list[tuple[str, torch.Size]]:
 
 
 def add_kernel_transforms(model: nn.Module, sides: Mapping[str, Iterable[int]]) -> None:
-    """Give convolutions kernel matrices, identity at first.
+    """Give convolutions of the largest network kernel matrices, identity at first; its own output does not change.
 
-    Args:
-        model: the largest network; its own output does not change.
-        sides: name of a convolution -> smaller kernel sides that occur, in steps of 2 below its own.
+    ``sides``: name of a convolution -> smaller kernel sides that occur, in steps of 2 below its own.
     """
     for name, smaller in sides.items():
         module = model.get_submodule(name)

@@ -61,11 +61,7 @@ class Start:
 
 
 def check_start(space: SearchSpace, pretrained: bool, init: str | None) -> None:
-    """Refuse a start that cannot be meant, before anything is read.
-
-    Raises:
-        UsageError: names the setting and the rule.
-    """
+    """Refuse a start that cannot be meant, by a UsageError, before anything is read."""
     if pretrained and init is not None:
         raise UsageError("`pretrained` and `init` both give the first weights; give one of them")
     if pretrained and not space.timm_name:
@@ -95,7 +91,6 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     """Copy weights and running statistics into the supernet.
 
     Args:
-        net: of any space.
         file: safetensors, or a state dictionary of torch's (``.pth``, ``.pt``, ``.bin``; bare or in a training
             checkpoint of timm's form) in timm's names or a layout of ``convert`` or ``import_ofa``; None: timm's own
             weights for the space's model, fetched or from the cache.
@@ -104,7 +99,9 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
         UserError: the weights cannot be fetched or read, or a tensor is missing, unknown or of another shape.
     """
     what = str(file) if file is not None else f"timm's {net.space.timm_name}"
-    normalisation, notes = _expected_by(net.space), []
+    default = timm.get_pretrained_cfg(net.space.timm_name) if net.space.timm_name else None
+    normalisation: Normalisation | None = (tuple(default.mean), tuple(default.std)) if default else None
+    notes = []
     supernet = False
     if file is None:
         name, fix = net.space.timm_name, "fetch them elsewhere and give the file as `init`"
@@ -131,11 +128,6 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     return Start((*notes, *more), supernet, normalisation)
 
 
-def _expected_by(space: SearchSpace) -> Normalisation | None:
-    config = timm.get_pretrained_cfg(space.timm_name) if space.timm_name else None
-    return (tuple(config.mean), tuple(config.std)) if config else None
-
-
 def read_file(file: Path) -> dict[str, Tensor]:
     """Tensors of a file by name; never runs code that is in it.
 
@@ -150,7 +142,7 @@ def read_file(file: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
             state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # a foreign file: torch, timm, pickle and safetensors each fail in ways of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = _first_line(error)[:200]
         advice = "give safetensors or a .pth"
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
             reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
@@ -173,22 +165,17 @@ def _is_plain(value: object) -> bool:
 
 
 def fetch_model(name: str, what: str, fix: str) -> nn.Module:
-    """A model of timm's with its weights.
-
-    Args:
-        name: timm's.
-        what: it is called in the message.
-        fix: end of the message: what helps.
-
-    Raises:
-        UserError: the weights cannot be fetched.
-    """
+    """A model of timm's with its weights; where they cannot be fetched, the UserError says ``what`` and ends in
+    ``fix``."""
     try:
         model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as error:  # the network's libraries fail in ways of their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"the weights of {what} cannot be fetched ({reason[0][:120]}); {fix}") from None
+        raise UserError(f"the weights of {what} cannot be fetched ({_first_line(error)[:120]}); {fix}") from None
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str, Tensor]:

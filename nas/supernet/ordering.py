@@ -20,12 +20,8 @@ from search_spaces.channels import Axis, Group
 def order_channels(model: nn.Module, groups: Sequence[Group]) -> None:
     """Permute the items of every group by falling importance, in place; equal ones keep their order.
 
-    Args:
-        model: the largest network of a space, before it trains: an optimizer's state would not be permuted with it.
-        groups: of ``Family.channel_groups`` for this model.
-
-    Raises:
-        ValueError: the axes of a group do not have the same number of items.
+    The model is the largest network of a space, before it trains: an optimizer's state would not be permuted with it.
+    Raises ValueError where the axes of a group do not have the same number of items.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for group in groups:
@@ -40,9 +36,6 @@ def importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
 
     The sum over the scoring axes of the item's share of its tensor's L1 norm: shares, so that a large tensor does not
     drown the others. Where no axis is marked as scoring, all weights count (vectors such as norms and biases do not).
-
-    Raises:
-        ValueError: the axes do not have the same number of items.
     """
     scoring = [axis for axis in group if axis.score] or [axis for axis in group if tensors[axis.name].ndim > 1]
     counts = {_items(tensors[axis.name], axis).shape[axis.dim + 1] for axis in group}

@@ -30,7 +30,6 @@ class Accuracy:
 
     @property
     def value(self) -> float:
-        """Share of correct answers."""
         return self.correct / self.images
 
     def record(self) -> dict[str, float]:
@@ -59,7 +58,6 @@ class Classification:
     metric = "accuracy"
 
     def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
-        """One output for each class."""
         return Interface(in_chans, len(classes))
 
     def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
@@ -92,7 +90,6 @@ class Classification:
     def score(
         self, run: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device
     ) -> Accuracy:
-        """Top-1 accuracy."""
         correct = seen = 0
         for images, labels in batches:
             logits = run(images.to(device, memory_format=torch.channels_last))

@@ -32,11 +32,7 @@ class Loss:
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of logits ``[n, classes]`` with label smoothing.
-
-    Args:
-        labels: class numbers ``[n]``, or probabilities ``[n, classes]`` where images are mixed.
-    """
+    """Cross-entropy of logits ``[n, classes]``; labels ``[n]``, or where images are mixed ``[n, classes]``."""
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 

@@ -44,21 +44,15 @@ class Task(Protocol):
     metric: str
 
     def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
-        """The two ends of a network.
-
-        Args:
-            in_chans: channels of the images.
-            classes: names of what labels say.
-        """
+        """The two ends of a network for images of so many channels; ``classes`` are names of what labels say."""
 
     def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
         """Loss of a pass that learns from labels and, where there is one, from a fixed teacher.
 
         Args:
-            output: of the network, float32 ``[n, ...]``.
+            output: float32 ``[n, ...]``.
             labels: of the images, or blended ones (:meth:`blendable`).
             teacher: the fixed teacher's answers; None: there is no such teacher.
-            settings: of the loss.
 
         Returns:
             A scalar, the mean over examples.
@@ -70,14 +64,11 @@ class Task(Protocol):
     def constant_loss(self, labels: NDArray[np.int64], outputs: int, settings: Loss, taught: bool) -> float | None:
         """Loss of the best output that is the same for every image: a run that falls back to it has collapsed.
 
+        None: there is no such yardstick, and collapse isn't watched for.
+
         Args:
             labels: of the training split, ``[n]``.
-            outputs: of the network.
-            settings: of the loss.
             taught: a fixed teacher is part of the loss.
-
-        Returns:
-            None: there is no such yardstick, and collapse isn't watched for.
         """
 
     def blendable(self, labels: Tensor, outputs: int) -> Tensor:
@@ -90,12 +81,10 @@ class Task(Protocol):
     def score(
         self, run: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device
     ) -> Score:
-        """Score of a network.
+        """Score of a network on batches of images and labels.
 
         Args:
-            run: normalised images ``[n, c, h, w]`` -> outputs ``[n, ...]``.
-            batches: images and their labels.
-            device: that ``run`` computes on.
+            run: normalised images ``[n, c, h, w]`` on ``device`` -> outputs ``[n, ...]``.
         """
 
     def score_of(self, record: Mapping[str, float]) -> Score:
@@ -115,13 +104,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a task is defined.
-
-    Attributes:
-        module: import name; with a leading dot, of a file in this folder. It is imported when the task is first used.
-        name: of the class in it.
-        summary: one line for people.
-    """
+    """A file of this folder (imported when the task is first used), the class in it, and a line for people."""
 
     module: str
     name: str

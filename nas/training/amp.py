@@ -18,11 +18,7 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_amp(amp: str, device: str) -> None:
-    """Refuse mixed precision that the device cannot train in.
-
-    Raises:
-        UsageError: fp16 on a CPU, or bf16 on a GPU without it.
-    """
+    """Refuse mixed precision that the device cannot train in: fp16 on a CPU, bf16 on a GPU without it."""
     kind = torch.device(device).type
     if amp == "fp16" and kind != "cuda":
         raise UsageError(f"`amp` fp16 trains on CUDA only, and the device is {device}; give `amp` bf16 or off")
@@ -31,12 +27,7 @@ def check_amp(amp: str, device: str) -> None:
 
 
 class Amp:
-    """How the passes of a step compute, and what must be done to their gradients.
-
-    Args:
-        amp: type of the passes, ``off`` (fp32), ``bf16`` or ``fp16``.
-        device: where the net is.
-    """
+    """How the passes of a step compute (``off``: fp32, ``bf16`` or ``fp16``), and what their gradients need."""
 
     def __init__(self, amp: str = "off", device: str = "cpu") -> None:
         self.type = _TYPES.get(amp)

@@ -24,7 +24,10 @@ def check_config(config: TrainConfig) -> None:
     check_settings(config)
     space = get_space(config.space)
     check_start(space, config.pretrained, config.init)
-    _check_first_weights(config)
+    if config.zero_gamma and config.starts_from_weights:
+        raise UsageError("`zero_gamma` is a start of random weights; leave it out with `pretrained` or `init`")
+    if config.freeze_bn and not config.starts_from_weights:  # 0 and 1: nothing would be normalised
+        raise UsageError("`freeze_bn` keeps statistics, and random weights have none; give `pretrained` or `init`")
     _check_batch(config)
     if config.lr_auto and config.base_batch:
         raise UsageError("`lr` auto finds the rate for the run's own batch size; leave `base_batch` out")
@@ -43,13 +46,6 @@ def check_config(config: TrainConfig) -> None:
     except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
         text = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"`optimizer` {config.optimizer} cannot be used with these settings: {text}") from None
-
-
-def _check_first_weights(config: TrainConfig) -> None:
-    if config.zero_gamma and config.starts_from_weights:
-        raise UsageError("`zero_gamma` is a start of random weights; leave it out with `pretrained` or `init`")
-    if config.freeze_bn and not config.starts_from_weights:  # 0 and 1: nothing would be normalised
-        raise UsageError("`freeze_bn` keeps statistics, and random weights have none; give `pretrained` or `init`")
 
 
 def _check_batch(config: TrainConfig) -> None:

@@ -42,24 +42,18 @@ _AMP = ("off", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the trained weights. Where ``help`` isn't enough, the attributes below say more.
+    """Everything that decides the trained weights. Where ``help`` isn't enough, what reads a setting says more.
 
     Attributes:
-        source, root: data set, as in :func:`nas.data.opening.open_dataset`.
         lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
-        momentum, weight_decay: norms and biases don't decay.
         clip_value: applied before ``clip_norm``. AlphaNet needs 1.
-        distill: as in :class:`nas.tasks.losses.Loss`, and so are ``teacher_weight`` and ``teacher_temperature``.
         teacher: as in :func:`nas.training.teacher.teacher.open_teacher`.
         dropout, drop_path: smaller subnets underfit already (BigNAS, arXiv:2003.11142).
         freeze_bn: batch norms normalise with their running statistics while training, and leave them as they are.
         augment: as in :func:`nas.data.batches.train_batches`; ``auto`` leaves small images as they are in short runs.
         erasing: None: as ``augment`` has it.
-        mixup, cutmix: as in :func:`nas.data.mixing.mix`.
         accumulate: as in :func:`nas.training.step.run_passes`.
         lr_auto: find ``lr`` with :func:`nas.training.rehearsal.lr_finder.find_lr`.
-        zero_gamma: as in :func:`nas.supernet.first_weights.zero_gamma`.
-        rollbacks: as in :class:`nas.training.collapse.Guard`.
         quantization_aware: as in :func:`nas.training.quantized.trained_menu`; empty: none.
         quantization_noise: with it activations aren't quantized.
         pretrained, init: as in :func:`nas.supernet.first_weights.load_weights`.
@@ -145,10 +139,7 @@ LR_SHARE = 0.1
 class FinetuneConfig:
     """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
 
-    Attributes:
-        lr: None: :data:`LR_SHARE` of the supernet's.
-        netaug: as in :mod:`nas.training.strategies.fixed`.
-        seed: the splits of the data set stay those of the run.
+    Splits of the data set stay those of the run. ``netaug`` is as in :mod:`nas.training.strategies.fixed`.
     """
 
     epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 5

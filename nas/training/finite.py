@@ -18,40 +18,21 @@ _KEPT = "the last good state is kept. Train again with another `out` and a lower
 
 
 def check_finite(passes: Sequence[Pass], losses: Sequence[float], step: int) -> None:
-    """Stop before a loss that isn't finite reaches the weights.
-
-    Raises:
-        UserError: names the step and the first such subnet.
-    """
+    """Stop before a loss that isn't finite reaches the weights: a UserError names the step and the subnet."""
     for trained, loss in zip(passes, losses, strict=True):
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss} at step {step}, of {_named([trained])}; {_KEPT}")
 
 
 def check_norm(passes: Sequence[Pass], norm: float, step: int) -> None:
-    """Stop before weights are written that gradients moved which aren't finite.
-
-    Args:
-        passes: of the step, whose gradients were added up.
-        norm: of the sum.
-
-    Raises:
-        UserError: names the step and the subnets.
-    """
+    """Stop before weights are written that gradients moved whose ``norm`` isn't finite: a UserError names the step and
+    the subnets of its passes."""
     if not math.isfinite(norm):
         raise UserError(f"the norm of the gradients is {norm} at step {step}, of {_named(passes)}; {_KEPT}")
 
 
 def check_weights(tensors: Iterable[Tensor], done: int) -> None:
-    """Refuse to overwrite a good checkpoint with weights that aren't finite.
-
-    Args:
-        tensors: of the state.
-        done: steps that led to it.
-
-    Raises:
-        UserError: a number isn't finite; names the step.
-    """
+    """Refuse, by a UserError that names the step, to overwrite a good checkpoint with weights that aren't finite."""
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
         raise UserError(f"weights or running statistics are not finite after step {done}; {_KEPT}")
 

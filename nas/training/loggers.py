@@ -76,12 +76,7 @@ LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
 def parse_loggers(text: str) -> tuple[str, ...]:
-    """Names from a list with commas.
-
-    Raises:
-        UsageError: one is unknown.
-        UserError: its package is not installed.
-    """
+    """Names from a list with commas. Raises UsageError for an unknown one, UserError where its package is missing."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in LOGGERS:

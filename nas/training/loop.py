@@ -53,7 +53,7 @@ def train(
     At the end it writes ``supernet.safetensors``.
 
     Args:
-        run: directory, locked by the caller.
+        run: locked by the caller.
         report: called with every line that also goes to ``metrics.jsonl``.
         curriculum: what to train; None: the whole space by the strategy of ``config``.
         world: the processes that train it together; process 0 alone writes and reports.

@@ -81,21 +81,14 @@ class StepInput:
 
 
 def run_passes(
-    net: Supernet,
-    passes: Sequence[Pass],
-    batch: StepInput,
-    task: Task,
-    loss: Loss,
-    amp: Amp = FULL,
+    net: Supernet, passes: Sequence[Pass], batch: StepInput, task: Task, loss: Loss, amp: Amp = FULL,
     accumulate: int = 1,
-) -> list[float]:
+) -> list[float]:  # fmt: skip
     """Forward and backward of all passes; gradients add up, weighted. Returns each pass's loss, unweighted.
 
     Where processes share the batch, their gradients and losses are parts of a sum over the processes.
 
     Args:
-        task: makes losses of outputs.
-        loss: its settings.
         amp: precision of the forward and backward passes; losses are fp32. Where it scales, gradients are left scaled.
         accumulate: micro-batches that the images of a pass are seen in, one in memory at a time. Gradients and losses
             are their mean over images. Batch norm sees micro-batches: it normalises with their noisier statistics, and

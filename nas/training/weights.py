@@ -36,11 +36,7 @@ def save_trained(
 
 
 def load_supernet(run: Run, device: str = "cpu") -> Supernet:
-    """The trained supernet of a run.
-
-    Raises:
-        UserError: not trained to the end yet, damaged, or of a later version.
-    """
+    """The trained supernet of a run. Raises UserError where it is not trained to the end, damaged, or too new."""
     record = run.read()
     if not run.supernet.exists():
         raise UserError(f"{run.path} is not trained to the end; continue it: {run.resume_hint}")
@@ -61,16 +57,12 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
 
 
 def config_of(run: Run) -> TrainConfig:
-    """What a run was trained with; settings that it does not know have their defaults: older runs know fewer.
-
-    Raises:
-        UserError: ``run.json`` is damaged or of a later version.
-    """
+    """What a run was trained with; settings that it does not know have their defaults: older runs know fewer."""
     return parse_config(run.read(), run.config)
 
 
 def parse_config(record: RunRecord, path: Path) -> TrainConfig:
-    """The settings of a ``run.json`` that was read from ``path``; as :func:`config_of`."""
+    """The settings of a ``run.json`` that was read from ``path``. Raises UserError where it is damaged or too new."""
     if wrong := next(problems(record.config, TrainConfig, "config", closed=True), ""):
         raise UserError(f"{path} is damaged or of another version of nas: {wrong}; restore or remove it")
     return convert(record.config, TrainConfig)

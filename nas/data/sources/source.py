@@ -26,7 +26,6 @@ class Contents:
     Attributes:
         images: all usable images.
         labels: of each image, ``[len(images)]``.
-        classes: names, by label.
         given: image numbers of the splits that the source itself assigns; ``train`` always.
         warnings: what was left out or looks odd, a line each.
         corrupt: name of every unreadable image, and why it is one.
@@ -61,11 +60,9 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table.
+    """A file of this folder and the :class:`Source` in it.
 
     Attributes:
-        module: file of this folder.
-        kind: class in it, a :class:`Source`.
         form: how a user names such a data set.
         accepts: whether a name has that form.
         package: module that must be installed; empty: none.

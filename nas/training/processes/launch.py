@@ -43,11 +43,7 @@ def inside() -> bool:
 
 
 def processes_here(nproc: int) -> int:
-    """Processes of the run on this machine, where ``nproc`` were asked for.
-
-    Raises:
-        UsageError: they were asked for within another launcher.
-    """
+    """Processes of the run on this machine, where ``nproc`` were asked for; a UsageError within another launcher."""
     if not inside():
         return nproc
     if nproc > 1 and multiprocessing.parent_process() is None:
@@ -56,11 +52,7 @@ def processes_here(nproc: int) -> int:
 
 
 def check_devices(count: int, device: str) -> None:
-    """Refuse several processes on one GPU.
-
-    Raises:
-        UsageError: says how many there are.
-    """
+    """Refuse several processes on one GPU, by a UsageError."""
     if torch.device(device).type == "cuda" and count > (there := torch.cuda.device_count()):
         raise UsageError(
             f"{count} processes need a CUDA device each, and this machine has {there}; "

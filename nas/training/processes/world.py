@@ -39,8 +39,6 @@ class World:
 
     Attributes:
         rank: of this process, 0 to ``size - 1``.
-        size: number of processes.
-        device: of this process.
         patient: gloo group without a short time limit, for waiting while process 0 works alone.
     """
 
@@ -80,12 +78,7 @@ class World:
         return StepInput(batch.images[: end - begin], batch.labels[: end - begin], teacher, begin, images)
 
     def averaged(self, loss_of: LossOf, share: float) -> LossOf:
-        """``loss_of`` over the whole batch, the same number on every process.
-
-        Args:
-            loss_of: the loss over this process's images.
-            share: of the batch's images that this process has.
-        """
+        """The loss over the whole batch, the same number on every process, of one over this process's ``share``."""
         if self.size == 1:
             return loss_of
 
@@ -103,10 +96,7 @@ class World:
         Args:
             model: its gradients and statistics are overwritten. A parameter without a gradient on all processes keeps
                 none, so the optimizer leaves it alone.
-            losses: each a part of the sum, as :func:`nas.training.step.run_passes` returns them.
-
-        Returns:
-            The losses of the whole batch.
+            losses: each a part of the sum, as :func:`nas.training.step.run_passes` returns them; the sums are returned.
         """
         if self.size == 1:
             return losses
@@ -180,11 +170,7 @@ class World:
 
 
 def check_processes(count: int, batch_size: int, accumulate: int = 1) -> None:
-    """Refuse shares of a batch that are too small.
-
-    Raises:
-        UsageError: names the setting and the rule.
-    """
+    """Refuse shares of a batch that are too small, by a UsageError."""
     least = 2 * accumulate
     if count > 1 and batch_size // count < least:
         pieces = f" in {accumulate} micro-batches" if accumulate > 1 else ""
@@ -201,11 +187,7 @@ def _statistics(model: nn.Module) -> list[Tensor]:
 
 
 def _send(message: Callable[[], Any]) -> None:
-    """Send a message.
-
-    Raises:
-        LostProcess: somebody is not there to hear it.
-    """
+    """Send a message. Raises LostProcess where somebody is not there to hear it."""
     try:
         message()
     except RuntimeError as error:

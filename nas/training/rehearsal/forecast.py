@@ -43,7 +43,6 @@ class Forecast:
     """What a run will take.
 
     Attributes:
-        steps: of the whole run.
         seconds: of the whole run with its evaluations, on this machine as busy as it is now; None: not timed, since
             it would not fit into memory.
         bytes: of memory on the device.
@@ -83,16 +82,13 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
 
 def describe(expected: Forecast) -> str:
     """The forecast in words."""
-    memory = (
-        f"{expected.bytes / 1e6:,.0f} MB of tensors"
-        if expected.bytes < 1e9
-        else f"{expected.bytes / 1e9:.1f} GB of tensors"
-    )
-    if expected.seconds is None:
+    size, seconds = expected.bytes, expected.seconds
+    memory = f"{size / 1e6:,.0f} MB of tensors" if size < 1e9 else f"{size / 1e9:.1f} GB of tensors"
+    if seconds is None:
         return memory
-    minutes, hours = expected.seconds / 60, expected.seconds / 3600
-    if expected.seconds < 90:
-        return f"about {expected.seconds:.0f} s, {memory}"
+    if seconds < 90:
+        return f"about {seconds:.0f} s, {memory}"
+    minutes, hours = seconds / 60, seconds / 3600
     return f"about {minutes:.0f} min, {memory}" if minutes < 90 else f"about {hours:.1f} h, {memory}"
 
 

@@ -36,12 +36,7 @@ FALLBACK = {False: 0.1, True: 2e-3}
 
 @dataclass(frozen=True)
 class LrCurve:
-    """What a range test found.
-
-    Attributes:
-        lr: to train with.
-        rates, losses: of each step of the test.
-    """
+    """What a range test found: the rate to train with, and rates and losses of its steps."""
 
     lr: float
     rates: tuple[float, ...]
@@ -65,7 +60,7 @@ def settle_lr(
             lr = find_lr(config, dataset, resources, count).lr
             report(Noted(f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"))
         else:
-            lr = FALLBACK[_has_betas(config.optimizer)]
+            lr = FALLBACK[bool(timm.optim.get_optimizer_info(config.optimizer).has_betas)]
             report(Warned(
                 f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
                 f"{SHARE:.0%} of a run at most); taking {lr:g}. Give more `epochs`, or `lr`"
@@ -81,7 +76,7 @@ def range_steps(steps: int) -> int:
 
 
 def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: int) -> LrCurve:
-    """Range test of ``count`` steps; it is a function of the configuration and the data.
+    """Range test of ``count`` steps, a function of the configuration and the data.
 
     Raises:
         UserError: the loss is not finite even at the lowest rate.
@@ -128,18 +123,10 @@ def scale_lr(config: TrainConfig) -> TrainConfig:
 
 
 def parse_lr(text: str) -> float | None:
-    """A learning rate as typed; None for ``auto``.
-
-    Raises:
-        UsageError: neither.
-    """
+    """A learning rate as typed; None for ``auto``. Raises UsageError where it is neither."""
     if text.strip().lower() == "auto":
         return None
     try:
         return float(text)
     except ValueError:
         raise UsageError(f"`lr` {text}: a number, or auto for a short test that finds one") from None
-
-
-def _has_betas(optimizer: str) -> bool:
-    return bool(timm.optim.get_optimizer_info(optimizer).has_betas)

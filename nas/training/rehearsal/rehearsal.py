@@ -24,11 +24,7 @@ from nas.training.strategies.table import get_strategy
 
 
 class Rehearsal:
-    """The parts of a training run, without its directory, schedule and average.
-
-    Args:
-        config, dataset, resources: as in :func:`nas.training.loop.train`.
-    """
+    """The parts of a training run, without its directory, schedule and average."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset, resources: Resources) -> None:
         facts = make_facts(config, dataset.info)

@@ -34,7 +34,8 @@ class Attentive:
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
         space = self.facts.space
         smallest, largest = (space.decode(v) for v in space.extremes())
-        chosen = [self._pick(group, loss_of) for group in self._groups(rng)]
+        pick = max if self.worst else min
+        chosen = [pick(group, key=loss_of) for group in self._groups(rng)]
         return (Pass(largest, "teacher"), *(Pass(a, "student") for a in (*chosen, smallest)))
 
     def _groups(self, rng: np.random.Generator) -> list[list[Architecture]]:
@@ -48,9 +49,6 @@ class Attentive:
             distinct = dict.fromkeys(space.decode(rows[i]) for i in nearest[: 2 * self.candidates])
             groups.append(list(distinct)[: self.candidates])
         return groups
-
-    def _pick(self, group: list[Architecture], loss_of: LossOf) -> Architecture:
-        return (max if self.worst else min)(group, key=loss_of)
 
 
 @dataclass(frozen=True)

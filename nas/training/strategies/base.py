@@ -34,7 +34,6 @@ class Pass:
     """One forward and backward pass of a step.
 
     Attributes:
-        architecture: the subnet.
         role: ``label``: learns from the labels; ``teacher``: likewise, and its output teaches the passes after it;
             ``student``: learns from the teacher's output.
         weight: factor on its loss.
@@ -54,10 +53,7 @@ class RunFacts:
     """What a strategy may know of a run. It is the same when the run resumes.
 
     Attributes:
-        space: the search space.
         steps: of the whole run.
-        interface: the two ends of its networks.
-        seed: of the run.
         initial: makes the supernet as it was before the first step.
         batch_size: images per step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
     """

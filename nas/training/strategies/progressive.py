@@ -33,7 +33,6 @@ class Phase:
 
     Attributes:
         name: ``full``, or what became elastic last.
-        start: its first step.
         lowest: smallest choice of every gene, ``[genes]``.
         subnets: that learn from the largest, a step.
     """
@@ -67,7 +66,6 @@ class Progressive:
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
-        """In the order of the run."""
         space = self.facts.space
         lowest = np.array([0 if _kind(gene) == "resolution" else len(gene.choices) - 1 for gene in space.genes])
         parts = [("full", lowest, 0, FULL_EPOCHS)]
@@ -87,7 +85,6 @@ class Progressive:
         )
 
     def phase(self, step: int) -> Phase:
-        """The phase of a step."""
         return next(phase for phase in reversed(self.phases) if phase.start <= step)
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:

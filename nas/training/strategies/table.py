@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table.
-
-    Attributes:
-        module: import name; with a leading dot, of a file in this folder.
-        maker: class or function in it that makes the strategy from a :class:`nas.training.strategies.base.RunFacts`.
-        summary: what it does, in a line.
-    """
+    """A file of this folder, and what in it makes the strategy from :class:`nas.training.strategies.base.RunFacts`."""
 
     module: str
     maker: str
@@ -46,11 +40,7 @@ STRATEGIES = {
 
 
 def get_strategy(name: str, facts: RunFacts) -> Strategy:
-    """The strategy of that name for a run.
-
-    Raises:
-        UsageError: the name is unknown, or the space cannot support the strategy; the message says why.
-    """
+    """The strategy of that name for a run. Raises UsageError where it is unknown, or the space cannot support it."""
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
     entry = STRATEGIES[name]

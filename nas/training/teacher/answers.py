@@ -29,13 +29,8 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The teacher's largest probabilities for every training image, ``k`` of them.
-
-    Attributes:
-        classes: class numbers ``[images, k]``, in the order of the training split.
-        values: their probabilities ``[images, k]``.
-        num_classes: of the data set.
-    """
+    """The teacher's k largest probabilities for every training image, in the order of the training split: ``classes``
+    and ``values`` ``[images, k]``."""
 
     classes: Tensor
     values: Tensor
@@ -63,8 +58,6 @@ class Question:
     """What a teacher was asked; the metadata of the file of its answers.
 
     Attributes:
-        teacher: as the user named it.
-        temperature: of its softmax.
         k: probabilities kept of each image.
         data: fingerprint of the data set.
         order: hash of the order of the training images.
@@ -110,12 +103,7 @@ def answers_of(
 
 
 def answers_in(run: Run, asked: Question, images: int, num_classes: int, report: Listener) -> Answers | None:
-    """What the run's file holds, where that answers what is asked; None: it must be made.
-
-    Args:
-        asked: what the file must answer.
-        images: of the training split.
-    """
+    """What the run's file holds, where that answers what is asked of so many images; None: it must be made."""
     if not run.teacher.exists():
         return None
     try:

@@ -54,11 +54,8 @@ class Teacher:
     notes: tuple[str, ...] = ()
 
     def images(self, dataset: Dataset, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """Training images in their order as this network expects them; grey ones are repeated for three channels.
-
-        Yields:
-            float32 ``[<= batch_size, channels, resolution, resolution]``.
-        """
+        """Training images ``[<= batch_size, channels, resolution, resolution]`` in their order as this network expects
+        them; grey ones are repeated for three channels."""
         channels = dataset.info.in_chans
         info = replace(
             dataset.info, mean=(0.0,) * channels, std=(1.0,) * channels, interpolation=self.interpolation,
@@ -118,9 +115,7 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
     largest = net.space.largest
     size = (info.in_chans, largest.resolution, largest.resolution)
     model = net.extract(largest)
-    teacher = Teacher(
-        model, file_hash(run.supernet), size, info.mean, info.std, info.interpolation, info.crop_pct
-    )  # fmt: skip
+    teacher = Teacher(model, file_hash(run.supernet), size, info.mean, info.std, info.interpolation, info.crop_pct)
     calibrate(model, torch.cat(list(teacher.images(dataset, 64, CALIBRATION_IMAGES))))
     return teacher
 
@@ -178,9 +173,7 @@ def class_names(model: nn.Module, wanted: tuple[str, ...]) -> tuple[str, ...] | 
     return synsets if set(synsets) == set(wanted) else None
 
 
-def _check(
-    what: str, channels: int, number: int, classes: tuple[str, ...] | None, dataset: Dataset
-) -> None:  # fmt: skip
+def _check(what: str, channels: int, number: int, classes: tuple[str, ...] | None, dataset: Dataset) -> None:
     """Refuse a teacher whose classes or channels are not the data set's."""
     info = dataset.info
     if channels not in (3, info.in_chans):
