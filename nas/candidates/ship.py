@@ -11,7 +11,7 @@ from nas.data.batches import calibration_images, eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import quantize
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 
 from .calibrate import Calibration
 from .candidate import Candidate

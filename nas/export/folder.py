@@ -28,7 +28,7 @@ from nas.store.results import Member
 from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from predictors.targets.target import Target
 from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError

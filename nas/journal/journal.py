@@ -25,8 +25,7 @@ from optuna.trial import TrialState
 
 from nas.candidates.candidate import OUTER, Candidate
 from nas.store.records import CLASSIFICATION
-from nas.tasks.score import Score
-from nas.tasks.task import Task, get_task
+from nas.tasks.task import Score, Task, get_task
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UserError
 from search_spaces.policy import PRECISIONS, parse_policy

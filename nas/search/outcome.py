@@ -22,7 +22,7 @@ from nas.store.results import (
     SearchResult,
     SearchTarget,
 )
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from predictors.accuracy.predictor import AccuracyPredictor
 from search_spaces.genes import Vectors
 from search_spaces.schema import convert

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Measured
 from nas.journal.journal import SEARCH, Journal
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from predictors.targets.target import to_toml
 from search_spaces.genes import Vectors
 from search_spaces.schema import Count

@@ -16,7 +16,7 @@ from nas.search.outcome import record_accuracy
 from nas.store.files import is_json
 from nas.store.records import SPLITS
 from nas.store.run import Run
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import check_stages, parse_policy
 

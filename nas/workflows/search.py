@@ -14,7 +14,7 @@ from nas.store.files import atomic_write, write_json
 from nas.store.results import Memory, SearchResult
 from nas.store.run import Run
 from nas.store.versions import versions
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from predictors.accuracy.files import to_bytes
 from predictors.accuracy.predictor import AccuracyPredictor
 from predictors.targets.target import load_target

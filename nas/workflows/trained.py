@@ -16,7 +16,7 @@ from nas.store.records import DataInfo
 from nas.store.results import CALIBRATION_IMAGES, SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
-from nas.tasks.score import Score
+from nas.tasks.task import Score
 from nas.training.weights import load_supernet, parse_config
 from predictors.costs.tables import CostTables
 from predictors.targets.target import Target

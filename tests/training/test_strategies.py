@@ -21,14 +21,12 @@ from nas.training.loop import Interrupted
 from nas.training.strategies import auto
 from nas.training.strategies.attentive import Attentive
 from nas.training.strategies.base import Pass
-from nas.training.strategies.chain import chain
 from nas.training.strategies.cost_uniform import CostUniform
 from nas.training.strategies.delayed import Delayed
 from nas.training.strategies.nested import Sorted
-from nas.training.strategies.pool import macs_pool
-from nas.training.strategies.preferred import Preferred
+from nas.training.strategies.preferred import Preferred, saliency, scores
 from nas.training.strategies.progressive import Progressive
-from nas.training.strategies.saliency import saliency, scores
+from nas.training.strategies.sizes import chain, macs_pool
 from nas.training.strategies.table import STRATEGIES, get_strategy
 from nas.workflows.train import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space

@@ -49,8 +49,8 @@ _SPACES = {(16, True): "ofa-mbv3-w1.0", (24, True): "ofa-mbv3-w1.2", (40, False)
 
 
 def is_ofa(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dictionary, bare or under ``state_dict``, has Once-for-All's names of inverted residuals."""
-    return any(_PART.match(name.removeprefix("module.")) for name in _bare(state))
+    """Whether a state dictionary has Once-for-All's names of inverted residuals."""
+    return any(map(_PART.match, state))
 
 
 def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -60,8 +60,7 @@ def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
     network that was trained without smaller kernels, identity kernel matrices, with which Once-for-All itself starts.
 
     Args:
-        state: the file's content: a state dictionary in either published layout, bare or under ``state_dict``, names
-            with or without ``module.``.
+        state: in either published layout.
         model: the largest network of the space, with kernel matrices (``nas.supernet.supernet.Supernet.model``).
 
     Returns:
@@ -71,7 +70,7 @@ def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
     Raises:
         UserError: tensors are missing, have no place in ``model``, or have another shape.
     """
-    found = {_short(name): tensor for name, tensor in _bare(state).items() if isinstance(tensor, Tensor)}
+    found = {_short(name): tensor for name, tensor in state.items()}
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not is_clip(name)}
     names = _published_names(list(wanted))
     no_matrices = not any(name.endswith("_matrix") for name in found)
@@ -98,15 +97,10 @@ def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
     return out
 
 
-def _bare(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    inner = state.get("state_dict")
-    return inner if isinstance(inner, Mapping) else state
-
-
 def _short(name: str) -> str:
     """The one form of a published name: ``blocks.5.mobile_inverted_conv.depth_conv.bn.bn.bias`` without
     ``mobile_inverted_conv`` and with one ``bn``."""
-    return _REPEATED.sub(r"\1.", _PART.sub(r"\1", name.removeprefix("module.")))
+    return _REPEATED.sub(r"\1.", _PART.sub(r"\1", name))
 
 
 def _published_names(names: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 from search_spaces.genes import Vectors
 
 from .base import Floats, LossOf, Pass, RunFacts
-from .pool import macs_pool
+from .sizes import macs_pool
 
 _NEIGHBOURS = 16
 _MUTANTS = 32

@@ -10,7 +10,7 @@ import numpy as np
 from search_spaces.genes import Vectors
 
 from .base import LossOf, Pass, RunFacts, sample_from
-from .chain import chain
+from .sizes import chain
 
 DELAY = 0.5
 """Share of the run that trains the largest alone: where the paper finds shrinking best begun."""
@@ -26,7 +26,7 @@ class Delayed:
 
     While it shrinks, the losses of subnets are ramped up from 0 (the paper ramps their learning rates; with plain
     gradient steps that is the same), and a subnet learns from the largest with a probability that rises likewise, else
-    from the labels: distillation warms up while the teacher still improves. The way down is :func:`.chain.chain`.
+    from the labels: distillation warms up while the teacher still improves. The way down is :func:`.sizes.chain`.
     """
 
     facts: RunFacts

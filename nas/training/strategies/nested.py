@@ -10,7 +10,7 @@ import numpy as np
 from search_spaces.architecture import Architecture
 
 from .base import LossOf, Pass, RunFacts
-from .chain import chain
+from .sizes import chain
 
 _SMALLEST_PART = 16  # images: fewer are too few for batch statistics
 

@@ -1,4 +1,4 @@
-"""Subnets of every size between the extremes: what a uniform sample of the genes all but never holds."""
+"""Subnets of every size between the extremes, as a pool and as a path."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import numpy as np
 
 from nas.store.seeds import stream
 from search_spaces.genes import Vectors
+from search_spaces.space import SearchSpace
 
 from .base import Floats, RunFacts
 
 _UNIFORM = 1024
 _NEAR_AN_EXTREME = 128
 _RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def macs_pool(facts: RunFacts) -> tuple[Vectors, Floats]:
@@ -30,3 +32,21 @@ def macs_pool(facts: RunFacts) -> tuple[Vectors, Floats]:
     macs = facts.macs(vectors)
     order = np.argsort(macs, kind="stable")
     return vectors[order], macs[order]
+
+
+def chain(space: SearchSpace) -> Vectors:
+    """Vectors ``[m + 1, genes]`` from all smallest to all largest choices; each raises one gene by one choice.
+
+    All genes rise together: of n choices, a gene has taken half at the middle of the path. Genes that are alike
+    (one a block, say) take turns at moments spread by the golden ratio, so that no end of the network grows first.
+    Vectors are not canonical: as ranges of choices, inactive genes matter.
+    """
+    moments = []
+    for gene, choices in enumerate(space.cardinality):
+        offset = (gene + 1) * _GOLDEN % 1
+        moments += [((choice + offset) / (choices - 1), gene) for choice in range(choices - 1)]
+    path = np.zeros((len(moments) + 1, len(space.genes)), dtype=np.int64)
+    for row, (_, gene) in enumerate(sorted(moments), start=1):
+        path[row] = path[row - 1]
+        path[row, gene] += 1
+    return path
