@@ -7,10 +7,7 @@ the loss is scaled up before the backward pass and the gradients down before the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
 from search_spaces.errors import UsageError
 
@@ -27,48 +24,20 @@ def check_amp(amp: str, device: str) -> None:
 
 
 class Amp:
-    """How the passes of a step compute (``off``: fp32, ``bf16`` or ``fp16``), and what their gradients need."""
+    """How the passes of a step compute (``off``: fp32, ``bf16`` or ``fp16``), and the scaler of their gradients.
+
+    The scaler of fp16 leaves out steps whose gradients overflowed; that of the others does nothing.
+    """
 
     def __init__(self, amp: str = "off", device: str = "cpu") -> None:
         self.type = _TYPES.get(amp)
         self.device = torch.device(device).type
-        self._scaler = torch.amp.GradScaler(self.device) if amp == "fp16" else None
-
-    @property
-    def skips(self) -> bool:
-        """Whether steps whose gradients are not finite are left out."""
-        return self._scaler is not None
+        self.scaler = torch.amp.GradScaler(self.device, enabled=amp == "fp16")
 
     def autocast(self) -> torch.autocast:
         """Around a forward pass, neither its loss nor its backward pass. One context a pass: a longer one would hand
         weights that were cast without gradient to a pass that needs it."""
         return torch.autocast(self.device, self.type, enabled=self.type is not None)
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, scaled where the precision scales."""
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
-
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Bring all gradients back to their own size, once, after the last pass and before they are clipped."""
-        if self._scaler is not None:
-            self._scaler.unscale_(optimizer)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Update the weights; a step whose scaled gradients overflowed is left out, and the scale halved."""
-        if self._scaler is None:
-            optimizer.step()
-        else:
-            self._scaler.step(optimizer)
-            self._scaler.update()
-
-    def state(self) -> dict[str, float | None]:
-        """Numbers that a checkpoint must keep; empty without scaling."""
-        return {} if self._scaler is None else self._scaler.state_dict()
-
-    def load(self, state: Mapping[str, float | None]) -> None:
-        """Continue from :meth:`state`."""
-        if self._scaler is not None and state:
-            self._scaler.load_state_dict(dict(state))
 
 
 FULL = Amp()

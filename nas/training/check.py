@@ -28,7 +28,14 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("`zero_gamma` is a start of random weights; leave it out with `pretrained` or `init`")
     if config.freeze_bn and not config.starts_from_weights:  # 0 and 1: nothing would be normalised
         raise UsageError("`freeze_bn` keeps statistics, and random weights have none; give `pretrained` or `init`")
-    _check_batch(config)
+    size = config.batch_size
+    if config.accumulate > size // 2:
+        raise UsageError(
+            f"`accumulate` is {config.accumulate}; batch norm needs two images, so {size} of them are {size // 2} "
+            "micro-batches at most; give 1 (the whole batch) or more"
+        )
+    if (config.mixup or config.cutmix) and size % 2:
+        raise UsageError(f"`mixup` and `cutmix` pair the images of a batch, and {size} is odd; give an even one")
     if config.lr_auto and config.base_batch:
         raise UsageError("`lr` auto finds the rate for the run's own batch size; leave `base_batch` out")
     default = TrainConfig.teacher_weight, TrainConfig.teacher_temperature
@@ -46,14 +53,3 @@ def check_config(config: TrainConfig) -> None:
     except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
         text = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"`optimizer` {config.optimizer} cannot be used with these settings: {text}") from None
-
-
-def _check_batch(config: TrainConfig) -> None:
-    size = config.batch_size
-    if config.accumulate > size // 2:
-        raise UsageError(
-            f"`accumulate` is {config.accumulate}; batch norm needs two images, so {size} of them are {size // 2} "
-            "micro-batches at most; give 1 (the whole batch) or more"
-        )
-    if (config.mixup or config.cutmix) and size % 2:
-        raise UsageError(f"`mixup` and `cutmix` pair the images of a batch, and {size} is odd; give an even one")

@@ -43,7 +43,7 @@ class State:
         model: weights and running statistics of the largest model, by name.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: spent training so far.
-        scaler: numbers of the loss scaling, :meth:`nas.training.amp.Amp.state`.
+        scaler: of fp16, its state.
         health: of the loss, :meth:`nas.training.collapse.Guard.state`.
     """
 

@@ -96,7 +96,8 @@ def _until_collapse(
     with world.main_first():
         answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, resources.device, report)
     amp = Amp(config.amp, resources.device)
-    amp.load(state.scaler if state else {})
+    if state and state.scaler:
+        amp.scaler.load_state_dict(dict(state.scaler))
     start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else ignore
@@ -114,7 +115,7 @@ def _until_collapse(
         if world.main:
             check_weights([*net.model.state_dict().values(), *average.values()], step)
             seconds = spent + time.monotonic() - began
-            numbers = amp.state(), guard.state()
+            numbers = amp.scaler.state_dict(), guard.state()
             to(run, checkpoint.capture(step, net.model, optimizer, average, seconds, *numbers))
 
     if config.rollbacks and (state is None or not run.good.exists()):
@@ -146,7 +147,7 @@ def _until_collapse(
             loss = sum(losses) / len(losses)
             check_finite(passes, losses, step)
             norm = update(net, optimizer, config.clip_value, config.clip_norm, amp)
-            if not amp.skips:
+            if not amp.scaler.is_enabled():
                 check_norm(passes, norm, step)
             _update_average(average, net.model, config.ema)
             done = step + 1

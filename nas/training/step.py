@@ -117,7 +117,7 @@ def run_passes(
                 teacher = output.detach() if one.role == "teacher" else teacher
             share = len(piece.labels) / part.whole
             factor = one.weight * share
-            amp.backward(value if factor == 1 else value * factor)
+            amp.scaler.scale(value if factor == 1 else value * factor).backward()
             losses[index] += share * value.item()
     return losses
 
@@ -157,12 +157,13 @@ def update(
     net: Supernet, optimizer: torch.optim.Optimizer, clip_value: float, clip_norm: float, amp: Amp = FULL
 ) -> float:
     """Clip the gradients, each entry (0: not) and then their norm, and move the weights. Returns the norm before."""
-    amp.unscale(optimizer)
+    amp.scaler.unscale_(optimizer)
     trained = [p for p in net.model.parameters() if p.grad is not None]
     if clip_value:
         nn.utils.clip_grad_value_(trained, clip_value)
     norm = nn.utils.clip_grad_norm_(trained, clip_norm).item()
-    amp.step(optimizer)
+    amp.scaler.step(optimizer)
+    amp.scaler.update()
     return norm
 
 

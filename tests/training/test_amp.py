@@ -58,28 +58,28 @@ def test_scaled_gradients_are_unscaled_before_they_are_clipped() -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
     precision = Amp("fp16", "cpu")
     before = net.model.weight.item()
-    precision.backward(3 * net.model.weight.sum())
+    precision.scaler.scale(3 * net.model.weight.sum()).backward()
     assert net.model.weight.grad.item() == 3 * 65536
     update(net, optimizer, 0.0, 2.0, precision)
     assert net.model.weight.item() == pytest.approx(before - 2, rel=1e-5)  # a norm of 3, clipped to 2
     optimizer.zero_grad()
-    precision.backward(math.inf * net.model.weight.sum())
+    precision.scaler.scale(math.inf * net.model.weight.sum()).backward()
     update(net, optimizer, 0.0, 2.0, precision)
     assert net.model.weight.item() == pytest.approx(before - 2, rel=1e-5)
-    assert precision.state()["scale"] == 32768
+    assert precision.scaler.state_dict()["scale"] == 32768
 
 
 def test_the_scale_is_in_the_checkpoint(tmp_path: Path) -> None:
     run, model = Run(tmp_path), nn.Linear(2, 2)
     optimizer, precision = torch.optim.SGD(model.parameters(), lr=1.0), Amp("fp16", "cpu")
-    precision.load({**precision.state(), "scale": 123.0, "_growth_tracker": 7})
-    checkpoint.save(run, checkpoint.capture(1, model, optimizer, {}, 0.0, precision.state()))
+    precision.scaler.load_state_dict({**precision.scaler.state_dict(), "scale": 123.0, "_growth_tracker": 7})
+    checkpoint.save(run, checkpoint.capture(1, model, optimizer, {}, 0.0, precision.scaler.state_dict()))
     state, _ = checkpoint.load(run)
     assert state is not None
     again = Amp("fp16", "cpu")
-    again.load(state.scaler)
-    assert again.state() == precision.state()
-    assert again.state()["scale"] == 123.0
+    again.scaler.load_state_dict(dict(state.scaler))
+    assert again.scaler.state_dict() == precision.scaler.state_dict()
+    assert again.scaler.state_dict()["scale"] == 123.0
     checkpoint.save(run, checkpoint.capture(1, model, optimizer, {}, 0.0))
     state, _ = checkpoint.load(run)
     assert state is not None
