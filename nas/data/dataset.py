@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,10 +96,6 @@ class Dataset:
         """Image number ``index`` in the mode of the data set: ``L`` or ``RGB``."""
         image, mode = self.images.image(index), "L" if self.info.in_chans == 1 else "RGB"
         return image if image.mode == mode else image.convert(mode)
-
-    def with_info(self, info: DataInfo) -> Dataset:
-        """The same images read as ``info`` says, e.g. with the mean and std that a checkpoint was trained with."""
-        return replace(self, info=info)
 
 
 def interface_of(info: DataInfo) -> Interface:

@@ -231,21 +231,15 @@ class Supernet(nn.Module):
         speed_up(module)
         prefix = f"{path}." if path else ""
         nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
-        every = [*named_shapes(module), *constant_shapes(module)]
-        names = [(n, s) for n, s in every if not (nested and n.startswith(nested))]
+        shapes = [(n, s) for n, s in (*named_shapes(module), *constant_shapes(module)) if not n.startswith(nested)]
         slots = []
-        for name, _ in names:
+        for name, _ in shapes:
             owner, _, key = name.rpartition(".")
             holder = module.get_submodule(owner)
-            slots.append((_tensors_of(holder, key), key))
-        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in names], self.space.family.packed)
+            parameters = cast(dict[str, Tensor | None], holder._parameters)
+            slots.append((parameters if key in parameters else holder._buffers, key))
+        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in shapes], self.space.family.packed)
         return Skeleton(module, tuple(cuts), tuple(slots))
-
-
-def _tensors_of(module: nn.Module, name: str) -> dict[str, Tensor | None]:
-    """Where a module keeps its parameter or buffer of that name."""
-    parameters = cast(dict[str, Tensor | None], module._parameters)
-    return parameters if name in parameters else module._buffers
 
 
 def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, range]:

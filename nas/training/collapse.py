@@ -107,10 +107,6 @@ class Guard:
             loss = sum(weight * loss for weight, loss in known) / sum(weight for weight, _ in known)
             self.health = self.health.after(loss, self.constant)
 
-    @property
-    def collapsed(self) -> bool:
-        return self.health.collapsed
-
     def keeps(self, done: int) -> bool:
         """Whether the state after ``done`` steps is to be kept as a good one. It depends on the steps alone."""
         return bool(self.limit) and done % self.every == 0 and self.health.good(self.constant)

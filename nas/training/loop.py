@@ -152,7 +152,7 @@ def _until_collapse(
             _update_average(average, net.model, config.ema)
             done = step + 1
             guard.see(passes, losses)
-            if guard.collapsed:
+            if guard.health.collapsed:
                 report(Warned(guard.roll_back(run, done, world.main)))
                 if world.any(stop())[0]:
                     raise Interrupted

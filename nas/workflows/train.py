@@ -184,7 +184,7 @@ def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Datas
     if start.normalisation is None or len(start.normalisation[0]) != info.in_chans:
         return dataset
     mean, std = start.normalisation
-    return dataset.with_info(replace(info, mean=mean, std=std))
+    return replace(dataset, info=replace(info, mean=mean, std=std))
 
 
 def _same_settings(run: Run, config: TrainConfig) -> None:

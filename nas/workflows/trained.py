@@ -129,7 +129,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
 
 def as_trained(trained: DataInfo, dataset: Dataset) -> Dataset:
     """The data set, normalised as it was when its run began."""
-    return dataset.with_info(replace(dataset.info, mean=trained.mean, std=trained.std))
+    return replace(dataset, info=replace(dataset.info, mean=trained.mean, std=trained.std))
 
 
 def check_same_data(run: Run, trained: DataInfo, dataset: Dataset) -> None:

@@ -528,11 +528,11 @@ def test_the_cache_drops_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_normalisation_follows_the_info_of_a_checkpoint(embedded: Dataset) -> None:
-    other = embedded.with_info(replace(embedded.info, mean=(0.0,), std=(1.0,)))
+    other = replace(embedded, info=replace(embedded.info, mean=(0.0,), std=(1.0,)))
     plain, _ = eval_tensors(other, "test", 28, 8)
     images, _ = eval_tensors(embedded, "test", 28, 8)
     assert torch.allclose(images * embedded.info.std[0] + embedded.info.mean[0], plain, atol=1e-6)
-    rgb = embedded.with_info(replace(embedded.info, in_chans=3, mean=(0.0,) * 3, std=(1.0,) * 3))
+    rgb = replace(embedded, info=replace(embedded.info, in_chans=3, mean=(0.0,) * 3, std=(1.0,) * 3))
     assert torch.equal(eval_tensors(rgb, "test", 28, 8)[0], plain.expand(-1, 3, -1, -1))
 
 

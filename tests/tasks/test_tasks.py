@@ -72,7 +72,7 @@ def test_a_second_task_trains_a_supernet(
     monkeypatch.setitem(TASKS, "grades", Entry(__name__, "Grades", ""))
     photos = photo_folder({"small": 15, "medium": 15, "large": 15}, size=(28, 28))
     dataset = open_dataset(str(photos))
-    dataset = dataset.with_info(replace(dataset.info, task="grades"))
+    dataset = replace(dataset, info=replace(dataset.info, task="grades"))
     run, events = Run(tmp_path / "run"), list[Event]()
     run.path.mkdir()
     train(run, short_config(photos, strategy="sandwich"), dataset, RESOURCES, events.append)

@@ -79,7 +79,6 @@ def test_a_run_that_does_not_fit_is_not_tried(photos: Path, monkeypatch: pytest.
     monkeypatch.setattr(forecast, "free_bytes", lambda device: 1000)
     monkeypatch.setattr(forecast, "time_step", lambda *a: pytest.fail("it would not fit"))
     found = forecast.forecast(short_config(photos), open_dataset(str(photos)), RESOURCES)
-    assert not found.fits
     assert found.seconds is None
     message = forecast.shortage(found)
     assert message is not None

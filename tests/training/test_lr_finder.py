@@ -42,17 +42,21 @@ def test_the_rate_taken_is_a_share_of_the_lowest_losss() -> None:
     assert lr_finder.pick(rates, losses) == pytest.approx(0.01 / 3, rel=0.02)
 
 
-def test_the_range_test_stops_where_a_known_problem_diverges(photos: Path) -> None:
+def test_the_range_test_stops_where_a_known_problem_diverges(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates rise by a constant factor and the test ends early; random generators are left alone."""
     dataset = open_dataset(str(photos))
+    curves: list[tuple[list[float], list[float]]] = []
+    pick = lr_finder.pick
+    monkeypatch.setattr(lr_finder, "pick", lambda *curve: curves.append(curve) or pick(*curve))
     torch.manual_seed(0)
     before = torch.get_rng_state()
     found = lr_finder.find_lr(short_config(photos), dataset, RESOURCES, 25)
     assert torch.equal(torch.get_rng_state(), before)
-    ratios = np.divide(found.rates[1:], found.rates[:-1])
+    ((rates, losses),) = curves
+    ratios = np.divide(rates[1:], rates[:-1])
     np.testing.assert_allclose(ratios, (10 / 1e-5) ** (1 / 24), rtol=1e-6)
-    assert 1e-5 <= found.lr < 10 / 3
-    smooth = lr_finder.smooth(found.losses)
+    assert 1e-5 <= found < 10 / 3
+    smooth = lr_finder.smooth(losses)
     assert all(value <= 1.5 * min(smooth[: i + 1]) for i, value in enumerate(smooth[:-1]))
     assert found == lr_finder.find_lr(short_config(photos), dataset, RESOURCES, 25)
 
@@ -63,9 +67,9 @@ def test_a_rate_that_was_found_is_kept(
     config = short_config(photos, lr_auto=True)
     calls = []
 
-    def find(*arguments: Any) -> lr_finder.LrCurve:
+    def find(*arguments: Any) -> float:
         calls.append(arguments[3])
-        return lr_finder.LrCurve(0.03, (), ())
+        return 0.03
 
     monkeypatch.setattr(lr_finder, "find_lr", find)
     monkeypatch.setattr(lr_finder, "LEAST_STEPS", 0)

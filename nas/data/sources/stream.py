@@ -21,15 +21,10 @@ from .source import Contents
 _LARGEST_LABEL = 10**6
 
 
-def require_root(source: str, root: str | None) -> str:
-    """The folder that holds the files of a source. Raises UserError where none is given."""
+def create(source: str, root: str | None, split: str, **options: Any) -> Any:
+    """One split as timm opens it. What timm prints goes to stderr. Raises UserError where it cannot be opened."""
     if root is None:
         raise UserError(f"'{source}' needs `root`, the folder that holds its files")
-    return root
-
-
-def create(source: str, root: str, split: str, **options: Any) -> Any:
-    """One split as timm opens it. What timm prints goes to stderr. Raises UserError where it cannot be opened."""
     with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             return timm.data.create_dataset(source, root=root, split=split, download=False, **options)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from search_spaces.errors import UserError
 
 from .source import Contents
-from .stream import create, read_streams, require_root
+from .stream import create, read_streams
 
 
 class Tfds:
@@ -15,10 +15,10 @@ class Tfds:
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
         """Its ``validation`` becomes the search split and its ``test`` the test split where there are any."""
-        place, full = require_root(name, root), f"tfds/{name.partition('/')[2]}"
+        full = f"tfds/{name.partition('/')[2]}"
         # a streamed image needs a mode; elsewhere an empty one keeps grey images grey
-        parts = {"train": create(full, place, "train", input_img_mode="RGB")}
+        parts = {"train": create(full, root, "train", input_img_mode="RGB")}
         for split, its in {"search": "validation", "test": "test"}.items():
             with suppress(UserError):
-                parts[split] = create(full, place, its, input_img_mode="RGB")
+                parts[split] = create(full, root, its, input_img_mode="RGB")
         return read_streams(name, parts)

@@ -14,7 +14,7 @@ from nas.data.decode import to_grey_or_rgb
 from search_spaces.errors import UserError
 
 from .source import Contents
-from .stream import class_names, create, number_splits, require_root
+from .stream import class_names, create, number_splits
 
 
 class TorchSets:
@@ -22,8 +22,8 @@ class TorchSets:
 
     def open(self, name: str, root: str | None, thorough: bool) -> Contents:
         """Its ``train``, and its held-out part as the test split."""
-        place, full = require_root(name, root), f"torch/{name.partition('/')[2]}"
-        parts = {split: create(full, place, its) for split, its in {"train": "train", "test": "validation"}.items()}
+        full = f"torch/{name.partition('/')[2]}"
+        parts = {split: create(full, root, its) for split, its in {"train": "train", "test": "validation"}.items()}
         labels = {split: _labels(name, part) for split, part in parts.items()}
         return number_splits(name, TorchImages(ConcatDataset(parts.values())), labels, class_names(parts["train"]))
 

@@ -54,10 +54,6 @@ class Forecast:
     bytes: int
     free: int | None
 
-    @property
-    def fits(self) -> bool:
-        return self.free is None or self.bytes <= self.free
-
 
 def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> Forecast:
     """Predict a run from its first step on; takes some seconds, and changes nothing."""
@@ -94,7 +90,7 @@ def describe(expected: Forecast) -> str:
 
 def shortage(expected: Forecast) -> str | None:
     """What to do where the run needs more memory than is free; None: it fits."""
-    if expected.fits or expected.free is None:
+    if expected.free is None or expected.bytes <= expected.free:
         return None
     return (
         f"training needs about {expected.bytes / 1e9:.1f} GB of memory and {expected.free / 1e9:.1f} GB are free; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,15 +34,6 @@ FALLBACK = {False: 0.1, True: 2e-3}
 """The rate of runs too short for a test: with SGD-like optimizers, and with those that have betas (Adam-like)."""
 
 
-@dataclass(frozen=True)
-class LrCurve:
-    """What a range test found: the rate to train with, and rates and losses of its steps."""
-
-    lr: float
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-
-
 def settle_lr(
     run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, steps: int, report: Listener
 ) -> TrainConfig:
@@ -57,7 +48,7 @@ def settle_lr(
     if lr is None:
         count = range_steps(steps)
         if count:
-            lr = find_lr(config, dataset, resources, count).lr
+            lr = find_lr(config, dataset, resources, count)
             report(Noted(f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"))
         else:
             lr = FALLBACK[bool(timm.optim.get_optimizer_info(config.optimizer).has_betas)]
@@ -75,8 +66,8 @@ def range_steps(steps: int) -> int:
     return count if count >= LEAST_STEPS else 0
 
 
-def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: int) -> LrCurve:
-    """Range test of ``count`` steps, a function of the configuration and the data.
+def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: int) -> float:
+    """The rate of a range test of ``count`` steps, a function of the configuration and the data.
 
     Raises:
         UserError: the loss is not finite even at the lowest rate.
@@ -96,7 +87,7 @@ def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: 
             means = smooth(losses)
             if not means[-1] <= DIVERGED * min(means):  # not a number: diverged
                 break
-    return LrCurve(pick(rates, losses), tuple(rates), tuple(losses))
+    return pick(rates, losses)
 
 
 def pick(rates: Sequence[float], losses: Sequence[float]) -> float:
