@@ -98,8 +98,6 @@ def convert_ofa(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
 
 
 def _short(name: str) -> str:
-    """The one form of a published name: ``blocks.5.mobile_inverted_conv.depth_conv.bn.bn.bias`` without
-    ``mobile_inverted_conv`` and with one ``bn``."""
     return _REPEATED.sub(r"\1.", _PART.sub(r"\1", name))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset, PixelCache, listed
-from nas.store.exports import TeacherManifest
+from nas.store.exports import Input, TeacherManifest
 from nas.store.files import load_tensors, read_record
 from nas.store.results import CALIBRATION_IMAGES
 from nas.store.run import Run, file_hash
@@ -38,19 +38,12 @@ class Teacher:
     Attributes:
         model: outputs ``[n, classes]``, before softmax, of images ``[n, channels, resolution, resolution]``.
         weights: 16 hexadecimal digits that change with its weights.
-        input_size: channels, height and width.
-        mean, std: of pixels in [0, 1], one number per channel.
-        interpolation, crop_pct: as in :class:`nas.store.records.DataInfo`.
         notes: what could not be checked, a line each.
     """
 
     model: nn.Module
     weights: str
-    input_size: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop_pct: float
+    input: Input
     notes: tuple[str, ...] = ()
 
     def images(self, dataset: Dataset, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
@@ -58,13 +51,14 @@ class Teacher:
         them; grey ones are repeated for three channels."""
         channels = dataset.info.in_chans
         info = replace(
-            dataset.info, mean=(0.0,) * channels, std=(1.0,) * channels, interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
+            dataset.info, mean=(0.0,) * channels, std=(1.0,) * channels, interpolation=self.input.interpolation,
+            crop_pct=self.input.crop_pct,
         )  # fmt: skip
         view = replace(dataset, info=info, cache=PixelCache())  # pixels need not stay once they were shown
-        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        for pixels, _ in eval_batches(view, "train", self.input_size[1], batch_size, limit):
-            yield (pixels.expand(-1, self.input_size[0], -1, -1) - mean) / std
+        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.input.mean, self.input.std))
+        depth, side, _ = self.input.input_size
+        for pixels, _ in eval_batches(view, "train", side, batch_size, limit):
+            yield (pixels.expand(-1, depth, -1, -1) - mean) / std
 
 
 def open_teacher(name: str, dataset: Dataset) -> Teacher:
@@ -115,7 +109,8 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
     largest = net.space.largest
     size = (info.in_chans, largest.resolution, largest.resolution)
     model = net.extract(largest)
-    teacher = Teacher(model, file_hash(run.supernet), size, info.mean, info.std, info.interpolation, info.crop_pct)
+    seen = Input(size, info.mean, info.std, info.interpolation, info.crop_pct)
+    teacher = Teacher(model, file_hash(run.supernet), seen)
     calibrate(model, torch.cat(list(teacher.images(dataset, 64, CALIBRATION_IMAGES))))
     return teacher
 
@@ -123,13 +118,12 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
 def _from_folder(folder: Path, dataset: Dataset) -> Teacher:
     facts = read_record(folder / _FACTS, TeacherManifest)
     seen, classes, spec = facts.input, facts.classes, TimmSpec.from_json(facts.timm)
-    size, mean, std = seen.input_size, seen.mean, seen.std
-    sizes = {len(mean), len(std), spec.interface.in_chans, size[0]}
+    channels = seen.input_size[0]
+    sizes = {len(seen.mean), len(seen.std), spec.interface.in_chans, channels}
     if len(sizes) > 1 or spec.interface.outputs != len(classes):
         raise UserError(f"{folder / _FACTS} is damaged: its sizes contradict each other; export it again")
-    _check(str(folder), size[0], len(classes), classes, dataset)
+    _check(str(folder), channels, len(classes), classes, dataset)
     model = build_foreign(spec, str(folder / _FACTS))
-    teacher = Teacher(model, "", size, mean, std, seen.interpolation, seen.crop_pct)
     tensors, _ = load_tensors(folder / _WEIGHTS)
     try:
         model.load_state_dict(tensors)
@@ -137,7 +131,7 @@ def _from_folder(folder: Path, dataset: Dataset) -> Teacher:
         raise UserError(
             f"{folder / _WEIGHTS} does not hold the weights of {folder / _FACTS}; export it again"
         ) from None
-    return replace(teacher, weights=file_hash(folder / _WEIGHTS))
+    return Teacher(model, file_hash(folder / _WEIGHTS), seen)
 
 
 def _from_timm(name: str, dataset: Dataset) -> Teacher:
@@ -157,10 +151,10 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
     _check(name, seen["input_size"][0], model.num_classes, names, dataset)
     notes = () if names else (f"nothing says in which order the teacher {name} knows the classes; it must be "
                               f"{listed(dataset.info.classes)}",)  # fmt: skip
-    return Teacher(
-        model, _hash(model), tuple(seen["input_size"]), tuple(seen["mean"]), tuple(seen["std"]),
-        seen["interpolation"], seen["crop_pct"], notes,
-    )  # fmt: skip
+    wanted = Input(
+        tuple(seen["input_size"]), tuple(seen["mean"]), tuple(seen["std"]), seen["interpolation"], seen["crop_pct"]
+    )
+    return Teacher(model, _hash(model), wanted, notes)
 
 
 def class_names(model: nn.Module, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
