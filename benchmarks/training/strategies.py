@@ -19,8 +19,8 @@ from benchmarks.support.cells import SOURCES, cell, family, source_of, summary, 
 from benchmarks.support.results import COLUMNS, add_out, figures, write_results
 from nas.data.opening import open_dataset
 from nas.training.builders import make_facts
+from nas.training.check import sample_passes
 from nas.training.config import DISTILL, TrainConfig
-from nas.training.ineffective import sample_passes
 from nas.training.strategies.table import AUTO, STRATEGIES
 from search_spaces import get_space
 

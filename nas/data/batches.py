@@ -6,7 +6,6 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -23,7 +22,7 @@ from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, Dataset, Ints, PixelCache
 from .decode import threads
-from .transforms import erase, eval_transform, image_transform, normalise, plan_augment, shift_and_flip
+from .transforms import erase, eval_transform, image_transform, normalise, own_randomness, plan_augment, shift_and_flip
 
 Batch = tuple[Tensor, Tensor]
 Rows = slice | Ints
@@ -163,18 +162,6 @@ def train_positions(n: int, batch_size: int, seed: int, step: int) -> Ints:
 def _permutation(n: int, seed: int, epoch: int) -> Ints:
     order: Ints = stream(seed, "train.order", epoch).permutation(n)
     return order
-
-
-@contextmanager
-def own_randomness() -> Iterator[None]:
-    """Put the global generators of random, numpy and torch (CPU) back afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 def _seed_all(seed: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from .grids import QLayer
-from .simulator import is_integer_layer, layer_name
+from .kernels import last_layer, layer
 
 _INT32 = torch.iinfo(torch.int32)
 _LARGEST_GAIN = 4.0
@@ -61,25 +61,27 @@ class _Corrector(fx.Interpreter):
         self.input_scales, self.wanted = input_scales, wanted
 
     def run_node(self, n: fx.Node) -> Any:
-        if is_integer_layer(n) and layer_name(n) in self.wanted:
-            self.correct(layer_name(n), *self.fetch_args_kwargs_from_env(n)[0])
+        # as the simulator calls a layer: (target, x, weight, bias, rest, ...), the bias named after it
+        name = str(n.args[3]).removesuffix("_bias") if n.target in (layer, last_layer) else ""
+        if name in self.wanted:
+            self.correct(name, *self.fetch_args_kwargs_from_env(n)[0])
         return super().run_node(n)
 
     def correct(
         self, name: str, target: Any, x: Tensor, weight: Tensor, bias: Tensor, rest: Any, factor: Tensor, *_: Any
     ) -> None:
-        layer = self.layers[name]
-        unit = layer.weight_scale.double() * self.input_scales[name]
+        own = self.layers[name]
+        unit = own.weight_scale.double() * self.input_scales[name]
         mean, spread = moments(target(x, weight, bias, *rest))
         wanted_mean, wanted_spread = self.wanted[name]
-        if layer.bits < 8:
+        if own.bits < 8:
             gain = wanted_spread / (spread * unit)
             gain = torch.where(gain.isfinite(), gain, 1.0).clamp(1 / _LARGEST_GAIN, _LARGEST_GAIN)
-            scale = (layer.weight_scale.double() * gain).float()
+            scale = (own.weight_scale.double() * gain).float()
             factor.mul_(gain.float().reshape(factor.shape))
             unit = scale.double() * self.input_scales[name]
-            layer = replace(layer, weight_scale=scale)
+            own = replace(own, weight_scale=scale)
         shift = (wanted_mean / unit - mean).round()
-        shifted = (layer.bias.double() + shift).clamp(_INT32.min, _INT32.max)
-        self.corrected[name] = replace(layer, bias=shifted.to(torch.int32))
+        shifted = (own.bias.double() + shift).clamp(_INT32.min, _INT32.max)
+        self.corrected[name] = replace(own, bias=shifted.to(torch.int32))
         bias.copy_(shifted)

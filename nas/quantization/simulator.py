@@ -83,13 +83,3 @@ def _kernel(node: fx.Node, grids: dict[str, QParams], grid: QParams) -> Call | N
     if operator.kernel is None or len(known) < operator.operands:
         return None
     return operator.kernel(node, known, grid)
-
-
-def is_integer_layer(node: fx.Node) -> bool:
-    """Is this node of a simulator a quantized layer? Its arguments are ``(target, x, weight, bias, rest, ...)``."""
-    return node.target in (layer, last_layer)
-
-
-def layer_name(node: fx.Node) -> str:
-    """Name of the layer, in the float graph, that a node of a simulator computes."""
-    return str(node.args[3]).removesuffix("_bias")

@@ -1,9 +1,10 @@
-"""Refusing settings that cannot train, before anything is read or written."""
+"""Refusing settings that cannot train, before anything is read or written, and warning of those without effect."""
 
 from __future__ import annotations
 
 from torch import nn
 
+from nas.store.seeds import stream
 from nas.store.settings import check_settings
 from nas.supernet.first_weights import check_start
 from search_spaces import get_space
@@ -12,6 +13,11 @@ from search_spaces.errors import UsageError
 from .builders import make_optimizer
 from .config import PHASE, TrainConfig
 from .quantized import check_quantizable, trained_menu
+from .strategies.auto import choose
+from .strategies.base import Pass, RunFacts
+from .strategies.table import AUTO, get_strategy
+
+_PROBES = 32
 
 
 def check_config(config: TrainConfig) -> None:
@@ -53,3 +59,27 @@ def check_config(config: TrainConfig) -> None:
     except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
         text = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"`optimizer` {config.optimizer} cannot be used with these settings: {text}") from None
+
+
+def sample_passes(name: str, facts: RunFacts) -> list[Pass]:
+    """Passes of steps spread over a run by the strategy of that name; phases of a strategy differ."""
+    strategy = get_strategy(name, facts)
+    steps = sorted({facts.steps * i // _PROBES for i in range(_PROBES)})
+    return [each for s in steps for each in strategy.passes(s, stream(0, "train.subnets", s), lambda _: 0.0)]
+
+
+def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
+    """One line for each setting that has no effect, or next to none, with the run's strategy."""
+    rates = {"`dropout`": config.dropout, "`drop_path`": config.drop_path}
+    dropping = [name for name, rate in rates.items() if rate]
+    if not dropping and config.distill == TrainConfig.distill:
+        return []
+    name = choose(facts)[0] if config.strategy == AUTO else config.strategy
+    passes, lines = sample_passes(name, facts), []
+    if config.distill != TrainConfig.distill and all(each.role != "student" for each in passes):
+        lines.append(f"`distill` {config.distill} has no effect: with strategy {name} no subnet learns from another")
+    if dropping and all(each.architecture != facts.space.largest for each in passes):
+        lines.append(
+            f"{' and '.join(dropping)}: only the largest subnet is trained so, and strategy {name} hardly ever draws it"
+        )
+    return lines

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data.mixing import mix
+from nas.data.transforms import mix
 from nas.store.seeds import sequence
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
@@ -145,7 +145,7 @@ def loss_without_gradient(
 def mix_batch(
     batch: StepInput, task: Task, outputs: int, mixup: float, cutmix: float, seed: int, step: int
 ) -> StepInput:
-    """The batch with its images, labels and teacher mixed by :func:`nas.data.mixing.mix`; itself where both are 0."""
+    """The batch with its images, labels and teacher mixed by :func:`nas.data.transforms.mix`, or as it is."""
     if not (mixup or cutmix):
         return batch
     targets = [task.blendable(batch.labels, outputs), *([] if batch.teacher is None else [batch.teacher])]

@@ -18,9 +18,8 @@ from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
 from nas.training.builders import make_facts
-from nas.training.check import check_config
+from nas.training.check import check_config, ignored_settings
 from nas.training.config import Resources, TrainConfig, total_steps
-from nas.training.ineffective import ignored_settings
 from nas.training.loggers import logging_to, parse_loggers
 from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes

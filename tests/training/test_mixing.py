@@ -13,8 +13,8 @@ import torch
 
 from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
-from nas.data.mixing import mix
 from nas.data.opening import open_dataset
+from nas.data.transforms import mix
 from nas.tasks.losses import Loss
 from nas.tasks.task import get_task
 from nas.training.step import mix_batch

@@ -15,8 +15,8 @@ from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.store.settings import declared_settings
 from nas.supernet.supernet import Supernet
+from nas.training.check import ignored_settings
 from nas.training.config import Resources, TrainConfig
-from nas.training.ineffective import ignored_settings
 from nas.training.loop import Interrupted
 from nas.training.strategies import auto
 from nas.training.strategies.attentive import Attentive

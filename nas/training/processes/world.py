@@ -61,7 +61,7 @@ class World:
 
         Args:
             images: of the batch of all processes.
-            mirrored: also the images that :func:`nas.data.mixing.mix` pairs with its own; they follow its own, such
+            mirrored: also the images that :func:`nas.data.transforms.mix` pairs with its own; they follow its own, such
                 that mixing what is loaded pairs the same images.
         """
         if self.size == 1:

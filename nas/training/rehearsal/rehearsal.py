@@ -12,8 +12,9 @@ from functools import partial
 
 import torch
 
-from nas.data.batches import own_randomness, train_batches
+from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
+from nas.data.transforms import own_randomness
 from nas.store.seeds import stream
 from nas.supernet.first_weights import zero_gamma
 from nas.training.amp import Amp
