@@ -78,9 +78,10 @@ class Health:
         return SLOWER**self.rollbacks
 
 
-def _health(state: Mapping[str, Any]) -> Health:
+def _health(state: Mapping[str, float]) -> Health:
     """The health that a checkpoint holds; what another version added is ignored."""
-    return Health(**{field.name: state[field.name] for field in fields(Health) if field.name in state})
+    known: dict[str, Any] = {field.name: state[field.name] for field in fields(Health) if field.name in state}
+    return Health(**known)
 
 
 class Guard:
