@@ -85,7 +85,7 @@ import timm
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
 image = Image.open("photo.jpg").convert("{mode}")
-{task.card_code()}
+{task.card_code}
 ```
 
 These weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub

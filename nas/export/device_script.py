@@ -34,5 +34,5 @@ left, top = (round((n - side) / 2) for n in size)
 pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32).reshape(side, side, channels) / 255
 pixels = ((pixels - np.float32(given["mean"])) / np.float32(given["std"])).transpose(2, 0, 1)[None].copy()
 {code.running}
-{task.device_code()}
+{task.device_code}
 '''

@@ -16,10 +16,6 @@ from search_spaces.architecture import Interface
 
 from .losses import Loss, alpha_loss, label_loss, soft_loss, teacher_loss
 
-_DEVICE = 'print(classes[logits.argmax()], f"{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}")'
-_CARD = """logits = model(transform(image)[None])
-print(model.pretrained_cfg["label_names"][logits.argmax()])"""
-
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -56,6 +52,9 @@ class Classification:
     title = "Image classifier"
     hub_tag = "image-classification"
     metric = "accuracy"
+    device_code = 'print(classes[logits.argmax()], f"{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}")'
+    card_code = """logits = model(transform(image)[None])
+print(model.pretrained_cfg["label_names"][logits.argmax()])"""
 
     def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
         return Interface(in_chans, len(classes))
@@ -102,9 +101,3 @@ class Classification:
         if not 0 <= accuracy.correct <= accuracy.images:
             raise ValueError("more correct answers than images")
         return accuracy
-
-    def device_code(self) -> str:
-        return _DEVICE
-
-    def card_code(self) -> str:
-        return _CARD

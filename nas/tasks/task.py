@@ -52,12 +52,17 @@ class Task(Protocol):
         title: a network of this task in a model card, for example "Image classifier".
         hub_tag: the task's name on the Hugging Face hub.
         metric: the hub's name of what ``Score.value`` is.
+        device_code: lines of Python that print what an output says: the last ones of the script beside an exported
+            file. They find numpy's :data:`OUTPUT` for one image, and ``classes``, the names of what labels say.
+        card_code: lines of Python in a model card that show what a timm ``model`` makes of ``transform(image)``.
     """
 
     name: str
     title: str
     hub_tag: str
     metric: str
+    device_code: str
+    card_code: str
 
     def interface(self, in_chans: int, classes: Sequence[str]) -> Interface:
         """The two ends of a network for images of so many channels; ``classes`` are names of what labels say."""
@@ -109,13 +114,6 @@ class Task(Protocol):
         Raises:
             ValueError, KeyError, TypeError: it describes none.
         """
-
-    def device_code(self) -> str:
-        """Lines of Python that print what an output says: the last ones of the script beside an exported file. They
-        find numpy's :data:`OUTPUT` for one image, and ``classes``, the names of what labels say."""
-
-    def card_code(self) -> str:
-        """Lines of Python in a model card that show what a timm ``model`` makes of ``transform(image)``."""
 
 
 @dataclass(frozen=True)

@@ -138,10 +138,10 @@ class TaskKit:
 
     def has_code_that_runs(self) -> None:
         """The lines of a device's script print something for one image's output; the card's are Python."""
-        code = compile(self.task.device_code(), "device", "exec")
+        code = compile(self.task.device_code, "device", "exec")
         said: list[tuple[object, ...]] = []
         output = self.perfect(self.labels)[0].numpy()
         names = {"np": np, OUTPUT: output, "classes": list(self.classes), "print": lambda *words: said.append(words)}
         exec(code, names)
         assert said
-        compile(self.task.card_code(), "card", "exec")
+        compile(self.task.card_code, "card", "exec")
