@@ -32,13 +32,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Started:
-    """A training begins.
-
-    Attributes:
-        run: its directory.
-        steps: steps of the whole run.
-        source: the data set, as the user named it.
-    """
+    """A training begins: ``steps`` of the whole run, on the data set that the user named ``source``."""
 
     run: str
     steps: int
@@ -50,9 +44,8 @@ class Stepped:
     """A training has done some more steps; a line of ``metrics.jsonl``.
 
     Attributes:
-        step: steps done.
-        loss: mean loss of the step's subnets.
-        steps: steps of the whole run.
+        step, steps: steps done, of how many in the whole run.
+        loss: mean of the step's subnets.
         epoch: passes over the training split so far.
         eta_s: seconds that the rest will take.
         rollbacks: how often the run went back to a good state; None where it never did.
@@ -70,13 +63,8 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Accuracies of some subnets during a training; a line of ``metrics.jsonl``.
-
-    Attributes:
-        step: steps done.
-        accuracies: share of correct answers, 0 to 1, by the name of the subnet: ``smallest``, ``random``, ``largest``.
-        steps: steps of the whole run.
-    """
+    """Accuracies of some subnets during a training, shares of one by name: ``smallest``, ``random``, ``largest``; a
+    line of ``metrics.jsonl``."""
 
     step: int
     accuracies: Mapping[str, float]
@@ -85,13 +73,8 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Recalled:
-    """What earlier measurements are worth for a search, before it adds its own.
-
-    Attributes:
-        measurements: how many the search may use.
-        front: how many of them are on their Pareto front.
-        hypervolume: of that front, relative to the reference point.
-    """
+    """What earlier measurements are worth for a search, before it adds its own: how many it may use, how many are on
+    their Pareto front, and its hypervolume relative to the reference point."""
 
     measurements: int
     front: int
@@ -100,14 +83,8 @@ class Recalled:
 
 @dataclass(frozen=True)
 class Measured:
-    """A search has one more measurement.
-
-    Attributes:
-        origin: what asked for it: ``first``, ``search`` or the name of a baseline.
-        done: measurements of that origin so far.
-        total: measurements that it will make.
-        accuracy: share of correct answers of the subnet just measured, 0 to 1.
-    """
+    """A search has one more measurement: ``done`` of the ``total`` that ``origin`` asks for, which is ``first``,
+    ``search`` or the name of a baseline; ``accuracy`` is a share of one."""
 
     origin: str
     done: int
@@ -117,14 +94,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A stage of a profile is one network further.
-
-    Attributes:
-        stage: what is being done, in words.
-        done: networks done.
-        total: networks of the stage.
-        note: what was done last.
-    """
+    """A stage of a profile, named in words, is one network further; ``note``: what was done last."""
 
     stage: str
     done: int

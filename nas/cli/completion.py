@@ -31,14 +31,10 @@ def spaces(incomplete: str) -> Completions:
 
 def runs(incomplete: str) -> Completions:
     """Run directories below ``runs``, the last one first."""
-    return _quietly(lambda: _matching(incomplete, _runs()))
-
-
-def _runs() -> Iterable[tuple[str, str]]:
     from nas.store.status import list_runs
 
-    for row in list_runs():
-        yield row.run, f"{row.state}: {row.space or '?'} on {row.source or '?'}"
+    found = _quietly(lambda: [(r.run, f"{r.state}: {r.space or '?'} on {r.source or '?'}") for r in list_runs()])
+    return _matching(incomplete, found)
 
 
 @dataclass(frozen=True)

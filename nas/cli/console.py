@@ -18,11 +18,7 @@ from nas.store.hints import Hint
 from .messages import with_flags
 
 OUT = Console(markup=False)  # names of files and classes may hold what rich takes for markup
-
-
 ERR = Console(stderr=True, markup=False)
-
-
 _UNBOUNDED = 10_000  # columns
 
 
@@ -43,6 +39,11 @@ def _broken(line: str) -> str:
     )
 
 
+def tell(text: str, console: Console = OUT) -> None:
+    """A line that stays whole, so that what it names can be copied."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
 def new_table(*columns: str, title: str | None = None) -> Table:
     """The one look of tables; ``columns``: headings of those on the left."""
     return Table(*columns, title=title, box=box.SIMPLE_HEAD)
@@ -61,7 +62,7 @@ def warn(text: str) -> None:
 
 def following(command: Hint | str) -> None:
     """The command that a user would type next."""
-    ERR.print(f"next: {command}", highlight=False, soft_wrap=True)
+    tell(f"next: {command}", ERR)
 
 
 def percent(value: float, low: float, high: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from nas.runtimes.table import PROFILED, get_runtime
@@ -37,34 +37,13 @@ RUNNER, README = "run.py", "README.md"
 Report = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class Member:
-    """A network of a bundle.
+def operators_of(network: BundleNetwork) -> Floats:
+    """Operators of a network, ``[ops, features]``."""
+    from search_spaces.operators.trace import trace
 
-    Attributes:
-        name: of its files.
-        use: :data:`FIT` or :data:`CHECK`.
-        part: where it comes from.
-        architecture: what it is.
-    """
-
-    name: str
-    use: str
-    part: Part
-    architecture: Architecture
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """Channels, height and width of its input."""
-        side = self.architecture.resolution
-        return self.part.in_chans, side, side
-
-    def operators(self) -> Floats:
-        """Its operators, ``[ops, features]``."""
-        from search_spaces.operators.trace import trace
-
-        model = get_space(self.part.space).build(self.architecture, self.part.interface, "meta")
-        return operator_rows(trace(model.eval(), self.part.in_chans, self.architecture.resolution))
+    part, architecture = network.part, network.architecture
+    model = get_space(part.space).build(architecture, part.interface, "meta")
+    return operator_rows(trace(model.eval(), part.in_chans, architecture.resolution))
 
 
 def check_plan(plan: Plan) -> None:
@@ -80,9 +59,9 @@ def check_plan(plan: Plan) -> None:
         raise UsageError(f"`threads` {plan.threads}: 1 or more")
 
 
-def members(plan: Plan) -> list[Member]:
-    """The networks of a plan; the same plan gives the same ones."""
-    networks: list[Member] = []
+def members(plan: Plan) -> list[BundleNetwork]:
+    """The networks of a plan, without files yet; the same plan gives the same ones."""
+    networks: list[BundleNetwork] = []
     for i, part in enumerate(plan.parts):
         space = get_space(part.space)
         tables = CostTables(space, part.interface)
@@ -90,7 +69,8 @@ def members(plan: Plan) -> list[Member]:
         chosen = [space.decode(v) for v in choose(tables, share[0], plan.precisions[-1], plan.seed)]
         others = _random(space, plan.seed, set(chosen), share[1])
         for use, architecture in [*((FIT, a) for a in chosen), *((CHECK, a) for a in others)]:
-            networks.append(Member(f"n{len(networks):03d}", use, part, architecture))
+            image = (part.in_chans, architecture.resolution, architecture.resolution)
+            networks.append(BundleNetwork(f"n{len(networks):03d}", use, part, image, architecture, {}))
     return networks
 
 
@@ -148,17 +128,16 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
     dialect = runtime.dialects[dialect_name(plan.unsigned)]
     chosen = members(plan)
     for k, member in enumerate(chosen):
-        model = get_space(member.part.space).build(member.architecture, member.part.interface)
-        model.eval()
+        model = get_space(member.part.space).build(member.architecture, member.part.interface).eval()
         files = {}
         for precision in plan.precisions:
-            network = model if precision == FLOAT else outline(model, member.image)
-            data = runtime.timing_file(network, member.image, dialect)
+            network = model if precision == FLOAT else outline(model, member.input)
+            data = runtime.timing_file(network, member.input, dialect)
             assert data is not None, "the runner's own runtime can be measured"
             name = f"{member.name}.{precision}{runtime.suffix}"
             atomic_write(folder / name, data)
             files[precision] = BundleFile(name, hashlib.sha256(data).hexdigest())
-        yield BundleNetwork(member.name, member.use, member.part, member.image, member.architecture, files)
+        yield replace(member, files=files)
         report(k + 1, len(chosen), member.name)
 
 
@@ -190,11 +169,6 @@ def _read_content(folder: Path) -> dict[str, Json]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; write the bundle again") from None
     return manifest
-
-
-def read_members(manifest: BundleManifest) -> dict[str, Member]:
-    """The networks of a manifest by name."""
-    return {n.name: Member(n.name, n.use, n.part, n.architecture) for n in manifest.networks}
 
 
 def _readme(plan: Plan, networks: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.store.bundles import BundleManifest
+from nas.store.bundles import BundleManifest, BundleNetwork
 from predictors.costs.network import COLUMN, Floats, total_macs
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import FitReport, fit, fit_report
@@ -17,9 +17,12 @@ from predictors.latency.records import Coefficients, OperatorTable
 from predictors.targets.target import Target
 from search_spaces.errors import UserError
 
-from .bundle import CHECK, FIT, LEAST_CHECK, LEAST_FIT, Member, dialect_name, read_members
+from .bundle import CHECK, FIT, LEAST_CHECK, LEAST_FIT, dialect_name, operators_of
 from .results import Results
 from .runner import DRIFTED, UNSETTLED
+
+Constants = tuple[Coefficients, OperatorTable | None]
+"""Of one precision: the additive model, and corrections of operators; None: they brought nothing."""
 
 _SLOWED = 0.05  # share of the clock, between before and after, that is reported
 # Nothing runs one image at a time beyond these: outside, the numbers are not milliseconds.
@@ -31,20 +34,18 @@ class Measurement:
     """Networks at one precision on one device.
 
     Attributes:
-        precision: of the files.
-        members: the networks.
         operators: of each, ``[ops, features]``.
         ms: of each.
         states: of each, how its visits agreed, see :func:`nas.profiling.runner.settle`.
     """
 
     precision: str
-    members: tuple[Member, ...]
+    members: tuple[BundleNetwork, ...]
     operators: tuple[Floats, ...]
     ms: Floats
     states: tuple[str, ...]
 
-    def take(self, keep: Callable[[Member, str], bool]) -> Measurement:
+    def take(self, keep: Callable[[BundleNetwork, str], bool]) -> Measurement:
         """The networks for which ``keep(member, state)``."""
         rows = [i for i, (m, s) in enumerate(zip(self.members, self.states, strict=True)) if keep(m, s)]
         return replace(
@@ -58,37 +59,33 @@ class Fitted:
     """The latency model of one precision.
 
     Attributes:
-        coefficients: of the additive model.
-        table: corrections of operators; None: they brought nothing.
         report: on held-out networks, from a fit without them.
         networks: fitted in all.
         notes: what the user should know.
     """
 
-    coefficients: Coefficients
-    table: OperatorTable | None
+    constants: Constants
     report: FitReport
     networks: int
     notes: tuple[str, ...]
 
 
-def model_of(fitted: dict[str, Fitted]) -> LatencyModel:
+def _model(fitted: Mapping[str, Constants]) -> LatencyModel:
     """The latency model of the fitted precisions."""
-    base = AdditiveLatency({p: f.coefficients for p, f in fitted.items()})
-    tables = {p: f.table for p, f in fitted.items() if f.table is not None}
+    base = AdditiveLatency({precision: coefficients for precision, (coefficients, _) in fitted.items()})
+    tables = {precision: table for precision, (_, table) in fitted.items() if table is not None}
     return TableLatency(base, tables) if tables else base
 
 
-def fit_networks(operators: Sequence[Floats], ms: Floats, precision: str) -> tuple[Coefficients, OperatorTable | None]:
-    """The additive model of networks, and the corrections of operators where they help."""
+def fit_networks(operators: Sequence[Floats], ms: Floats, precision: str) -> Constants:
+    """The constants of networks; corrections of operators where they help."""
     coefficients = fit(np.stack([rows.sum(axis=0) for rows in operators]), ms, precision)
     return coefficients, learn_operators(coefficients, Networks.of(operators), ms, precision)
 
 
-def predict(fitted: tuple[Coefficients, OperatorTable | None], operators: Sequence[Floats], precision: str) -> Floats:
+def predict(fitted: Constants, operators: Sequence[Floats], precision: str) -> Floats:
     """Milliseconds ``[n]`` of networks."""
-    base = AdditiveLatency({precision: fitted[0]})
-    model = TableLatency(base, {precision: fitted[1]}) if fitted[1] is not None else base
+    model = _model({precision: fitted})
     return np.array([model.network(rows, precision) for rows in operators])
 
 
@@ -122,8 +119,7 @@ def fit_precision(measured: Measurement) -> Fitted:
     precision = measured.precision
     alone = fit_networks(chosen.operators, chosen.ms, precision)
     report = fit_report(predict(alone, check.operators, precision), check.ms)
-    coefficients, table = fit_networks(used.operators, used.ms, precision)
-    return Fitted(coefficients, table, report, len(used.ms), tuple(notes))
+    return Fitted(fit_networks(used.operators, used.ms, precision), report, len(used.ms), tuple(notes))
 
 
 def target_of(
@@ -166,7 +162,7 @@ def target_of(
         description=results.machine.cpu,
         runtime=f"{results.machine.runtime}, {threads} thread{'s' if threads > 1 else ''}",
         default_precision="int8" if "int8" in fitted else next(iter(fitted)),
-        latency=model_of(fitted),
+        latency=_model({precision: result.constants for precision, result in fitted.items()}),
         labels=labels,
         sources=sources,
         model=dialect_name(plan.unsigned),
@@ -193,20 +189,15 @@ def measurements(manifest: BundleManifest, results: Results) -> list[Measurement
     Raises:
         UserError: a latency that no device can have had: other units.
     """
-    members = read_members(manifest)
-    operators = {name: member.operators() for name, member in members.items()}
+    operators = {network.name: operators_of(network) for network in manifest.networks}
     measured = []
     for precision in manifest.plan.precisions:
-        names = [n for n in members if f"{n}.{precision}" in results.networks]
-        timings = [results.networks[f"{n}.{precision}"] for n in names]
-        for name, timing in zip(names, timings, strict=True):
-            _plausible(name, float(timing.ms), operators[name])
-        measured.append(
-            Measurement(
-                precision, tuple(members[n] for n in names), tuple(operators[n] for n in names),
-                np.array([float(t.ms) for t in timings]), tuple(t.state for t in timings),
-            )
-        )  # fmt: skip
+        members = tuple(n for n in manifest.networks if f"{n.name}.{precision}" in results.networks)
+        timings = [results.networks[f"{n.name}.{precision}"] for n in members]
+        for network, timing in zip(members, timings, strict=True):
+            _plausible(network.name, timing.ms, operators[network.name])
+        ms, states = np.array([float(t.ms) for t in timings]), tuple(t.state for t in timings)
+        measured.append(Measurement(precision, members, tuple(operators[n.name] for n in members), ms, states))
     return measured
 
 

@@ -52,16 +52,14 @@ class BundleNetwork:
     Attributes:
         name: unique in the bundle.
         use: whether latencies are fitted to it or checked on it.
-        part: whose network it is.
         input: channels, height and width of its image.
-        architecture: its genes.
         files: by precision.
     """
 
     name: str
     use: str
     part: Part
-    input: tuple[Side, ...]
+    input: tuple[Side, Side, Side]
     architecture: ArchitectureField
     files: Mapping[str, BundleFile]
 
@@ -110,9 +108,6 @@ class BundleManifest:
         bundle: hash of the content.
         reference: the file that others are compared with, ``<network>.<precision>``.
         threads: of an inference.
-        plan: what is measured.
-        versions: what the networks were made with.
-        networks: to measure.
     """
 
     bundle: str

@@ -93,14 +93,7 @@ class ExportCosts:
 
 @dataclass(frozen=True)
 class ExportTarget:
-    """The device that an export is for.
-
-    Attributes:
-        name: of the target.
-        runtime: on the device.
-        latency_ms: predicted latency of one image.
-        label: what that latency is worth.
-    """
+    """The device that an export is for, with the predicted latency of one image; ``label``: what that is worth."""
 
     name: str
     runtime: str
@@ -110,13 +103,7 @@ class ExportTarget:
 
 @dataclass(frozen=True)
 class Result:
-    """An accuracy that was measured.
-
-    Attributes:
-        what: which form of the network.
-        split: on which split.
-        accuracy: of the answers.
-    """
+    """An accuracy that was measured: of which form of the network, and on which split."""
 
     what: str
     split: str
@@ -144,11 +131,8 @@ class FinetuneOrigin:
 
     Attributes:
         weights: hash of the supernet's weights.
-        epochs: passes over the training split.
-        lr: peak learning rate.
         netaug: whether it was trained inside wider networks too.
         quantization_aware: whether it was trained as its policy quantizes it.
-        seed: of everything random.
     """
 
     weights: str
@@ -164,13 +148,10 @@ class Provenance:
     """Where an exported network comes from.
 
     Attributes:
-        data: name of the data set.
         images: of each split.
         first_weights: what the supernet's training began with, in words; None: random weights.
         weights: hash of the weights that the network was taken from.
         seed: of their training.
-        calibration_images: what the network was calibrated on.
-        versions: of the libraries.
         finetuned_from: None: the weights are a supernet's.
     """
 
@@ -189,17 +170,11 @@ class Manifest:
     """All that an exported folder says of itself, in the order of the file.
 
     Attributes:
-        format: of the file.
-        candidate: name of the network.
-        precision: its policy.
-        architecture: the genes.
+        precision: policy of the network.
         timm: how timm builds it.
         input: how images are prepared.
         classes: names, by label.
         license: of the weights, by the hub's name; None: nobody states one.
-        costs, target: what it costs, and where.
-        results: accuracies that were measured.
-        provenance: where it comes from.
         files: hashes of the files with weights, by name.
     """
 

@@ -71,7 +71,6 @@ class DataInfo:
 
     @property
     def train_images(self) -> int:
-        """Images of the training split."""
         return self.counts["train"]
 
     def to_json(self) -> dict[str, Any]:
@@ -118,11 +117,8 @@ class RunRecord:
 
     Attributes:
         config: settings of the training; :func:`nas.training.weights.config_of` reads them.
-        data: the data set.
         versions: of what the run was made with; None: not recorded, as by earlier versions.
-        complete: whether the training is finished.
         finetuned_from: hash of the supernet's weights, where the run is one fine-tuned candidate.
-        format: of the file.
         lr: the learning rate that was found, where the settings ask for one.
         weights: hash of the trained weights.
         steps: optimizer steps of the finished training.

@@ -21,13 +21,7 @@ Rows = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class AccuracyRecord:
-    """An accuracy with its 95 % interval; shares of one.
-
-    Attributes:
-        value: correct answers over images.
-        low, high: ends of the interval.
-        correct, images: how many answers were correct, of how many.
-    """
+    """An accuracy with the ends of its 95 % interval, shares of one: ``correct`` answers of so many images."""
 
     value: Share
     low: Share
@@ -50,16 +44,13 @@ class Member:
 
     Attributes:
         id: name in tables and folders.
-        architecture: the network.
         precision: policy, written as in :mod:`search_spaces.policy`.
         accuracy, test: on the search split and on the test split.
         predicted_accuracy: of the predictor that knows all measurements; None: not asked.
-        latency_ms: on the target.
         latency_elsewhere_ms: on further targets, by name; None: there was no search.
         macs: multiply-accumulates of one image.
-        params: weights of the network.
-        size_bytes: bytes of the weights in their precision.
-        peak_activation_bytes: bytes of activations at the worst moment.
+        size_bytes: of the weights in their precision.
+        peak_activation_bytes: at the worst moment.
     """
 
     id: str
@@ -146,10 +137,8 @@ class Baseline:
     """What a search is compared with.
 
     Attributes:
-        measurements: how many it made.
         hypervolume: of its front, relative to the reference.
         hypervolumes: after some numbers of measurements; empty, as is ``measured``, in results of earlier versions.
-        measured: its candidates.
     """
 
     measurements: Count
@@ -160,12 +149,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Extreme:
-    """The smallest or the largest network.
-
-    Attributes:
-        accuracy: on the search split.
-        costs: those that are objectives, by name.
-    """
+    """The smallest or the largest network: its accuracy on the search split, and its costs that are objectives."""
 
     accuracy: AccuracyRecord
     costs: Mapping[str, float]
@@ -224,24 +208,17 @@ class SearchResult:
     Attributes:
         config: settings of the search, :class:`nas.search.config.SearchConfig` as a table.
         complete: always true; a search that was stopped leaves no result.
-        target: the device.
         others: what latencies on further devices are worth, by their name.
-        objectives: what the front is of.
-        front: its members, from the lowest first cost.
-        measurements: made and known.
+        front: from the lowest first cost.
         reference: worst corner of the hypervolume, by objective.
         hypervolume: of the front, as a share of the box up to the reference.
         measured: all candidates within the bounds.
-        baselines: what the search is compared with, by name.
         extremes: the smallest and the largest network, where they were measured.
         stopped: why the search ended.
         hypervolumes: after some numbers of measurements.
         gain_over_random: mean accuracy of the front over random subnets of equal cost; None: not known.
-        predictor: how far to trust it.
         seconds: time of each stage; None in the file, which is equal for equal searches.
         weights: hash of the supernet's weights that were measured.
-        memory: of the device.
-        versions: of what the result was made with.
     """
 
     config: Annotated[dict[str, Any], Also(_Config)]

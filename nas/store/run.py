@@ -27,49 +27,37 @@ _ORPHANS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
+class _File:
+    """A file of a run: as an attribute of a :class:`Run` its path."""
+
+    name: str
+
+    def __get__(self, run: Run, _: type[Run]) -> Path:
+        return run.path / self.name
+
+
+@dataclass(frozen=True)
 class Run:
     """Paths of one run: commands hand their results on as files here."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """Resolved training configuration, data set facts and status."""
-        return self.path / "run.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Training state of the last save; :attr:`previous` is the one before."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def previous(self) -> Path:
-        return self.path / "checkpoint.previous.safetensors"
-
-    @property
-    def good(self) -> Path:
-        """Training state to go back to where training collapses; gone when training ends."""
-        return self.path / "checkpoint.good.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per line, one line per log interval or evaluation."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def supernet(self) -> Path:
-        """The trained weights."""
-        return self.path / "supernet.safetensors"
-
-    @property
-    def teacher(self) -> Path:
-        """What a fixed teacher says of every training image; see :mod:`nas.training.teacher.answers`."""
-        return self.path / "teacher.safetensors"
-
-    @property
-    def journal(self) -> Path:
-        """Optuna journal of all accuracies measured on this supernet."""
-        return self.path / "journal.log"
+    config = _File("run.json")
+    """Resolved training configuration, data set facts and status."""
+    checkpoint = _File("checkpoint.safetensors")
+    """Training state of the last save."""
+    previous = _File("checkpoint.previous.safetensors")
+    """That of the save before."""
+    good = _File("checkpoint.good.safetensors")
+    """Training state to go back to where training collapses; gone when training ends."""
+    metrics = _File("metrics.jsonl")
+    """One JSON object per line, one line per log interval or evaluation."""
+    supernet = _File("supernet.safetensors")
+    """The trained weights."""
+    teacher = _File("teacher.safetensors")
+    """What a fixed teacher says of every training image; see :mod:`nas.training.teacher.answers`."""
+    journal = _File("journal.log")
+    """Optuna journal of all accuracies measured on this supernet."""
 
     def search(self, target: str) -> Path:
         """Result of the last search for a target."""

@@ -52,11 +52,9 @@ class Declared:
     """A setting as its dataclass declares it.
 
     Attributes:
-        name: of the field.
         type: of its values: ``bool``, ``int``, ``float``, ``str``, or another.
         optional: whether it may be None.
-        default: its default; ``dataclasses.MISSING`` where it must be given.
-        setting: its range, unit and help.
+        default: ``dataclasses.MISSING`` where it must be given.
     """
 
     name: str

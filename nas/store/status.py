@@ -21,15 +21,11 @@ class RunStatus:
     """Where a run stands.
 
     Attributes:
-        run: its directory.
         state: ``trained``, ``training`` (not finished) or ``damaged``.
         problem: what is damaged; empty: nothing.
-        space, source: search space and data set; None: not known.
         step, steps: steps done, of how many; None: not known.
         busy: whether a command works on it now.
-        searched: targets.
-        exported: folders.
-        finetuned: candidates.
+        searched, exported, finetuned: names of targets, folders and candidates.
     """
 
     run: str
@@ -58,7 +54,6 @@ def list_runs(root: Path = DEFAULT_ROOT) -> list[RunStatus]:
 
 
 def read_status(run: Run) -> RunStatus:
-    """Where a run stands."""
     status = RunStatus(
         str(run.path), "damaged", "", None, None, None, None, run.busy, tuple(sorted(run.searches())),
         tuple(sorted(path.parent.name for path in run.path.glob("export/*/architecture.json"))),

@@ -294,7 +294,7 @@ def _write(manifest: BundleManifest, path: Path, out: Path, name: str, report: L
                 target.label(precision),
                 result.report,
                 result.networks,
-                len(result.table.ms) if result.table else 0,
+                len(result.constants[1].ms) if result.constants[1] else 0,
             )
             for precision, result in fitted.items()
         },

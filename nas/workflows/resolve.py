@@ -277,11 +277,7 @@ def _of_member(name: str, run: Callable[[], Run] | None, num_classes: int | None
     result = read_search(home)
     member = pick_member(result, name)
     data = home.read().data
-    network = _of_architecture(
-        member.architecture,
-        num_classes or data.num_classes,
-        in_chans or data.in_chans,
-    )
+    network = _of_architecture(member.architecture, num_classes or data.num_classes, in_chans or data.in_chans)
     return Subject(member.id, network.build, network.size, result.settings.target, member.precision)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli.console import new_table, show
-from nas.cli.progress import SearchProgress
+from nas.cli.progress import Display
 from nas.events import Measured
 from tests.support.cli_runs import invoke
 
@@ -94,7 +94,7 @@ def test_tables_are_wider_than_the_screen_rather_than_cut(capsys: pytest.Capture
 
 def test_a_search_in_a_pipe_tells_where_it_is_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     for quiet in (False, True):
-        with SearchProgress(quiet) as progress:
+        with Display(quiet) as progress:
             for done in range(1, 11):
                 progress(Measured("search", done, 10, 0.5))
     lines = capsys.readouterr().err.splitlines()

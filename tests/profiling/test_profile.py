@@ -19,7 +19,7 @@ from tests.support.cli_runs import invoke
 for _package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_package)
 
-from nas.profiling.bundle import FIT, members, read_manifest, read_members, write_bundle  # noqa: E402
+from nas.profiling.bundle import FIT, members, operators_of, read_manifest, write_bundle  # noqa: E402
 from nas.profiling.runner import DRIFTED, SETTLED, UNSETTLED  # noqa: E402
 from nas.store.bundles import Part, Plan  # noqa: E402
 from predictors.latency.additive import AdditiveLatency, Coefficients  # noqa: E402
@@ -54,8 +54,12 @@ def imaginary(written: Path) -> dict[str, Any]:
     manifest = read_manifest(written)
     model = AdditiveLatency(TRUTH)
     networks = {
-        f"{name}.{precision}": {"ms": model.network(member.operators(), precision), "state": SETTLED, "visits": 2}
-        for name, member in read_members(manifest).items()
+        f"{network.name}.{precision}": {
+            "ms": model.network(operators_of(network), precision),
+            "state": SETTLED,
+            "visits": 2,
+        }
+        for network in manifest.networks
         for precision in TRUTH
     }
     quiet = {"mhz": [1800.0] * 4, "celsius": [50.0]}
@@ -86,7 +90,7 @@ def test_a_bundle_is_small_complete_and_reproducible(folder: Path, tmp_path: Pat
     assert {p.name for p in folder.iterdir()} == {*files, "manifest.json", "run.py", "README.md"}
     assert len(files) == 28
     assert sum(p.stat().st_size for p in folder.iterdir()) < 3e6
-    assert [m.architecture for m in members(PLAN)] == [m.architecture for m in read_members(manifest).values()]
+    assert [m.architecture for m in members(PLAN)] == [m.architecture for m in manifest.networks]
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     assert write_bundle(folder, PLAN, lambda *_: pytest.fail("written again")) == manifest
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
@@ -140,16 +144,16 @@ def test_from_a_bundle_to_a_target_that_predicts(folder: Path) -> None:
     manifest, measured = read_manifest(folder), json.loads(Path("bundle/results.json").read_text())["networks"]
     for precision in ("fp32", "int8"):
         ratios = [
-            target.latency.network(member.operators(), precision) / measured[f"{name}.{precision}"]["ms"]
-            for name, member in read_members(manifest).items()
+            target.latency.network(operators_of(network), precision) / measured[f"{network.name}.{precision}"]["ms"]
+            for network in manifest.networks
         ]
         assert np.median(np.abs(np.array(ratios) - 1)) < 0.1
         assert target.label(precision).startswith("calibrated (MAPE ")
         assert target.label(precision).endswith("5 networks)") or "; " in target.label(precision)
-    member = read_members(manifest)["n000"]
+    member = manifest.networks[0]
     words = ("estimate", json.dumps(member.architecture.to_dict()), "--classes", 10, "--target", "my-board.toml")
     facts = invoke(*words, "--json").json
-    assert facts["latency_ms"] == pytest.approx(target.latency.network(member.operators(), "int8"), rel=1e-9)
+    assert facts["latency_ms"] == pytest.approx(target.latency.network(operators_of(member), "int8"), rel=1e-9)
     assert facts["latency_source"] == target.label("int8")
 
 
@@ -164,7 +168,7 @@ def test_an_import_finds_the_constants_of_a_device(folder: Path, imaginary: dict
     for precision, fit in result["precisions"].items():
         assert (fit["networks"], fit["fitted"]) == (5, 14)
         for member in members(PLAN):
-            rows = member.operators()
+            rows = operators_of(member)
             assert target.latency.network(rows, precision) == pytest.approx(truth.network(rows, precision), rel=0.03)
 
 

@@ -368,7 +368,7 @@ def bundle_id(manifest: dict[str, Any]) -> str:
 
 def bundle_manifest() -> dict[str, Any]:
     """Of a bundle that was never written: its networks have no files."""
-    from nas.profiling.bundle import CHECK, FIT, Member
+    from nas.profiling.bundle import CHECK, FIT
     from nas.profiling.runner import FORMAT
     from nas.store.bundles import Part, Plan
     from search_spaces import get_space
@@ -376,13 +376,11 @@ def bundle_manifest() -> dict[str, Any]:
 
     plan, space = Plan((Part("mbv3-tiny", 10, 3),), fit=8, check=4), get_space("mbv3-tiny")
     drawn = space.sample(np.random.default_rng(0), plan.fit + plan.check)
-    members = [Member(f"n{i:03d}", CHECK if i >= plan.fit else FIT, plan.parts[0], space.decode(vector))
-               for i, vector in enumerate(drawn)]  # fmt: skip
     networks = [
-        {"name": m.name, "use": m.use, "part": asdict(m.part), "input": list(m.image),
-         "architecture": m.architecture.to_dict(),
-         "files": {p: {"file": f"{m.name}.{p}.onnx", "sha256": "0" * 64} for p in plan.precisions}}
-        for m in members
+        {"name": f"n{i:03d}", "use": CHECK if i >= plan.fit else FIT, "part": asdict(plan.parts[0]),
+         "input": [3, architecture.resolution, architecture.resolution], "architecture": architecture.to_dict(),
+         "files": {p: {"file": f"n{i:03d}.{p}.onnx", "sha256": "0" * 64} for p in plan.precisions}}
+        for i, architecture in enumerate(map(space.decode, drawn))
     ]  # fmt: skip
     content = {"format": FORMAT, "plan": to_json(plan), "versions": {"torch": "2", "timm": "1"}, "threads": 1,
                "reference": f"{networks[0]['name']}.int8", "networks": networks}  # fmt: skip
@@ -392,7 +390,7 @@ def bundle_manifest() -> dict[str, Any]:
 
 @parser("bundle")
 def _bundle(seeds: Seeds, folder: Path) -> Case:
-    from nas.profiling.bundle import read_manifest, read_members
+    from nas.profiling.bundle import read_manifest
     from nas.profiling.runner import Trouble
     from nas.profiling.runner import read_manifest as read_on_device
 
@@ -407,7 +405,7 @@ def _bundle(seeds: Seeds, folder: Path) -> Case:
         path.write_bytes(content)
         with suppress(Trouble):
             read_on_device(folder)
-        read_members(read_manifest(folder))
+        read_manifest(folder)
 
     return case
 

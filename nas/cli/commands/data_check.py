@@ -21,7 +21,7 @@ def data_check(
     config: Config = None,
 ) -> None:
     """Decode every image and say what training would get; exit code 1 where images cannot be used."""
-    from nas.cli.console import OUT, following, warn
+    from nas.cli.console import following, tell, warn
     from nas.data.opening import open_dataset
     from nas.data.summary import corrupt_lines, lines, summarise
     from nas.store.hints import hint
@@ -33,7 +33,7 @@ def data_check(
         for warning in found.warnings:
             warn(warning)
         for line in (*lines(found), *corrupt_lines(found)):
-            OUT.print(line, highlight=False, markup=False, soft_wrap=True)
+            tell(line)
         if found.usable:
             following(hint("train-supernet", data=source, data_root=data_root))
         else:

@@ -9,8 +9,6 @@ from nas.cli.options import Json, print_json
 
 def doctor(as_json: Json = False) -> None:
     """Look at this machine: versions, processors, extras, known traps, disk and memory; each problem with its fix."""
-    from dataclasses import asdict
-
     from nas.cli.console import following
     from nas.store.hints import hint
     from nas.workflows.doctor import as_text, examine
@@ -18,7 +16,7 @@ def doctor(as_json: Json = False) -> None:
     findings = examine()
     bad = sum(each.state == "problem" for each in findings)
     if as_json:
-        print_json([asdict(each) for each in findings])
+        print_json(findings)
     else:
         typer.echo(as_text(findings))
         following("fix the problems above, then: nas doctor" if bad else hint("train-supernet"))

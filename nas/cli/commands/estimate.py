@@ -7,12 +7,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Config,
-    Json,
-    RunDir,
-    print_json,
-)
+from nas.cli.options import Config, Json, RunDir, print_json
 
 
 def estimate(

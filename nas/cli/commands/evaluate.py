@@ -7,13 +7,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Config,
-    Json,
-    RunDir,
-    print_json,
-    resources,
-)
+from nas.cli.options import Config, Json, RunDir, print_json, resources
 
 
 def evaluate(
@@ -36,7 +30,7 @@ def evaluate(
     config: Config = None,
 ) -> None:
     """Accuracy of an exported file, a candidate of a front, or any architecture of the space."""
-    from nas.cli.console import ERR, OUT, following, percent
+    from nas.cli.console import ERR, following, percent, tell
     from nas.store.hints import hint
     from nas.workflows.evaluate import evaluate_model
     from nas.workflows.resolve import find_run
@@ -48,12 +42,10 @@ def evaluate(
         print_json(result)
     else:
         images = result.score.record()["images"]
-        OUT.print(
-            f"{result.what}  {split}  {percent(result.score.value, *result.score.interval())} %  ({images} images)",
-            soft_wrap=True,
-        )
+        accuracy = percent(result.score.value, *result.score.interval())
+        tell(f"{result.what}  {split}  {accuracy} %  ({images} images)")
         if result.latency_ms is not None:
-            OUT.print(f"latency on this machine, one thread: {result.latency_ms:.3f} ms", highlight=False)
+            tell(f"latency on this machine, one thread: {result.latency_ms:.3f} ms")
         if result.recalled:
-            ERR.print("measured before and kept in the run; --again measures it anew", soft_wrap=True, highlight=False)
+            tell("measured before and kept in the run; --again measures it anew", ERR)
         following(hint("report", run=directory.path))

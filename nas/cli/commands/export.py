@@ -8,17 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Config,
-    Json,
-    License,
-    PrintConfig,
-    Quiet,
-    RunDir,
-    print_json,
-    printed,
-    resources,
-)
+from nas.cli.options import Config, Json, License, PrintConfig, Quiet, RunDir, print_json, printed, resources
 from nas.runtimes.table import RUNTIMES
 from search_spaces.schema import to_json
 
@@ -47,7 +37,7 @@ def export(
     """Write a subnet as a plain timm model and as files that their runtimes ran on the test split."""
     if printed(ctx, print_config):
         return
-    from nas.cli.console import OUT, following, percent
+    from nas.cli.console import following, percent, tell
     from nas.store.hints import hint
     from nas.workflows.export import export_model
     from nas.workflows.resolve import find_run
@@ -59,11 +49,10 @@ def export(
         print_json([{"path": str(path), **to_json(manifest)} for path, manifest in written])
         return
     for path, manifest in written:
-        OUT.print(f"exported: {path}", soft_wrap=True, highlight=False)
+        tell(f"exported: {path}")
         for result in manifest.results:
             accuracy = percent(result.accuracy.value, result.accuracy.low, result.accuracy.high)
-            OUT.print(f"  {result.what:<20} {result.split:<7} {accuracy} %", highlight=False)
+            tell(f"  {result.what:<20} {result.split:<7} {accuracy} %")
     if not quiet:
         path, manifest = written[-1]
-        file = str(path / list(manifest.files)[-1])
-        following(hint("evaluate", file, run=directory.path))
+        following(hint("evaluate", path / list(manifest.files)[-1], run=directory.path))

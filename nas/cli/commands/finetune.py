@@ -7,24 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import completion
-from nas.cli.options import (
-    EXIT_INTERRUPTED,
-    Config,
-    Device,
-    DryRun,
-    Json,
-    License,
-    PrintConfig,
-    Quiet,
-    RunDir,
-    SaveSeconds,
-    Workers,
-    in_earnest,
-    print_json,
-    printed,
-    resources,
-)
+from nas.cli import completion, options
 from nas.cli.settings import flags_from
 from nas.training.config import FinetuneConfig
 
@@ -43,25 +26,25 @@ def finetune(
     target: Annotated[
         str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
     ] = None,
-    run: RunDir = None,
+    run: options.RunDir = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the export. Default: below <run>/export.", show_default=False)
     ] = None,
-    license: License = None,
-    device: Device = "auto",
-    workers: Workers = -1,
-    save_seconds: SaveSeconds = 30.0,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-    print_config: PrintConfig = False,
+    license: options.License = None,
+    device: options.Device = "auto",
+    workers: options.Workers = -1,
+    save_seconds: options.SaveSeconds = 30.0,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+    print_config: options.PrintConfig = False,
 ) -> None:
     """Train one subnet further, and export it if that made it better; the same command again resumes it."""
-    if printed(ctx, print_config):
+    if options.printed(ctx, print_config):
         return
-    from nas.cli.console import OUT, following
-    from nas.cli.progress import TrainingProgress
+    from nas.cli.console import following, tell
+    from nas.cli.progress import Display
     from nas.cli.tables.search import print_finetuned
     from nas.store.hints import hint
     from nas.training.config import Resources
@@ -72,18 +55,18 @@ def finetune(
     from search_spaces.schema import to_json
 
     directory = find_run(run)
-    chosen, workers = resources(device, workers)
+    chosen, workers = options.resources(device, workers)
     shared = Resources(chosen, workers, save_seconds)
-    with TrainingProgress(quiet or as_json) as progress:
+    with Display(quiet or as_json) as progress:
         try:
             result = work(directory, candidate, target, settings, shared, progress, out, dry_run, license)
         except Interrupted:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(options.EXIT_INTERRUPTED) from None
     if as_json:
-        print_json({"run": str(directory.path), **to_json(result)})
+        options.print_json({"run": str(directory.path), **to_json(result)})
     elif isinstance(result, FinetunePlan):
-        OUT.print(result.summary, soft_wrap=True, highlight=False)
-        following(in_earnest())
+        tell(result.summary)
+        following(options.in_earnest())
     else:
         print_finetuned(result)
         following(hint("evaluate", result.path, run=directory.path))

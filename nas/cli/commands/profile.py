@@ -9,17 +9,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Config,
-    DryRun,
-    Json,
-    PrintConfig,
-    Quiet,
-    RunDir,
-    print_json,
-    printed,
-    resources,
-)
+from nas.cli.options import Config, DryRun, Json, PrintConfig, Quiet, RunDir, print_json, printed, resources
 from nas.cli.settings import flags_from
 from nas.workflows.profile import Profile, Request, profile_command
 
@@ -56,8 +46,8 @@ def profile(
     """Measure latencies on this machine, or on your board, and write a target file from them."""
     if printed(ctx, print_config):
         return
-    from nas.cli.console import OUT, following
-    from nas.cli.progress import ProfileProgress
+    from nas.cli.console import following, tell
+    from nas.cli.progress import Display
     from nas.cli.tables.profile import print_profile
     from nas.workflows.resolve import find_run
 
@@ -65,7 +55,7 @@ def profile(
     request = replace(
         settings, device=device, bundle=bundle, results=results, run=None if run is None else find_run(run), out=out
     )
-    with ProfileProgress(quiet or as_json or dry_run) as progress:
+    with Display(quiet or as_json or dry_run) as progress:
         result = profile_command(request, progress, dry_run)
     if as_json:
         print_json(result)
@@ -73,5 +63,5 @@ def profile(
     if isinstance(result, Profile):
         print_profile(result)
     else:
-        OUT.print(result.summary, soft_wrap=True, highlight=False)
+        tell(result.summary)
     following(result.next)

@@ -15,8 +15,7 @@ from search_spaces.errors import UsageError
 def report(
     ctx: typer.Context,
     directory: Annotated[
-        Path | None,
-        typer.Argument(help="Run directory, as --run.", show_default=False, autocompletion=completion.runs),
+        Path | None, typer.Argument(help="Run directory, as --run.", show_default=False, autocompletion=completion.runs)
     ] = None,
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: <run>/report.html.", show_default=False)] = None,
@@ -24,7 +23,7 @@ def report(
     config: Config = None,
 ) -> None:
     """Write what a run found as one HTML page that works offline, with its plots beside it."""
-    from nas.cli.console import OUT, following, warn
+    from nas.cli.console import following, tell, warn
     from nas.report import write_report
     from nas.store.hints import hint
     from nas.store.run import open_run
@@ -42,13 +41,7 @@ def report(
         return
     for note in result.notes:
         warn(note)
-    OUT.print(f"wrote {result.report}", soft_wrap=True, highlight=False, markup=False)
+    tell(f"wrote {result.report}")
     if result.plots:
-        folder = result.plots[0].parent
-        OUT.print(
-            f"wrote {folder}: {count_of(len(result.plots), 'plot')} (SVG)",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        tell(f"wrote {result.plots[0].parent}: {count_of(len(result.plots), 'plot')} (SVG)")
     following(hint("export" if result.searches else "search", run=home.path))

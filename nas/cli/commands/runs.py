@@ -11,17 +11,15 @@ from nas.cli.options import Json, print_json
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
-    as_json: Json = False,
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"), as_json: Json = False
 ) -> None:
     """List the runs and where they stand, newest first; the first is the one that commands take by default."""
     from nas.cli.console import following
     from nas.store.status import list_runs, next_command
-    from search_spaces.schema import to_json
 
     found = list_runs(folder)
     if as_json:
-        print_json(to_json(found))
+        print_json(found)
         return
     from nas.cli.tables.listing import print_runs
 

@@ -8,18 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Config,
-    DryRun,
-    Json,
-    PrintConfig,
-    Quiet,
-    RunDir,
-    in_earnest,
-    print_json,
-    printed,
-    resources,
-)
+from nas.cli.options import Config, DryRun, Json, PrintConfig, Quiet, RunDir, in_earnest, print_json, printed, resources
 from nas.cli.settings import flags_from
 from nas.search.config import SearchConfig, parse_targets
 from nas.search.objectives import LATENCY, MACS, MEMORY, SIZE, Objective, make_bounds, parse_bounds_elsewhere
@@ -69,8 +58,8 @@ def search(
     """Find the measured Pareto front of accuracy, latency and size (or other objectives) for a target."""
     if printed(ctx, print_config):
         return
-    from nas.cli.console import OUT, following
-    from nas.cli.progress import SearchProgress
+    from nas.cli.console import following, tell
+    from nas.cli.progress import Display
     from nas.cli.tables.search import print_search
     from nas.store.hints import hint
     from nas.store.results import SearchResult
@@ -83,11 +72,11 @@ def search(
     directory = find_run(run)
     results = []
     for name in parse_targets(target):
-        with SearchProgress(quiet or as_json) as progress:
+        with Display(quiet or as_json) as progress:
             result = search_run(directory, replace(settings, target=name, bounds=bounds), progress, dry_run, storage)
         results.append(result)
         if isinstance(result, SearchPlan) and not as_json:
-            OUT.print(result.summary, soft_wrap=True, highlight=False)
+            tell(result.summary)
         elif isinstance(result, SearchResult) and not as_json:
             print_search(result)
     if as_json:

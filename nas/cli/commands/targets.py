@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.options import (
-    Json,
-    print_json,
-)
+from nas.cli.options import Json, print_json
 
 
 def targets(

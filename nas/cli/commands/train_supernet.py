@@ -8,22 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import completion
-from nas.cli.options import (
-    EXIT_INTERRUPTED,
-    Config,
-    Device,
-    DryRun,
-    Json,
-    PrintConfig,
-    Quiet,
-    SaveSeconds,
-    Workers,
-    in_earnest,
-    print_json,
-    printed,
-    resources,
-)
+from nas.cli import completion, options
 from nas.cli.settings import flags_from
 from nas.training.config import TrainConfig
 from search_spaces.schema import to_json
@@ -48,24 +33,24 @@ def train_supernet(
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights in a .safetensors or .pth file.", show_default=False)
     ] = None,
-    device: Device = "auto",
-    workers: Workers = -1,
+    device: options.Device = "auto",
+    workers: options.Workers = -1,
     nproc: Annotated[
         int, typer.Option(min=1, help="Processes that share each batch, one a GPU with CUDA; or use torchrun.")
     ] = 1,
-    save_seconds: SaveSeconds = 30.0,
+    save_seconds: options.SaveSeconds = 30.0,
     log: Annotated[str, typer.Option(help="Metrics go there too: tensorboard, wandb, or both.")] = "",
-    quiet: Quiet = False,
-    as_json: Json = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-    print_config: PrintConfig = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+    print_config: options.PrintConfig = False,
 ) -> None:
     """Train a once-for-all supernet; the same command again resumes it."""
-    if printed(ctx, print_config):
+    if options.printed(ctx, print_config):
         return
-    from nas.cli.console import OUT, following
-    from nas.cli.progress import TrainingProgress
+    from nas.cli.console import following, tell
+    from nas.cli.progress import Display
     from nas.data.opening import absolute
     from nas.store.files import absolute_path
     from nas.store.hints import hint
@@ -90,7 +75,7 @@ def train_supernet(
         init=None if init is None else str(init.resolve()),
     )
     run = Run(out) if out else default_run(settings)
-    chosen, workers = resources(device, workers, processes_here(nproc))
+    chosen, workers = options.resources(device, workers, processes_here(nproc))
     loggers = parse_loggers(log)
     if nproc > 1 and not inside():
         check_devices(nproc, chosen)
@@ -99,16 +84,15 @@ def train_supernet(
             raise SystemExit(launch(nproc, ctx.obj))
     with join_run(chosen) as world:
         shared = Resources(world.device, workers, save_seconds, log=loggers)
-        with TrainingProgress(quiet or as_json or not world.main) as progress:
+        with Display(quiet or as_json or not world.main) as progress:
             try:
                 result = work(run, settings, shared, progress, dry_run, world)
             except Interrupted:
-                raise typer.Exit(EXIT_INTERRUPTED) from None
+                raise typer.Exit(options.EXIT_INTERRUPTED) from None
     if result is None:
         return
     if as_json:
-        print_json({"run": str(run.path), **to_json(result)})
+        options.print_json({"run": str(run.path), **to_json(result)})
     else:
-        text = result.summary if isinstance(result, Planned) else f"trained: {run.path}"
-        OUT.print(text, soft_wrap=True, highlight=False)
-        following(in_earnest() if dry_run else hint("search", run=run.path, target="cortex-a72"))
+        tell(result.summary if isinstance(result, Planned) else f"trained: {run.path}")
+        following(options.in_earnest() if dry_run else hint("search", run=run.path, target="cortex-a72"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.cli.console import OUT, new_table, say, show
+from nas.cli.console import new_table, say, show, tell
 
 if TYPE_CHECKING:
     from nas.workflows.profile import Profile
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 def print_profile(profile: Profile) -> None:
     """How well held-out networks were predicted, by precision."""
-    text = f"wrote {profile.target}: {profile.description}; {profile.runtime}"
-    OUT.print(text, soft_wrap=True, highlight=False)
+    tell(f"wrote {profile.target}: {profile.description}; {profile.runtime}")
     table = new_table("precision", "held-out subnets", "MAPE %", "within 10 %", "Kendall tau", "fitted")
     for precision, fit in profile.precisions.items():
         report = fit.report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.cli.console import OUT, new_table, percent, say, show, warn
+from nas.cli.console import new_table, percent, say, show, tell, warn
 from nas.search.objectives import OBJECTIVES, latency_on, with_unit
 from nas.store.results import Fidelity, Member, SearchResult
 from nas.workflows.finetune import FinetuneResult
@@ -15,11 +15,11 @@ def print_finetuned(result: FinetuneResult) -> None:
     """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
     if result.kept == "supernet":
         warn(f"fine-tuning {result.candidate} didn't make it better (search split); the supernet's weights are kept")
-    OUT.print(f"exported: {result.path}  ({result.kept} weights)", soft_wrap=True, highlight=False)
+    tell(f"exported: {result.path}  ({result.kept} weights)")
     rows = [("before fine-tuning", "search", result.before), ("fine-tuned", "search", result.after)]
     rows += [(r.what, r.split, r.accuracy) for r in result.results if r.split == "test"]
     for what, split, accuracy in rows:
-        OUT.print(f"  {what:<20} {split:<7} {percent(accuracy.value, accuracy.low, accuracy.high)} %", highlight=False)
+        tell(f"  {what:<20} {split:<7} {percent(accuracy.value, accuracy.low, accuracy.high)} %")
 
 
 def print_search(result: SearchResult) -> None:
