@@ -19,12 +19,7 @@ WEIGHTS = "model.safetensors"
 
 
 def model_card(manifest: Manifest, task: Task) -> str:
-    """Markdown text, with front matter as the hub reads it.
-
-    Args:
-        manifest: content of ``architecture.json``.
-        task: of the network.
-    """
+    """Markdown text, with front matter as the hub reads it."""
     size = manifest.input.input_size
     files = [name for name in manifest.files if name != WEIGHTS]
     genes = "\n".join(f"| {name} | {value} |" for name, value in manifest.architecture)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,21 +37,17 @@ from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
 from search_spaces.schema import to_json
 
-from ._staging import staged
 from .card import WEIGHTS, input_config, model_card
 from .device_script import device_script, script_name
 from .hub import CONFIG, LOADER, data_name, timm_config
 from .manifest import MANIFEST, exported_hashes, input_size, open_model
 
+_UNFINISHED = ".unfinished"
+
 
 @dataclass(frozen=True)
 class Finetuned:
-    """How a candidate was fine-tuned.
-
-    Attributes:
-        before: its accuracy on the search split with the supernet's weights.
-        origin: from which weights, and how.
-    """
+    """How a candidate was fine-tuned; ``before``: its accuracy on the search split with the supernet's weights."""
 
     before: Score
     origin: FinetuneOrigin
@@ -60,8 +59,6 @@ class Source:
 
     Attributes:
         net: the supernet, or the supernet that a fine-tuned candidate was trained in.
-        dataset: that it was trained on.
-        calibration: of its subnets.
         weights: hash of its file.
         seed: of its training.
         first_weights: what the supernet's training began with, in words; None: random weights.
@@ -110,7 +107,7 @@ def export_candidate(
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
     earlier = _earlier_files(out)
-    with staged(out) as folder:
+    with _staged(out) as folder:
         save_tensors(folder / WEIGHTS, shipped.model.state_dict(), {"candidate": candidate.id})
         files, results = {WEIGHTS: file_hash(folder / WEIGHTS)}, [*manifest.results]
         for form in formats or parse_formats(None, target.model):
@@ -130,6 +127,32 @@ def export_candidate(
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
     return manifest
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """An empty folder to write in; its files take their places in ``out`` where the block ends without an error.
+
+    Where there is no folder ``out``, the new one gets its name at once. Otherwise its files replace those of the same
+    names one after the other; the others stay.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    home = out.resolve()
+    stage = home / _UNFINISHED if home.is_dir() else home.parent / f".{home.name}{_UNFINISHED}"
+    folder = stage / home.name  # one level deeper than exports, so that nobody lists it as one
+    shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        if home.is_dir():
+            for path in folder.iterdir():
+                os.replace(path, home / path.name)
+        else:
+            os.rename(folder, home)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _manifest(source: Source, candidate: Candidate, member: Member, target: Target, license: str | None) -> Manifest:

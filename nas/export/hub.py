@@ -27,12 +27,8 @@ _HUB_PREFIX = "hfds/"
 
 
 def timm_config(model: nn.Module, manifest: Manifest) -> Mapping[str, Json]:
-    """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``.
-
-    Args:
-        model: the subnet; timm's own names of its first and last layer are taken from it.
-        manifest: as of :func:`nas.export.card.model_card`.
-    """
+    """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``; timm's own names of its first and
+    last layer are taken from the subnet."""
     spec = TimmSpec.from_json(manifest.timm)
     plain = spec.plain_arguments()
     own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
@@ -70,9 +66,7 @@ def front_matter(manifest: Manifest, files: list[str], task: Task) -> str:
     """YAML at the head of a card, in the hub's keys; strings stand as JSON, which is YAML too.
 
     Args:
-        manifest: as of :func:`nas.export.card.model_card`.
         files: names of the exported files, without the weights.
-        task: of the network.
     """
     data = manifest.provenance.data
     on_hub = _HUB_DATA.get(data) or (data.removeprefix(_HUB_PREFIX) if data.startswith(_HUB_PREFIX) else None)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.runtimes.table import PROFILED, get_runtime
-from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, Part, Plan
+from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, Plan
 from nas.store.files import atomic_write, write_json
 from nas.store.hints import hint
 from nas.store.seeds import stream

@@ -65,8 +65,7 @@ class Results:
     Attributes:
         clock: ``thread``: processor time of one thread; ``wall``: time that passed.
         threads: of one inference.
-        machine: where.
-        before, after: what its sensors said when the measurement began and ended.
+        before, after: what the sensors said when the measurement began and ended.
         reference: of the short network.
         networks: file of a network, ``<network>.<precision>`` -> its latency.
     """

@@ -25,13 +25,7 @@ Seconds = dict[str, dict[str, tuple[int, float]]]
 
 @dataclass(frozen=True)
 class Export:
-    """An exported folder.
-
-    Attributes:
-        folder: its name.
-        manifest: its ``architecture.json``.
-        hashes: of its files with weights, by name.
-    """
+    """An exported folder, with hashes of its files with weights by name."""
 
     folder: str
     manifest: Manifest
@@ -43,12 +37,9 @@ class Material:
     """The content of a run.
 
     Attributes:
-        path: the run directory.
-        name: last part of its path.
-        record: content of ``run.json``.
         metrics: lines of ``metrics.jsonl`` in order.
         searches: result by the name of its target.
-        exports: exported folders, by name.
+        exports: by the name of their folder.
         seconds: time of all measurements, from the journal.
         notes: what could not be read, in words.
     """
@@ -64,11 +55,7 @@ class Material:
 
 
 def gather(run: Run) -> Material:
-    """Read a run.
-
-    Raises:
-        UserError: its ``run.json`` is missing or damaged.
-    """
+    """Read a run. Raises UserError: its ``run.json`` is missing or damaged."""
     record = run.read()
     notes: list[str] = []
     results = {target: _read(path, SearchResult, notes) for target, path in run.searches().items()}

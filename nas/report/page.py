@@ -27,15 +27,8 @@ _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIter
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
-
-    Attributes:
-        run: directory of the run.
-        report: path of the page.
-        searches: names of the targets in it.
-        plots: paths of its plots.
-        notes: what could not be read, in words.
-    """
+    """What was written: a page with the searches for some targets, and plots; ``notes``: what could not be read, in
+    words."""
 
     run: Path
     report: Path
@@ -48,7 +41,6 @@ def write_report(run: Run, out: Path | None = None) -> Report:
     """Write the report of a run.
 
     Args:
-        run: what the report is about.
         out: path of the page; None: ``report.html`` in the run directory. The plots are written to a folder beside it:
             ``report-plots/<target>-latency.svg`` and so on.
 

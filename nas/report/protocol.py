@@ -23,7 +23,6 @@ def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
     """Facts about a search, by name.
 
     Args:
-        result: what the search found.
         seconds: time of the measurements in the run's journal.
 
     Raises:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
+from nas.store.files import replace_file
 from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
-from ._replace import replace_file
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 
@@ -69,11 +69,7 @@ class Executorch:
         replace_file(path, content)
 
     def open(self, path: Path, threads: int = 1) -> ExecutorchModel:
-        """Open a file in ExecuTorch.
-
-        Args:
-            path: the file.
-            threads: threads of one inference, for all files of this process.
+        """Open a file in ExecuTorch. ``threads`` are those of one inference, for all files of this process.
 
         Raises:
             UserError: ExecuTorch is missing, it cannot read the file, or the file was not written by this project.
@@ -115,11 +111,7 @@ class Executorch:
 
 
 def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str], dialect: Dialect) -> Any:
-    """The network handed to XNNPACK: ExecuTorch's ``EdgeProgramManager``.
-
-    Raises:
-        UserError: ExecuTorch is missing.
-    """
+    """The network handed to XNNPACK: ExecuTorch's ``EdgeProgramManager``. Raises UserError: ExecuTorch is missing."""
     import torch
 
     from nas.quantization.decomposed import decompose
@@ -155,7 +147,6 @@ class ExecutorchModel:
     Attributes:
         program: with the bytes of the file, kept because a method reads both while it runs.
         method: ``forward``.
-        metadata: what was stored with the file.
     """
 
     program: tuple[Any, bytes]

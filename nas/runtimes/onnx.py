@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
+from nas.store.files import replace_file
 from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
-from ._replace import replace_file
 from .onnx_packing import pack_weights
-from .onnx_timing import timing_file
+from .onnx_timing import shrink, traced
 from .runtime import DeviceCode, ImageShape
 from .silence import silence
 
@@ -107,8 +107,8 @@ class Onnx:
         return OnnxModel(session, metadata)
 
     def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
-        """A file for one image, with constants in place of its weights."""
-        return timing_file(network, image_shape, dialect)
+        """Input ``images [1, C, H, W]`` float, float outputs; constants in place of the weights."""
+        return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
 
     def device_code(self) -> DeviceCode:
         """Statements for onnxruntime."""
@@ -125,12 +125,7 @@ class Onnx:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded file; calling it gives outputs.
-
-    Attributes:
-        session: the file's ``onnxruntime.InferenceSession``.
-        metadata: texts that were stored with the file.
-    """
+    """A loaded file, an ``onnxruntime.InferenceSession`` with the texts stored in it; calling it gives outputs."""
 
     session: Any
     metadata: dict[str, str]

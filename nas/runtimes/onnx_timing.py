@@ -30,17 +30,12 @@ _OPSET = 20  # the highest of the tracing exporter, which takes a twentieth of t
 _SMALL = 16  # tensors of fewer elements stay as they are: shapes, paddings, bounds
 
 
-def timing_file(network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
-    """A file for one image ``images [1, C, H, W]`` in, float outputs out; arguments as of the runtime's ``write``.
+def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
+    """The network with all its weights, an ``onnx.ModelProto`` for one image; arguments as of the runtime's ``write``.
 
     Raises:
         UserError: a package is missing, or the exporter does not know an operator.
     """
-    return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
-
-
-def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
-    """The network with all its weights, an ``onnx.ModelProto``; arguments and errors as of :func:`timing_file`."""
     import torch
 
     from nas.quantization.decomposed import decompose

@@ -59,11 +59,6 @@ def get_runtime(name: str) -> Runtime:
     return runtime
 
 
-def models() -> dict[str, str]:
-    """What a target's ``model`` may say -> the name of its runtime."""
-    return {model: name for name in RUNTIMES for model in get_runtime(name).dialects}
-
-
 def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
     """Names of runtimes from ``onnx,executorch``.
 
@@ -87,7 +82,7 @@ def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
 
 def runtime_of(model: str) -> str:
     """The name of the runtime that a target's ``model`` means. Raises UserError where it means none."""
-    known = models()
+    known = {each: name for name in RUNTIMES for each in get_runtime(name).dialects}
     if model not in known:
         raise UserError(f"the target's model = '{model}' is unknown; there are: {', '.join(known)}")
     return known[model]

@@ -43,6 +43,14 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """As :func:`atomic_write`, for a path that a user chose. Raises UserError where it cannot be written."""
+    try:
+        atomic_write(path, content)
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}") from None
+
+
 def absolute_path(text: str) -> str:
     """The absolute path of a file or folder that a text names on this machine; the text where it names none."""
     return str(Path(text).resolve()) if text and Path(text).exists() else text

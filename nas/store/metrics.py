@@ -48,7 +48,7 @@ def line_of(metric: Metric) -> dict[str, float]:
 
 
 def read_metrics(path: Path) -> tuple[list[Metric], int]:
-    """The entries of a file in order, and how many lines hold none. A file that doesn't exist has no lines."""
+    """The entries of a file in order, and how many lines hold none; of a file that doesn't exist none."""
     lines = path.read_bytes().splitlines() if path.exists() else []
     metrics = [metric_of(line) for line in lines]
     whole = [metric for metric in metrics if metric is not None]

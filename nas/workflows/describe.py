@@ -23,14 +23,7 @@ IMAGENET = Interface(3, 1000)
 
 @dataclass(frozen=True)
 class SpaceSummary:
-    """A search space in a list.
-
-    Attributes:
-        name: as :func:`search_spaces.get_space` takes it.
-        genes: how many there are.
-        subnets: exact number of different subnets.
-        source: the paper or the network that it is made from.
-    """
+    """A search space in a list; ``source``: the paper or the network that it is made from."""
 
     name: str
     genes: int
@@ -59,10 +52,7 @@ class TargetSummary:
     """A target in a list.
 
     Attributes:
-        name: as :func:`predictors.targets.target.load_target` takes it.
-        description, runtime: the device, and what runs networks there.
         threads: of one inference; None: not known.
-        precisions: that it runs.
         default_precision: that of a search which names none.
         memory: limits, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
         latency: how far to trust its latencies, by precision.
@@ -87,7 +77,6 @@ class TargetDescription(TargetSummary):
     Attributes:
         model: what networks are exported as.
         memory_rules: what the runtime does with memory.
-        memory_source: where the limits come from.
         constants: lines of the latency model, by precision.
     """
 
@@ -98,7 +87,6 @@ class TargetDescription(TargetSummary):
 
 
 def summarise_space(space: SearchSpace) -> SpaceSummary:
-    """A space as a row of a list."""
     return SpaceSummary(space.name, len(space.genes), space.size, space.source)
 
 
@@ -116,7 +104,6 @@ def describe_space(space: SearchSpace, interface: Interface = IMAGENET) -> Space
 
 
 def summarise_target(target: TargetCard) -> TargetSummary:
-    """A target as a row of a list."""
     return TargetSummary(
         target.name,
         target.description,

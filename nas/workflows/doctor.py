@@ -57,9 +57,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        name: of it.
         state: ``ok``; ``absent``, which is fine until it is needed; ``warning``; ``problem``, which stops commands.
-        text: what was found.
         fix: what to do; empty: nothing.
     """
 

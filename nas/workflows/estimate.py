@@ -28,11 +28,9 @@ class Layer:
     """What one operator costs.
 
     Attributes:
-        path: of the module in the network.
         kind: one of ``search_spaces.operators.operator.KINDS``.
         out_shape: of its output, without the batch.
         macs, weights: multiplications with additions, and parameters.
-        precision: that it is computed in.
         bytes: activations that it reads and writes, and weights that it reads.
         ms: its share of the latency.
     """
@@ -52,11 +50,8 @@ class Estimate:
     """Costs of a network on a target.
 
     Attributes:
-        model: name of the network.
-        target: name of the target.
         precision: policy that the network is computed in.
         resolution: side of an image in pixels, or its height and width where they differ.
-        in_chans: channels of an image.
         macs, params, size_bytes, peak_activation_bytes: as in :class:`predictors.costs.network.Costs`.
         memory_rules: what the runtime does with memory, one of ``predictors.costs.memory.RULES``.
         memory: limits of the device, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
@@ -65,7 +60,6 @@ class Estimate:
         latency_source: how far to trust them.
         latency_basis: where they come from.
         fixed_ms: milliseconds of any network; with those of the layers they make ``latency_ms``.
-        operators: how many there are.
         layers: the operators in the order of execution; None: not asked for.
     """
 
@@ -138,10 +132,7 @@ def estimate_model(
         precision=str(policy),
         resolution=size[1] if size[1] == size[2] else size[1:],
         in_chans=size[0],
-        macs=costs.macs,
-        params=costs.params,
-        size_bytes=costs.size_bytes,
-        peak_activation_bytes=costs.peak_activation_bytes,
+        **vars(costs),
         memory_rules=device.memory_rules,
         memory=device.memory,
         misfits=tuple(misfits(device, {"size": costs.size_bytes, "memory": costs.peak_activation_bytes})),
@@ -171,11 +162,7 @@ def _layers(ops: list[Op], network: NetworkCosts) -> tuple[Layer, ...]:
 
 
 def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int, tuple[int, int, int]]:
-    """Operators, parameters and image size of a subject.
-
-    Raises:
-        UsageError: the network cannot take such images.
-    """
+    """Operators, parameters and image size of a subject. Raises UsageError: the network cannot take such images."""
     import torch
 
     from search_spaces.operators.trace import trace_on

@@ -30,7 +30,6 @@ class Evaluation:
 
     Attributes:
         what: the file, or the candidate's id.
-        split: ``search``, ``test`` or ``train``.
         score: on the whole split.
         recalled: whether the run had measured it before, so that nothing was measured now.
         latency_ms: of a file: milliseconds of one inference, on one thread of this machine.

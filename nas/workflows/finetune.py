@@ -48,14 +48,7 @@ from .trained import Trained, open_trained, same_weights
 
 @dataclass(frozen=True)
 class FinetunePlan:
-    """What a fine-tuning would do.
-
-    Attributes:
-        summary: in words.
-        candidate: id.
-        steps: optimizer steps.
-        folder: of the training.
-    """
+    """What a fine-tuning would do, in words; ``folder``: of the training."""
 
     summary: str
     candidate: str
@@ -68,15 +61,11 @@ class FinetuneResult:
     """What a fine-tuning found.
 
     Attributes:
-        candidate: id.
-        target: name of the device.
-        finetuned_from: which weights it began with, and how it was trained.
         before, after: accuracy on the search split.
         kept: ``finetuned``, or ``supernet`` where that is not better.
         test: accuracy of the kept weights on the test split.
         folder: of the training.
         path: of the export.
-        results: accuracies that the export tells.
     """
 
     candidate: str

@@ -66,13 +66,7 @@ class Request:
 
 @dataclass(frozen=True)
 class ProfilePlan:
-    """What a profile would measure.
-
-    Attributes:
-        summary: in words.
-        networks: how many.
-        next: the command that measures them.
-    """
+    """What a profile would measure, and the command that does."""
 
     summary: str
     networks: int
@@ -84,10 +78,7 @@ class WrittenBundle:
     """A bundle for another device.
 
     Attributes:
-        summary: in words.
-        bundle: its folder.
         id: that its results must name.
-        networks: how many are in it.
         bytes: of all files.
         next: the command that imports its results.
     """
@@ -128,7 +119,6 @@ class Profile:
 
     Attributes:
         target: the file that was written.
-        name, description, runtime: of the target.
         precisions: how well each is predicted.
         unsteady: networks whose times did not settle.
         reference: milliseconds of the short network that ran beside all others.

@@ -27,55 +27,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class ExportedPath:
-    """An exported folder or a file in it, or a JSON file with an architecture alone."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class MemberName:
-    """The id of a member of a front or its beginning, or one of :data:`PICKS`."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ModelName:
-    """A name of timm's, with or without a pretrained tag."""
-
-    text: str
-
-
-def read_word(word: str) -> Architecture | ExportedPath | MemberName | ModelName:
-    """What kind of thing a word names; no file is opened.
-
-    Raises:
-        UserError: a path that leads nowhere, or JSON that isn't an architecture.
-    """
-    path = Path(word)
-    if is_json(word):
-        return parse_architecture(word)
-    if path.is_dir() or path.suffix in (".json", ".safetensors", *suffixes()):
-        return ExportedPath(path)
-    if word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word):
-        return MemberName(word)
-    if "/" in word or "\\" in word:
-        raise UserError(f"{word} does not exist; give an exported folder, or another model")
-    return ModelName(word)
-
-
 def find_run(path: Path | None, word: str | None = None) -> Run:
-    """The run of a directory; None: the one that an exported file lies in, or the run touched last.
-
-    Args:
-        path: directory of the run.
-        word: what the run is wanted for.
-
-    Raises:
-        UserError: there is no run.
-    """
+    """The run of a directory; None: the one that ``word``, an exported file, lies in, or the run touched last.
+    Raises UserError where there is none."""
     if path is None and word is not None and not is_json(word):
         for parent in Path(word).resolve().parents:
             if (parent / "run.json").exists():
@@ -157,7 +111,6 @@ class Chosen:
     """A candidate that a word means.
 
     Attributes:
-        architecture: its network.
         precision: its policy; None: an architecture alone has none.
         search: the search on whose front it is; None: an architecture is on no front.
     """
@@ -171,7 +124,6 @@ def read_candidate(run: Run, word: str, target: str | None = None) -> Chosen:
     """A member of a front, or any architecture.
 
     Args:
-        run: whose fronts.
         word: as :func:`pick_member` or :func:`parse_architecture` take it.
         target: whose front; None: the last search's.
 
@@ -210,23 +162,25 @@ def read_subject(
     """The network that a word means.
 
     Args:
-        word: as :func:`read_word` takes it.
+        word: JSON of an architecture, or a file of it; an exported folder or a file in it; the id of a member of a front
+            or its beginning, or one of :data:`PICKS`; a name of timm's, with or without a pretrained tag.
         run: opens the run that members of a front come from.
         num_classes, in_chans: None: the network's own; for an architecture 1000 and 3.
 
     Raises:
         UsageError: an unknown model, or a member of no run in particular.
-        UserError: a file that is missing or damaged, or a run without a search.
+        UserError: a file that is missing or damaged, JSON that isn't an architecture, or a run without a search.
     """
-    match read_word(word):
-        case Architecture() as architecture:
-            return _of_architecture(architecture, num_classes, in_chans)
-        case ExportedPath(path):
-            return _of_export(path, num_classes, in_chans)
-        case MemberName(name):
-            return _of_member(name, run, num_classes, in_chans)
-        case ModelName(name):
-            return _of_timm(name, num_classes, in_chans)
+    path = Path(word)
+    if is_json(word):
+        return _of_architecture(parse_architecture(word), num_classes, in_chans)
+    if path.is_dir() or path.suffix in (".json", ".safetensors", *suffixes()):
+        return _of_export(path, num_classes, in_chans)
+    if word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word):
+        return _of_member(word, run, num_classes, in_chans)
+    if "/" in word or "\\" in word:
+        raise UserError(f"{word} does not exist; give an exported folder, or another model")
+    return _of_timm(word, num_classes, in_chans)
 
 
 def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:
@@ -282,7 +236,6 @@ def _of_member(name: str, run: Callable[[], Run] | None, num_classes: int | None
 
 
 def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Subject:
-    """An exported folder or a file in it, or a file with an architecture alone."""
     from search_spaces.builders.timm_model import TimmSpec, build_foreign
 
     folder = path if path.is_dir() else path.parent

@@ -25,12 +25,7 @@ from .trained import open_trained
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search would do.
-
-    Attributes:
-        summary: in words.
-        measurements: how many subnets it would measure.
-    """
+    """What a search would do, in words, and how many subnets it would measure."""
 
     summary: str
     measurements: int

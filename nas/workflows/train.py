@@ -40,12 +40,7 @@ RESOURCES = Resources()
 
 @dataclass(frozen=True)
 class Planned:
-    """What a training would do.
-
-    Attributes:
-        summary: in words.
-        forecast: what it would take.
-    """
+    """What a training would do, in words, and what it would take."""
 
     summary: str
     forecast: Forecast
@@ -170,11 +165,8 @@ def _both(first: Listener, second: Listener) -> Listener:
 
 
 def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Dataset:
-    """Load the first weights into a supernet that is thrown away: those that don't fit must fail before there is a run.
-
-    Returns:
-        The data set, normalised as the weights expect.
-    """
+    """Load the first weights into a supernet that is thrown away: those that don't fit must fail before there is a
+    run. Returns the data set, normalised as the weights expect."""
     info = dataset.info
     net = Supernet(get_space(config.space), dataset.interface)
     start = start_from(net, config.pretrained, config.init)

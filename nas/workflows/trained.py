@@ -59,13 +59,8 @@ class Trained:
         """
         if storage is None:
             return self._journal
-        shared = Journal(
-            storage,
-            self.space,
-            self.weights,
-            self.named(study_name(self.space, self.weights)),
-            task=self.dataset.info.task,
-        )
+        name = self.named(study_name(self.space, self.weights))
+        shared = Journal(storage, self.space, self.weights, name, task=self.dataset.info.task)
         shared.learn(self._journal)
         return shared
 
@@ -75,15 +70,8 @@ class Trained:
         return Journal(path.with_stem(self.named(path.stem)), self.space, self.weights, task=self.dataset.info.task)
 
     def recall(self, candidate: Candidate, split: str) -> tuple[Score, bool]:
-        """Score of a candidate as it is shipped, which is measured once and then kept in the journal.
-
-        Args:
-            candidate: of this run's space.
-            split: ``search`` or ``test``.
-
-        Returns:
-            The score, and whether it was there before.
-        """
+        """Score of a candidate as it is shipped on the ``search`` or the ``test`` split, which is measured once and
+        then kept in the journal; and whether it was there before."""
         there = True
 
         def measure_now(candidate: Candidate) -> Score:

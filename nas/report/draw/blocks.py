@@ -26,12 +26,10 @@ class Block:
 
     Attributes:
         path: name of its module.
-        channels: channels of its output.
-        side: side of its output in pixels; 1 if it has no height and width.
+        channels: of its output.
+        side: of its output in pixels; 1 if it has no height and width.
         kernel: side of its depthwise convolution; 0: it has none.
-        precision: precision of its operators.
-        macs: multiply-accumulates of all its operators.
-        ms: milliseconds of all its operators.
+        precision, macs, ms: of all its operators.
     """
 
     path: str
@@ -44,7 +42,6 @@ class Block:
 
     @property
     def stage(self) -> str:
-        """The name of its stage."""
         return re.sub(r"\.?b?\d+$", "", self.path) if "." in self.path else self.path
 
 

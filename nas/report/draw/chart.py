@@ -84,8 +84,7 @@ def chart(
     Args:
         title: the first line.
         file: name of the file that it is written to; None: it is only part of the page.
-        x, y: scales of the axes.
-        names: names of the axes, with units.
+        names: of the axes, with units.
         marks: points and lines.
         keys: entries of the legend.
     """

@@ -18,15 +18,7 @@ DASHES = (None, "7 4", "2 4", "10 3 2 3", "1 3")
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend.
-
-    Attributes:
-        label: its text.
-        colour: colour of its mark.
-        shape: one of :data:`SHAPES`, ``line``, or ``dot``.
-        dashes: dashes of a line.
-        hollow: whether the shape is an outline.
-    """
+    """An entry of a legend; ``shape``: one of :data:`SHAPES`, ``line``, or ``dot``; ``hollow``: an outline."""
 
     label: str
     colour: str

@@ -100,20 +100,14 @@ def html(title: str, style: str, script: str, body: list[Element]) -> bytes:
     return b"<!doctype html>\n" + tostring(page, "unicode", "html").encode() + b"\n"
 
 
-def make_still(drawing: Element) -> Element:
-    """A copy of a drawing for a file of its own, without what only the page's script uses."""
+def svg_file(drawing: Element) -> bytes:
+    """A drawing as a file of its own, without what only the page's script uses."""
     copy = deepcopy(drawing)
     for element in copy.iter():
         for name in ("data-tip", "data-id", "data-file", "tabindex", "role", "aria-label"):
             element.attrib.pop(name, None)
     copy.set("role", "img")
     copy.insert(0, tag("title", drawing.get("aria-label", "")))
-    return copy
-
-
-def svg_file(drawing: Element) -> bytes:
-    """A drawing as a file of its own."""
-    copy = make_still(drawing)
     indent(copy)
     return tostring(copy, "unicode").encode() + b"\n"
 

@@ -29,12 +29,7 @@ _SHARE = 0.9
 
 @dataclass(frozen=True)
 class Cost:
-    """A cost that a search minimised, as an axis.
-
-    Attributes:
-        objective: the cost.
-        column: its column in the rows of measured candidates.
-    """
+    """A cost that a search minimised, as an axis; ``column``: in the rows of measured candidates."""
 
     objective: Objective
     column: int
@@ -60,11 +55,7 @@ class Cost:
 
 
 def list_costs(result: SearchResult) -> list[Cost]:
-    """Costs that a search minimised.
-
-    Raises:
-        UsageError: it names an unknown one.
-    """
+    """Costs that a search minimised. Raises UsageError: it names an unknown one."""
     return [
         Cost(find_objective(name), column) for column, name in enumerate(result.objectives) if name != "accuracy"
     ]  # fmt: skip
