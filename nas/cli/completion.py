@@ -23,7 +23,6 @@ def targets(incomplete: str) -> Completions:
 
 
 def spaces(incomplete: str) -> Completions:
-    """Search spaces by name."""
     from search_spaces import PRESETS
 
     return _matching(incomplete, ((name, space.source) for name, space in PRESETS.items()))
@@ -79,7 +78,6 @@ def _members(run: Path | str | None, target: str | None) -> Completions:
 
 
 def strategies(incomplete: str) -> Completions:
-    """Sampling strategies by name."""
     from nas.training.strategies.table import STRATEGIES
 
     return _matching(incomplete, ((name, entry.summary) for name, entry in STRATEGIES.items()))

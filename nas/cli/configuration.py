@@ -37,11 +37,8 @@ def keys_of(ctx: typer.Context) -> dict[str, str]:
 
 
 def defaults_from(ctx: typer.Context, path: Path) -> dict[str, Json]:
-    """Values by name of parameter, from a file.
-
-    Raises:
-        UsageError: there is no such file, it is of another form, or has an unknown key.
-    """
+    """Values by name of parameter, from a file. Raises UsageError: there is no such file, it is of another form, or has
+    an unknown key."""
     values = _earlier(ctx, path) if path.suffix == ".json" else _toml(path)
     keys = keys_of(ctx)
     for key in values:

@@ -62,11 +62,8 @@ def explain(error: OSError) -> str:
 
 
 def refuse_empty(arguments: list[str]) -> None:
-    """An empty word is an unset variable of a script more often than a wish, and as a path it means this folder.
-
-    Raises:
-        UsageError: there is one among the words of the command line.
-    """
+    """An empty word is an unset variable of a script more often than a wish, and as a path it means this folder. Raises
+    UsageError: there is one among the words of the command line."""
     if "" in arguments:
         before = " ".join(["nas", *arguments][: arguments.index("") + 1][-2:])
         raise UsageError(f"{before} '': an empty word, from an unset variable perhaps; give a value, or leave it out")

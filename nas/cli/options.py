@@ -59,12 +59,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say w
 
 
 def resources(device: str, workers: int, processes: int = 1) -> tuple[str, int]:
-    """Choose the device, and share the cores between the processes of a run, and in each between computing and loading.
-
-    Args:
-        workers: a process; -1: chosen.
-        processes: on this machine.
-    """
+    """Choose the device, and share the cores between the ``processes`` of a run on this machine, and in each between
+    computing and loading images with ``workers``; -1: chosen."""
     import torch
 
     if device not in ("auto", "cpu", "cuda"):

@@ -36,8 +36,7 @@ def flags_from(
 
     Args:
         kind: a dataclass whose fields carry a :class:`nas.store.settings.Setting`.
-        follow: parameter -> those that follow it in the help, where that isn't the order of the fields and then of the
-            function.
+        follow: parameter -> those that follow it in the help, out of the order of the fields and then of the function.
         complete: parameter -> what a shell completes of it.
     """
 
@@ -71,7 +70,6 @@ def flags_from(
 
 
 def _parameter(name: str, declared: Declared, complete: Callable[[str], Completions] | None) -> Parameter:
-    """A flag for typer."""
     setting, flag = declared.setting, f"--{name.replace('_', '-')}"
     number = declared.type in (int, float)
     option = typer.Option(

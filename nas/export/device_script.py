@@ -15,7 +15,6 @@ def script_name(form: str) -> str:
 
 
 def device_script(form: str, code: DeviceCode, task: Task) -> str:
-    """Text of the script for one format."""
     name = script_name(form)
     return f'''"""What a photo shows: python {name} MODEL PHOTO  (pip install numpy pillow {code.packages})"""
 

@@ -81,7 +81,6 @@ def export_candidate(
     """Write the folder of one member of a front and run its files on the whole test split.
 
     Args:
-        member: of the front of a search.
         out: folder, written when all its files are complete. Files of the same names in it are replaced, and those
             that an earlier export left are removed.
         formats: names of runtimes; None: the target's.
@@ -135,9 +134,6 @@ def _staged(out: Path) -> Iterator[Path]:
 
     Where there is no folder ``out``, the new one gets its name at once. Otherwise its files replace those of the same
     names one after the other; the others stay.
-
-    Raises:
-        OSError: as the file system says.
     """
     home = out.resolve()
     stage = home / _UNFINISHED if home.is_dir() else home.parent / f".{home.name}{_UNFINISHED}"
@@ -199,17 +195,8 @@ def _earlier_files(out: Path) -> set[str]:
 
 
 def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> None:
-    """Refuse to run a file on a run's images where it was made for others: its answers would mean nothing.
-
-    Args:
-        info: of the run's images.
-        run: the run's folder.
-        model: the opened file.
-        file: where it is.
-
-    Raises:
-        UserError: its classes, or how it expects images to be prepared, are not the run's; or it does not say.
-    """
+    """Refuse to run a file on a run's images where it was made for others: its answers would mean nothing. Raises
+    UserError: its classes, or how it expects images to be prepared, are not the run's; or it does not say."""
     here = {"classes": list(info.classes), **to_json(input_config(info, input_size(model, file)[-1]))}
     try:
         there = {"classes": json.loads(model.metadata["classes"]), **json.loads(model.metadata["input"])}

@@ -20,7 +20,6 @@ def open_model(path: Path, digest: str | None = None) -> Exported:
     """A file in the runtime that its name tells.
 
     Args:
-        path: the file.
         digest: the hash that it must have; None: the one in its folder's manifest, where there is one.
 
     Raises:
@@ -38,10 +37,7 @@ def open_model(path: Path, digest: str | None = None) -> Exported:
 
 def exported_hashes(folder: Path) -> dict[str, str] | None:
     """Hashes of an exported folder's files by name, as its manifest tells them; None: it tells none, or is missing.
-
-    Raises:
-        UserError: the manifest is damaged, or of a later version.
-    """
+    Raises UserError: the manifest is damaged, or of a later version."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return None
@@ -63,11 +59,8 @@ def exported_file(path: Path) -> Path | None:
 
 
 def check_unaltered(path: Path, digest: str | None = None) -> bool:
-    """Compare a file with its hash, given or from its folder's manifest; whether there is one.
-
-    Raises:
-        UserError: it is another file.
-    """
+    """Compare a file with its hash, given or from its folder's manifest; whether there is one. Raises UserError: it is
+    another file."""
     if not path.is_file():
         return False  # the runtimes say so
     if digest is None:

@@ -146,11 +146,7 @@ def _id(content: Json) -> str:
 
 
 def read_manifest(folder: Path) -> BundleManifest:
-    """The manifest of a bundle.
-
-    Raises:
-        UserError: missing, damaged or changed.
-    """
+    """The manifest of a bundle. Raises UserError: missing, damaged or changed."""
     return read_content(_read_content(folder), BundleManifest, folder / MANIFEST)
 
 

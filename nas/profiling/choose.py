@@ -32,7 +32,6 @@ def choose(tables: CostTables, n: int, precision: str, seed: int) -> Vectors:
     """``n`` networks to measure, ``[n, genes]``: the smallest, the largest, then the most telling ones.
 
     Args:
-        tables: of the space.
         n: at least 2; fewer are returned where the space has fewer.
         precision: whose bytes count; the choice for int8 serves fp32 nearly as well, and the reverse.
         seed: of the population chosen from.
@@ -75,12 +74,8 @@ def operator_counts(tables: CostTables, vectors: Vectors) -> Floats:
 
 
 def greedy(covariance: Floats, n: int, given: int) -> list[int]:
-    """Indices of ``n`` networks, the first ``given`` of them taken beforehand.
-
-    Args:
-        covariance: ``[population, population]`` of what would be measured.
-        n, given: ``given <= n <= population``.
-    """
+    """Indices of ``n`` networks of a population of covariance ``[population, population]``, the first ``given`` of
+    them taken beforehand."""
     left = covariance.copy()
     chosen: list[int] = []
     for step in range(n):

@@ -61,7 +61,6 @@ class Fitted:
     Attributes:
         report: on held-out networks, from a fit without them.
         networks: fitted in all.
-        notes: what the user should know.
     """
 
     constants: Constants
@@ -71,7 +70,6 @@ class Fitted:
 
 
 def _model(fitted: Mapping[str, Constants]) -> LatencyModel:
-    """The latency model of the fitted precisions."""
     base = AdditiveLatency({precision: coefficients for precision, (coefficients, _) in fitted.items()})
     tables = {precision: table for precision, (_, table) in fitted.items() if table is not None}
     return TableLatency(base, tables) if tables else base
@@ -84,7 +82,6 @@ def fit_networks(operators: Sequence[Floats], ms: Floats, precision: str) -> Con
 
 
 def predict(fitted: Constants, operators: Sequence[Floats], precision: str) -> Floats:
-    """Milliseconds ``[n]`` of networks."""
     model = _model({precision: fitted})
     return np.array([model.network(rows, precision) for rows in operators])
 
@@ -125,14 +122,8 @@ def fit_precision(measured: Measurement) -> Fitted:
 def target_of(
     manifest: BundleManifest, results: Results, name: str, skipped: Callable[[str], None]
 ) -> tuple[Target, dict[str, Fitted]]:
-    """The target that results make, with the fit of each precision.
-
-    Args:
-        skipped: called with a line for every precision that has too few networks.
-
-    Raises:
-        UserError: no precision can be fitted.
-    """
+    """The target that results make, with the fit of each precision; ``skipped`` is called with a line for every
+    precision that has too few networks. Raises UserError: no precision can be fitted."""
     fitted: dict[str, Fitted] = {}
     problems = []
     for measured in measurements(manifest, results):
@@ -184,11 +175,7 @@ def clock_note(results: Results) -> list[str]:
 
 
 def measurements(manifest: BundleManifest, results: Results) -> list[Measurement]:
-    """What was measured, by precision.
-
-    Raises:
-        UserError: a latency that no device can have had: other units.
-    """
+    """What was measured, by precision. Raises UserError: a latency that no device can have had: other units."""
     operators = {network.name: operators_of(network) for network in manifest.networks}
     measured = []
     for precision in manifest.plan.precisions:

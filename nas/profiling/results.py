@@ -64,7 +64,6 @@ class Results:
 
     Attributes:
         clock: ``thread``: processor time of one thread; ``wall``: time that passed.
-        threads: of one inference.
         before, after: what the sensors said when the measurement began and ended.
         reference: of the short network.
         networks: file of a network, ``<network>.<precision>`` -> its latency.
@@ -87,11 +86,8 @@ class _Header:
 
 
 def read_results(path: Path, manifest: BundleManifest) -> Results:
-    """The content of a results file, checked against the bundle it should be of.
-
-    Raises:
-        UserError: not readable, of another bundle, or with values that cannot be; one line that names the first.
-    """
+    """The content of a results file, checked against the bundle it should be of. Raises UserError: not readable, of
+    another bundle, or with values that cannot be; one line that names the first."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise UserError(f"{path} has {path.stat().st_size / 1e6:.0f} MB; results have less than one")

@@ -37,9 +37,7 @@ class Material:
     """The content of a run.
 
     Attributes:
-        metrics: lines of ``metrics.jsonl`` in order.
         searches: result by the name of its target.
-        exports: by the name of their folder.
         seconds: time of all measurements, from the journal.
         notes: what could not be read, in words.
     """
@@ -74,11 +72,8 @@ def gather(run: Run) -> Material:
 
 
 def estimate_member(material: Material, result: SearchResult, member: Member) -> Estimate:
-    """Costs of a member of a front on its target, operator by operator.
-
-    Raises:
-        UserError: its target file is missing, or its architecture doesn't belong to its space.
-    """
+    """Costs of a member of a front on its target, operator by operator. Raises UserError: its target file is missing,
+    or its architecture doesn't belong to its space."""
     data, architecture = material.record.data, member.architecture.to_json()
     return estimate_model(
         architecture, result.settings.target, None, member.precision, None, data.num_classes, data.in_chans, layers=True

@@ -20,14 +20,8 @@ _EXPECTED = {"random": "random", "uniform": "random,uniform"}
 
 
 def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
-    """Facts about a search, by name.
-
-    Args:
-        seconds: time of the measurements in the run's journal.
-
-    Raises:
-        SchemaError, UserError: settings that no search of this version has.
-    """
+    """Facts about a search, by name, with the time of the measurements in the run's journal. Raises SchemaError,
+    UserError: settings that no search of this version has."""
     config, counts = convert(result.config, SearchConfig, "config"), result.measurements
     facts = {
         "latency": result.target.latency,

@@ -43,7 +43,6 @@ def describe_search(material: Material, name: str) -> list[Element]:
 
 
 def describe_method(material: Material, name: str) -> list[Element]:
-    """The protocol of one search."""
     facts = describe_protocol(material.searches[name], material.seconds)
     return [tag("h3", "Protocol of the search"), pairs("Protocol of the search", facts)]
 

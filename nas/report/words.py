@@ -9,7 +9,6 @@ from nas.store.results import AccuracyRecord, Member
 
 
 def percent(accuracy: AccuracyRecord) -> str:
-    """An accuracy with its 95 % interval."""
     return f"{100 * accuracy.value:.2f} % ({100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})"
 
 

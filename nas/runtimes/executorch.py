@@ -44,12 +44,8 @@ class Executorch:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``[1, C, H, W]`` float, output ``[1, outputs]``.
-
-        Raises:
-            UserError: ExecuTorch is missing, weights have fewer than 8 bits, a layer would not run in XNNPACK, or the
-                file cannot be written.
-        """
+        """Input ``[1, C, H, W]`` float, output ``[1, outputs]``. Raises UserError: ExecuTorch is missing, weights have
+        fewer than 8 bits, a layer would not run in XNNPACK, or the file cannot be written."""
         from nas.quantization.quantize import QuantizedModel
 
         if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
@@ -69,11 +65,8 @@ class Executorch:
         replace_file(path, content)
 
     def open(self, path: Path, threads: int = 1) -> ExecutorchModel:
-        """Open a file in ExecuTorch. ``threads`` are those of one inference, for all files of this process.
-
-        Raises:
-            UserError: ExecuTorch is missing, it cannot read the file, or the file was not written by this project.
-        """
+        """Open a file in ExecuTorch. ``threads`` are those of one inference, for all files of this process. Raises
+        UserError: ExecuTorch is missing, it cannot read the file, or the file was not written by this project."""
         with silence():
             try:
                 from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
@@ -99,7 +92,6 @@ class Executorch:
         """There is none: the runner of ``nas profile`` doesn't run ExecuTorch."""
 
     def device_code(self) -> DeviceCode:
-        """Statements for ExecuTorch."""
         return DeviceCode(
             packages="torch executorch",
             imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\n"

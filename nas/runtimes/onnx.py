@@ -77,8 +77,7 @@ class Onnx:
         """Open a file in onnxruntime.
 
         Args:
-            path: the file.
-            threads: threads of one inference.
+            threads: of one inference.
             optimized: also write the graph that onnxruntime runs to this file, to look at.
 
         Raises:
@@ -111,7 +110,6 @@ class Onnx:
         return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
 
     def device_code(self) -> DeviceCode:
-        """Statements for onnxruntime."""
         return DeviceCode(
             packages="onnxruntime",
             imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",

@@ -23,7 +23,6 @@ def pack_weights(model: Any, bits: Mapping[str, int]) -> None:
     """Store initializers of an ``onnx.ModelProto`` in fewer bits; raises its opset where they need it.
 
     Args:
-        model: changed in place.
         bits: name of an int8 initializer -> 4 or 2, which hold all its values.
 
     Raises:

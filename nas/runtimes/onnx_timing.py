@@ -32,10 +32,7 @@ _SMALL = 16  # tensors of fewer elements stay as they are: shapes, paddings, bou
 
 def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
     """The network with all its weights, an ``onnx.ModelProto`` for one image; arguments as of the runtime's ``write``.
-
-    Raises:
-        UserError: a package is missing, or the exporter does not know an operator.
-    """
+    Raises UserError: a package is missing, or the exporter does not know an operator."""
     import torch
 
     from nas.quantization.decomposed import decompose

@@ -78,8 +78,6 @@ class Runtime(Protocol):
 
         Args:
             network: quantized, or a float model in eval mode on the CPU.
-            image_shape: of one image.
-            path: the file.
             metadata: texts stored with the network, read back as :attr:`Exported.metadata`.
             dialect: one of :attr:`dialects`; without meaning for a float model.
 
@@ -89,26 +87,13 @@ class Runtime(Protocol):
         ...
 
     def open(self, path: Path, threads: int = 1) -> Exported:
-        """Open a file.
-
-        Args:
-            path: the file.
-            threads: threads of one inference.
-
-        Raises:
-            UserError: a package is missing, the file does not exist, or the runtime cannot read it.
-        """
+        """Open a file, for inferences of so many threads. Raises UserError: a package is missing, the file does not
+        exist, or the runtime cannot read it."""
         ...
 
     def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes | None:
-        """A small file that takes as long to run as the network's own; arguments as of :meth:`write`.
-
-        Returns:
-            None: ``nas profile`` cannot measure this runtime.
-
-        Raises:
-            UserError: a package is missing, or the runtime cannot hold this network.
-        """
+        """A small file that takes as long to run as the network's own, with arguments and errors as of :meth:`write`;
+        None: ``nas profile`` cannot measure this runtime."""
         ...
 
     def device_code(self) -> DeviceCode | None:

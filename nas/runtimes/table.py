@@ -27,11 +27,9 @@ PROFILED = "onnx"
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table.
+    """A line of the table: a class in a file of this folder.
 
     Attributes:
-        module: file of this folder.
-        kind: class in it, a :class:`nas.runtimes.runtime.Runtime`.
         extra: optional dependency of this project that installs its packages.
         packages: name of each of these packages -> its lowest version, as in ``pyproject.toml``.
     """
@@ -60,11 +58,7 @@ def get_runtime(name: str) -> Runtime:
 
 
 def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
-    """Names of runtimes from ``onnx,executorch``.
-
-    Args:
-        text: the names, separated by commas; None: the runtime of the target.
-        model: what the target says; None: nothing.
+    """Names of runtimes from ``onnx,executorch``; None: that of a target's ``model``.
 
     Raises:
         UsageError: a name that there is not, or no name at all.
@@ -118,15 +112,10 @@ def by_suffix(suffix: str) -> str | None:
 def write_model(
     name: str, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], model: str | None
 ) -> None:
-    """Write a network for one runtime; arguments as of :meth:`nas.runtimes.runtime.Runtime.write`.
+    """Write a network for one runtime, whose dialect a target's ``model`` names; other arguments and errors as of
+    :meth:`nas.runtimes.runtime.Runtime.write`.
 
     The file's metadata, which are JSON texts, also say its precision: ``policy``, as in ``search_spaces.policy``.
-
-    Args:
-        model: what the target says, see :func:`dialect_for`.
-
-    Raises:
-        UserError: a package is missing, the runtime cannot hold the network, or the file cannot be written.
     """
     from nas.quantization.quantize import QuantizedModel
 
@@ -136,9 +125,6 @@ def write_model(
 
 
 def open_file(path: Path) -> Exported:
-    """A file in the runtime that its name tells, or in the default one.
-
-    Raises:
-        UserError: the runtime is missing, or it cannot read the file.
-    """
+    """A file in the runtime that its name tells, or in the default one. Raises UserError: the runtime is missing, or it
+    cannot read the file."""
     return get_runtime(by_suffix(path.suffix) or DEFAULT).open(path)

@@ -19,15 +19,11 @@ def latency_ms(model: Exported, image_shape: ImageShape) -> float:
 
 
 def latencies_ms(files: Mapping[str, tuple[Exported, ImageShape]], runs: int = _RUNS) -> dict[str, float]:
-    """Median processor time of one image on one thread of this machine, in ms, by name.
+    """Median processor time of one image of its shape on one thread of this machine, in ms, for each file by name.
 
     Processor time, not wall time: other programs do not count. Files take turns, so that changes of the machine's clock
     affect all alike; an inference that does not count precedes each timed one, since the caches then hold the data of
     other files.
-
-    Args:
-        files: name -> opened file, and the shape of its image.
-        runs: inferences of each file that count.
     """
     rng = np.random.default_rng(0)
     images = {name: rng.standard_normal((1, *shape), dtype=np.float32) for name, (_, shape) in files.items()}

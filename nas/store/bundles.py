@@ -50,7 +50,6 @@ class BundleNetwork:
     """A network of a bundle.
 
     Attributes:
-        name: unique in the bundle.
         use: whether latencies are fitted to it or checked on it.
         input: channels, height and width of its image.
         files: by precision.

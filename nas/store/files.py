@@ -27,11 +27,8 @@ T = TypeVar("T")
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write to a temporary neighbour, flush it to disk, then rename it over ``path``.
-
-    Raises:
-        OSError: as the file system says (full, read-only); ``path`` is then as it was.
-    """
+    """Write to a temporary neighbour, flush it to disk, then rename it over ``path``. Raises OSError: as the file
+    system says (full, read-only); ``path`` is then as it was."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

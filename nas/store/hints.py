@@ -12,7 +12,6 @@ class Hint:
     """A command of ``nas`` to type next; as text it is the line to type, whatever its values hold.
 
     Attributes:
-        command: its name, as ``search``.
         arguments: what it is given without a name.
         settings: name -> value; None and False: left out, True: given without a value.
     """

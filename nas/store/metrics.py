@@ -56,13 +56,7 @@ def read_metrics(path: Path) -> tuple[list[Metric], int]:
 
 
 class Metrics:
-    """The file of a training, cut back to the step that the training continues from.
-
-    Args:
-        path: of the file.
-        start: steps done.
-        listener: called with every new entry.
-    """
+    """The file of a training, cut back to ``start``, the step that the training continues from."""
 
     def __init__(self, path: Path, start: int, listener: Listener) -> None:
         self.path, self.listener = path, listener
@@ -70,7 +64,6 @@ class Metrics:
         atomic_write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def write(self, metric: Metric) -> None:
-        """Add a line."""
         with open(self.path, "a") as file:
             file.write(json.dumps(line_of(metric)) + "\n")
         self.listener(metric)

@@ -82,11 +82,7 @@ class DataInfo:
 
     @staticmethod
     def from_json(value: object) -> DataInfo:
-        """Inverse of :meth:`to_json`.
-
-        Raises:
-            UserError: it isn't a description of a data set.
-        """
+        """Inverse of :meth:`to_json`. Raises UserError: it isn't a description of a data set."""
         try:
             return convert(value, DataField, "data")
         except SchemaError as error:

@@ -102,7 +102,6 @@ class Run:
         return read_record(self.config, RunRecord)
 
     def write(self, record: RunRecord) -> None:
-        """Write ``run.json``."""
         write_json(self.config, to_json(replace(record, format=FORMAT)))
 
     @contextmanager
@@ -132,11 +131,8 @@ class Run:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Hold the directory together with other workers of searches, which only add to it.
-
-        Raises:
-            UserError: another process holds it alone.
-        """
+        """Hold the directory together with other workers of searches, which only add to it. Raises UserError: another
+        process holds it alone."""
         self.path.mkdir(parents=True, exist_ok=True)
         gate, mine = FileLock(self.path / ".lock"), self.path / f".worker.{os.getpid()}.{uuid.uuid4().hex}.lock"
         worker = FileLock(mine)
@@ -198,11 +194,7 @@ def open_run(path: Path | None) -> Run:
 
 
 def latest(root: Path = DEFAULT_ROOT) -> Run:
-    """The run touched last.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The run touched last. Raises UserError: there is none."""
     runs = sorted(root.glob("*/run.json"), key=lambda p: p.stat().st_mtime)
     if not runs:
         raise UserError(f"no run under {root}/; start one: nas train-supernet")

@@ -38,13 +38,7 @@ they draw different things (a permutation, choices of subnets, seeds of torch). 
 
 
 def sequence(seed: int, name: str, *place: int) -> np.random.SeedSequence:
-    """The entropy of a stream, for generators other than numpy's.
-
-    Args:
-        seed: of the command.
-        name: key of :data:`STREAMS`.
-        place: where in the stream, for example the step.
-    """
+    """The entropy of a stream at a ``place``, such as the step, for generators other than numpy's."""
     return np.random.SeedSequence([seed, STREAMS[name], *place])
 
 

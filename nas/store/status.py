@@ -43,10 +43,7 @@ class RunStatus:
 
 def list_runs(root: Path = DEFAULT_ROOT) -> list[RunStatus]:
     """Runs in the folders of ``root``, that of :func:`nas.store.run.latest` first; or ``root`` itself, where it is one.
-
-    Raises:
-        UserError: ``root`` isn't a folder.
-    """
+    Raises UserError: ``root`` isn't a folder."""
     if root != DEFAULT_ROOT and not root.is_dir():
         raise UserError(f"{root} is not a folder; give the one that holds runs")
     files = [root / "run.json"] if (root / "run.json").exists() else list(root.glob("*/run.json"))

@@ -37,7 +37,6 @@ class SpaceDescription(SpaceSummary):
 
     Attributes:
         classes, in_chans: outputs of its networks and channels of their images, for the costs.
-        choices: what each gene may be, by its name.
         costs: of the ``smallest`` and the ``largest`` subnet, by precision.
     """
 
@@ -53,10 +52,8 @@ class TargetSummary:
 
     Attributes:
         threads: of one inference; None: not known.
-        default_precision: that of a search which names none.
         memory: limits, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
-        latency: how far to trust its latencies, by precision.
-        sources: where they come from, by precision.
+        latency, sources: how far to trust its latencies and where they come from, by precision.
     """
 
     name: str
@@ -72,13 +69,7 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class TargetDescription(TargetSummary):
-    """All that a target's file says.
-
-    Attributes:
-        model: what networks are exported as.
-        memory_rules: what the runtime does with memory.
-        constants: lines of the latency model, by precision.
-    """
+    """All that a target's file says; ``constants``: lines of the latency model, by precision."""
 
     model: str
     memory_rules: str

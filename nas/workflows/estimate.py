@@ -50,15 +50,13 @@ class Estimate:
     """Costs of a network on a target.
 
     Attributes:
-        precision: policy that the network is computed in.
         resolution: side of an image in pixels, or its height and width where they differ.
         macs, params, size_bytes, peak_activation_bytes: as in :class:`predictors.costs.network.Costs`.
         memory_rules: what the runtime does with memory, one of ``predictors.costs.memory.RULES``.
         memory: limits of the device, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
         misfits: what of the network exceeds them, in words.
         latency_ms: milliseconds of one inference.
-        latency_source: how far to trust them.
-        latency_basis: where they come from.
+        latency_source, latency_basis: how far to trust them, and where they come from.
         fixed_ms: milliseconds of any network; with those of the layers they make ``latency_ms``.
         layers: the operators in the order of execution; None: not asked for.
     """
@@ -96,9 +94,7 @@ def estimate_model(
     """Costs of a network on a target.
 
     Args:
-        model: a timm name, with or without a pretrained tag; an id on the front of the run's last search, or ``best``,
-            ``fastest``, ``smallest``; an architecture as JSON or a file of it; an exported folder or its
-            ``model.safetensors``.
+        model: as :func:`nas.workflows.resolve.read_subject` takes it.
         target: name or file; None: a candidate's own, else :data:`DEFAULT_TARGET`.
         resolution: image side in pixels; None: the model's own.
         precision: a precision policy, ``int8`` or ``int8,blocks.1=w4a8``; None: a candidate's own, else the target's.

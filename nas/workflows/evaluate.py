@@ -26,11 +26,10 @@ from .trained import Trained, open_trained
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a network does on a split.
+    """How well a network does on a whole split.
 
     Attributes:
         what: the file, or the candidate's id.
-        score: on the whole split.
         recalled: whether the run had measured it before, so that nothing was measured now.
         latency_ms: of a file: milliseconds of one inference, on one thread of this machine.
     """

@@ -21,15 +21,8 @@ from .trained import Trained, open_trained, same_weights
 
 
 def ship_member(run: Run, name: str = "best", target: str | None = None) -> Shipped:
-    """A member of a front as it is shipped: its timm model, and the function whose accuracy was measured.
-
-    Args:
-        name: as in :func:`pick_member`.
-        target: whose front; None: the last search's.
-
-    Raises:
-        UserError: there is no such search or member, or the weights changed since.
-    """
+    """A member of a front, as of :func:`pick_member`, as it is shipped: its timm model, and the function whose
+    accuracy was measured. Raises UserError: there is no such search or member, or the weights changed since."""
     result = read_search(run, target)
     member = pick_member(result, name)
     trained = open_trained(run, result.settings.calibration_images)
@@ -68,12 +61,8 @@ def export_model(
 
 
 def export_source(trained: Trained, finetuned: Finetuned | None = None) -> Source:
-    """What candidates of a trained run are exported from.
-
-    Args:
-        trained: the run of a supernet, or of a fine-tuned candidate, which lies in ``finetune/`` of a supernet's.
-        finetuned: how the candidate was fine-tuned; None: the run is a supernet's.
-    """
+    """What candidates are exported from: a run of a supernet, or with ``finetuned`` a fine-tuned candidate, which
+    lies in ``finetune/`` of a supernet's."""
     supernet = trained.run if finetuned is None else Run(trained.run.path.parents[1])
     first = first_weights(config_of(supernet))
     seed = config_of(trained.run).seed

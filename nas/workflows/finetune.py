@@ -64,8 +64,7 @@ class FinetuneResult:
         before, after: accuracy on the search split.
         kept: ``finetuned``, or ``supernet`` where that is not better.
         test: accuracy of the kept weights on the test split.
-        folder: of the training.
-        path: of the export.
+        folder, path: of the training, and of the export.
     """
 
     candidate: str
@@ -91,16 +90,14 @@ def finetune(
     dry_run: bool = False,
     license: str | None = None,
 ) -> FinetuneResult | FinetunePlan:
-    """Fine-tune a candidate, or continue that, and export it with the better of its old and its new weights.
+    """Fine-tune a candidate, or continue that, and export it with the better of its old and its new weights; with
+    ``dry_run`` return what would be done.
 
     Args:
         run: a trained run.
         name, target: as in :func:`pick_candidate`.
         out: folder of the export; None: beside the run's other exports, named after the weights that were kept.
         license: of the weights, as in :func:`nas.workflows.export.export_model`.
-
-    Returns:
-        What was found; with ``dry_run`` what would be done.
 
     Raises:
         UsageError: unknown candidate or target, or settings that cannot train.
@@ -169,15 +166,10 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
 
 
 def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
-    """The supernet's training settings with those of a fine-tuning in their place.
+    """The supernet's training settings with those of a fine-tuning of a candidate of that policy in their place.
 
-    There is no weight average: over a few epochs it would mostly be the weights of the start.
-
-    Args:
-        policy: the candidate's.
-
-    Raises:
-        UsageError: nothing would be trained, or nothing quantized.
+    There is no weight average: over a few epochs it would mostly be the weights of the start. Raises UsageError:
+    nothing would be trained, or nothing quantized.
     """
     own = config_of(trained.run)
     peak = (trained.run.read().lr or own.lr) if own.lr_auto else scale_lr(own).lr

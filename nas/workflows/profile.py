@@ -42,7 +42,6 @@ class Request:
         bundle: folder to write for another device, or that was written for it.
         results: file of what that device measured.
         run: whose networks to measure where no space is given.
-        out: target file.
     """
 
     device: str = "host"
@@ -75,13 +74,7 @@ class ProfilePlan:
 
 @dataclass(frozen=True)
 class WrittenBundle:
-    """A bundle for another device.
-
-    Attributes:
-        id: that its results must name.
-        bytes: of all files.
-        next: the command that imports its results.
-    """
+    """A bundle for another device; its results must name its ``id``, and ``next`` imports them."""
 
     summary: str
     bundle: str
@@ -93,14 +86,7 @@ class WrittenBundle:
 
 @dataclass(frozen=True)
 class ProfiledPrecision:
-    """How well one precision's latencies are predicted.
-
-    Attributes:
-        label: how far to trust them, in words.
-        report: figures on held-out networks.
-        fitted: networks that the constants are fitted to.
-        operators_corrected: operators with a correction of their own.
-    """
+    """How well one precision's latencies are predicted; ``label``: how far to trust them, in words."""
 
     label: str
     report: FitReport
@@ -115,14 +101,11 @@ class ProfiledPrecision:
 
 @dataclass(frozen=True)
 class Profile:
-    """A finished profile.
+    """A finished profile, which wrote the file ``target``.
 
     Attributes:
-        target: the file that was written.
-        precisions: how well each is predicted.
         unsteady: networks whose times did not settle.
         reference: milliseconds of the short network that ran beside all others.
-        next: the command that searches for the target.
     """
 
     target: str
@@ -200,7 +183,6 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
 
 
 def summary(plan: Plan) -> str:
-    """What a profile would measure."""
     check_plan(plan)
     networks = plan.fit + plan.check
     minutes = networks * len(plan.precisions) * _SECONDS_A_NETWORK / 60
@@ -230,7 +212,6 @@ def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> Profile:
 
 
 def bundle(folder: Path, plan: Plan, report: Listener) -> WrittenBundle:
-    """Write a bundle for another device."""
     manifest = write_bundle(folder, plan, _counting("writing networks", report))
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
     networks = len(manifest.networks)

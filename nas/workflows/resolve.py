@@ -38,11 +38,7 @@ def find_run(path: Path | None, word: str | None = None) -> Run:
 
 
 def read_search(run: Run, target: str | None = None) -> SearchResult:
-    """The result of the last search, or of the one for ``target``.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The result of the last search, or of the one for ``target``. Raises UserError: there is none."""
     if target is not None:
         paths = [run.search(load_target(target).name)]
     else:
@@ -55,11 +51,8 @@ def read_search(run: Run, target: str | None = None) -> SearchResult:
 
 
 def pick_member(result: SearchResult, name: str = "best") -> Member:
-    """A member of a front by id (or its beginning), or ``best`` (most accurate), ``fastest``, ``smallest``.
-
-    Raises:
-        UserError: the front is empty, or has no such member.
-    """
+    """A member of a front by id (or its beginning), or ``best`` (most accurate), ``fastest``, ``smallest``. Raises
+    UserError: the front is empty, or has no such member."""
     front = result.front
     if not front:
         raise UserError("the front of this search is empty; search again: nas search")
@@ -74,11 +67,8 @@ def pick_member(result: SearchResult, name: str = "best") -> Member:
 
 
 def parse_architecture(text: str) -> Architecture:
-    """An architecture from JSON text or a file that holds it, as in ``architecture.json``.
-
-    Raises:
-        UserError: neither.
-    """
+    """An architecture from JSON text or a file that holds it, as in ``architecture.json``. Raises UserError:
+    neither."""
     try:
         return _architecture_in(json.loads(text) if is_json(text) else _read_foreign(Path(text)), text)
     except (ValueError, RecursionError, OSError) as error:
@@ -162,8 +152,8 @@ def read_subject(
     """The network that a word means.
 
     Args:
-        word: JSON of an architecture, or a file of it; an exported folder or a file in it; the id of a member of a front
-            or its beginning, or one of :data:`PICKS`; a name of timm's, with or without a pretrained tag.
+        word: JSON of an architecture, or a file of it; an exported folder or a file in it; the id of a member of a
+            front or its beginning, or one of :data:`PICKS`; a name of timm's, with or without a pretrained tag.
         run: opens the run that members of a front come from.
         num_classes, in_chans: None: the network's own; for an architecture 1000 and 3.
 

@@ -36,13 +36,9 @@ def search_run(
 ) -> SearchResult | SearchPlan:
     """Search a trained run for a target; the result is kept as ``search-<target>.json``, its predictor beside it.
 
-    Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``
-    those of copies of it on other machines.
-
-    Args:
-        report: called after each measurement.
-        dry_run: check everything, and return what would be done.
-        storage: URL of the database that the workers share; None: the journal in the run directory.
+    Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``,
+    the URL of a database, those of copies of it on other machines. With ``dry_run`` all is checked, and what would be
+    done is returned.
 
     Raises:
         UsageError: a search that means nothing (see :func:`nas.search.search.check_config`), or no URL of a database.

@@ -63,13 +63,8 @@ def train_supernet(
 ) -> RunRecord | Planned | None:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
 
-    Args:
-        run: directory, made where there is none.
-        report: called with every event of the run, see :mod:`nas.events`.
-        dry_run: check everything, and return what would be done.
-
     Returns:
-        The content of ``run.json``, or with ``dry_run`` the plan; None on processes other than the first.
+        The content of ``run.json``, or with ``dry_run`` what would be done; None on processes other than the first.
 
     Raises:
         UsageError: the directory holds a run with other settings.

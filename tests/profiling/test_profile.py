@@ -232,7 +232,7 @@ def test_networks_timed_at_a_slow_clock_are_left_out(folder: Path, imaginary: di
     assert "1 of 14 networks left out: clock throttled or device busy" in result.err
     target = load_target("board.toml")
     assert "1 of 14 networks left out" in target.label("fp32")
-    rows = members(PLAN)[3].operators()
+    rows = operators_of(members(PLAN)[3])
     assert target.latency.network(rows, "int8") == pytest.approx(AdditiveLatency(TRUTH).network(rows, "int8"), rel=0.03)
     assert expected["precisions"]["int8"]["fitted"] == 14
 

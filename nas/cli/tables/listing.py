@@ -51,7 +51,6 @@ def print_targets(rows: Sequence[TargetSummary]) -> None:
 
 
 def print_target(target: TargetDescription) -> None:
-    """One target, complete."""
     lines = [f"{target.name}: {target.description}", f"runtime: {target.runtime}"]
     lines.append(f"threads: {target.threads or 'not known'}; exported as {target.model}")
     memory = memory_line(target.memory) if target.memory else f"no limits (rules: {target.memory_rules})"

@@ -79,15 +79,8 @@ def chart(
     marks: Sequence[Element],
     keys: Sequence[Key] = (),
 ) -> Element:
-    """A drawing with axes, and its legend below.
-
-    Args:
-        title: the first line.
-        file: name of the file that it is written to; None: it is only part of the page.
-        names: of the axes, with units.
-        marks: points and lines.
-        keys: entries of the legend.
-    """
+    """A drawing with axes, whose names say their units, and its legend below; ``file``: name of the file that it is
+    written to; None: it is only part of the page."""
     lines: list[Element] = []
     for value in y.ticks():
         lines.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(value), y2=y(value), stroke=GRID))

@@ -23,7 +23,6 @@ _KINDS = dict(zip(("pointwise", "depthwise", "conv", "linear", "matmul"), COLOUR
 
 
 def plot_accuracies(metrics: Sequence[Evaluated], names: Sequence[str]) -> Element:
-    """Accuracy of subnets over training steps, a line for each name."""
     lines: dict[str, Points] = {
         name: [(m.step, 100 * m.accuracies[name]) for m in metrics if name in m.accuracies] for name in names
     }
@@ -31,7 +30,6 @@ def plot_accuracies(metrics: Sequence[Evaluated], names: Sequence[str]) -> Eleme
 
 
 def plot_losses(metrics: Sequence[Stepped]) -> Element:
-    """Loss over training steps."""
     points: Points = [(m.step, m.loss) for m in metrics]
     return _curves("Loss while training", "training-loss", {"loss": points}, "loss")
 

@@ -59,7 +59,6 @@ def point(
 
 
 def line(places: Sequence[Place], colour: str, dashes: str | None = None) -> Element:
-    """A line through places."""
     return tag(
         "polyline", points=_places(places), fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dashes
     )  # fmt: skip
@@ -72,7 +71,6 @@ def dots(places: Sequence[Place], colour: str) -> Element:
 
 
 def words(text: str, x: float, y: float, anchor: str = "start", colour: str = INK) -> Element:
-    """A line of text."""
     return tag("text", text, x=float(x), y=float(y), text_anchor=anchor, fill=colour)
 
 

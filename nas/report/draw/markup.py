@@ -17,12 +17,9 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def tag(name: str, /, *children: Element | str | None, **attributes: object) -> Element:
-    """An element.
+    """An element with elements and texts in order, and with attributes; None is left out.
 
-    Args:
-        name: of the element.
-        children: elements and texts in order; None is left out.
-        attributes: an underscore stands for a hyphen, and one at the end is dropped (``class_``); None is left out.
+    In names of attributes an underscore stands for a hyphen, and one at the end is dropped (``class_``).
     """
     element = Element(name)
     for key, value in attributes.items():
@@ -54,7 +51,6 @@ def table(
     Args:
         name: what a screen reader calls it.
         head: heads of the columns; empty: none.
-        rows: cells of each row.
         tips: id of each row, and the text that charts show for their marks of that id.
     """
     labels: list[tuple[str | None, str | None]] = [*tips] if tips else [(None, None)] * len(rows)
