@@ -81,12 +81,8 @@ def _random(space: SearchSpace, seed: int, taken: set[Architecture], n: int) -> 
 
 
 def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
-    """Write a bundle, or continue to write one; returns its manifest, which is written last.
-
-    Raises:
-        UsageError: the plan cannot be fitted.
-        UserError: the folder holds something else, or a package is missing.
-    """
+    """Write a bundle, or continue to write one; returns its manifest, which is written last. Raises UsageError: the
+    plan cannot be fitted; UserError: the folder holds something else, or a package is missing."""
     check_plan(plan)
     wanted = {"format": profile_runner.FORMAT, "plan": to_json(plan), "versions": libraries()}
     if (folder / MANIFEST).exists():

@@ -96,7 +96,8 @@ def _make_top(material: Material, targets: list[str]) -> list[Element]:
     places = {f"target-{name}": f"Target {name}" for name in targets}
     places |= {"training": "Training", "configuration": "Configuration", "versions": "Versions and hashes"}
     links = [tag("a", name, href=f"#{place}") for place, name in places.items()]
-    summary = f"Supernet of the space {material.record.space}, trained on {material.record.source}."
+    trained = material.record.settings
+    summary = f"Supernet of the space {trained.space}, trained on {trained.source}."
     start = [] if targets else [note(f"No search yet: {hint('search', run=material.path)}")]
     return [
         tag("h1", f"Run {material.name}"), tag("p", summary), *map(note, material.notes), *start, tag("nav", *links)

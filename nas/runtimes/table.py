@@ -58,12 +58,8 @@ def get_runtime(name: str) -> Runtime:
 
 
 def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
-    """Names of runtimes from ``onnx,executorch``; None: that of a target's ``model``.
-
-    Raises:
-        UsageError: a name that there is not, or no name at all.
-        UserError: the target's model is unknown.
-    """
+    """Names of runtimes from ``onnx,executorch``; None: that of a target's ``model``. Raises UsageError: a name that
+    there is not, or no name at all; UserError: the target's model is unknown."""
     if text is None:
         return (DEFAULT if model is None else runtime_of(model),)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

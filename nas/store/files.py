@@ -80,12 +80,8 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, kind: type[T]) -> T:
-    """The record that a JSON file holds, see :mod:`search_spaces.schema`.
-
-    Raises:
-        UserError: missing, damaged, or not a record of that kind.
-        NewerFormat: of a later version.
-    """
+    """The record that a JSON file holds, see :mod:`search_spaces.schema`. Raises UserError: missing, damaged, or not a
+    record of that kind; NewerFormat: of a later version."""
     content = read_json(path)
     check_format(content, path)
     return read_content(content, kind, path)
@@ -101,12 +97,8 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapp
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file of :func:`save_tensors`.
-
-    Raises:
-        UserError: missing, truncated, damaged or not a safetensors file.
-        NewerFormat: of a later version.
-    """
+    """Tensors and metadata of a file of :func:`save_tensors`. Raises UserError: missing, truncated, damaged or not a
+    safetensors file; NewerFormat: of a later version."""
     try:
         with safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {})[_KEY])

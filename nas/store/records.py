@@ -131,16 +131,9 @@ class RunRecord:
     steps: Count | None = None
 
     @property
-    def space(self) -> str:
-        """Name of the search space; empty: not said."""
-        name: str = self.config.get("space", "")
-        return name
-
-    @property
-    def source(self) -> str:
-        """The data set, as the user named it; empty: not said."""
-        name: str = self.config.get("source", "")
-        return name
+    def settings(self) -> _Settings:
+        """Search space and data set; empty: not said."""
+        return convert(self.config, _Settings)
 
 
 @dataclass(frozen=True)

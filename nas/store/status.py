@@ -60,7 +60,7 @@ def read_status(run: Run) -> RunStatus:
         record = run.read()
     except (UserError, OSError) as error:
         return replace(status, problem=str(error))
-    status = replace(status, space=record.space or None, source=record.source or None)
+    status = replace(status, space=record.settings.space or None, source=record.settings.source or None)
     if record.complete:
         gone = "" if run.supernet.exists() else f"{run.supernet.name} is gone; train it again: {run.resume_hint}"
         state = "damaged" if gone else "trained"

@@ -21,11 +21,16 @@ def libraries() -> dict[str, str]:
 
 
 def version(name: str) -> str:
-    """The version of an installed distribution."""
+    """The version of a distribution, or that there is none."""
+    return installed(name) or "not installed"
+
+
+def installed(name: str) -> str | None:
+    """The version of a distribution; None: it isn't installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def in_words(recorded: Mapping[str, str] | None) -> str:

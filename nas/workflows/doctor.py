@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import io
 import os
 import platform
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from nas.runtimes.table import DEFAULT, RUNTIMES
 from nas.store.hints import hint
+from nas.store.versions import NAS, installed
 from search_spaces.errors import install_hint
 
 REQUIRED = {
@@ -92,7 +92,7 @@ def _system() -> Iterator[Finding]:
     fix = "" if sys.version_info >= (3, 11) else "install Python 3.11 or later"
     yield Finding("python", "problem" if fix else "ok", f"{python}, {platform.python_implementation()}", fix)
     yield Finding("system", "ok", platform.platform())
-    yield Finding("nas", "ok", _version("nas-supernet") or "not installed: runs from its source folder")
+    yield Finding("nas", "ok", installed(NAS) or "not installed: runs from its source folder")
 
 
 def _required() -> Iterator[Finding]:
@@ -113,7 +113,7 @@ def _package(name: str, lowest: str, missing: str, fix: str) -> Finding:
     Args:
         missing: the state of one that is not there.
     """
-    version = _version(name)
+    version = installed(name)
     if version is None:
         return Finding(name, missing, "not installed", fix)
     if _numbers(version) < _numbers(lowest):
@@ -136,7 +136,7 @@ def _load(name: str) -> object:
 
 def _torchvision() -> Iterator[Finding]:
     """A torchvision that was built for another torch has lost its operators; timm imports it."""
-    version = _version("torchvision")
+    version = installed("torchvision")
     if version is None:
         yield Finding("torchvision", "problem", "not installed; timm needs it", _TORCHVISION)
         return
@@ -217,13 +217,6 @@ def _disk() -> Iterator[Finding]:
             yield Finding(name, "warning", f"{free / _GB:.1f} GB of disk free", "make room: a run takes up to some GB")
         else:
             yield Finding(name, "ok", f"{free / _GB:.0f} GB of disk free")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -119,12 +119,8 @@ class Profile:
 
 
 def profile_command(request: Request, report: Listener, dry_run: bool = False) -> ProfilePlan | WrittenBundle | Profile:
-    """Do what a request asks for.
-
-    Raises:
-        UsageError: a request that contradicts itself or cannot be met.
-        UserError: see the functions below.
-    """
+    """Do what a request asks for. Raises UsageError: a request that contradicts itself or cannot be met; UserError: see
+    the functions below."""
     check_settings(request)
     if request.device != "host":
         raise UsageError(f"nas profile {request.device}: measures 'host'; for other devices give a `bundle`")
@@ -161,12 +157,8 @@ def command(request: Request) -> Hint:
 
 
 def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: int | None) -> tuple[Part, ...]:
-    """Whose networks to measure: of a space, of a run, of the last run, or of two presets.
-
-    Raises:
-        UsageError: classes or channels for no space in particular.
-        UserError: the run is damaged.
-    """
+    """Whose networks to measure: of a space, of a run, of the last run, or of two presets. Raises UsageError: classes
+    or channels for no space in particular; UserError: the run is damaged."""
     if space is not None:
         get_space(space)  # an unknown one must fail before the measurements
         small = space == DEFAULT_SPACES[0].space
@@ -179,7 +171,7 @@ def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: 
                 raise UsageError("`classes` and `in_chans` are those of a space; give `space` too") from None
             return DEFAULT_SPACES
     record = run.read()
-    return (Part(record.space, classes or record.data.num_classes, in_chans or record.data.in_chans),)
+    return (Part(record.settings.space, classes or record.data.num_classes, in_chans or record.data.in_chans),)
 
 
 def summary(plan: Plan) -> str:

@@ -70,9 +70,12 @@ def parse_architecture(text: str) -> Architecture:
     """An architecture from JSON text or a file that holds it, as in ``architecture.json``. Raises UserError:
     neither."""
     try:
-        return _architecture_in(json.loads(text) if is_json(text) else _read_foreign(Path(text)), text)
-    except (ValueError, RecursionError, OSError) as error:
-        raise _not_an_architecture(text, error) from None
+        content = json.loads(text) if is_json(text) else _read_foreign(Path(text))
+        if not isinstance(content, dict):
+            raise ValueError(f"it is {shown(content)}, not a table")
+        return Architecture.from_dict(content.get("architecture", content))
+    except (ValueError, AttributeError, TypeError, RecursionError, OSError) as error:
+        raise UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}") from None
 
 
 def _read_foreign(path: Path) -> object:
@@ -80,20 +83,6 @@ def _read_foreign(path: Path) -> object:
     content = read_json(path)
     check_format(content, path)
     return content
-
-
-def _architecture_in(content: object, text: str) -> Architecture:
-    """The architecture that JSON holds, alone or in a manifest. Raises UserError, naming it by ``text``."""
-    try:
-        if not isinstance(content, dict):
-            raise ValueError(f"it is {shown(content)}, not a table")
-        return Architecture.from_dict(content.get("architecture", content))
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise _not_an_architecture(text, error) from None
-
-
-def _not_an_architecture(text: str, error: Exception) -> UserError:
-    return UserError(f"'{text[:200]}' is not an architecture: {str(error)[:200]}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +221,7 @@ def _of_export(path: Path, num_classes: int | None, in_chans: int | None) -> Sub
     file = path if path.suffix == ".json" else folder / "architecture.json"
     content = _read_foreign(file)
     if not isinstance(content, dict) or "timm" not in content:
-        return _of_architecture(_architecture_in(content, str(file)), num_classes, in_chans)
+        return _of_architecture(parse_architecture(str(file)), num_classes, in_chans)
     facts = read_content(content, EstimateManifest, file)
     spec = TimmSpec.from_json(facts.timm)
     interface = Interface(in_chans or spec.interface.in_chans, num_classes or spec.interface.outputs)

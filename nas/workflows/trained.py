@@ -98,12 +98,8 @@ class Trained:
 
 
 def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trained:
-    """Open a trained run with its data set.
-
-    Raises:
-        UsageError: too few calibration images.
-        UserError: not trained to the end, or the data set is not the one it was trained on.
-    """
+    """Open a trained run with its data set. Raises UsageError: too few calibration images; UserError: not trained to
+    the end, or the data set is not the one it was trained on."""
     check_images(calibration_images)
     record = run.read()
     if record.finetuned_from is not None:

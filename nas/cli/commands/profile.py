@@ -48,7 +48,7 @@ def profile(
         return
     from nas.cli.console import following, tell
     from nas.cli.progress import Display
-    from nas.cli.tables.profile import print_profile
+    from nas.cli.tables.estimate import print_profile
     from nas.workflows.resolve import find_run
 
     resources("cpu", 0)

@@ -1,15 +1,16 @@
-"""Costs of a network, as tables."""
+"""Costs of a network, and a finished profile, as tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.cli.console import new_table, say, show
+from nas.cli.console import new_table, say, show, tell
 
 from .listing import memory_line
 
 if TYPE_CHECKING:
     from nas.workflows.estimate import Estimate, Layer
+    from nas.workflows.profile import Profile
 
 
 def print_estimate(estimate: Estimate) -> None:
@@ -46,3 +47,18 @@ def _print_layers(estimate: Estimate, layers: tuple[Layer, ...]) -> None:
     fixed = estimate.fixed_ms
     table.add_row("(any network)", "", "", "", "", "", f"{fixed:.3f}", f"{100 * fixed / total:.1f}")
     show(table)
+
+
+def print_profile(profile: Profile) -> None:
+    """How well held-out networks were predicted, by precision."""
+    tell(f"wrote {profile.target}: {profile.description}; {profile.runtime}")
+    table = new_table("precision", "held-out subnets", "MAPE %", "within 10 %", "Kendall tau", "fitted")
+    for precision, fit in profile.precisions.items():
+        report = fit.report
+        table.add_row(
+            precision, str(report.networks), f"{report.mape:.1f}", f"{report.within_10:.0f} %", f"{report.tau:.2f}",
+            str(fit.fitted),
+        )  # fmt: skip
+    show(table)
+    for precision, fit in profile.precisions.items():
+        say(f"{precision} latency: {fit.label}")
