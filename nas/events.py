@@ -24,13 +24,6 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the data set looks like, a fact per line."""
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Started:
     """A training begins: ``steps`` of the whole run, on the data set that the user named ``source``."""
 
@@ -102,7 +95,7 @@ class Advanced:
     note: str
 
 
-Event = Warned | Noted | Described | Started | Stepped | Evaluated | Recalled | Measured | Advanced
+Event = Warned | Noted | Started | Stepped | Evaluated | Recalled | Measured | Advanced
 Listener = Callable[[Event], None]
 
 

@@ -31,7 +31,7 @@ from nas.data.batches import eval_batches
 from nas.quantization.operators import source_of
 from nas.quantization.quantize import QuantizedModel, quantize
 from nas.runtimes.runtime import Exported
-from nas.runtimes.table import open_file, write_model
+from nas.runtimes.table import get_runtime, write_model
 from nas.runtimes.timing import latencies_ms
 from nas.store.run import Run
 from nas.workflows.resolve import read_search
@@ -59,7 +59,7 @@ def write(quantized: QuantizedModel, model: nn.Module, folder: Path) -> Files:
         onnx, pte = folder / f"{name}.onnx", folder / f"{name}.pte"
         write_model("onnx", network, shape, onnx, {}, "onnx-uint8")
         write_model("executorch", network, shape, pte, {}, None)
-        opened[name] = {"onnx": open_file(onnx), "pte": open_file(pte)}
+        opened[name] = {"onnx": get_runtime("onnx").open(onnx), "pte": get_runtime("executorch").open(pte)}
     return Files(opened["int8"], opened["fp32"])
 
 

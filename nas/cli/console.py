@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nas.store.hints import Hint
-
 from .messages import with_flags
 
 OUT = Console(markup=False)  # names of files and classes may hold what rich takes for markup
@@ -60,7 +58,7 @@ def warn(text: str) -> None:
     ERR.print(Text.assemble(("warning:", "yellow"), f" {with_flags(text)}"), highlight=False, soft_wrap=True)
 
 
-def following(command: Hint | str) -> None:
+def following(command: str) -> None:
     """The command that a user would type next."""
     tell(f"next: {command}", ERR)
 

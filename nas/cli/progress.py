@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from nas.events import Advanced, Described, Evaluated, Event, Measured, Noted, Recalled, Started, Stepped, Warned
+from nas.events import Advanced, Evaluated, Event, Measured, Noted, Recalled, Started, Stepped, Warned
 from nas.store.words import count_of
 
 from .console import ERR, tell, warn
@@ -40,9 +40,6 @@ class Display:
                 warn(text)
             case Noted(text):
                 self._tell(with_flags(text))
-            case Described(lines):
-                for line in lines:
-                    self._tell(line)
             case Started(run, steps, source):
                 self._tell(f"{run}: {count_of(steps, 'step')} on {source}")
                 self._show("training", 0, steps, "")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nas.runtimes.runtime import Exported, ImageShape
-from nas.runtimes.table import by_suffix, file_names, get_runtime, open_file
+from nas.runtimes.table import DEFAULT, by_suffix, file_names, get_runtime
 from nas.store.exports import FilesManifest, InputSize
 from nas.store.files import read_record
 from nas.store.run import file_hash
@@ -17,7 +17,7 @@ MANIFEST = "architecture.json"
 
 
 def open_model(path: Path, digest: str | None = None) -> Exported:
-    """A file in the runtime that its name tells.
+    """A file in the runtime that its name tells, or in the default one.
 
     Args:
         digest: the hash that it must have; None: the one in its folder's manifest, where there is one.
@@ -32,7 +32,7 @@ def open_model(path: Path, digest: str | None = None) -> Exported:
             f"{path} has no {MANIFEST} beside it that tells its hash, and its runtime may end the process on a damaged "
             "file; give it in the folder that was exported"
         )
-    return open_file(path)
+    return get_runtime(name or DEFAULT).open(path)
 
 
 def exported_hashes(folder: Path) -> dict[str, str] | None:

@@ -55,8 +55,6 @@ def check_plan(plan: Plan) -> None:
         )
     if plan.check < LEAST_CHECK * len(plan.parts):
         raise UsageError(f"`held_out` {plan.check}: {LEAST_CHECK} or more of each space{among} judge the fit")
-    if plan.threads < 1:
-        raise UsageError(f"`threads` {plan.threads}: 1 or more")
 
 
 def members(plan: Plan) -> list[BundleNetwork]:

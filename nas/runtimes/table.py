@@ -14,7 +14,7 @@ from nas.quantization.dialect import Dialect
 from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
-from .runtime import Exported, ImageShape, Runtime
+from .runtime import ImageShape, Runtime
 
 if TYPE_CHECKING:
     from .runtime import Network
@@ -118,9 +118,3 @@ def write_model(
     policy = str(network.policy) if isinstance(network, QuantizedModel) else FLOAT
     texts = {**metadata, "policy": json.dumps(policy)}
     get_runtime(name).write(network, image_shape, path, texts, dialect_for(name, model))
-
-
-def open_file(path: Path) -> Exported:
-    """A file in the runtime that its name tells, or in the default one. Raises UserError: the runtime is missing, or it
-    cannot read the file."""
-    return get_runtime(by_suffix(path.suffix) or DEFAULT).open(path)

@@ -16,7 +16,7 @@ from search_spaces.errors import UserError
 from search_spaces.schema import to_json
 
 from .files import FORMAT, read_record, write_json
-from .hints import Hint, hint
+from .hints import hint
 from .host import is_alive
 from .records import RunRecord
 
@@ -84,7 +84,7 @@ class Run:
         return self.config.exists()
 
     @property
-    def resume_hint(self) -> Hint:
+    def resume_hint(self) -> str:
         """The command that continues its training from its last checkpoint, or trains it again where it is trained."""
         return hint("train-supernet", config=self.config, out=self.path)
 

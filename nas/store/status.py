@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search_spaces.errors import UserError
 
-from .hints import Hint, hint
+from .hints import hint
 from .metrics import metric_of
 from .run import DEFAULT_ROOT, Run
 
@@ -85,7 +85,7 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     return 0, None
 
 
-def next_command(rows: Sequence[RunStatus]) -> Hint:
+def next_command(rows: Sequence[RunStatus]) -> str:
     """What one would type next, after looking at the newest run."""
     if not rows or rows[0].state == "damaged":
         return hint("train-supernet")

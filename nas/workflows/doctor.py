@@ -38,13 +38,13 @@ EXTRAS: dict[str, Mapping[str, str]] = {
 """Optional distributions by the extra that installs them."""
 _MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 _USES = {
-    **{entry.extra: str(hint("export", format=name)) for name, entry in RUNTIMES.items()},
+    **{entry.extra: hint("export", format=name) for name, entry in RUNTIMES.items()},
     "predictors": f"{hint('search', predictor='boosting')} or mlp",
     "storage": f"{hint('search', storage='postgresql://')} or mysql://",
-    "datasets": str(hint("train-supernet", data="hfds/NAME")),
-    "webdataset": str(hint("train-supernet", data="wds/FOLDER")),
-    "tensorboard": str(hint("train-supernet", log="tensorboard")),
-    "wandb": str(hint("train-supernet", log="wandb")),
+    "datasets": hint("train-supernet", data="hfds/NAME"),
+    "webdataset": hint("train-supernet", data="wds/FOLDER"),
+    "tensorboard": hint("train-supernet", log="tensorboard"),
+    "wandb": hint("train-supernet", log="wandb"),
 }  # fmt: skip
 
 _GB = 1e9

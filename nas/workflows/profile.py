@@ -16,7 +16,7 @@ from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
 from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
 from nas.store.files import atomic_write
-from nas.store.hints import Hint, hint
+from nas.store.hints import hint
 from nas.store.run import Run, latest
 from nas.store.settings import SEED, Setting, check_settings
 from predictors.latency.fit import FitReport
@@ -69,7 +69,7 @@ class ProfilePlan:
 
     summary: str
     networks: int
-    next: Hint
+    next: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class WrittenBundle:
     id: str
     networks: int
     bytes: int
-    next: Hint
+    next: str
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Profile:
     precisions: Mapping[str, ProfiledPrecision]
     unsteady: int
     reference: Reference
-    next: Hint
+    next: str
 
 
 def profile_command(request: Request, report: Listener, dry_run: bool = False) -> ProfilePlan | WrittenBundle | Profile:
@@ -149,11 +149,10 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
     return profile_host(plan, out, name, report)
 
 
-def command(request: Request) -> Hint:
+def command(request: Request) -> str:
     """What to type for a request that measures."""
     values = [(key_of(field), getattr(request, field.name), field.default) for field in fields(request)]
-    changed = [(name, v.path if isinstance(v, Run) else v) for name, v, default in values if v != default]
-    return Hint("profile", settings=tuple(changed))
+    return hint("profile", **{n: v.path if isinstance(v, Run) else v for n, v, default in values if v != default})
 
 
 def parts_of(space: str | None, run: Run | None, classes: int | None, in_chans: int | None) -> tuple[Part, ...]:
@@ -211,10 +210,8 @@ def bundle(folder: Path, plan: Plan, report: Listener) -> WrittenBundle:
         f"wrote {folder}: {networks} networks, {size / 1e6:.1f} MB; copy it to the device, run python3 run.py there, "
         f"and bring results.json back"
     )
-    return WrittenBundle(
-        text, str(folder), manifest.bundle, networks, size,
-        Hint("profile", settings=(("import", "results.json"), ("bundle", folder))),
-    )  # fmt: skip
+    following = hint("profile", **{"import": "results.json"}, bundle=folder)
+    return WrittenBundle(text, str(folder), manifest.bundle, networks, size, following)
 
 
 def import_results(results: Path, folder: Path | None, out: Path, name: str, report: Listener) -> Profile:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.data.summary import lines, summarise
-from nas.events import Described, Event, Listener, Noted, Started, Warned, ignore
+from nas.events import Event, Listener, Noted, Started, Warned, ignore
 from nas.store.records import RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
 from nas.store.versions import versions
@@ -97,7 +97,7 @@ def train_supernet(
     facts = make_facts(config, dataset.info)
     get_strategy(config.strategy, facts)  # a space that it cannot support must leave no run behind
     steps = total_steps(config, dataset.info.train_images)
-    held = Described(tuple(lines(summarise(dataset))))
+    held = Noted("\n".join(lines(summarise(dataset))))
     if dry_run:
         report(held)
         expected = _forecast(config, dataset, resources, report)
