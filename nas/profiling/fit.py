@@ -82,6 +82,7 @@ def fit_networks(operators: Sequence[Floats], ms: Floats, precision: str) -> Con
 
 
 def predict(fitted: Constants, operators: Sequence[Floats], precision: str) -> Floats:
+    """Milliseconds ``[n]`` of networks."""
     model = _model({precision: fitted})
     return np.array([model.network(rows, precision) for rows in operators])
 

@@ -62,12 +62,9 @@ svg g.on > polygon { stroke-width: 4; }
 """
 
 
-def _dark_marks() -> str:
-    """Charts name their colours, so that they are right as files of their own; in the page each has a replacement."""
-    return "\n".join(
-        f"  svg [fill='{light}'] {{ fill: {dark}; }}\n  svg [stroke='{light}'] {{ stroke: {dark}; }}"
-        for light, dark in DARK.items()
-    )
-
-
-STYLE = f"{_LOOK.strip()}\n{_dark_marks()}\n}}"
+# Charts name their colours, so that they are right as files of their own; in the page each has a replacement.
+_DARK_MARKS = "\n".join(
+    f"  svg [fill='{light}'] {{ fill: {dark}; }}\n  svg [stroke='{light}'] {{ stroke: {dark}; }}"
+    for light, dark in DARK.items()
+)
+STYLE = f"{_LOOK.strip()}\n{_DARK_MARKS}\n}}"

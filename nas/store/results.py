@@ -115,11 +115,10 @@ class Fidelity:
         choice: which predictor it is and why, in words.
         candidates: measurements that it knows.
         leave_one_out: its answers on candidates left out one by one.
-        log_macs: what the logarithm of the MACs alone says of them.
         random: its answers on random candidates that it has never seen; None: there are none.
-        random_log_macs: what the logarithm of the MACs alone says of those.
-        beforehand: of all candidates of this search, before they were measured.
-        front_beforehand: of the members of the front.
+        log_macs, random_log_macs: what the logarithm of the MACs alone says of those.
+        beforehand, front_beforehand: of all candidates of this search and of the members of its front, before they were
+            measured.
     """
 
     choice: str

@@ -81,14 +81,14 @@ def summarise_space(space: SearchSpace) -> SpaceSummary:
     return SpaceSummary(space.name, len(space.genes), space.size, space.source)
 
 
-def describe_space(space: SearchSpace, interface: Interface = IMAGENET) -> SpaceDescription:
+def describe_space(space: SearchSpace) -> SpaceDescription:
     """A space with its genes and the costs of its ends."""
     ends = {"smallest": space.smallest, "largest": space.largest}
-    features = {name: architecture_features(space, end, interface) for name, end in ends.items()}
+    features = {name: architecture_features(space, end, IMAGENET) for name, end in ends.items()}
     return SpaceDescription(
         **vars(summarise_space(space)),
-        classes=interface.outputs,
-        in_chans=interface.in_chans,
+        classes=IMAGENET.outputs,
+        in_chans=IMAGENET.in_chans,
         choices={gene.name: tuple(gene.choices) for gene in space.genes},
         costs={name: {p: costs_of(row, p) for p in PRECISIONS} for name, row in features.items()},
     )
