@@ -28,7 +28,6 @@ from .depthwise import speed_up
 _SKELETONS = 256
 _PARTS = 8192
 
-
 PartKey = tuple[str, tuple[Choice, ...]]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -93,8 +92,7 @@ class Supernet(nn.Module):
 
     def __init__(self, space: SearchSpace, interface: Interface, seed: int = 0, learned: Sequence[str] = ()) -> None:
         super().__init__()
-        self.space = space
-        self.interface = interface
+        self.space, self.interface = space, interface
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = space.build(space.largest, self.interface)

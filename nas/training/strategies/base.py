@@ -1,7 +1,6 @@
 """What a sampling strategy is: it chooses the subnets that a training step visits.
 
-A strategy maps (step, random generator) to passes. The generator is seeded from (seed, step), so a step's passes do
-not depend on the steps before it, which makes resuming exact.
+Its random generator is seeded from (seed, step), so that passes don't depend on earlier steps: resuming is exact.
 """
 
 from __future__ import annotations

@@ -86,8 +86,7 @@ def answers_of(
     order = hashlib.sha256(dataset.train.tobytes()).hexdigest()[:16]
     asked = Question(name, temperature, top, dataset.info.fingerprint, order)
     images = dataset.info.train_images
-    known = answers_in(run, asked, images, classes, report)
-    if known is not None:
+    if (known := answers_in(run, asked, images, classes, report)) is not None:
         return known
     teacher = open_teacher(name, dataset)
     report(Noted(f"asking the teacher {name} about {images:,} training images, once"))
