@@ -56,12 +56,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The latency model of one precision.
-
-    Attributes:
-        report: on held-out networks, from a fit without them.
-        networks: fitted in all.
-    """
+    """The latency model of one precision, fitted to so many networks; ``report``: on held-out ones, from a fit
+    without them."""
 
     constants: Constants
     report: FitReport
@@ -88,13 +84,8 @@ def predict(fitted: Constants, operators: Sequence[Floats], precision: str) -> F
 
 
 def fit_precision(measured: Measurement) -> Fitted:
-    """Fit the chosen networks, judge on the held-out ones, then fit them all.
-
-    Networks that were timed while the clock was slow are left out as long as enough others remain.
-
-    Raises:
-        UserError: too few networks.
-    """
+    """Fit the chosen networks, judge on the held-out ones, then fit them all; those that were timed while the clock
+    was slow are left out as long as enough others remain. Raises UserError: too few networks."""
     notes = []
     drifted = sum(s == DRIFTED for s in measured.states)
     used = measured.take(lambda _, state: state != DRIFTED)

@@ -134,12 +134,8 @@ def layers_outside(graph: fx.Graph) -> list[str]:
 
 @dataclass(frozen=True)
 class ExecutorchModel:
-    """A loaded file; calling it gives outputs.
-
-    Attributes:
-        program: with the bytes of the file, kept because a method reads both while it runs.
-        method: ``forward``.
-    """
+    """A loaded file; calling it gives outputs. ``program`` holds the bytes of the file too: a method reads both
+    while it runs."""
 
     program: tuple[Any, bytes]
     method: Any

@@ -47,13 +47,8 @@ class Part:
 
 @dataclass(frozen=True)
 class BundleNetwork:
-    """A network of a bundle.
-
-    Attributes:
-        use: whether latencies are fitted to it or checked on it.
-        input: channels, height and width of its image.
-        files: by precision.
-    """
+    """A network of a bundle, for the fit or the check of latencies, with its files by precision; ``input``:
+    channels, height and width of its image."""
 
     name: str
     use: str
@@ -101,13 +96,8 @@ class BundleVersions:
 
 @dataclass(frozen=True)
 class BundleManifest:
-    """The manifest.
-
-    Attributes:
-        bundle: hash of the content.
-        reference: the file that others are compared with, ``<network>.<precision>``.
-        threads: of an inference.
-    """
+    """The manifest; ``bundle``: hash of its content; ``reference``: the file that others are compared with,
+    ``<network>.<precision>``."""
 
     bundle: str
     reference: str

@@ -106,14 +106,8 @@ class Run:
 
     @contextmanager
     def locked(self, otherwise: str = "") -> Iterator[None]:
-        """Hold the directory for this process alone; released by the system when the process dies.
-
-        Args:
-            otherwise: what the user may do instead of waiting, where another process holds it.
-
-        Raises:
-            UserError: another process holds it, or works in it.
-        """
+        """Hold the directory for this process alone; released by the system when the process dies. Raises UserError:
+        another process holds it or works in it, with what the user may do ``otherwise``, instead of waiting."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"

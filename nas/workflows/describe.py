@@ -33,12 +33,8 @@ class SpaceSummary:
 
 @dataclass(frozen=True)
 class SpaceDescription(SpaceSummary):
-    """A search space in full.
-
-    Attributes:
-        classes, in_chans: outputs of its networks and channels of their images, for the costs.
-        costs: of the ``smallest`` and the ``largest`` subnet, by precision.
-    """
+    """A search space in full; ``costs``: of the ``smallest`` and the ``largest`` subnet by precision, for so many
+    classes and channels of an image."""
 
     classes: int
     in_chans: int

@@ -101,12 +101,8 @@ class ProfiledPrecision:
 
 @dataclass(frozen=True)
 class Profile:
-    """A finished profile, which wrote the file ``target``.
-
-    Attributes:
-        unsteady: networks whose times did not settle.
-        reference: milliseconds of the short network that ran beside all others.
-    """
+    """A finished profile, which wrote the file ``target``; ``unsteady``: networks whose times did not settle;
+    ``reference``: of the short network that ran beside all others."""
 
     target: str
     name: str

@@ -87,12 +87,7 @@ def _read_foreign(path: Path) -> object:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A candidate that a word means.
-
-    Attributes:
-        precision: its policy; None: an architecture alone has none.
-        search: the search on whose front it is; None: an architecture is on no front.
-    """
+    """A candidate that a word means; an architecture alone has no precision, and is on no search's front."""
 
     architecture: Architecture
     precision: str | None = None

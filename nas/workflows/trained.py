@@ -27,13 +27,8 @@ from search_spaces.errors import UserError
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run, opened: what search, export and evaluate start from.
-
-    Attributes:
-        weights: hash of the supernet's file.
-        calibration_images: what candidates are calibrated on. Another number makes other networks, so accuracies at
-            each number are kept apart.
-    """
+    """A trained run, opened; ``weights``: hash of the supernet's file. Candidates calibrated on another number of
+    images are other networks, so accuracies at each number are kept apart."""
 
     run: Run
     space: SearchSpace
