@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from predictors.costs.boundaries import boundary_tables, conversion_row, entering
+from predictors.costs.cache import kept_tables, table_path
 from predictors.costs.network import (
+    COLUMN,
     FEATURES,
     Costs,
-    Floats,
     op_features,
     operator_rows,
     peak_activation_bytes,
     size_bytes,
     total_macs,
 )
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, table_entries, traced_entries
 from predictors.latency.additive import LatencyModel
 from predictors.targets.target import Target
-from search_spaces.genes import Vectors
+from search_spaces.architecture import Interface
+from search_spaces.genes import Floats, Vectors
 from search_spaces.operators.operator import Op
 from search_spaces.policy import FLOAT, INT8, Policy, stages_of, within
 from search_spaces.space import SearchSpace
@@ -48,8 +49,7 @@ class NetworkCosts:
     """Costs of one network with a policy, and where its time goes.
 
     Attributes:
-        costs: exact costs.
-        precisions: precision of each operator.
+        precisions: of each operator.
         operators_ms: milliseconds of each operator ``[ops]``; a conversion counts with the first operator that
             reads its result.
         fixed_ms: milliseconds of the network as a whole.
@@ -67,14 +67,8 @@ class NetworkCosts:
 
 
 def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target) -> NetworkCosts:
-    """Costs of the operators of one network, as :class:`PolicyCosts` has them for populations.
-
-    Args:
-        ops: of the whole network, in execution order.
-        params: its parameters.
-        policy: its precisions; the target runs them (see ``Target.policy``).
-        target: gives latencies and the rules of memory.
-    """
+    """Costs of the operators of one whole network, in execution order, as :class:`PolicyCosts` has them for
+    populations. The target runs the precisions of the policy (see ``Target.policy``)."""
     rows, precisions = operator_rows(ops), [policy.of(op.path) for op in ops]
     model, runs_as = target.latency, [target.runs_as(name) for name in precisions]
     ms = np.zeros(len(ops))
@@ -95,6 +89,36 @@ def network_costs(ops: Sequence[Op], params: int, policy: Policy, target: Target
     return NetworkCosts(costs, precisions, ms, model.fixed(target.runs_as(policy.outer)))
 
 
+@lru_cache(maxsize=4)
+def boundary_tables(space: SearchSpace, interface: Interface) -> list[Floats]:
+    """Elements that every entry of the cost tables of a space reads of what others wrote, the image aside; for
+    ``CostTables.lookup``. Traced once a space, then kept on disk."""
+    entries = table_entries(space)
+
+    def fill() -> list[Floats]:
+        values = [np.zeros(n) for n in entries]
+        for entry in traced_entries(space, interface):
+            values[entry.segment][entry.row] = entering(entry.ops)
+        return values
+
+    return kept_tables(table_path(space, interface, (*FEATURES, "entering")), [(n,) for n in entries], fill)
+
+
+def entering(ops: Sequence[Op]) -> int:
+    """Elements that operators read and neither make themselves nor find in the image; each tensor once."""
+    made = {buffer.number for op in ops for buffer in op.writes}
+    read = {buffer.number: buffer.elements for op in ops for buffer in op.reads}
+    return sum(elements for number, elements in read.items() if number and number not in made)
+
+
+def conversion_row(elements: float) -> Floats:
+    """The operator that turns so many floats into int8 or back, as a feature row ``[1, features]`` at int8."""
+    row = np.zeros((1, len(FEATURES)))
+    row[0, COLUMN["moved_elementwise"]] = 5 * elements  # one byte on one side, four on the other
+    row[0, COLUMN["ops_elementwise"]] = 1
+    return row
+
+
 def _converted(ops: Sequence[Op], precisions: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Where a float part follows an integer one or the other way round: number of the first operator, and elements."""
     floats = [name == FLOAT for name in precisions]
@@ -110,10 +134,6 @@ def _quantized(precisions: Sequence[str]) -> str:
 
 class PolicyCosts:
     """Size, memory and latency of populations with policies over a menu of precisions.
-
-    Args:
-        tables: of the space.
-        menu: precisions that occur.
 
     A policy is given as ``parts``: for each candidate, the number in the menu of the precision outside all stages and
     of every stage, ``[n, 1 + stages]``.
@@ -178,12 +198,9 @@ class PolicyCosts:
             rows = np.concatenate([conversion_row(e) for e in elements])
             return np.where(elements > 0, model.operators(rows, quantized), 0.0)
 
-        values = [np.stack([np.zeros_like(e), milliseconds(e)]) for e in self._entering]
+        elements = boundary_tables(self.tables.space, self.tables.interface)
+        values = [np.stack([np.zeros_like(e), milliseconds(e)]) for e in elements]
         return self.tables.lookup(values, vectors, variants=differs)
-
-    @cached_property
-    def _entering(self) -> list[Floats]:
-        return boundary_tables(self.tables)
 
     @cached_property
     def _sizes(self) -> list[Floats]:

@@ -10,23 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .architecture import Architecture
-    from .genes import Gene
     from .presets import PRESETS, get_space
-    from .space import Family, SearchSpace, Segment
+    from .space import SearchSpace
 
-__all__ = ["PRESETS", "Architecture", "Family", "Gene", "SearchSpace", "Segment", "get_space"]
+__all__ = ["PRESETS", "Architecture", "SearchSpace", "get_space"]
 
-_HOMES = {
-    "architecture": ("Architecture",),
-    "presets": ("PRESETS", "get_space"),
-    "genes": ("Gene",),
-    "space": ("Family", "SearchSpace", "Segment"),
-}
+_HOMES = {"Architecture": "architecture", "PRESETS": "presets", "SearchSpace": "space", "get_space": "presets"}
 
 
 def __getattr__(name: str) -> Any:
     """Look names of this package up when they are used: the command line's help needs none of them."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f".{home}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -15,12 +15,8 @@ _LARGEST = 2**31
 
 @dataclass(frozen=True)
 class Interface:
-    """The two ends of a network, which its data set decides and no architecture.
-
-    Attributes:
-        in_chans: channels of the input image.
-        outputs: values that the network gives per image; a classifier's classes.
-    """
+    """The two ends of a network, which its data set decides and no architecture: channels of the image, and values that
+    it gives per image (a classifier's classes)."""
 
     in_chans: int
     outputs: int
@@ -32,10 +28,6 @@ class Architecture:
 
     Only *active* genes are held (a block beyond its stage's depth has none), in the order of the space, so that two
     architectures that build the same network are equal.
-
-    Attributes:
-        space: name of the search space.
-        genes: pairs (gene name, chosen value).
     """
 
     space: str
@@ -47,11 +39,11 @@ class Architecture:
                 return value
         raise KeyError(gene)
 
-    def __contains__(self, gene: str) -> bool:
-        return any(name == gene for name, _ in self.genes)
-
     def __iter__(self) -> Iterator[tuple[str, Choice]]:
         return iter(self.genes)
+
+    def __contains__(self, gene: str) -> bool:
+        return any(name == gene for name, _ in self.genes)
 
     @property
     def resolution(self) -> int:

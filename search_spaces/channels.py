@@ -16,12 +16,7 @@ class Axis:
     The dimension holds ``parts x n x unit`` elements for the group's ``n`` items: a ``qkv`` weight of an attention has
     3 parts, and its items are heads of ``unit`` rows.
 
-    Attributes:
-        name: of a parameter or buffer of the timm model.
-        dim: dimension of it.
-        parts: how often the items repeat along the dimension.
-        unit: consecutive elements that belong to one item.
-        score: whether the tensor's weights tell how important an item is.
+    ``name`` is that of a parameter or buffer; ``score`` says whether its weights tell how important an item is.
     """
 
     name: str

@@ -10,10 +10,8 @@ _WIDEST = 600  # characters of a line of a message
 
 
 class UserError(Exception):
-    """Something that the user gave cannot be used; the message is one or two lines for a person.
-
-    It may quote a file. Long quotes are shortened, and control characters are shown as escapes.
-    """
+    """Something that the user gave cannot be used; the message is one or two lines for a person, see
+    :func:`presentable`, and may quote a file."""
 
     exit_code = 1
 
@@ -44,20 +42,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") ->
 
 
 def install_hint(what: str) -> str:
-    """What to type to install a missing package, as the README installs: ``nas`` isn't on a package index.
-
-    Args:
-        what: for pip: an extra of this project as ``.[onnx]``, or a package as ``torch>=2.9``.
-    """
+    """How to install what is missing, ``.[onnx]`` or ``torch>=2.9``, as the README does: ``nas`` isn't on an index."""
     return f"in the clone: pip install -c constraints.txt '{what}'"
 
 
 def presentable(text: str) -> str:
-    """A message as a terminal may show it, whatever the names in it are.
-
-    Two lines at most, without control characters (they are shown as escapes), and no line so long that it hides the
-    rest: of such a line the middle is left out.
-    """
+    """A message as a terminal may show it: two lines at most, control characters as escapes, and of a line so long
+    that it hides the rest the middle left out."""
     lines = text.split("\n")
     if len(lines) > 2:
         lines = ["\\n".join(lines)]

@@ -6,11 +6,10 @@ methods that take vectors take a population of shape ``[n, genes]`` and work on 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,15 @@ from .architecture import Architecture, Choice
 from .errors import UsageError, UserError
 
 Vectors = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One decision.
+    """One decision, such as ``s2.b0.kernel`` (stage 2, block 0).
 
-    Attributes:
-        name: for example ``resolution`` or ``s2.b0.kernel`` (stage 2, block 0).
-        choices: the allowed values, ascending, so that index 0 is the smallest network.
-        gate: ``(gene, minimum)``: active only where that gene's value is at least ``minimum``; None: always.
+    Choices ascend, so that index 0 is the smallest network. With a ``gate`` ``(gene, minimum)`` it is active only where
+    that gene's value is at least ``minimum``.
     """
 
     name: str
@@ -46,12 +44,8 @@ class Gene:
 
 @dataclass(frozen=True)
 class GeneSpace:
-    """All combinations of some genes. Gating genes are themselves ungated, which keeps counting exact and simple.
-
-    Attributes:
-        name: as the command line takes it.
-        genes: the decisions, in the order of a vector's columns.
-    """
+    """All combinations of some genes, the columns of a vector. Gating genes are themselves ungated, which keeps
+    counting exact and simple."""
 
     name: str
     genes: tuple[Gene, ...]
@@ -69,11 +63,7 @@ class GeneSpace:
     @cached_property
     def _gates(self) -> list[tuple[int, int, int]]:
         """(gene, gating gene, smallest open index of the gating gene)."""
-        gates = []
-        for i, gene in enumerate(self.genes):
-            if gene.gate is not None:
-                gates.append((i, *self.gate_index(gene.gate)))
-        return gates
+        return [(i, *self.gate_index(gene.gate)) for i, gene in enumerate(self.genes) if gene.gate is not None]
 
     def gate_index(self, gate: tuple[str, Choice]) -> tuple[int, int]:
         """A gate as (column, smallest open index)."""
@@ -121,18 +111,6 @@ class GeneSpace:
         changed = np.where(hit, (vectors + step) % self.cardinality, vectors)
         return self.canonical(changed)
 
-    def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """All distinct architectures that differ in the choice of exactly one active gene."""
-        vector = self.encode(architecture)
-        others: dict[Architecture, None] = {}
-        for column in np.flatnonzero(self.active(vector[None])[0]):
-            for choice in range(self.cardinality[column]):
-                if choice != vector[column]:
-                    other = vector.copy()
-                    other[column] = choice
-                    others[self.decode(other)] = None
-        return list(others)
-
     @cached_property
     def size(self) -> int:
         """Exact number of different architectures."""
@@ -153,23 +131,12 @@ class GeneSpace:
         return total
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture once. For spaces small enough to walk through."""
-        free = [range(len(g.choices)) if g.gate is None else (0,) for g in self.genes]
-        for base in itertools.product(*free):
-            mask = self.active(np.array([base]))[0]
-            gated = [
-                range(len(g.choices)) if g.gate is not None and mask[i] else (base[i],)
-                for i, g in enumerate(self.genes)
-            ]
-            for vector in itertools.product(*gated):
-                yield self.decode(np.array(vector))
+        """Every architecture once, of a space small enough to walk through."""
+        return map(self.decode, all_vectors(self))
 
     def encode(self, architecture: Architecture) -> Vectors:
-        """Canonical vector of shape ``[genes]``.
-
-        Raises:
-            UserError: a gene is missing, unknown, inactive, or its value is not among the choices.
-        """
+        """Canonical vector of shape ``[genes]``. Raises UserError where a gene is missing, unknown or inactive, or its
+        value is not among the choices."""
         values: Mapping[str, Choice] = dict(architecture.genes)
         vector = np.zeros(len(self.genes), dtype=np.int64)
         for i, gene in enumerate(self.genes):
@@ -195,3 +162,18 @@ class GeneSpace:
         mask = self.active(np.asarray(vector)[None])[0]
         genes = tuple((gene.name, gene.choices[int(vector[i])]) for i, gene in enumerate(self.genes) if mask[i])
         return Architecture(self.name, genes)
+
+
+@lru_cache(maxsize=1)
+def all_vectors(space: GeneSpace) -> Vectors:
+    """Every canonical vector of a space once, ``[size, genes]``."""
+    free = [n if gene.gate is None else 1 for gene, n in zip(space.genes, space.cardinality, strict=True)]
+    vectors = np.stack(np.unravel_index(np.arange(int(np.prod(free))), free), axis=1)
+    for column, gene in enumerate(space.genes):
+        if gene.gate is not None:
+            gate, minimum = space.gate_index(gene.gate)
+            there = vectors[vectors[:, gate] >= minimum]
+            others = np.repeat(there, space.cardinality[column] - 1, axis=0)
+            others[:, column] = np.tile(np.arange(1, space.cardinality[column]), len(there))
+            vectors = np.concatenate([vectors, others])
+    return vectors

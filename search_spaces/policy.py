@@ -28,9 +28,8 @@ MIXED = "mixed"
 class Policy:
     """The precision of every part of a network. Made by :func:`make_policy` or :func:`parse_policy`.
 
-    Attributes:
-        outer: precision of what belongs to none of ``stages``, which always holds the stem and the head.
-        stages: pairs (path of a module, its precision) where that isn't ``outer``, in the order of the paths.
+    ``stages`` are pairs (path of a module, its precision) where that isn't ``outer``, in the order of the paths; the
+    stem and the head are never among them.
     """
 
     outer: str
@@ -67,11 +66,8 @@ def within(path: str, stage: str) -> bool:
 
 
 def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Policy:
-    """A policy in its one form: no entry that repeats what is around it, entries in order.
-
-    Raises:
-        UsageError: unknown precision.
-    """
+    """A policy in its one form: no entry that repeats what is around it, entries in order. Raises UsageError where a
+    precision is unknown."""
     entries = dict(stages)
     for name in (outer, *entries.values()):
         if name not in PRECISIONS:
@@ -84,11 +80,8 @@ def make_policy(outer: str, stages: Mapping[str, str] | Iterable[tuple[str, str]
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy that a text such as ``int8,blocks.1=w4a8`` describes.
-
-    Raises:
-        UsageError: unknown precision, or a part that is not ``stage=precision``.
-    """
+    """The policy that a text such as ``int8,blocks.1=w4a8`` describes. Raises UsageError where a precision is unknown,
+    or a part is not ``stage=precision``."""
     outer, *rest = (part.strip() for part in text.split(","))
     entries: dict[str, str] = {}
     for part in rest:
@@ -103,15 +96,8 @@ def parse_policy(text: str) -> Policy:
 
 
 def parse_menu(text: str, setting: str = "`precision`") -> tuple[str, ...]:
-    """The precisions that stages may have, of ``int8,w4a8``; in the order of :data:`PRECISIONS`.
-
-    Args:
-        text: names, separated by commas.
-        setting: that they were given with, for messages.
-
-    Raises:
-        UsageError: unknown or repeated precision, or none.
-    """
+    """The precisions that stages may have, of ``int8,w4a8``; in the order of :data:`PRECISIONS`. Raises UsageError,
+    which names the ``setting``, where one is unknown or repeated, or there is none."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in PRECISIONS:
@@ -128,15 +114,8 @@ def stages_of(space: SearchSpace) -> tuple[str, ...]:
 
 
 def check_stages(policy: Policy, paths: Iterable[str], what: str) -> None:
-    """Refuse a policy that names a stage which the network does not have.
-
-    Args:
-        paths: of the network's modules.
-        what: the network's name in the message.
-
-    Raises:
-        UsageError: such a stage.
-    """
+    """Raise UsageError where a policy names a stage which the network ``what`` with modules at ``paths`` doesn't
+    have."""
     known = list(paths)
     for stage, _ in policy.stages:
         if not any(within(path, stage) for path in known):

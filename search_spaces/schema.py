@@ -50,12 +50,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The values a number may have: ``Annotated[float, Range(above=0, at_most=1)]``.
-
-    Attributes:
-        at_least, above: the smallest value, or the value that it must exceed.
-        at_most, below: the largest value, or the value that it must stay under.
-    """
+    """The values a number may have: ``Annotated[float, Range(above=0, at_most=1)]``."""
 
     at_least: float | None = None
     above: float | None = None
@@ -89,12 +84,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Made:
-    """How a value is made of what the file holds; ``make`` raises ValueError or TypeError where it cannot be.
-
-    Attributes:
-        make: from JSON to the value.
-        undo: from the value of a field to JSON; None: as :func:`to_json` has it.
-    """
+    """How a value is made of JSON; ``make`` raises ValueError or TypeError where it cannot be. ``undo`` gives the JSON
+    of a field's value; None: as :func:`to_json` has it."""
 
     make: Callable[[Any], Any]
     undo: Callable[[Any], Any] | None = None
@@ -119,15 +110,9 @@ class SchemaError(ValueError):
 
 
 def convert(value: object, kind: type[T], place: str = "it") -> T:
-    """The record that a value of JSON holds.
+    """The record that a value of JSON holds, a dataclass or any other type of the module's description.
 
-    Args:
-        value: as :func:`json.loads` gives it.
-        kind: a dataclass, or any other type of the module's description.
-        place: what the value is called in messages.
-
-    Raises:
-        SchemaError: names the first thing that is wrong.
+    Raises SchemaError, which names the first thing that is wrong, and calls the value ``place``.
     """
     if wrong := problem(value, kind, place):
         raise SchemaError(wrong)
@@ -145,11 +130,10 @@ def to_json(record: Any) -> Any:
         return record.to_json()
     if dataclasses.is_dataclass(record):
         kind: Any = type(record)
-        values = [(field, hint, getattr(record, field.name)) for field, hint in typed_fields(kind)]
         return {
             key_of(field): (_undo_of(hint) or to_json)(value)
-            for field, hint, value in values
-            if value is not None or field.default is not None
+            for field, hint in typed_fields(kind)
+            if (value := getattr(record, field.name)) is not None or field.default is not None
         }
     if isinstance(record, Mapping):
         return {key: to_json(value) for key, value in record.items()}
@@ -159,11 +143,8 @@ def to_json(record: Any) -> Any:
 
 
 def read_content(value: object, kind: type[T], path: Path) -> T:
-    """The record that the content of a file holds.
-
-    Raises:
-        UserError: names the file, the place in it, the value and the rule.
-    """
+    """The record that the content of a file holds. Raises UserError with the file, the place, the value and the
+    rule."""
     try:
         return convert(value, kind)
     except SchemaError as error:
@@ -182,12 +163,7 @@ def problem(value: object, kind: Any, place: str = "it") -> str:
 
 
 def problems(value: object, kind: Any, place: str = "it", closed: bool = False) -> Iterator[str]:
-    """Everything that is wrong with a value.
-
-    Args:
-        value, kind, place: as of :func:`convert`.
-        closed: whether a key that a dataclass doesn't have is a problem.
-    """
+    """Everything that is wrong with a value, see :func:`convert`; ``closed``: keys that a dataclass lacks are, too."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object:
         return
@@ -263,7 +239,9 @@ def _record_problems(value: object, kind: Any, place: str, closed: bool) -> Iter
         return
     hints = {key_of(field): hint for field, hint in typed_fields(kind)}
     for key in sorted(set(value) - set(hints)) if closed else ():
-        yield unknown_key(_inside(place, key), key, list(hints))
+        near = difflib.get_close_matches(str(key), hints, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(hints)}"
+        yield f"unknown key '{_short(_inside(place, key))}', {hint}"
     sound = True
     for field, hint in typed_fields(kind):
         where = _inside(place, key := key_of(field))
@@ -279,13 +257,6 @@ def _record_problems(value: object, kind: Any, place: str, closed: bool) -> Iter
             _build(value, kind)
         except ValueError as error:
             yield str(error) if place == "it" else f"{place}: {error}"
-
-
-def unknown_key(place: str, key: str, known: Sequence[str]) -> str:
-    """What to say of a key that a table doesn't have: the nearest one, or all of them."""
-    near = difflib.get_close_matches(str(key), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(known)}"
-    return f"unknown key '{_short(place)}', {hint}"
 
 
 def _build(value: Any, kind: Any) -> Any:

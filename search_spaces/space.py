@@ -25,12 +25,8 @@ NO_DROP: Drop = (0.0, 0.0)
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the network whose operators depend on few genes.
-
-    Attributes:
-        path: module path inside the timm model, ``blocks.2.0``; ``""`` is everything outside other segments.
-        genes: names of the genes that its shapes depend on (gates not counted).
-        gate: as in :class:`Gene`; the segment exists only where the gate is open.
+    """A part of the network whose shapes depend on few genes (gates not counted), and that exists where its gate, as of
+    :class:`Gene`, is open. ``path`` is that of a module, ``blocks.2.0``; ``""`` is all that is outside other segments.
     """
 
     path: str
@@ -60,24 +56,15 @@ class Family(Protocol):
     def build(
         self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
     ) -> nn.Module:
-        """The network of an architecture, freshly initialised; on ``meta`` without storage or initialisation.
-
-        Args:
-            architecture: one choice for every active gene.
-            interface: the two ends of the network.
-            device: name of the torch device.
-            drop: how the network is regularised in training mode.
-        """
+        """The network of an architecture, freshly initialised; on ``meta`` without storage or initialisation."""
 
     @abstractmethod
     def describe(self, architecture: Architecture, interface: Interface) -> Mapping[str, Json]:
         """What an exported folder says of the network, so that it can be built without this package."""
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
-        """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all.
-
-        Leading slices of these are what smaller architectures borrow.
-        """
+        """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all:
+        smaller architectures borrow leading slices of these."""
         return []
 
 
@@ -86,7 +73,6 @@ class SearchSpace(GeneSpace):
     """The genes of a family, and the networks that it builds of them.
 
     Attributes:
-        family: how its networks are built.
         source: where the choices come from.
         kernel_transforms: smaller kernels pass through learned matrices (Once-for-All) instead of being plain crops.
         timm_name: the timm model that the largest network is, whose weights fit; empty: none.

@@ -23,7 +23,7 @@ from benchmarks.latency.measured_operators import fit_operators
 from benchmarks.latency.nasbench201 import table as nasbench201_table
 from benchmarks.latency.networks import RPI4, mlperf_rpi4
 from benchmarks.latency.residual import learn_residual
-from predictors.costs.network import ACTIVATION_BYTES, COLUMN, Floats, operator_rows, total_macs
+from predictors.costs.network import ACTIVATION_BYTES, COLUMN, operator_rows, total_macs
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
@@ -33,6 +33,7 @@ from predictors.targets.card import FOLDER
 from predictors.targets.target import load_target, to_toml
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 from search_spaces.operators.operator import KINDS
 from search_spaces.operators.trace import trace
 

@@ -10,11 +10,12 @@ from itertools import product
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, FEATURES, SUMS, Floats
+from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.latency.fit import check_measurements
 from predictors.latency.kernel import kernel
 from predictors.latency.operator_table import log_features, log_ratios
 from predictors.latency.records import Coefficients, OperatorTable
+from search_spaces.genes import Floats
 
 _WIDTHS, _NOISES = (0.5, 1.0, 2.0, 4.0), (1e-3, 1e-2, 0.1, 1.0)
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.support.data import data_file, read_table
-from predictors.costs.network import Floats, op_features
+from predictors.costs.network import op_features
 from predictors.latency.fit import Data
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
+from search_spaces.genes import Floats
 from search_spaces.operators.trace import trace
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, FEATURES, Floats
+from predictors.costs.network import COLUMN, FEATURES
 from predictors.latency.fit import Data, Method, Predictor, additive
 from predictors.latency.kernel import kernel, solve
+from search_spaces.genes import Floats
 from search_spaces.operators.operator import KINDS
 
 INPUTS = ("log_macs_per_activation", "log_weights_per_activation", "log_activations")

@@ -20,12 +20,12 @@ from benchmarks.latency import nasbench201
 from benchmarks.latency.networks import network
 from benchmarks.latency.published import TINYENGINE, Table, mlperf_tiny, ncnn, ofa_on_desktop, rows, tinyengine
 from benchmarks.latency.published import features as features_of
-from predictors.costs.network import Floats
 from predictors.latency.additive import AdditiveLatency, design
 from predictors.latency.fit import Data, FitReport, additive, cross_validate, fit, fit_report
 from predictors.latency.records import COEFFICIENTS, Coefficients
 from predictors.targets.card import FOLDER
 from predictors.targets.target import Target, load_target, to_toml
+from search_spaces.genes import Floats
 
 ENOUGH = 5
 """Networks, each predicted by a fit without it, that make a target ``calibrated``."""

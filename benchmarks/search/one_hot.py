@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictors.costs.network import Floats
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
 
 def one_hot_features(space: GeneSpace, vectors: Vectors) -> Floats:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from benchmarks.search.one_hot import one_hot_features
 from benchmarks.support.data import data_file, read_table
-from nas.search.evolution.evolve import all_vectors
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from nas.store.files import write_json
@@ -33,7 +32,7 @@ from predictors.targets.target import load_target
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.families.efficientnet import EfficientNetFamily
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import GeneSpace, Vectors, all_vectors
 
 Floats = NDArray[np.float64]
 

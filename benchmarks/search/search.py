@@ -29,7 +29,8 @@ from scipy.stats import kendalltau
 from benchmarks.search.baselines import METHODS
 from benchmarks.search.one_hot import one_hot_features
 from benchmarks.search.problems import Known, demo, measure_demo, nb201, ofa, ofa_measured, surrogate_error
-from nas.search.evolution.evolve import ALGORITHMS, evolve
+from nas.search.config import ALGORITHMS
+from nas.search.evolution.evolve import evolve
 from nas.search.loop import Loop, LoopSettings, optimise
 from nas.search.pareto import hypervolume
 from predictors.accuracy.features import space_features

@@ -28,11 +28,7 @@ class Agreement:
 
 
 class Agreements:
-    """What was agreed in a study, by topic.
-
-    Args:
-        storage, study: where they lie; the study holds nothing else.
-    """
+    """What was agreed, by topic, in a study that holds nothing else."""
 
     def __init__(self, storage: Storage, study: int) -> None:
         self._storage, self._study = storage, study
@@ -42,13 +38,8 @@ class Agreements:
     def on(self, topic: str, proposal: T, kind: type[T], check: Callable[[T], str] = lambda agreed: "") -> T:
         """The first proposal on a topic, of this worker or another.
 
-        Args:
-            proposal: this worker's, a record or other data of JSON.
-            kind: the type of all proposals on it, see :mod:`search_spaces.schema`.
-            check: what is wrong with a proposal of that type; empty: nothing.
-
-        Raises:
-            UserError: the content of the storage is damaged.
+        All are of a ``kind`` of :mod:`search_spaces.schema`; ``check`` says what is wrong with one; empty: nothing.
+        Raises UserError where the content of the storage is damaged.
         """
         if not self._look(topic):
             facts = {"topic": topic, "agreed": [to_json(proposal)]}

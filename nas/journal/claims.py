@@ -27,34 +27,21 @@ from search_spaces.schema import Count, Range, SchemaError, convert, to_json
 
 from .storage import Storage
 
-BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How lost workers are noticed.
+    """Seconds between two signs of life, and without one until a claim is stale."""
 
-    Attributes:
-        beat: seconds between two signs of life.
-        stale: seconds without one until a claim is stale.
-    """
-
-    beat: float = BEAT_SECONDS
+    beat: float = 10.0
     stale: float = STALE_SECONDS
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a journal says of a claim.
-
-    Attributes:
-        candidate: the candidate that is being measured, with its split.
-        worker: who measures it.
-        host: the worker's machine, see :func:`nas.store.host.here`.
-        process: number of the worker's process there.
-        beat: signs of life so far.
-    """
+    """What a journal says of a claim: the candidate with its split, who measures it on which machine (see
+    :func:`nas.store.host.here`) in which process, and how many signs of life there were."""
 
     candidate: str
     worker: str
@@ -63,51 +50,36 @@ class Claim:
     beat: Count
 
 
-@dataclass(frozen=True)
-class _Seen:
-    beat: int
-    since: float
-
-
 class Claims:
-    """The claims of all workers of a study, and this worker's own.
-
-    Args:
-        storage, study: where they lie; the study holds nothing else.
-        timing: how lost workers are noticed.
-        clock: seconds that never go back.
-    """
+    """The claims of all workers, in a study that holds nothing else, and this worker's own."""
 
     def __init__(
         self, storage: Storage, study: int, timing: Timing | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.worker = uuid.uuid4().hex
         self._storage, self._study, self._timing, self._clock = storage, study, timing or Timing(), clock
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, tuple[int, float]] = {}  # by number of a claim: its beat, and since when
         self._looked = clock()
         self._lock = threading.Lock()
 
     def live(self) -> dict[str, str]:
-        """Worker of every candidate that is being worked on; stale claims are ended, and left out.
-
-        Raises:
-            UserError: a claim is damaged.
-        """
+        """Worker of every candidate that is being worked on; stale claims are ended, and left out. Raises UserError
+        where one is damaged."""
         with self._lock:
             now = self._clock()
             if now - self._looked > self._timing.stale / 2:
                 self._seen = {}  # nothing was read for a while: the storage was down, or this process suspended
             self._looked = now
             holders: dict[str, str] = {}
-            seen: dict[int, _Seen] = {}
+            seen: dict[int, tuple[int, float]] = {}
             for trial in self._storage.trials(self._study, (TrialState.RUNNING,)):
                 try:
                     claim = convert(trial.user_attrs, Claim, f"claim {trial.number}")
                 except SchemaError as error:
                     raise self._storage.damaged(str(error)) from None
-                last = self._seen.get(trial.number)
-                seen[trial.number] = last if last is not None and last.beat == claim.beat else _Seen(claim.beat, now)
-                if self._is_lost(claim, now - seen[trial.number].since):
+                beat, since = self._seen.get(trial.number, (-1, now))
+                seen[trial.number] = (claim.beat, since if beat == claim.beat else now)
+                if self._is_lost(claim, now - seen[trial.number][1]):
                     self._storage.finish(self._storage.trial_id(self._study, trial.number), TrialState.FAIL)
                 else:
                     holders.setdefault(claim.candidate, claim.worker)

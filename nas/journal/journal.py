@@ -53,12 +53,8 @@ _LONGEST_WAIT = 2.0
 
 @dataclass(frozen=True)
 class Begun:
-    """What the workers of a search agree on when it begins.
-
-    Attributes:
-        prior: measurements that all of them know.
-        settings: of the search; not read.
-    """
+    """What the workers of a search agree on when it begins: how many measurements all of them know. The settings are
+    not read."""
 
     prior: Count
     settings: Any = None
@@ -69,12 +65,9 @@ class Journal:
 
     Args:
         where: journal file, or URL of a database.
-        space: of the supernet.
         weights: hash of the supernet's weights.
         name: of the studies; in a database, which may hold many supernets, see :func:`study_name`.
         patience: seconds to wait for a storage that is down.
-        timing: how lost workers are noticed.
-        task: of the supernet, a key of :data:`nas.tasks.task.TASKS`.
 
     Raises:
         UserError: the study belongs to another space or other weights, or cannot be read.
@@ -140,7 +133,6 @@ class Journal:
 
         Args:
             candidates: in the order they are to be measured in.
-            measure: makes one measurement.
             origin: which search asked for it.
             spare: candidates whose measurements will be wanted later.
             split: where they are measured, :data:`SEARCH` or :data:`TEST`.
@@ -202,17 +194,12 @@ class Journal:
             policy = candidate.policy
             params |= {f"{stage}.precision": name for stage, name in ((OUTER, policy.outer), *policy.stages)}
         distributions = {name: CategoricalDistribution(choices.get(name, PRECISIONS)) for name in params}
+        facts = {
+            "architecture": candidate.architecture.to_json(), "precision": candidate.precision, **accuracy.record(),
+            "seconds": round(seconds, 3), "origin": origin,
+        }  # fmt: skip
         trial = optuna.trial.create_trial(
-            params=params,
-            distributions=distributions,
-            value=accuracy.value,
-            user_attrs={
-                "architecture": candidate.architecture.to_json(),
-                "precision": candidate.precision,
-                **accuracy.record(),
-                "seconds": round(seconds, 3),
-                "origin": origin,
-            },
+            params=params, distributions=distributions, value=accuracy.value, user_attrs=facts
         )
         self._storage.create(records.study, trial)
         records.refresh()
@@ -233,11 +220,8 @@ class Journal:
                     self.add(candidate, accuracy, *theirs.made[candidate], split)
 
     def begin(self, settings: str) -> int:
-        """How many measurements there were when a search of these settings first began, here or elsewhere.
-
-        Args:
-            settings: a JSON table of all that tells this search from others.
-        """
+        """How many measurements there were when a search first began, here or elsewhere, whose settings are this JSON
+        table of all that tells it from others."""
         self.refresh()
         begun = self.agree(settings, "begin", Begun(len(self), json.loads(settings)), Begun)
         self.refresh()  # the first worker may have known more than this one
@@ -246,13 +230,8 @@ class Journal:
     def agree(
         self, settings: str, step: str, proposal: T, kind: type[T], check: Callable[[T], str] = lambda agreed: ""
     ) -> T:
-        """What the workers of a search of these settings do at a step of it: as whoever came first proposed.
-
-        Args:
-            settings: as those of :meth:`begin`.
-            step: unique within the search.
-            proposal, kind, check: as of :meth:`nas.journal.agreements.Agreements.on`.
-        """
+        """What the workers of a search of these settings (see :meth:`begin`) do at a step, unique within it: as whoever
+        came first proposed, see :meth:`nas.journal.agreements.Agreements.on`."""
         search = hashlib.sha256(json.dumps(json.loads(settings), sort_keys=True).encode()).hexdigest()[:16]
         return self._agreements.on(f"{search} {step}", proposal, kind, check)
 
@@ -303,11 +282,8 @@ class _Split:
 
 
 def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
-    """The origin of each measurement in a journal file, and its seconds; the file is not changed.
-
-    Raises:
-        UserError: it is damaged.
-    """
+    """The origin of each measurement in a journal file, and its seconds; the file is not changed. Raises UserError
+    where it is damaged."""
     storage = Storage(file, patience=0, change=False)
     study = storage.find(_study(_NAME, split))
     if study is None:

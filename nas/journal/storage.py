@@ -138,10 +138,7 @@ class Storage:
             except optuna.exceptions.UpdateFinishedTrialError:
                 return
 
-        if wait:
-            self._patiently(end)
-        else:
-            self._once(end)
+        (self._patiently if wait else self._once)(end)
 
     def _once(self, operation: Callable[[], Any]) -> None:
         try:
@@ -300,10 +297,8 @@ class _Lock(JournalFileOpenLock):
 
 
 def repair_tail(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left unfinished, so that the next line begins cleanly.
-
-    A power cut can also leave a last line of zeros or of rubbish: whatever isn't JSON is cut too.
-    """
+    """Cut off a last line that a crash or a full disk left unfinished, so that the next one begins cleanly, and one
+    that isn't JSON: a power cut can leave zeros or rubbish."""
     if not path.exists():
         return
     with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):

@@ -18,11 +18,12 @@ from nas.store.files import atomic_write, write_json
 from nas.store.hints import hint
 from nas.store.seeds import stream
 from nas.store.versions import libraries
-from predictors.costs.network import Floats, operator_rows
+from predictors.costs.network import operator_rows
 from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError, UserError
+from search_spaces.genes import Floats
 from search_spaces.policy import FLOAT
 from search_spaces.schema import Json, read_content, to_json
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from nas.store.seeds import stream
-from predictors.costs.network import Floats
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import design
 from predictors.latency.kernel import kernel
 from predictors.latency.operator_table import log_features
 from predictors.targets.target import load_target
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 
 POPULATION = 500
 _TERM, _NOISE = 0.3, 0.01  # relative standard deviations: of a term of the model, and of a measurement

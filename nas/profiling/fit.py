@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.store.bundles import BundleManifest, BundleNetwork
-from predictors.costs.network import COLUMN, Floats, total_macs
+from predictors.costs.network import COLUMN, total_macs
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.fit import FitReport, fit, fit_report
 from predictors.latency.operator_learning import Networks, learn_operators
@@ -16,6 +16,7 @@ from predictors.latency.operator_table import TableLatency
 from predictors.latency.records import Coefficients, OperatorTable
 from predictors.targets.target import Target
 from search_spaces.errors import UserError
+from search_spaces.genes import Floats
 
 from .bundle import CHECK, FIT, LEAST_CHECK, LEAST_FIT, dialect_name, operators_of
 from .results import Results

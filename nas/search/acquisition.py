@@ -17,8 +17,7 @@ from scipy.special import ndtr
 
 from predictors.accuracy.features import Features
 from predictors.accuracy.predictor import AccuracyPredictor
-
-Floats = NDArray[np.float64]
+from search_spaces.genes import Floats
 
 CELLS = 4096
 """Largest number of cells of the grid that an expected gain is summed over."""
@@ -79,14 +78,9 @@ def _edges(values: Floats, reference: float, most: int) -> Floats:
 
 
 def choose_batch(
-    predictor: AccuracyPredictor,
-    features: Features,
-    costs: Floats,
-    measured: Floats,
-    reference: Floats,
-    size: int,
+    predictor: AccuracyPredictor, features: Features, costs: Floats, measured: Floats, reference: Floats, size: int,
     pending: int = 0,
-) -> list[int]:
+) -> list[int]:  # fmt: skip
     """Greedy batch by expected gain: rows of ``features`` in the order they were picked.
 
     A picked candidate counts as measured at its predicted error, and the deviation of those that resemble it shrinks
@@ -95,8 +89,7 @@ def choose_batch(
     Args:
         features, costs: of ``n`` candidates, ``[n, d]`` the latter; the first ``pending`` are being measured by others
             and are taken first, without being returned.
-        measured: known points ``[m, 1 + d]``.
-        reference: worst corner.
+        measured, reference: as of :func:`expected_gain`.
         size: how many to pick; fewer come back where there are fewer candidates.
     """
     mean, std = predictor.predict(features)
@@ -126,13 +119,9 @@ class Beliefs:
     """Errors and their variances ``[n]``, as measurements at their predicted values would change them."""
 
     def __init__(
-        self,
-        predictor: AccuracyPredictor,
-        features: Features,
-        error: Floats,
-        variance: Floats,
+        self, predictor: AccuracyPredictor, features: Features, error: Floats, variance: Floats,
         told: Floats | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.predictor, self.features, self.error, self.variance = predictor, features, error, variance
         self.told = np.zeros((0, len(error))) if told is None else told
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.search.evolution.archive import Archive
 from search_spaces.errors import UsageError, unknown_name
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
 from .problem import Problem
 
-Floats = NDArray[np.float64]
 Answer = Callable[[Vectors], Floats]
 """Vectors ``[n, genes]`` to measured accuracies ``[n]``."""
 
@@ -27,15 +25,8 @@ _ROUNDS = 40
 
 @dataclass(frozen=True)
 class Field:
-    """What a baseline starts from.
-
-    Attributes:
-        problem: what is searched.
-        random: different random candidates within the bounds, as many as may be measured.
-        start: a candidate within the bounds.
-        count: how many candidates may be measured.
-        seed: of what is random.
-    """
+    """What a baseline starts from: ``count`` candidates may be measured, as many different random ones within the
+    bounds are given, and one ``start`` that is within them, too."""
 
     problem: Problem
     random: Vectors
@@ -120,11 +111,8 @@ BASELINES: dict[str, Callable[[Field, Answer], Vectors]] = {
 
 
 def parse_baselines(text: str) -> tuple[str, ...]:
-    """Names in :data:`BASELINES` out of ``random,nsga2`` and the like; ``none``: no baseline.
-
-    Raises:
-        UsageError: an unknown or repeated name.
-    """
+    """Names in :data:`BASELINES` out of ``random,nsga2`` and the like; ``none``: no baseline. Raises UsageError where
+    one is unknown or repeated."""
     if text == NONE:
         return ()
     names = tuple(name.strip() for name in text.split(","))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from nas.store.results import CALIBRATION, CALIBRATION_IMAGES
 from nas.store.settings import SEED, Setting, check_settings
+from predictors.accuracy.predictor import PREDICTORS
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 
@@ -17,21 +17,12 @@ BATCH = 6
 AUTO = "auto"
 
 
-def _algorithms() -> Iterable[str]:
-    from .evolution.evolve import ALGORITHMS
-
-    return ALGORITHMS
+ALGORITHMS = ("archive", "nsga2")
 
 
-def _predictors() -> Iterable[str]:
-    from predictors.accuracy.predictor import PREDICTORS
-
-    return (AUTO, *PREDICTORS)
-
-
-ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=_algorithms)
+ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
 PREDICTOR = Setting(
-    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=_predictors
+    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *PREDICTORS)
 )
 
 
@@ -41,16 +32,7 @@ class SearchConfig:
 
     Attributes:
         target: device that candidates are scored for: a name or a target file.
-        precision: precisions of its policies, as in :func:`search_spaces.policy.parse_menu`; empty: the target's.
-        measurements: how many subnets the search may measure, those of its baselines not counted.
-        bounds: upper limits of the costs.
-        seed: seed of everything random.
-        calibration_images: training images that a candidate is calibrated on before it is measured.
-        algorithm: how predictions are searched.
-        predictor: accuracy predictor; ``auto``: chosen by cross-validation.
-        batch: candidates that are chosen at once.
-        seconds: no new batch is begun after this long; None: no limit.
-        patience: measurements after which the search stops unless the hypervolume grew by a thousandth; 0: never.
+        precision: precisions of its policies, as in :func:`search_spaces.policy.parse_menu`.
         objectives: what the front is of, as in :func:`nas.search.objectives.parse_objectives`.
         compare: baselines to measure beside it, as in :func:`nas.search.baselines.parse_baselines`.
         prior: measurements in the journal when the search first began (set by the search itself).
@@ -79,13 +61,8 @@ class SearchConfig:
 
 
 def parse_targets(text: str) -> list[str]:
-    """Names or files of targets, separated by commas. All are opened, so that a wrong one is refused before the first
-    search begins.
-
-    Raises:
-        UsageError: an unknown target, or one twice.
-        UserError: a target file that is damaged.
-    """
+    """Names or files of targets, separated by commas. All are opened, so that before the first search begins UsageError
+    refuses one that is unknown or there twice, and UserError a damaged file."""
     names = [name.strip() for name in text.split(",")]
     if len({load_target(name).name for name in names}) < len(names):
         raise UsageError(f"`target` is {text}, which names one of them twice; give each once")
@@ -102,11 +79,8 @@ def check_config(config: SearchConfig) -> None:
 
 
 def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]:
-    """The further devices of a search, and its configuration with their own names in place of their files'.
-
-    Raises:
-        UserError, UsageError: an unknown device, one that lacks the precision, or the search's own once more.
-    """
+    """The further devices of a search, and its configuration with their own names in place of their files'. Raises
+    UserError or UsageError where one is unknown, lacks the precision, or is the search's own once more."""
     named = parse_objectives(config.objectives)
     given = other_targets(named, config.bounds)
     others = {name: load_target(name) for name in given}

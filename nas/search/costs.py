@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.candidates.candidate import CandidateSpace
 from predictors.costs.network import COLUMN, Costs
@@ -15,24 +14,18 @@ from predictors.costs.tables import CostTables
 from predictors.policy_costs import PolicyCosts
 from predictors.targets.target import Target
 from search_spaces.errors import InfeasibleError
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 from search_spaces.policy import parse_menu
 from search_spaces.space import SearchSpace
 
 from .objectives import MACS, MEMORY, OBJECTIVES, SIZE, Bounds, Objective, latency_on
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class CandidateCosts:
-    """Costs of candidates on a target, for populations and for one.
+    """Costs of candidates on a target, for populations and for one; the latency on ``others`` counts too.
 
-    Attributes:
-        architectures: the space of their architectures.
-        tables: of that space.
-        precision: what their policies are made of, ``int8`` or ``int8,w4a8``, as in ``policy.parse_menu``.
-        others: further devices, whose latency counts too.
+    ``precision`` is what their policies are made of, ``int8`` or ``int8,w4a8``, as in ``policy.parse_menu``.
     """
 
     architectures: SearchSpace
@@ -107,12 +100,14 @@ class CandidateCosts:
         return excess
 
     def feasible_start(self, bounds: Bounds) -> Vectors:
-        """A vector within the bounds, close to the smallest network.
+        """A vector within the bounds, close to the smallest network. Raises InfeasibleError, which names the smallest
+        reachable values, where none was found."""
 
-        Raises:
-            InfeasibleError: none was found; the message names the smallest reachable values.
-        """
-        start = self._descend(self._out_of_bounds(bounds))
+        def out_of_bounds(vectors: Vectors) -> Floats:
+            costs = self.of(vectors)
+            return self.violation(costs, bounds) + 1e-9 * costs[:, 0]  # of two that are equally far, the slower one
+
+        start = self._descend(out_of_bounds)
         if self.violation(self.of(start[None]), bounds)[0] <= 0:
             return start
         limits, asked = self.limits(bounds), self.user_limits(bounds)
@@ -130,16 +125,6 @@ class CandidateCosts:
             f"no candidate of {self.architectures.name} ({self.precision}) is within the bounds on {self.target.name}: "
             + "; ".join(missed)
         )
-
-    def _out_of_bounds(self, bounds: Bounds) -> Callable[[Vectors], Floats]:
-        """How far vectors are out of the bounds, and of two that are equally far, which one is slower."""
-
-        def value(vectors: Vectors) -> Floats:
-            costs = self.of(vectors)
-            slower: Floats = self.violation(costs, bounds) + 1e-9 * costs[:, 0]
-            return slower
-
-        return value
 
     def _least(self, column: int) -> float:
         """Smallest reachable value of one cost."""

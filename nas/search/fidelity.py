@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from nas.store.results import Foresight, Ranking
-
-Floats = NDArray[np.float64]
+from search_spaces.genes import Floats
 
 _BEST = 0.3
 
@@ -42,12 +40,7 @@ def line_left_out(x: Floats, y: Floats) -> Floats:
 
 
 def rank_log_macs(macs: Floats, accuracy: Floats) -> Ranking:
-    """How well log MACs rank candidates, and the error of a straight line over them, each point left out in turn.
-
-    Args:
-        macs: multiply-accumulates ``[n]``.
-        accuracy: measured ``[n]``.
-    """
+    """How well log MACs rank candidates, and the error of a straight line over them, each point left out in turn."""
     logs = np.log(macs)
     return replace(ranking(logs, accuracy), rmse=rmse(line_left_out(logs, accuracy), accuracy))
 
@@ -56,10 +49,7 @@ def gain_over_random(front: Floats, random: Floats) -> float | None:
     """Mean accuracy of a front over that of random subnets at equal cost, in shares of one.
 
     The random subnets' accuracy at a cost is a parabola over its logarithm; members cheaper or dearer than all of them
-    are left out. None: too few random subnets, or no member among them.
-
-    Args:
-        front, random: cost and accuracy, ``[n, 2]``.
+    are left out. None: too few random subnets, or no member among them. Both are cost and accuracy, ``[n, 2]``.
     """
     if len(random) < 6:
         return None

@@ -14,21 +14,18 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.evolution.evolve import all_vectors, evolve
-from nas.search.evolution.local_search import one_exchange
+from nas.search.evolution.evolve import evolve, one_exchange
 from nas.store.seeds import stream
 from nas.store.settings import SEED, Setting, check_settings
 from predictors.accuracy.gp import GroupGP, fit_gp
 from predictors.accuracy.predictor import DEFAULT, AccuracyPredictor
 from predictors.accuracy.selection import WORTH_ASKING, Selection, choose, fit_predictor
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors, all_vectors
 
 from .acquisition import choose_batch
 from .config import ALGORITHM, AUTO, BATCH, PREDICTOR
 from .pareto import front, hypervolume
 from .problem import Problem
-
-Floats = NDArray[np.float64]
 
 FIRST_DESIGNS = 12
 
@@ -41,14 +38,7 @@ _STALLED = 1e-3
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a loop works.
-
-    Attributes:
-        seed: seed of everything random.
-        algorithm: how predictions are searched.
-        predictor: accuracy predictor; ``auto``: chosen by cross-validation.
-        evaluations: predictions that one evolution may ask for.
-    """
+    """How a loop works."""
 
     seed: Annotated[int, SEED] = 0
     algorithm: Annotated[str, ALGORITHM] = "archive"
@@ -57,18 +47,8 @@ class LoopSettings:
 
 
 class Loop:
-    """Proposes candidates, learns from their accuracies.
-
-    Given the same answers in the same order it asks the same questions.
-
-    Args:
-        problem: what is searched.
-        settings: how.
-        reference: worst corner ``[1 + k]`` (error, costs) of the hypervolume that is to grow.
-
-    Raises:
-        UsageError: a setting that isn't one of its choices, or outside its range.
-    """
+    """Proposes candidates, learns from their accuracies. Given the same answers in the same order it asks the same
+    questions. ``reference`` is the worst corner ``[1 + k]`` (error, costs) of the hypervolume that is to grow."""
 
     def __init__(self, problem: Problem, settings: LoopSettings, reference: Floats) -> None:
         check_settings(settings)
@@ -138,11 +118,7 @@ class Loop:
 
     def ask(self, size: int, pending: Vectors | None = None) -> Vectors:
         """Up to ``size`` candidates to measure next, the most promising first; none where everything is measured.
-
-        Args:
-            size: of the batch.
-            pending: candidates ``[m, genes]`` that are being measured elsewhere.
-        """
+        ``pending``: candidates ``[m, genes]`` that are being measured elsewhere."""
         problem = self.problem
         pending = self.vectors[:0] if pending is None else pending
         predictor = self.predictor()
@@ -208,8 +184,7 @@ class LoopResult:
     """What a search measured.
 
     Attributes:
-        vectors: everything measured, in order, ``[n, genes]``.
-        accuracy: of each, ``[n]``.
+        vectors, accuracy: everything measured, in order, ``[n, genes]`` and ``[n]``.
         front: rows of the measured Pareto front (error and all costs minimised), cheapest first.
         volumes: hypervolume after each measurement, as a share of the box below the reference.
         choice: the accuracy predictor that was used last, and why.
@@ -235,12 +210,10 @@ def optimise(
     """Search any problem with a callable.
 
     Args:
-        measure: one vector ``[genes]`` to its accuracy on [0, 1]; called once for each candidate.
+        measure: one vector ``[genes]`` to its accuracy on [0, 1]; called once for each candidate, and at most as often
+            as ``measurements`` says.
         reference: worst corner (error, costs) of the hypervolume.
-        measurements: how many calls at most.
-        batch: how many candidates are chosen at once.
-        seconds: no new batch is begun after this long.
-        patience: stop once this many measurements let the hypervolume grow by less than a thousandth; 0: never.
+        batch, seconds, patience: as of :class:`nas.search.config.SearchConfig`.
     """
     settings = settings or LoopSettings()
     loop = Loop(problem, settings, reference)
@@ -260,11 +233,8 @@ def optimise(
 
 def first_designs(problem: Problem, seed: int, count: int, more: Vectors | None = None) -> Vectors:
     """Up to ``count`` different candidates within the bounds: the smallest, the largest, and random ones at evenly
-    spaced levels of the first cost's logarithm.
-
-    Args:
-        more: candidates within the bounds that may be taken too, for bounds that random ones do not meet.
-    """
+    spaced levels of the first cost's logarithm. ``more``: candidates within the bounds that may be taken too, for
+    bounds that random ones do not meet."""
     space = problem.space
     pool = np.concatenate([space.extremes(), *([] if more is None else [more]), _biased(space, seed, 4000)])
     _, first = np.unique(pool, axis=0, return_index=True)

@@ -14,10 +14,9 @@ from search_spaces.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from nas.store.results import Member
-    from predictors.costs.network import Floats
     from predictors.policy_costs import PolicyCosts
     from predictors.targets.target import Target
-    from search_spaces.genes import Vectors
+    from search_spaces.genes import Floats, Vectors
 
     Column = Callable[[PolicyCosts, Target, Vectors, Vectors], Floats]
     """Costs ``[n]`` on a target of vectors ``[n, genes]`` with policies ``[n, 1 + stages]`` (see ``PolicyCosts``)."""
@@ -37,13 +36,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory of a device that limits a cost.
-
-    Attributes:
-        name: what the memory is called.
-        content: what of a network lies in it.
-        limit: bytes that a target has of it; None: not known.
-    """
+    """A memory of a device that limits a cost: what of a network lies in it, and the bytes that a target has of it;
+    None: not known."""
 
     name: str
     content: str
@@ -55,18 +49,11 @@ class Objective:
     """A cost that a search may minimise beside the error, and bound.
 
     Attributes:
-        name: name in the text of objectives; for a latency on another device ``latency:DEVICE``.
+        name: in the text of objectives; for a latency on another device ``latency:DEVICE``.
         key: name of its figure in a member of a front.
-        column: computes it.
-        title: name in a sentence.
-        header: head of its column in a table, with the unit.
-        axis: name on an axis, without the unit.
-        unit: unit of tables and plots.
-        decimals: digits after the point in tables.
-        bound: name of its limit in :class:`Bounds`.
-        bound_unit: unit that a user gives the limit in.
-        bound_help: what a user gives as the limit, with the unit.
-        memory: memory of the device that limits it, if any.
+        title, header, axis: name in a sentence, at the head of a table's column (with the unit), on an axis (without).
+        unit, decimals: of tables and plots.
+        bound, bound_unit, bound_help: its limit in :class:`Bounds`, and as a user gives it.
         device: the other device whose latency it is; empty: a cost on the search's own target.
     """
 
@@ -85,11 +72,7 @@ class Objective:
     device: str = ""
 
     def of(self, member: Member) -> float:
-        """The cost of a member of a front.
-
-        Raises:
-            KeyError: its latency on the other device is not known.
-        """
+        """The cost of a member of a front. Raises KeyError where its latency on the other device is not known."""
         if self.device:
             return (member.latency_elsewhere_ms or {})[self.device]
         figure: float = getattr(member, self.key)
@@ -136,11 +119,7 @@ def latency_on(device: str) -> Objective:
 
 
 def find_objective(name: str) -> Objective:
-    """The objective of a name, ``latency:DEVICE`` included.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+    """The objective of a name, ``latency:DEVICE`` included. Raises UsageError where there is none."""
     device = name.removeprefix(LATENCY_ON)
     if device and device != name:
         return latency_on(device)
@@ -156,11 +135,8 @@ def with_unit(name: str, value: float) -> str:
 
 
 def misfits(target: Target, costs: Mapping[str, float]) -> list[str]:
-    """What of a network exceeds the device's memory, in words; empty where it fits.
-
-    Args:
-        costs: of the network, by the objective's name; those that a memory limits.
-    """
+    """What of a network exceeds the device's memory, in words; empty where it fits. ``costs`` are those that a memory
+    limits, by the objective's name."""
     pairs = [(row.memory, costs[row.name], row.memory.limit(target)) for row in OBJECTIVES.values() if row.memory]
     return [
         f"{amount / 1e3:,.0f} kB of {memory.content} exceed the {limit / 1e3:,.0f} kB of {memory.name} that "
@@ -172,14 +148,7 @@ def misfits(target: Target, costs: Mapping[str, float]) -> list[str]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Upper limits of a search, each above 0; None: none.
-
-    Attributes:
-        latency_ms: milliseconds on the search's target.
-        size_bytes: bytes of weights.
-        macs: multiply-accumulates.
-        memory_bytes: bytes of activations at the worst moment.
-        elsewhere: milliseconds on other devices, by name.
+    """Upper limits of a search, in the units of the columns; None: none; ``elsewhere``: ms on other devices, by name.
 
     Raises:
         UsageError: a limit that nothing is within.
@@ -204,21 +173,12 @@ class Bounds:
 
 
 def make_bounds(limits: Mapping[str, float | None], elsewhere: Mapping[str, float]) -> Bounds:
-    """Bounds from limits as a user gives them.
-
-    Args:
-        limits: by the objective's name, in its ``bound_unit``.
-        elsewhere: milliseconds on other devices, by name.
-
-    Raises:
-        UsageError: a limit that nothing is within.
-    """
+    """Bounds from limits as a user gives them, by the objective's name and in its ``bound_unit``. Raises UsageError
+    where nothing is within one."""
     for name, limit in limits.items():
         _check_limit(f"max_{name}", limit)
-    bounds = {
-        OBJECTIVES[name].bound: limit and limit * OBJECTIVES[name].bound_unit.scale for name, limit in limits.items()
-    }
-    return Bounds(**bounds, elsewhere=elsewhere)
+    rows = [(OBJECTIVES[name], limit) for name, limit in limits.items()]
+    return Bounds(**{row.bound: limit and limit * row.bound_unit.scale for row, limit in rows}, elsewhere=elsewhere)
 
 
 def _check_limit(name: str, limit: float | None) -> None:
@@ -227,11 +187,8 @@ def _check_limit(name: str, limit: float | None) -> None:
 
 
 def parse_objectives(text: str) -> tuple[str, ...]:
-    """Names of the costs to minimise beside the error, of ``accuracy,latency,size`` and the like.
-
-    Raises:
-        UsageError: an unknown or repeated objective, no accuracy among them, or not two to four of them.
-    """
+    """Names of the costs to minimise beside the error, of ``accuracy,latency,size`` and the like. Raises UsageError
+    where one is unknown or repeated, accuracy isn't among them, or they aren't two to four."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name != "accuracy":
@@ -246,11 +203,8 @@ def parse_objectives(text: str) -> tuple[str, ...]:
 
 
 def parse_bounds_elsewhere(given: Sequence[str]) -> dict[str, float]:
-    """Limits in ms by device, from ``TARGET=ms`` each.
-
-    Raises:
-        UsageError: not such a pair, not a positive number, or a device twice.
-    """
+    """Limits in ms by device, from ``TARGET=ms`` each. Raises UsageError where one isn't such a pair or not positive,
+    or a device is there twice."""
     limits: dict[str, float] = {}
     for text in given:
         name, sign, limit = text.rpartition("=")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
 from nas.store.results import (
@@ -24,7 +23,7 @@ from nas.store.results import (
 )
 from nas.tasks.task import Score
 from predictors.accuracy.predictor import AccuracyPredictor
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.schema import convert
 
 from .costs import CandidateCosts
@@ -33,8 +32,6 @@ from .objectives import LATENCY_ON
 from .pareto import hypervolume
 from .problem import Problem
 from .session import Session
-
-Floats = NDArray[np.float64]
 
 _MARKS = 6
 """Points of the hypervolume's growth that a result names."""
@@ -49,13 +46,8 @@ def record_accuracy(score: Score) -> AccuracyRecord:
 def make_member(
     costs: CandidateCosts, candidate: Candidate, accuracy: Score, test: Score, predicted: Prediction | None = None
 ) -> Member:
-    """A measured candidate with its costs.
-
-    Args:
-        costs: of a space that holds the candidate.
-        accuracy, test: on the search split and on the test split.
-        predicted: what the accuracy predictor says; None: there was no search.
-    """
+    """A measured candidate with its costs and its accuracies on the search split and the test split; ``predicted`` is
+    None where there was no search."""
     vector = costs.candidates.vectors([candidate])
     elsewhere = {t.name: float(costs.column(LATENCY_ON + t.name, vector)[0]) for t in costs.others}
     return Member(
@@ -76,16 +68,8 @@ def make_result(
     baselines: Mapping[str, Sequence[Candidate]],
     predictor: Fidelity,
 ) -> SearchResult:
-    """The result of a search that has ended.
-
-    Args:
-        members: of the front, from the lowest first cost.
-        reference: worst corner of the hypervolume.
-        volumes: hypervolume after each measurement of this search.
-        stopped: why the search ended.
-        baselines: candidates of each baseline.
-        predictor: how far to trust the accuracy predictor.
-    """
+    """The result of a search that has ended: the members of its front stand from the lowest first cost, and ``volumes``
+    are the hypervolume after each of its measurements."""
     costs, menu = session.costs, session.costs.candidates.menu
     vectors, accuracy = session.measured(within_bounds=True)
     winners = [Candidate(member.architecture, member.precision) for member in members]
@@ -131,7 +115,6 @@ def judge_predictor(
     Args:
         choice: which predictor it is, in words.
         beforehand: accuracy of each candidate as it was predicted before it was measured.
-        winners: members of the front.
         random: random candidates that the predictor has never seen.
     """
     vectors, accuracy = session.measured()

@@ -6,7 +6,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from search_spaces.genes import Floats
 
 
 def front(points: Floats) -> NDArray[np.bool_]:

@@ -10,24 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from predictors.accuracy.features import Features, gene_features
 from search_spaces.architecture import Choice
-from search_spaces.genes import Gene, GeneSpace, Vectors
-
-Floats = NDArray[np.float64]
+from search_spaces.genes import Floats, Gene, GeneSpace, Vectors
 
 
 @dataclass(frozen=True)
 class Problem:
     """Candidates that differ in genes; the error of each must be measured, its costs are known.
 
-    Attributes:
-        space: the space whose vectors ``[n, genes]`` are the candidates.
-        assess: gives the exact costs ``[n, k]`` of vectors, all minimised beside the error, and by how much the
-            vectors break the bounds ``[n]``; 0: not at all.
-        features: gives what the accuracy predictor sees of vectors.
+    Of vectors ``[n, genes]``, ``assess`` gives the exact costs ``[n, k]``, all minimised beside the error, and by how
+    much they break the bounds ``[n]`` (0: not at all), and ``features`` what the accuracy predictor sees.
     """
 
     space: GeneSpace

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Recalled
@@ -21,7 +20,7 @@ from nas.store.results import Member, Prediction, SearchResult
 from nas.store.seeds import stream
 from predictors.accuracy.features import space_features
 from predictors.accuracy.predictor import AccuracyPredictor
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 
 from .baselines import BASELINES, Answer, Field
 from .config import SearchConfig
@@ -32,8 +31,6 @@ from .outcome import judge_predictor, make_member, make_result, relative_volume
 from .pareto import front
 from .problem import Problem
 from .session import Measure, Session
-
-Floats = NDArray[np.float64]
 
 
 def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: Sequence[str]) -> Problem:
@@ -48,28 +45,19 @@ def problem_of(costs: CandidateCosts, bounds: Bounds, objectives: Sequence[str])
 
 
 def search(
-    costs: CandidateCosts,
-    config: SearchConfig,
-    journal: Journal,
-    measure: Measure,
-    report: Listener,
+    costs: CandidateCosts, config: SearchConfig, journal: Journal, measure: Measure, report: Listener,
     keep: Callable[[AccuracyPredictor], None] | None = None,
-) -> SearchResult:
+) -> SearchResult:  # fmt: skip
     """Find the measured Pareto front of the error and the costs that are objectives.
 
     Args:
-        config: checked, see :func:`nas.search.config.check_config`.
+        config: checked by :func:`nas.search.config.check_config`.
         measure: (candidate, split) to accuracy; called for what the journal does not hold, on the search split, and
             for each member of the front on the test split.
-        report: called after every measurement.
         keep: called with the accuracy predictor that knows all measurements.
 
-    Returns:
-        The result, without the hash of the weights. All of it but ``seconds`` is a function of the configuration and
-        the journal.
-
-    Raises:
-        InfeasibleError: no candidate is within the bounds.
+    The result is without the hash of the weights; all of it but ``seconds`` is a function of the configuration and the
+    journal. Raises InfeasibleError where no candidate is within the bounds.
     """
     began = time.monotonic()
     session = Session(costs, config, journal, measure, report)
@@ -85,7 +73,8 @@ def search(
     loop = Loop(problem, LoopSettings(config.seed, config.algorithm, config.predictor), reference)
     session.tell(loop)
     if config.prior:
-        _report_known(session, reference)
+        points = session.points(*session.measured(within_bounds=True))
+        session.report(Recalled(len(points), int(front(points).sum()), relative_volume(points, reference)))
     beforehand: dict[Candidate, float] = {}
     while True:
         step, left = len(session.new), budget - len(session.new)
@@ -149,12 +138,6 @@ def _stopped(config: SearchConfig, loop: Loop, left: int, spent: float) -> str:
     if loop.stalled(config.patience):
         return f"{config.patience} measurements let the hypervolume grow by less than 0.1 %"
     return ""
-
-
-def _report_known(session: Session, reference: Floats) -> None:
-    """Say what earlier measurements are worth for this search, before it adds its own."""
-    points = session.points(*session.measured(within_bounds=True))
-    session.report(Recalled(len(points), int(front(points).sum()), relative_volume(points, reference)))
 
 
 def _first_designs(session: Session, problem: Problem, smallest: Vectors) -> Vectors:

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Measured
 from nas.journal.journal import SEARCH, Journal
 from nas.tasks.task import Score
 from predictors.targets.target import to_toml
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.schema import Count
 
 from .baselines import parse_baselines
@@ -26,18 +25,13 @@ from .costs import CandidateCosts
 from .loop import Loop
 from .objectives import parse_objectives
 
-Floats = NDArray[np.float64]
 Measure = Callable[[Candidate, str], Score]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the workers of a search do next.
-
-    Attributes:
-        stopped: why the search ends here; empty: it continues.
-        batch: the candidates to measure, as indices of their genes' choices.
-    """
+    """What the workers of a search do next: why it ends here (empty: it continues), or the candidates to measure, as
+    indices of their genes' choices."""
 
     stopped: str
     batch: tuple[tuple[Count, ...], ...]
@@ -57,8 +51,7 @@ class Session:
         files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
         self.settings = json.dumps(asdict(replace(config, prior=0)) | {"target_files": files})
         self.config = config = replace(config, prior=journal.begin(self.settings))
-        known = journal.items()[: config.prior]
-        self.known = {c: a for c, a in known if c in costs.candidates}
+        self.known = {c: a for c, a in journal.items()[: config.prior] if c in costs.candidates}
         self.new: list[Candidate] = []
         self.stages: dict[str, float] = {}
 
@@ -149,8 +142,5 @@ class Session:
         known = list(self.known.items())[len(loop.accuracy) :]
         if known:
             vectors = self.costs.candidates.vectors([c for c, _ in known])
-            loop.tell(vectors, np.array([a.value for _, a in known]), self.noise())
-
-    def noise(self) -> float:
-        """Standard error of one measurement."""
-        return float(np.mean([a.standard_error for a in self.known.values()]))
+            noise = float(np.mean([a.standard_error for a in self.known.values()]))
+            loop.tell(vectors, np.array([a.value for _, a in known]), noise)

@@ -69,7 +69,7 @@ class Run:
         return {path.stem.removeprefix("search-"): path for path in paths}
 
     def predictor(self, target: str) -> Path:
-        """Accuracy predictor of the last search for a target; see ``predictors.accuracy.files``."""
+        """Accuracy predictor of the last search for a target; see ``predictors.accuracy.predictor``."""
         return self.path / f"predictor-{target}.safetensors"
 
     def finetune(self, name: str) -> Run:

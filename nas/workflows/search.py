@@ -15,8 +15,7 @@ from nas.store.results import Memory, SearchResult
 from nas.store.run import Run
 from nas.store.versions import versions
 from nas.tasks.task import Score
-from predictors.accuracy.files import to_bytes
-from predictors.accuracy.predictor import AccuracyPredictor
+from predictors.accuracy.predictor import AccuracyPredictor, to_bytes
 from predictors.targets.target import load_target
 from search_spaces.schema import convert, to_json
 

@@ -10,6 +10,7 @@ Fitted members are plain arrays and predict with numpy: a saved one needs neithe
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -18,8 +19,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs.network import Floats
 from search_spaces.errors import UsageError, install_hint
+from search_spaces.genes import Floats
 
 from .features import Features
 from .warp import unwarp, warp
@@ -38,7 +39,7 @@ def folds(n: int, seed: int) -> list[NDArray[np.int64]]:
 
 @dataclass(frozen=True)
 class _Ensemble(ABC):
-    """What both kinds share; see :func:`fit_boosting` and :func:`fit_mlp`.
+    """What both kinds share. A fit needs at least ten measurements, and estimates the noise by cross-validation.
 
     Attributes:
         x_mean, x_std: mean and deviation that features are standardised by.
@@ -61,18 +62,16 @@ class _Ensemble(ABC):
     disagreement: float
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
-        """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""
         each = self._each(self._standardise(features))
         spread = each.std(axis=0) / max(self.disagreement, 1e-12)
         mean = unwarp(each.mean(axis=0))
         return mean, (1 - mean) * self.error * np.sqrt(0.5 + 0.5 * np.minimum(spread, 3.0) ** 2)
 
     def mean_of(self, features: Features) -> Floats:
-        """The mean alone, ``[n]``."""
         return unwarp(self._each(self._standardise(features)).mean(axis=0))
 
     def covariance(self, features: Features, pick: int) -> Floats:
-        """Covariance ``[n]`` of every candidate's accuracy with that of row ``pick``, by the members' disagreement."""
+        """By the members' disagreement."""
         each = self._each(self._standardise(features))
         mean = each.mean(axis=0)
         apart = (each - mean) / max(self.disagreement, 1e-12)
@@ -81,7 +80,6 @@ class _Ensemble(ABC):
         return shared
 
     def leave_one_out(self) -> Floats:
-        """Predictions ``[n]`` of each measured candidate by the member that has not seen it."""
         return unwarp(self.held_out)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -123,8 +121,19 @@ class BoostedTrees(_Ensemble):
 
     @classmethod
     def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> BoostedTrees:
-        """As in ``AccuracyPredictor``, by :func:`fit_boosting`; the noise is estimated by cross-validation."""
-        return fit_boosting(features, accuracy, seed)
+        """Gradient boosting (Friedman, 2001) by scikit-learn. Raises UsageError where that is not installed."""
+        ensemble = _sklearn().ensemble
+
+        def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
+            model = ensemble.GradientBoostingRegressor(
+                n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
+                random_state=seed * FOLDS + fold,
+            ).fit(x, y)  # fmt: skip
+            trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
+            split, threshold, leaf = (np.stack(part) for part in zip(*trees, strict=True))
+            return {"split": split, "threshold": threshold, "leaf": leaf, "start": model.init_.constant_.ravel()[0]}
+
+        return _fit(cls, member, features, accuracy, seed)
 
     def members(self, x: Floats) -> Floats:
         single = x.astype(np.float32)  # as scikit-learn compares
@@ -161,54 +170,26 @@ class MLPEnsemble(_Ensemble):
 
     @classmethod
     def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> MLPEnsemble:
-        """As in ``AccuracyPredictor``, by :func:`fit_mlp`; the noise is estimated by cross-validation."""
-        return fit_mlp(features, accuracy, seed)
+        """Small neural networks by scikit-learn. Raises UsageError where that is not installed."""
+        network = _sklearn().neural_network
+
+        def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
+            model = network.MLPRegressor(
+                hidden_layer_sizes=(_HIDDEN,), activation="tanh", alpha=3.0, solver="lbfgs", max_iter=40,
+                random_state=seed * FOLDS + fold,
+            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # stopping early is meant
+                model.fit(x, y)
+            (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
+            return {"inner": inner, "inner_bias": inner_bias, "outer": outer[:, 0], "outer_bias": outer_bias[0]}
+
+        return _fit(cls, member, features, accuracy, seed)
 
     def members(self, x: Floats) -> Floats:
         hidden = np.tanh(x @ self.inner + self.inner_bias[:, None])
         out: Floats = np.einsum("mnh,mh->mn", hidden, self.outer) + self.outer_bias[:, None]
         return out
-
-
-def fit_boosting(features: Features, accuracy: Floats, seed: int = 0) -> BoostedTrees:
-    """Gradient boosting (Friedman, 2001) by scikit-learn, fitted to at least ten measurements.
-
-    Raises:
-        UsageError: scikit-learn is not installed.
-        ValueError: fewer than ten measurements.
-    """
-    ensemble = _sklearn().ensemble
-
-    def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
-        model = ensemble.GradientBoostingRegressor(
-            n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
-            random_state=seed * FOLDS + fold,
-        ).fit(x, y)  # fmt: skip
-        trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
-        split, threshold, leaf = (np.stack(part) for part in zip(*trees, strict=True))
-        return {"split": split, "threshold": threshold, "leaf": leaf, "start": model.init_.constant_.ravel()[0]}
-
-    return _fit(BoostedTrees, member, features, accuracy, seed)
-
-
-def fit_mlp(features: Features, accuracy: Floats, seed: int = 0) -> MLPEnsemble:
-    """Small neural networks by scikit-learn, fitted to at least ten measurements; errors as of :func:`fit_boosting`."""
-    network = _sklearn().neural_network
-
-    def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
-        model = network.MLPRegressor(
-            hidden_layer_sizes=(_HIDDEN,), activation="tanh", alpha=3.0, solver="lbfgs", max_iter=40,
-            random_state=seed * FOLDS + fold,
-        )  # fmt: skip
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # stopping early is meant
-            model.fit(x, y)
-        (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
-        return {"inner": inner, "inner_bias": inner_bias, "outer": outer[:, 0], "outer_bias": outer_bias[0]}
-
-    return _fit(MLPEnsemble, member, features, accuracy, seed)
 
 
 def _fit(

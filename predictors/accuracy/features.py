@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.costs.network import COLUMN, FEATURES, Floats, total_macs
+from predictors.costs.network import COLUMN, FEATURES, total_macs
 from predictors.costs.tables import CostTables
 from search_spaces.architecture import Choice
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
 _COUNTED = np.stack([total_macs(np.eye(len(FEATURES))), np.eye(len(FEATURES))[COLUMN["params"]]], axis=1)
 """Weights of cost features that sum up to MACs, and to parameters; ``[features, 2]``."""
@@ -28,12 +28,8 @@ _BEND = 0.5
 
 @dataclass(frozen=True)
 class Features:
-    """What a predictor sees of ``n`` candidates.
-
-    Attributes:
-        genes: ``[n, g]``, see :func:`gene_features`.
-        physics: ``[n, p]``, see :func:`physics_features`; any exact figures of a network may stand here.
-    """
+    """What a predictor sees of ``n`` candidates: :func:`gene_features` ``[n, g]``, and :func:`physics_features` ``[n,
+    p]`` or any other exact figures of a network."""
 
     genes: Floats
     physics: Floats

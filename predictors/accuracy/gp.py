@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
-from predictors.costs.network import Floats
+from search_spaces.genes import Floats
 
 from .features import Features
 from .warp import unwarp, warp
@@ -69,14 +69,11 @@ class GroupGP:
 
     @classmethod
     def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> GroupGP:
-        """As in ``AccuracyPredictor``, by :func:`fit_gp`; nothing is random."""
+        """By :func:`fit_gp`; nothing is random."""
         return fit_gp(features, accuracy, noise_std)
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
-        """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``.
-
-        The deviation holds what the kernel cannot explain, but not the known error of a measurement.
-        """
+        """The deviation holds what the kernel cannot explain, but not the known error of a measurement."""
         cross = self._cross(features)
         solved = cross @ self._whiten
         variance = np.maximum(self._prior(features) - np.einsum("ij,ij->i", solved, solved), 1e-12) + self.misfit
@@ -109,7 +106,6 @@ class GroupGP:
         return slope, s3**2 * self.weights, rows, scale
 
     def covariance(self, features: Features, pick: int) -> Floats:
-        """Posterior covariance ``[n]`` of every candidate's accuracy with that of row ``pick``."""
         one = features[[pick]]
         cross, other = self._cross(features), self._cross(one)
         p, q = self._standardise(features), self._standardise(one)
@@ -160,17 +156,12 @@ class GroupGP:
 def fit_gp(
     features: Features, accuracy: Floats, noise_std: float = 0.0, start: Floats | None = None, steps: int = 60
 ) -> GroupGP:
-    """Fit to ``n >= 2`` measurements.
+    """Fit to ``n >= 2`` measurements; raises ValueError where there are fewer.
 
     Args:
-        features: of the measured candidates.
-        accuracy: measured, ``[n]``.
         noise_std: known standard error of one measurement, a lower bound of the noise.
         start: hyper-parameters to start from (an earlier fit's ``theta``), which saves most of the time.
         steps: of the optimiser, at most; 0 keeps ``start``.
-
-    Raises:
-        ValueError: fewer than two measurements.
     """
     if len(accuracy) < 2:
         raise ValueError(f"an accuracy predictor needs at least 2 measurements, not {len(accuracy)}")
@@ -189,9 +180,8 @@ def fit_gp(
     theta = first
     if steps:
         options = {"maxiter": steps, "ftol": 1e-6}
-        theta = minimize(
-            negative_log_posterior, first, (parts, y), "L-BFGS-B", jac=True, bounds=bounds, options=options
-        ).x
+        given = {"jac": True, "bounds": bounds, "options": options}
+        theta = minimize(negative_log_posterior, first, (parts, y), "L-BFGS-B", **given).x
     factor = cholesky(parts.covariance(theta), lower=True)
     weights = cho_solve((factor, True), y)
     inverse = np.diag(cho_solve((factor, True), np.eye(len(y))))
@@ -240,16 +230,9 @@ class KernelParts:
         """Sums of ``outer`` times the derivative of the covariance by each log hyper-parameter, ``[6]``."""
         s1, s2, _, l1, l2, noise = np.exp(2 * theta)
         scaled = outer * rbf
-        return np.array(
-            [
-                2 * s1 * np.vdot(outer, self.gg),
-                2 * s2 * np.vdot(outer, self.pp),
-                2 * scaled.sum(),
-                np.vdot(scaled, self.dg) / l1,
-                np.vdot(scaled, self.dp) / l2,
-                2 * noise * np.trace(outer),
-            ]
-        )
+        lengths = np.vdot(scaled, self.dg) / l1, np.vdot(scaled, self.dp) / l2
+        linear = 2 * s1 * np.vdot(outer, self.gg), 2 * s2 * np.vdot(outer, self.pp)
+        return np.array([*linear, 2 * scaled.sum(), *lengths, 2 * noise * np.trace(outer)])
 
 
 def negative_log_posterior(theta: Floats, parts: KernelParts, y: Floats) -> tuple[float, Floats]:

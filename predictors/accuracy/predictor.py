@@ -5,6 +5,7 @@ A new predictor is one file here and one line in :data:`PREDICTORS`; ``docs/addi
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -16,36 +17,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from predictors.costs.network import Floats
+    from search_spaces.genes import Floats
 
     from .features import Features
 
 
 class AccuracyPredictor(Protocol):
-    """A fitted predictor: frozen, and made of plain arrays, so that it is saved without pickling.
-
-    Attributes:
-        kind: its name in :data:`PREDICTORS`, messages and files.
-        least: measurements that a fit needs.
-    """
+    """A fitted predictor: frozen, and made of plain arrays, so that it is saved without pickling; ``kind`` is its name
+    in :data:`PREDICTORS`, messages and files, and ``least`` how many measurements a fit needs."""
 
     kind: ClassVar[str]
     least: ClassVar[int]
 
     @classmethod
     def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> AccuracyPredictor:
-        """Fit to ``n`` measurements.
-
-        Args:
-            features: of the measured candidates.
-            accuracy: measured, from 0 to 1, ``[n]``.
-            noise_std: known standard error of one measurement.
-            seed: of what is random.
-
-        Raises:
-            UsageError: a package is not installed.
-            ValueError: fewer than ``least`` measurements.
-        """
+        """Fit to ``n`` measured accuracies from 0 to 1; ``noise_std`` is the known standard error of one. Raises
+        UsageError where a package is not installed, and ValueError where there are fewer than ``least``."""
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and calibrated standard deviation of the accuracy, each of shape ``[n]``."""
@@ -65,13 +52,7 @@ class AccuracyPredictor(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table.
-
-    Attributes:
-        module: file of this folder.
-        name: class in it, an :class:`AccuracyPredictor`.
-        summary: what it is, in a few words.
-    """
+    """A line of the table: a file of this folder, an :class:`AccuracyPredictor` in it, and what that is."""
 
     module: str
     name: str
@@ -88,13 +69,20 @@ DEFAULT = "gp"
 
 
 def predictor_class(kind: str) -> type[AccuracyPredictor]:
-    """The class of a kind of predictor.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+    """The class of a kind of predictor. Raises UsageError where there is none of that name."""
     if kind not in PREDICTORS:
         raise unknown_name("accuracy predictor", kind, PREDICTORS)
     entry = PREDICTORS[kind]
     member: type[AccuracyPredictor] = getattr(import_module(f".{entry.module}", __package__), entry.name)
     return member
+
+
+def to_bytes(predictor: AccuracyPredictor, space: str) -> bytes:
+    """A predictor of candidates of that search space as a safetensors file, which cannot run code and which any later
+    version can read: the arguments of the constructor of the class that the metadata names."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(array, order="C") for name, array in predictor.arrays().items()}
+    # one entry: safetensors writes several in an order that changes from run to run
+    return save(arrays, {"predictor": json.dumps({"kind": predictor.kind, "space": space})})

@@ -10,9 +10,10 @@ import numpy as np
 from search_spaces.errors import UsageError
 
 from .predictor import DEFAULT, PREDICTORS, AccuracyPredictor, predictor_class
+from .warp import warp
 
 if TYPE_CHECKING:
-    from predictors.costs.network import Floats
+    from search_spaces.genes import Floats
 
     from .features import Features
     from .gp import GroupGP
@@ -26,14 +27,8 @@ _CLEARLY = 0.9
 
 @dataclass(frozen=True)
 class Selection:
-    """Which predictor is used, and why.
-
-    Attributes:
-        kind: one of :data:`PREDICTORS`.
-        rmse: cross-validated root mean square error by kind, of the logarithm of the networks' error; empty: none
-            were compared.
-        measurements: how many it rests on.
-    """
+    """Which predictor is used, and why: by kind, the cross-validated root mean square error of the logarithm of the
+    networks' error (empty: none were compared), and how many measurements that rests on."""
 
     kind: str = DEFAULT
     rmse: dict[str, float] = field(default_factory=dict)
@@ -50,12 +45,7 @@ class Selection:
 def fit_predictor(
     kind: str, features: Features, accuracy: Floats, noise_std: float = 0.0, seed: int = 0
 ) -> AccuracyPredictor:
-    """Fit one kind of predictor, or the default one where it needs more measurements than there are.
-
-    Args:
-        kind: one of :data:`PREDICTORS`.
-        features, accuracy, noise_std, seed: as of :meth:`AccuracyPredictor.fit`.
-    """
+    """Fit one kind of predictor, or the default one where it needs more measurements than there are."""
     chosen = predictor_class(kind)
     if len(accuracy) < chosen.least:
         chosen = predictor_class(DEFAULT)
@@ -67,13 +57,9 @@ def choose(gp: GroupGP, features: Features, accuracy: Floats, seed: int = 0) -> 
 
     Another predictor replaces the Gaussian process only if its error is at least 10 % lower, and if that difference is
     above its own standard error: the process states its uncertainty best, and a change of predictor costs a search more
-    than a hundredth of rank correlation.
-
-    Args:
-        gp: the process fitted to all of these measurements.
+    than a hundredth of rank correlation. ``gp`` is fitted to all of these measurements.
     """
     from .ensembles import folds
-    from .warp import warp
 
     n = len(accuracy)
     if n < WORTH_ASKING:

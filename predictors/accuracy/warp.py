@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictors.costs.network import Floats
+from search_spaces.genes import Floats
 
 _LEAST_ERROR = 1e-4
 FENCE = 2.0

@@ -12,17 +12,15 @@ import importlib.metadata
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 from search_spaces.space import SearchSpace
-
-Floats = NDArray[np.float64]
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -81,6 +79,13 @@ def _fits(table: object, wanted: tuple[int | None, ...]) -> bool:
     if not isinstance(table, np.ndarray) or table.dtype != np.float64 or table.ndim != len(wanted):
         return False
     return all(w is None or f == w for f, w in zip(table.shape, wanted, strict=True))
+
+
+def kept_tables(path: Path, shapes: Sequence[tuple[int | None, ...]], fill: Callable[[], list[Floats]]) -> list[Floats]:
+    """The tables of a file, as :func:`load_tables`; filled and written where it cannot be used."""
+    if (tables := load_tables(path, shapes)) is None:
+        save_tables(path, tables := fill())
+    return tables
 
 
 def save_tables(path: Path, tables: Sequence[Floats]) -> None:

@@ -33,10 +33,9 @@ SHORT = 2
 
 @dataclass(frozen=True)
 class MemoryRules:
-    """What a runtime does with memory.
+    """What a runtime does with memory, by the name that target files have.
 
     Attributes:
-        name: as in a target file.
         elementwise_in_place: operators that map one to one may write over an input.
         depthwise_in_place: so may depthwise convolutions, with one channel's plane beside it.
         columns: kernels unfold 16-bit columns of their input, two for a k x k and one for a depthwise convolution.
@@ -61,24 +60,15 @@ DEFAULT_RULES = "in-place"
 
 
 def check_rules(name: str) -> str:
-    """The name of a rule set.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+    """The name of a rule set. Raises UsageError where there is none of that name."""
     if name not in RULES:
         raise unknown_name("memory rules", name, RULES)
     return name
 
 
 def live(ops: Sequence[Op], rules: MemoryRules) -> list[int]:
-    """Elements in memory while each operator runs.
-
-    Args:
-        ops: operators in execution order, of a network or of a part of one; a tensor that the part does not write is
-            alive from its first use.
-        rules: of the runtime.
-    """
+    """Elements in memory while each operator runs, of a network or of a part of one; a tensor that the part does not
+    write is alive from its first use."""
     first, last = _lifetimes(ops)
     change = [0] * (len(ops) + 1)
     for (number, elements), start in first.items():

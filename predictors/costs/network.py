@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, Interface
+from search_spaces.genes import Floats
 from search_spaces.operators.operator import KINDS, Op
 from search_spaces.operators.trace import trace
 from search_spaces.policy import FLOAT, PRECISIONS, WEIGHT_BITS
 from search_spaces.space import SearchSpace
 
 from .memory import DEFAULT_RULES, RULES, check_rules, peaks
-
-Floats = NDArray[np.float64]
 
 SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "stem",
         "unfolded", "weights", "channels", "params")  # fmt: skip
@@ -36,11 +34,10 @@ ACTIVATION_BYTES = {precision: 4 if precision == FLOAT else 1 for precision in P
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one network as deployed (batch norm folded).
+    """Costs of one network as deployed (batch norm folded), for one image.
 
     Attributes:
-        macs: multiply-accumulates of one image.
-        params: parameters of the timm model, batch norm included.
+        params: of the timm model, batch norm included.
         size_bytes: weights at the precision and a 4-byte bias per channel; where quantized, a 4-byte scale per channel.
         peak_activation_bytes: largest sum of activations alive at once, in execution order (see ``memory``).
     """
@@ -91,11 +88,7 @@ def size_bytes(features: Floats, precision: str) -> Floats:
 
 
 def peak_activation_bytes(features: Floats, precision: str, rules: str = DEFAULT_RULES) -> Floats:
-    """Bytes of the activations alive at the worst moment, under one of ``memory.RULES``.
-
-    Raises:
-        UsageError: unknown rules.
-    """
+    """Bytes of the activations alive at the worst moment. Raises UsageError where ``memory.RULES`` lack the rules."""
     return features[..., COLUMN[f"live_{check_rules(rules)}"]] * ACTIVATION_BYTES[precision]
 
 

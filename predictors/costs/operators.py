@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 from search_spaces.space import SearchSpace
 
-from .cache import load_tables, save_tables, table_path
-from .network import FEATURES, Floats, operator_rows
+from .cache import kept_tables, table_path
+from .network import FEATURES, operator_rows
 from .tables import CostTables, table_entries, traced_entries
 
 
@@ -42,12 +43,9 @@ def operator_tables(tables: CostTables) -> OperatorTables:
 
 @lru_cache(maxsize=4)
 def _operator_tables(space: SearchSpace, interface: Interface) -> OperatorTables:
-    path = table_path(space, interface, (*FEATURES, "operators"))
-    entries = table_entries(space)
-    arrays = load_tables(path, [(None, len(FEATURES)), *((n, None) for n in entries)])
-    if arrays is None:
-        arrays = _fill(space, interface, entries)
-        save_tables(path, arrays)
+    path, entries = table_path(space, interface, (*FEATURES, "operators")), table_entries(space)
+    shapes: list[tuple[int | None, ...]] = [(None, len(FEATURES)), *((n, None) for n in entries)]
+    arrays = kept_tables(path, shapes, lambda: _fill(space, interface, entries))
     return OperatorTables(arrays[0], [numbers.astype(np.int64) for numbers in arrays[1:]])
 
 

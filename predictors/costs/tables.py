@@ -15,21 +15,16 @@ from functools import lru_cache
 import numpy as np
 
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.operators.operator import Op
 from search_spaces.space import SearchSpace, Segment
 
-from .cache import load_tables, save_tables, table_path
-from .network import FEATURES, SUMMED, Floats, op_features
+from .cache import kept_tables, table_path
+from .network import FEATURES, SUMMED, op_features
 
 
 class CostTables:
-    """Features of whole populations by table look-up.
-
-    Args:
-        space: the search space.
-        interface: the two ends of the networks.
-    """
+    """Features of whole populations by table look-up."""
 
     def __init__(self, space: SearchSpace, interface: Interface) -> None:
         self.space, self.interface = space, interface
@@ -66,8 +61,6 @@ class CostTables:
         Args:
             values: for every segment ``[combinations + 1, ...]``; the last entry is for where the segment is absent.
                 With ``variants``, one such array for each variant, ``[variants, combinations + 1, ...]``.
-            vectors: ``[n, genes]``.
-            reduce: ``sum`` or ``max``.
             variants: ``[n, segments]``, which variant of a segment each vector has.
         """
         out = np.zeros((len(vectors), *values[0].shape[1 if variants is None else 2 :]))
@@ -89,20 +82,14 @@ class CostTables:
 def tabulate(space: SearchSpace, interface: Interface) -> list[Floats]:
     """One table per segment, ``[combinations + 1, features]``; kept on disk, since a large space takes seconds."""
     shapes = [(entries, len(FEATURES)) for entries in table_entries(space)]
-    path = table_path(space, interface, FEATURES)
-    tables = load_tables(path, shapes)
-    if tables is None:
-        tables = _fill(space, interface)
-        save_tables(path, tables)
-    return tables
 
+    def fill() -> list[Floats]:
+        tables = [np.zeros(shape) for shape in shapes]
+        for entry in traced_entries(space, interface):
+            tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
+        return tables
 
-def _fill(space: SearchSpace, interface: Interface) -> list[Floats]:
-    """The tables, one traced segment after another."""
-    tables = [np.zeros((entries, len(FEATURES))) for entries in table_entries(space)]
-    for entry in traced_entries(space, interface):
-        tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
-    return tables
+    return kept_tables(table_path(space, interface, FEATURES), shapes, fill)
 
 
 def table_entries(space: SearchSpace) -> list[int]:
@@ -112,13 +99,7 @@ def table_entries(space: SearchSpace) -> list[int]:
 
 @dataclass(frozen=True)
 class Entry:
-    """The operators behind one entry of a segment's table.
-
-    Attributes:
-        segment, row: where.
-        ops: operators of the segment, in execution order.
-        params: its parameters.
-    """
+    """The operators behind one entry of a segment's table, in execution order, and the segment's parameters."""
 
     segment: int
     row: int

@@ -18,10 +18,10 @@ from typing import Protocol
 
 import numpy as np
 
-from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES, Floats
+from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES
 from predictors.costs.tables import CostTables
 from search_spaces.errors import unknown_name
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.operators.operator import KINDS
 
 from .records import COEFFICIENTS, Coefficients
@@ -87,50 +87,33 @@ def _mixing(precision: str) -> Floats:
 
 
 def design(features: Floats, precision: str) -> Floats:
-    """Rows ``[n, 10]`` whose product with the coefficients is milliseconds, of feature rows ``[n, features]``.
-
-    Raises:
-        UsageError: unknown precision.
-    """
+    """Rows ``[n, 10]`` whose product with the coefficients is milliseconds, of feature rows ``[n, features]``. Raises
+    UsageError where the precision is unknown."""
     return np.concatenate([features @ _mixing(precision), np.ones((len(features), 1))], axis=1)
 
 
 @dataclass(frozen=True)
 class AdditiveLatency(LatencyModel):
-    """The additive model of a target.
-
-    Attributes:
-        coefficients: by precision.
-    """
+    """The additive model of a target; ``coefficients`` by precision."""
 
     coefficients: Mapping[str, Coefficients] = field(hash=False)
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """As in :class:`LatencyModel`."""
         return tuple(self.coefficients)
 
     def of(self, precision: str) -> Coefficients:
-        """The constants of a precision.
-
-        Raises:
-            UsageError: there are none.
-        """
+        """The constants of a precision. Raises UsageError where there are none."""
         if precision not in self.coefficients:
             raise unknown_name("precision", precision, self.coefficients)
         return self.coefficients[precision]
 
     def weights(self, precision: str) -> Floats:
-        """One ms-per-unit weight per feature, ``[features]``, for :meth:`CostTables.additive`; add :meth:`fixed`.
-
-        Raises:
-            UsageError: the target has no constants for that precision.
-        """
+        """One ms-per-unit weight per feature, ``[features]``, for :meth:`CostTables.additive`; add :meth:`fixed`."""
         weights: Floats = _mixing(precision) @ np.array(astuple(self.of(precision))[:-1])
         return weights
 
     def fixed(self, precision: str) -> float:
-        """Milliseconds that every network costs."""
         return self.of(precision).fixed_ms
 
     def predict(self, features: Floats, precision: str) -> Floats:
@@ -138,10 +121,8 @@ class AdditiveLatency(LatencyModel):
         return features @ self.weights(precision) + self.fixed(precision)
 
     def operators(self, rows: Floats, precision: str) -> Floats:
-        """As in :class:`LatencyModel`."""
         return rows @ self.weights(precision)
 
     def entries(self, tables: CostTables, precision: str) -> list[Floats]:
-        """As in :class:`LatencyModel`."""
         weights = self.weights(precision)
         return [table @ weights for table in tables.tables]

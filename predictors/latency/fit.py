@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, Floats
+from predictors.costs.network import COLUMN
 from search_spaces.errors import UserError
+from search_spaces.genes import Floats
 
 from .additive import AdditiveLatency, design
 from .records import COEFFICIENTS, Coefficients
@@ -61,9 +62,7 @@ def fit(features: Floats, measured_ms: Floats, precision: str, depthwise_floor: 
     that.
 
     Args:
-        features: ``[n, features]``, see ``predictors.costs.network``.
-        measured_ms: ``[n]``, positive.
-        precision: that the networks ran at.
+        features: ``[n, features]``, of networks measured in ``[n]`` ms.
         depthwise_floor: least cost of a depthwise MAC, in MACs of a 1x1 convolution.
 
     Raises:
@@ -104,11 +103,7 @@ def _shares(scale: Floats) -> Floats:
 
 
 def check_measurements(features: Floats, measured_ms: Floats) -> Floats:
-    """The measurements, if they can be fitted.
-
-    Raises:
-        UserError: no networks, or a latency that is not a positive number.
-    """
+    """The measurements. Raises UserError where there are no networks, or a latency is not a positive number."""
     measured_ms = np.asarray(measured_ms, dtype=np.float64)
     if not len(measured_ms) or len(features) != len(measured_ms):
         raise UserError(
@@ -133,10 +128,8 @@ class FitReport:
     """How well predictions agree with measurements.
 
     Attributes:
-        mape: mean absolute error relative to the measurement, in percent.
-        within_10: share of the networks predicted within 10 %, in percent.
+        mape, within_10: in percent, mean absolute error relative to the measurement, and networks within 10 %.
         tau: Kendall's rank correlation (tau-b); nan for fewer than two networks.
-        networks: how many were compared.
     """
 
     mape: float
@@ -161,14 +154,7 @@ def fit_report(predicted_ms: Floats, measured_ms: Floats) -> FitReport:
 
 @dataclass(frozen=True)
 class Data:
-    """Measured networks.
-
-    Attributes:
-        features: rows of the networks, ``[n, features]``.
-        ms: measured latencies, ``[n]``.
-        precision: precision that the networks ran at.
-        families: family of each network; a family is left out as a whole.
-    """
+    """Measured networks, ``[n, features]`` and ``[n]``; of their families, each is left out as a whole."""
 
     features: Floats
     ms: Floats
@@ -177,9 +163,7 @@ class Data:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Data:
         """Some of the networks."""
-        return replace(
-            self, features=self.features[rows], ms=self.ms[rows], families=tuple(self.families[i] for i in rows)
-        )
+        return Data(self.features[rows], self.ms[rows], self.precision, tuple(self.families[i] for i in rows))
 
 
 Predictor = Callable[[Floats], Floats]
@@ -201,13 +185,9 @@ def additive(depthwise_floor: float = 1.0) -> Method:
 
 @dataclass(frozen=True)
 class Validation:
-    """Reports on networks the fit had not seen, pooled over splits.
-
-    Attributes:
-        splits: random splits; None where there are too few networks for one.
-        mean_tau: tau of one split, the mean over those that have one; pooled tau counts pairs across splits too.
-        families: every family left out in turn; None where there is only one.
-    """
+    """Reports on networks the fit had not seen, pooled over random splits (None: too few networks for one), and over
+    every family left out in turn (None: there is only one); ``mean_tau`` is the mean over single splits, since pooled
+    tau counts pairs across splits too."""
 
     splits: FitReport | None
     mean_tau: float

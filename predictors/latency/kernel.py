@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictors.costs.network import Floats
+from search_spaces.genes import Floats
 
 
 def kernel(a: Floats, b: Floats, width: float) -> Floats:
@@ -21,10 +21,7 @@ def kernel(a: Floats, b: Floats, width: float) -> Floats:
 
 
 def solve(points: Floats, values: Floats, width: float, noise: float) -> Floats:
-    """Weights ``[n]`` so that ``kernel(x, points, width) @ weights`` interpolates ``values [n]``.
-
-    Args:
-        noise: variance of the values' noise in units of their own variance; above 0.
-    """
+    """Weights ``[n]`` so that ``kernel(x, points, width) @ weights`` interpolates ``values [n]``, whose noise has that
+    variance (above 0) in units of their own."""
     covariance = kernel(points, points, width) + noise * np.eye(len(points))
     return np.asarray(np.linalg.solve(covariance, values), dtype=np.float64)

@@ -21,7 +21,8 @@ from itertools import product
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, SUMS, Floats
+from predictors.costs.network import COLUMN, SUMS
+from search_spaces.genes import Floats
 
 from .additive import AdditiveLatency
 from .kernel import kernel
@@ -40,12 +41,7 @@ _KNOWN = 1e-4  # variance of an operator, given those kept, that needs no row
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks as counts of distinct operators.
-
-    Attributes:
-        rows: ``[operators, features]``, each operator once, see ``costs.operator_rows``.
-        counts: ``[n, operators]``, how often each network runs each.
-    """
+    """Networks as counts ``[n, operators]`` of distinct operators, whose rows are ``[operators, features]``."""
 
     rows: Floats
     counts: Floats
@@ -63,14 +59,8 @@ class Networks:
 def learn_operators(
     coefficients: Coefficients, networks: Networks, measured_ms: Floats, precision: str
 ) -> OperatorTable | None:
-    """A table of corrected operators, or None where leaving each network out in turn shows no gain.
-
-    Args:
-        coefficients: of the additive model, fitted to these networks.
-        networks: that were measured.
-        measured_ms: ``[n]``.
-        precision: that they ran at.
-    """
+    """A table of corrected operators, of coefficients fitted to these networks, measured in ``[n]`` ms; None where
+    leaving each network out in turn shows no gain."""
     base = AdditiveLatency({precision: coefficients})
     plain = base.operators(networks.rows, precision)
     active = plain > 0

@@ -14,9 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from predictors.costs.network import COLUMN, FEATURES, SUMS, Floats
+from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
+from search_spaces.genes import Floats
 
 from .additive import AdditiveLatency, LatencyModel
 from .kernel import kernel, solve
@@ -25,13 +26,6 @@ from .records import Coefficients, OperatorTable
 _COLUMNS = [COLUMN[name] for name in SUMS if name != "params"]
 _OPERATORS = [COLUMN[name] for name in SUMS if name.startswith("ops_")]
 _BLOCK, _APART = 16, 2.0  # channels that kernels take at once; distance, in logarithms
-
-
-def full_rows(table: OperatorTable) -> Floats:
-    """The rows of a table ``[n, features]``, in the order of ``costs.network.FEATURES``."""
-    full = np.zeros((len(table.rows), len(FEATURES)))
-    full[:, [COLUMN[name] for name in table.features]] = np.array(table.rows)
-    return full
 
 
 def log_features(rows: Floats) -> Floats:
@@ -49,7 +43,8 @@ def log_features(rows: Floats) -> Floats:
 @lru_cache(maxsize=32)
 def _solved(table: OperatorTable, coefficients: Coefficients, precision: str) -> tuple[Floats, Floats, float]:
     """Points, weights, and the ms that are added before taking logarithms (an operator may be predicted as 0)."""
-    rows, ms = full_rows(table), np.array(table.ms)
+    rows, ms = np.zeros((len(table.rows), len(FEATURES))), np.array(table.ms)
+    rows[:, [COLUMN[name] for name in table.features]] = np.array(table.rows)
     least = 1e-3 * float(np.median(ms))
     ratios = log_ratios(rows, ms, coefficients, precision, least)
     return log_features(rows), solve(log_features(rows), ratios, table.width, table.noise), least
@@ -63,27 +58,19 @@ def log_ratios(rows: Floats, ms: Floats, coefficients: Coefficients, precision: 
 
 @dataclass(frozen=True)
 class TableLatency(LatencyModel):
-    """The additive model, corrected operator by operator.
-
-    Attributes:
-        base: says what nobody measured.
-        tables: by precision; the others are left as they are.
-    """
+    """The additive model, corrected operator by operator; precisions that have no table are left as they are."""
 
     base: AdditiveLatency
     tables: Mapping[str, OperatorTable] = field(hash=False)
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """As in ``LatencyModel``."""
         return self.base.precisions
 
     def fixed(self, precision: str) -> float:
-        """As in ``LatencyModel``."""
         return self.base.fixed(precision)
 
     def operators(self, rows: Floats, precision: str) -> Floats:
-        """As in ``LatencyModel``."""
         plain = self.base.operators(rows, precision)
         if (table := self.tables.get(precision)) is None:
             return plain
@@ -92,7 +79,7 @@ class TableLatency(LatencyModel):
         return np.maximum(corrected, 0)
 
     def entries(self, tables: CostTables, precision: str) -> list[Floats]:
-        """As in ``LatencyModel``; the first call for a space traces its operators."""
+        """The first call for a space traces its operators."""
         if precision not in self.tables:
             return self.base.entries(tables, precision)
         known = operator_tables(tables)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from search_spaces.errors import unknown_name
 from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
 from search_spaces.schema import convert
 
@@ -22,17 +23,13 @@ class TargetCard:
     """A device and the runtime on it: all that a target's file says except how long anything takes.
 
     Attributes:
-        name: for example ``cortex-a72``.
-        description: one line on the device.
         runtime: name, version and threads of the runtime that the latencies hold for.
         default_precision: precision of a search that names none.
         labels: by precision, how far to trust its latencies: ``measured``, ``calibrated (MAPE x %, tau y, n networks)``
             or ``uncalibrated``.
         sources: by precision, where its constants come from.
-        threads: threads that the runtime uses; None: not known.
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
-        memory_rules: what the runtime does with memory, one of ``memory.RULES``.
-        memory_source: where the limits come from.
+        memory_rules: one of ``memory.RULES``; ``memory_source`` says where the limits come from.
         model: form to export, as ``nas.runtimes`` names it (``onnx-uint8``); None: the default one.
         weight_bits: bits of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target
             has constants for them: a gain in storage alone.
@@ -70,23 +67,14 @@ class TargetCard:
         return known | {"memory_rules": self.memory_rules} if known else {}
 
     def precision(self, name: str | None = None) -> str:
-        """``name`` checked, or the default where it is None.
-
-        Raises:
-            UsageError: the target does not run that precision.
-        """
+        """``name``, or the default where it is None. Raises UsageError where the target does not run that precision."""
         if name is not None and name not in self.precisions:
-            from search_spaces.errors import unknown_name
-
             raise unknown_name("precision", name, self.precisions, f"of target '{self.name}'")
         return name or self.default_precision
 
     def menu(self, text: str | None = None) -> tuple[str, ...]:
         """Precisions that a search may mix, of ``int8,w4a8``; ``mixed`` is all there are, None the default alone.
-
-        Raises:
-            UsageError: not such a list, or the target does not run one of them.
-        """
+        Raises UsageError where it isn't such a list, or the target does not run one of them."""
         if text == MIXED:
             return self.precisions
         menu = parse_menu(text or self.default_precision)
@@ -95,11 +83,8 @@ class TargetCard:
         return menu
 
     def policy(self, text: str) -> Policy:
-        """A precision policy, checked.
-
-        Raises:
-            UsageError: not a policy, or the target does not run one of its precisions.
-        """
+        """A precision policy. Raises UsageError where it isn't one, or the target does not run one of its
+        precisions."""
         policy = parse_policy(text)
         for name in policy.precisions:
             self.precision(name)
@@ -142,17 +127,11 @@ def make_card(file: TargetFile) -> TargetCard:
     """What a file says beside how long anything takes."""
     memory, tables = file.memory, file.latency
     return TargetCard(
-        name=file.name,
-        description=file.description,
-        runtime=file.runtime,
-        default_precision=file.default_precision,
+        **{key: getattr(file, key) for key in (*TEXTS, "model", "threads", "weight_bits")},
         labels={precision: table.label for precision, table in tables.items()},
         sources={precision: table.source for precision, table in tables.items()},
         ram_bytes=memory.ram_bytes,
         flash_bytes=memory.flash_bytes,
-        model=file.model,
-        threads=file.threads,
         memory_rules=memory.rules,
         memory_source=memory.source,
-        weight_bits=file.weight_bits,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.latency.additive import AdditiveLatency, LatencyModel
 from predictors.latency.operator_table import TableLatency
-from predictors.latency.records import COEFFICIENTS, Coefficients, OperatorTable
+from predictors.latency.records import COEFFICIENTS, OperatorTable
 from search_spaces.policy import PRECISIONS
 
 from .record import Latency
@@ -35,21 +35,16 @@ def contradictions(precision: str, table: Latency) -> list[str]:
     wrong = [] if table.operators is None else _operator_contradictions(f"{place}.operators", table.operators)
     if not any(getattr(table, name) for name in COEFFICIENTS):
         return [*wrong, f"{place}: every constant is 0, so every latency would be"]
-    ms = yardstick_ms(table.coefficients, precision) if precision in PRECISIONS else SHORTEST_MS
+    row = np.zeros((1, len(FEATURES)))
+    row[0, [COLUMN[name] for name in YARDSTICK]] = list(YARDSTICK.values())
+    model = AdditiveLatency({precision: table.coefficients})
+    ms = float(model.predict(row, precision)[0]) if precision in PRECISIONS else SHORTEST_MS
     if not SHORTEST_MS <= ms <= LONGEST_MS:
         wrong.append(
             f"{place}: by these constants a MobileNetV2 at 224 px takes {ms:.3g} ms, outside {SHORTEST_MS:g} to "
             f"{LONGEST_MS:g}; give ms for a million MACs, 1e6 bytes, an operator or a network"
         )
     return wrong
-
-
-def yardstick_ms(coefficients: Coefficients, precision: str) -> float:
-    """What constants say of a MobileNetV2 1.0 at 224 px."""
-    row = np.zeros((1, len(FEATURES)))
-    for name, value in YARDSTICK.items():
-        row[0, COLUMN[name]] = value
-    return float(AdditiveLatency({precision: coefficients}).predict(row, precision)[0])
 
 
 def _operator_contradictions(place: str, table: OperatorTable) -> list[str]:
@@ -73,13 +68,8 @@ def read_latency(tables: Mapping[str, Latency]) -> LatencyModel:
 
 def _floats(table: OperatorTable) -> OperatorTable:
     """The table with whole numbers as floats."""
-    return OperatorTable(
-        table.features,
-        tuple(tuple(map(float, row)) for row in table.rows),
-        tuple(map(float, table.ms)),
-        float(table.width),
-        float(table.noise),
-    )
+    rows = tuple(tuple(map(float, row)) for row in table.rows)
+    return OperatorTable(table.features, rows, tuple(map(float, table.ms)), float(table.width), float(table.noise))
 
 
 def latency_lines(model: LatencyModel, precision: str) -> list[str]:

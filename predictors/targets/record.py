@@ -13,19 +13,12 @@ from search_spaces.schema import Check, Range
 
 LABEL = re.compile(r"measured|uncalibrated|calibrated \(.+\)")
 
+_RULES = ", ".join(RULES)
 _BITS = tuple(bits for bits in WEIGHT_BITS.values() if bits <= 8)
-
-
-def _text_problem(text: str) -> str:
-    return "" if text.strip() else "give a text that isn't empty"
 
 
 def _label_problem(label: str) -> str:
     return "" if LABEL.fullmatch(label) else f"'{label}' is not 'measured', 'uncalibrated' or 'calibrated (...)'"
-
-
-def _rules_problem(rules: str) -> str:
-    return "" if rules in RULES else f"'{rules}' is unknown; rules are {', '.join(RULES)}"
 
 
 def _bits_problem(bits: tuple[int, ...]) -> str:
@@ -33,7 +26,7 @@ def _bits_problem(bits: tuple[int, ...]) -> str:
     return "" if sound else f"give a list of {', '.join(map(str, _BITS))}, with 8 among them"
 
 
-Text = Annotated[str, Check(_text_problem)]
+Text = Annotated[str, Check(lambda text: "" if text.strip() else "give a text that isn't empty")]
 Bytes = Annotated[int, Range(above=0)]
 
 
@@ -43,19 +36,16 @@ class Memory:
 
     ram_bytes: Bytes | None = None
     flash_bytes: Bytes | None = None
-    rules: Annotated[str, Check(_rules_problem)] = DEFAULT_RULES
+    rules: Annotated[str, Check(lambda name: "" if name in RULES else f"'{name}' is unknown; rules are {_RULES}")] = (
+        DEFAULT_RULES
+    )
     source: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Coefficients):
-    """A table ``latency.<precision>``: the constants of one precision.
-
-    Attributes:
-        label: how far to trust them.
-        source: where they come from.
-        operators: a correction of single operators.
-    """
+    """A table ``latency.<precision>``: constants, how far to trust them, where they come from, and a correction of
+    single operators."""
 
     label: Annotated[str, Check(_label_problem)]
     source: Text

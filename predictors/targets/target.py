@@ -31,6 +31,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from predictors.costs.memory import DEFAULT_RULES
+from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.schema import convert, problems
 
 from .card import FOLDER, MEMORY, TEXTS, TargetCard, available_targets, make_card
@@ -42,24 +44,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target(TargetCard):
-    """A device and the runtime on it, with its latencies.
-
-    Attributes:
-        latency: the model, with constants for every precision that has a label.
-    """
+    """A device and the runtime on it, with its latencies at every precision that has a label."""
 
     latency: LatencyModel = field(kw_only=True)
 
 
 def load_target(name_or_path: str | Path) -> Target:
-    """The shipped target of that name, or the one that a ``.toml`` file describes.
-
-    Raises:
-        UsageError: no target of that name, or no such file.
-        UserError: the file is not a valid target; the message names every problem.
-    """
-    from search_spaces.errors import UsageError, UserError, unknown_name
-
+    """The shipped target of that name, or the one that a ``.toml`` file describes. Raises UsageError where there is
+    none, and otherwise as :func:`parse_target`."""
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text
     if not is_path and text not in available_targets():
@@ -70,24 +62,15 @@ def load_target(name_or_path: str | Path) -> Target:
     except UnicodeDecodeError:
         raise UserError(f"target file '{path}' is not TOML: it isn't a text") from None
     except (FileNotFoundError, ValueError):  # no path may hold a null character
-        raise UsageError(f"no target file '{path}'; give a path to one, or a name: {_known()}") from None
+        known = ", ".join(available_targets())
+        raise UsageError(f"no target file '{path}'; give a path to one, or a name: {known}") from None
     except OSError as error:
         raise UserError(f"cannot read target file '{path}': {error.strerror}") from None
     return parse_target(content, str(path))
 
 
-def _known() -> str:
-    return ", ".join(available_targets())
-
-
 def parse_target(text: str, where: str = "target") -> Target:
-    """A target from the text of its file; ``where`` names the file in messages.
-
-    Raises:
-        UserError: not TOML, or not a valid target; the message names every problem.
-    """
-    from search_spaces.errors import UserError
-
+    """A target from the text of its file ``where``. Raises UserError with every problem where it isn't a valid one."""
     from .latency_section import contradictions, read_latency
 
     try:
@@ -107,14 +90,7 @@ def parse_target(text: str, where: str = "target") -> Target:
 
 
 def to_toml(target: Target, comment: str = "") -> str:
-    """The file of a target, for :func:`parse_target`; constants keep six digits.
-
-    Args:
-        target: what to write.
-        comment: lines to put on top, without ``#``.
-    """
-    from predictors.costs.memory import DEFAULT_RULES
-
+    """The file of a target, for :func:`parse_target`, below a comment; constants keep six digits."""
     from .latency_section import latency_lines
 
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]

@@ -14,6 +14,7 @@ import inspect
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,9 @@ register_model(nas_subnet)
 
 @dataclass(frozen=True)
 class TimmSpec:
-    """A model of timm, and what is different about this one.
+    """A model that ``timm.create_model`` knows by name, and what is different about this one.
 
     Attributes:
-        model: name that ``timm.create_model`` knows.
-        interface: the two ends of the network.
         options: keyword arguments of ``timm.create_model``.
         arguments: constructor arguments to replace, after timm has worked out its own for that name.
         blocks: by the constructor argument that is a block class, arguments of every block in order; the n-th block
@@ -141,24 +140,17 @@ class TimmSpec:
     def build(self, device: str = "cpu") -> nn.Module:
         """The model; on ``meta`` without storage or initialisation."""
         from . import timm_compat  # noqa: F401  (before timm is imported)
-
-        model: nn.Module
-        if device != "meta":
-            model = timm_model(self.to_json(), device=device)
-            return model
         from .no_init import NoInit
 
-        with NoInit():
-            model = timm_model(self.to_json(), device="meta")
+        with NoInit() if device == "meta" else nullcontext():
+            model: nn.Module = timm_model(self.to_json(), device=device)
         return model
 
     def plain_arguments(self) -> dict[str, Json] | None:
-        """Keyword arguments with which ``timm.create_model`` builds the model without help.
-
-        Returns:
-            All but ``num_classes`` and ``in_chans``; None: timm's own functions do not take it. Those of EfficientNet
-            and MobileNet decode ``block_args`` from a text of their own, blocks that differ have no common argument,
-            and attention heads of a width of their own need a class.
+        """All keyword arguments but ``num_classes`` and ``in_chans`` with which ``timm.create_model`` builds the model
+        without help; None: timm's own functions do not take it. Those of EfficientNet and MobileNet decode
+        ``block_args`` from a text of their own, blocks that differ have no common argument, and attention heads of a
+        width of their own need a class.
         """
         merged: dict[str, Json] = {}
         for entries in self.blocks.values():
@@ -170,8 +162,13 @@ class TimmSpec:
         return {**self.options, **self.arguments, **merged}
 
 
+@dataclass(frozen=True, eq=False)
 class TimmFamily(Family):
-    """A family whose networks are models of timm with other arguments."""
+    """A family whose networks are the timm model of a name with other arguments, on images of several sides in
+    pixels."""
+
+    model: str
+    resolutions: tuple[int, ...]
 
     @abstractmethod
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
@@ -180,14 +177,12 @@ class TimmFamily(Family):
     def build(
         self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
     ) -> nn.Module:
-        """As in :class:`Family`."""
         spec = self.spec(architecture, interface)
         if drop != NO_DROP:
             spec = replace(spec, options={**spec.options, "drop_rate": drop[0], "drop_path_rate": drop[1]})
         return spec.build(device)
 
     def describe(self, architecture: Architecture, interface: Interface) -> Mapping[str, Json]:
-        """As in :class:`Family`: :meth:`TimmSpec.to_json`."""
         return self.spec(architecture, interface).to_json()
 
 
@@ -197,17 +192,9 @@ _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
 
 
 def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
-    """:meth:`TimmSpec.build` for a description that comes from a file: only a network of a usual size is made.
-
-    Args:
-        spec: the description.
-        where: the file, for messages.
-        device: name of the torch device.
-
-    Raises:
-        UserError: another option than those that shape a network (timm's others load files), a size beyond any
-            network's, or timm cannot build it.
-    """
+    """:meth:`TimmSpec.build` for a description from the file ``where``. Raises UserError where it has another option
+    than those that shape a network (timm's others load files) or a size beyond any network's, or timm cannot build
+    it."""
     for option in spec.options:
         if option not in _OPTIONS:
             raise UserError(f"{where} asks timm for '{option!s:.50}', which doesn't shape a network; export it again")

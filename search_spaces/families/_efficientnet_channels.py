@@ -19,8 +19,8 @@ def channel_groups(model: nn.Module) -> list[Group]:
     from torch.nn.modules.batchnorm import _BatchNorm
 
     net: Any = model
-    norms = [m for name, m in model.named_modules() if name.rpartition(".")[2].startswith("bn")]
-    if not all(isinstance(m, _BatchNorm) for m in norms if list(m.parameters(recurse=False))):
+    given = [m for name, m in model.named_modules() if name.rpartition(".")[2].startswith("bn")]
+    if not all(isinstance(m, _BatchNorm) for m in given if list(m.parameters(recurse=False))):
         return []
     walk = _Walk(model)
     stream: list[Axis | None] = [Axis("conv_stem.weight", 0), *walk.vectors("bn1")]
@@ -35,13 +35,8 @@ def channel_groups(model: nn.Module) -> list[Group]:
                 stream = writes
     if "conv_head.weight" in walk.shapes:
         stream.append(Axis("conv_head.weight", 1, score=True))
-        head = [
-            Axis("conv_head.weight", 0),
-            *walk.vectors("conv_head"),
-            *walk.vectors("bn2"),
-            *walk.vectors("norm_head"),
-        ]
-        walk.close([*head, Axis("classifier.weight", 1, score=True)])
+        norms = [axis for module in ("conv_head", "bn2", "norm_head") for axis in walk.vectors(module)]
+        walk.close([Axis("conv_head.weight", 0), *norms, Axis("classifier.weight", 1, score=True)])
     else:
         stream.append(Axis("classifier.weight", 1, score=True))
     walk.close(stream)
@@ -68,8 +63,7 @@ class _Walk:
     def squeeze(self, prefix: str) -> list[Axis | None]:
         """Axes of a squeeze-and-excitation on some channels; its own inner channels become a group."""
         if f"{prefix}.conv_reduce.weight" not in self.shapes:
-            inside = any(name.startswith(prefix + ".") for name in self.shapes)
-            return [None] if inside else []
+            return [None] if any(name.startswith(prefix + ".") for name in self.shapes) else []
         reduce, expand = f"{prefix}.conv_reduce", f"{prefix}.conv_expand"
         self.close([Axis(f"{reduce}.weight", 0), *self.vectors(reduce), Axis(f"{expand}.weight", 1, score=True)])
         return [Axis(f"{reduce}.weight", 1, score=True), Axis(f"{expand}.weight", 0), *self.vectors(expand)]
@@ -84,10 +78,7 @@ class _Walk:
         """Axes on the block's input stream and on its output stream; closes the groups inside."""
         kind = type(block).__name__
         if kind == "InvertedResidual" and block.conv_s2d is None:
-            inner = [
-                *self.pointwise(f"{path}.conv_pw", f"{path}.bn1"),
-                *self.depthwise(f"{path}.conv_dw", f"{path}.bn2"),
-            ]
+            inner = self.pointwise(f"{path}.conv_pw", f"{path}.bn1") + self.depthwise(f"{path}.conv_dw", f"{path}.bn2")
             self.close([*inner, *self.squeeze(f"{path}.se"), self.reader(f"{path}.conv_pwl")])
             return [self.reader(f"{path}.conv_pw")], self.pointwise(f"{path}.conv_pwl", f"{path}.bn3")
         if kind == "EdgeResidual":

@@ -18,7 +18,6 @@ def vit_channel_groups(model: nn.Module, width: bool, heads: bool, expand: bool)
     """Groups of timm's ``VisionTransformer`` with blocks that have timm's ``Attention`` and MLPs.
 
     Args:
-        model: the largest network.
         width: the embedding, shared by the whole network, and with it the heads and hidden units of an attention that
             pools the tokens.
         heads: the heads of each attention. Norms of queries and keys are shared by all heads.
@@ -29,11 +28,11 @@ def vit_channel_groups(model: nn.Module, width: bool, heads: bool, expand: bool)
     groups = [_embedding(model, (Attention, Mlp, GluMlp, SwiGLU))] if width else []
     for path, module in model.named_modules():
         if width and path == "attn_pool":
-            groups += [_pool_heads(path, module), _hidden(f"{path}.mlp", module.mlp, halves=False)]
+            groups += [_heads(path, module, q=1, kv=2), _hidden(f"{path}.mlp", module.mlp, halves=False)]
         if not path.startswith("blocks."):
             continue
         if heads and isinstance(module, Attention):
-            groups.append(_heads(path, module))
+            groups.append(_heads(path, module, qkv=3, norm=1))
         if expand and isinstance(module, Mlp | GluMlp | SwiGLU):
             groups.append(_hidden(path, module, halves=isinstance(module, GluMlp)))
     return groups
@@ -58,20 +57,11 @@ def _embedding(model: nn.Module, inner: tuple[type[nn.Module], ...]) -> Group:
     return tuple(axes)
 
 
-def _heads(path: str, attention: Any) -> Group:
+def _heads(path: str, attention: Any, **parts: int) -> Group:
+    """Heads of an attention; ``parts``: how many of query, key and value each layer gives them."""
     size = attention.head_dim
     return (
-        *_rows(f"{path}.qkv", attention.qkv, parts=3, unit=size),
-        *_rows(f"{path}.norm", attention.norm, unit=size),
-        Axis(f"{path}.proj.weight", 1, unit=size, score=True),
-    )
-
-
-def _pool_heads(path: str, pool: Any) -> Group:
-    size = pool.head_dim
-    return (
-        *_rows(f"{path}.q", pool.q, unit=size),
-        *_rows(f"{path}.kv", pool.kv, parts=2, unit=size),
+        *(axis for name, n in parts.items() for axis in _rows(f"{path}.{name}", getattr(attention, name), n, size)),
         Axis(f"{path}.proj.weight", 1, unit=size, score=True),
     )
 

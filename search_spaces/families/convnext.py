@@ -24,13 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the four stages.
-
-    Attributes:
-        widths: choices of the channels, ascending.
-        depths: choices of the number of blocks, ascending.
-        kernels: choices of the side of the depthwise kernels, ascending and odd.
-    """
+    """One of the four stages: ascending choices of the channels, of the number of blocks and of the (odd) side of the
+    depthwise kernels."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -39,16 +34,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class ConvNeXtFamily(TimmFamily):
-    """Stem, four stages, head.
+    """Stem, four stages, head; the stem has the width of stage 1."""
 
-    Attributes:
-        model: name of the timm model that gives everything not said here.
-        resolutions: choices of the input side in pixels.
-        stages: the elastic part; the stem has the width of stage 1.
-    """
-
-    model: str
-    resolutions: tuple[int, ...]
     stages: tuple[Stage, ...]
 
     def genes(self) -> tuple[Gene, ...]:
@@ -141,11 +128,8 @@ def _head(model: nn.Module) -> Group:
 
 
 def derive(named: Named, options: Options) -> Family:
-    """The family around a named model, for :func:`search_spaces.families.named.derived_space`.
-
-    Raises:
-        UsageError: a kernel of even side: its output would not fit the shortcut.
-    """
+    """The family around a named model. Raises UsageError where a kernel's side is even: its output would not fit the
+    shortcut."""
     from .options import depths, multiples, resolutions
 
     if even := [k for k in options.kernel if k % 2 == 0]:

@@ -56,12 +56,8 @@ class BlockArgs(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One block.
-
-    Attributes:
-        args: timm's block arguments; kernel, expansion and ``out_chs`` are replaced by what is chosen.
-        kernels, expands: choices, ascending; empty: as in ``args``.
-    """
+    """One block: timm's arguments, of which kernel, expansion and ``out_chs`` are replaced by what is chosen, and the
+    choices, ascending; empty: as in ``args``."""
 
     args: BlockArgs
     kernels: tuple[int, ...] = ()
@@ -73,9 +69,8 @@ class Stage:
     """Blocks of one resolution; the first may have a stride.
 
     Attributes:
-        blocks: as many as the largest depth.
-        depths: choices, ascending.
-        widths: choices of the output channels, ascending; empty: every block's own ``out_chs``.
+        blocks: as many as the largest depth; choices ascend.
+        widths: choices of the output channels; empty: every block's own ``out_chs``.
         tied: the width is that of the stage before, since the first block is residual.
         times: the width is this many times that of the stage before; 0: the stage has its own width.
         per_block: every block has its own kernel and expansion; otherwise the stage has one of each.
@@ -94,17 +89,12 @@ class EfficientNetFamily(TimmFamily):
     """A stem, stages, and a head of timm's ``EfficientNet`` or ``MobileNetV3`` class.
 
     Attributes:
-        model: name of the timm model that gives everything not said here.
-        resolutions: choices of the input side in pixels.
         stems: choices of the stem's channels.
-        stages: all stages, in timm's order.
         heads: choices of the channels of the last 1x1 convolution; empty: the model's own.
         options: keyword arguments of ``timm.create_model``.
         multipliers: where given, one gene chooses the stem's and all stages' channels together: the n-th of each.
     """
 
-    model: str
-    resolutions: tuple[int, ...]
     stems: tuple[int, ...]
     stages: tuple[Stage, ...]
     heads: tuple[int, ...] = ()
@@ -147,11 +137,8 @@ class EfficientNetFamily(TimmFamily):
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
         stem = self._width(chosen, "stem.width", self.stems)
-        arguments: dict[str, Any] = {
-            "block_args": list(self._block_args(chosen, stem)),
-            "stem_size": stem,
-            "fix_stem": True,
-        }
+        blocks = list(self._block_args(chosen, stem))
+        arguments: dict[str, Any] = {"block_args": blocks, "stem_size": stem, "fix_stem": True}
         if self.heads:
             arguments["num_features"] = chosen.get("head.width", self.heads[-1])
         return TimmSpec(self.model, interface, dict(self.options), arguments)
@@ -188,10 +175,9 @@ class EfficientNetFamily(TimmFamily):
 
 
 def derive(named: Named, options: Options) -> Family:
-    """The family around a named model, for :func:`search_spaces.families.named.derived_space`.
-
-    Networks with mixed kernels, conditional convolutions, space-to-depth blocks or norms over many channels vary depth
-    and resolution only: in these a channel's place decides what is done with it, so a slice is another function.
+    """The family around a named model. Networks with mixed kernels, conditional convolutions, space-to-depth blocks or
+    norms over many channels vary depth and resolution only: in these a channel's place decides what is done with it, so
+    a slice is another function.
     """
     from .options import depths, multiples, resolutions
 
@@ -210,14 +196,9 @@ def derive(named: Named, options: Options) -> Family:
         if not residual:  # nor in a subnet where the two widths happen to be equal
             blocks[0].update({"skip": False} if blocks[0]["block_type"] == "cn" else {"noskip": True})
         after = widths or (inputs if tied else (blocks[-1]["out_chs"],))
-        elastic = [
-            Block(
-                args,
-                _kernels(args, options),
-                () if rigid else _expands(args, inputs if b == 0 else after, named, options),
-            )
-            for b, args in enumerate(blocks)
-        ]
+        before = [inputs] + [after] * (len(blocks) - 1)
+        expands = [() if rigid else _expands(args, w, named, options) for args, w in zip(blocks, before, strict=True)]
+        elastic = [Block(args, _kernels(args, options), e) for args, e in zip(blocks, expands, strict=True)]
         stages.append(Stage(tuple(elastic), _depths(blocks, len(own) == 1, depths(len(blocks), options)), widths, tied))
         inputs = after
     return EfficientNetFamily(named.name, resolutions(named, options), (stem,), tuple(stages))
@@ -229,13 +210,10 @@ def _rigid(net: nn.Module, stages: list[list[BlockArgs]]) -> bool:
 
     norms = [m for m in net.modules() if isinstance(m, nn.GroupNorm)]
     return any(m.num_channels // m.num_groups > 8 for m in norms) or any(
-        args.get("num_experts")
-        or args.get("s2d")
-        or args.get("group_size", 1) > 8
+        args.get("num_experts") or args.get("s2d") or args.get("group_size", 1) > 8
         or any(isinstance(value, list) for value in args.values())
-        for stage in stages
-        for args in stage
-    )
+        for stage in stages for args in stage
+    )  # fmt: skip
 
 
 def _depths(blocks: list[BlockArgs], uniform: bool, wanted: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,8 +6,9 @@ everything: it is what a run stores.
 
 from __future__ import annotations
 
+import copy
 import importlib
-from collections.abc import Callable
+import sys
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -29,25 +30,18 @@ FAMILIES = {
 """Class of a timm model -> the module here whose ``derive`` makes its family."""
 
 
-Derive = Callable[[Named, Options], Family]
-
-
 @lru_cache(maxsize=64)
 def derived_space(name: str) -> SearchSpace:
-    """The space of a name that begins with ``timm:``.
-
-    Raises:
-        UsageError: unknown timm model or option, or a resolution that the network cannot take.
-        UserError: a model that cannot be made elastic; the message says why.
-    """
+    """The space of a name that begins with ``timm:``. Raises UsageError where the model or an option is unknown or the
+    network cannot take a resolution, and UserError where it cannot be made elastic."""
     model_name, options = _parse(name)
     named = _look_at(model_name)
     kind = type(named.model).__name__
     if kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise unsupported(named, f"no family here can slice timm's class {kind}; supported classes: {known}")
-    derive: Derive = importlib.import_module(f".{FAMILIES[kind]}", __package__).derive
-    space = SearchSpace(name, derive(named, options), f"around timm's {model_name}", timm_name=model_name)
+    family: Family = importlib.import_module(f".{FAMILIES[kind]}", __package__).derive(named, options)
+    space = SearchSpace(name, family, f"around timm's {model_name}", timm_name=model_name)
     _check(space)
     return space
 
@@ -64,22 +58,17 @@ def _parse(name: str) -> tuple[str, Options]:
         try:
             values = tuple((int if whole else float)(v) for v in text.split(","))
         except ValueError:
-            raise UsageError(
-                f"'{part}' in '{name}': give numbers, like {key}={'96,128' if whole else '0.5,1'}"
-            ) from None
+            like = "96,128" if whole else "0.5,1"
+            raise UsageError(f"'{part}' in '{name}': give numbers, like {key}={like}") from None
         if min(values) <= 0 or (not whole and max(values) > 1):
-            raise UsageError(
-                f"'{part}' in '{name}': " + ("give numbers above 0" if whole else "fractions lie above 0, up to 1")
-            )
+            rule = "give numbers above 0" if whole else "fractions lie above 0, up to 1"
+            raise UsageError(f"'{part}' in '{name}': {rule}")
         options[key] = values
     return model, Options(**options)
 
 
 def _look_at(name: str) -> Named:
     """A named timm model on ``meta``, and the arguments that timm passes to its class."""
-    import copy
-    import sys
-
     from search_spaces.builders.no_init import NoInit
     from search_spaces.builders.timm_compat import timm
 

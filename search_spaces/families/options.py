@@ -40,13 +40,9 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """A model that timm knows by name, as timm builds it.
+    """A model that timm knows by name (with its pretrained tag, if one was given), as timm builds it, without storage.
 
-    Attributes:
-        name: name with its pretrained tag, if one was given.
-        model: the model, without storage.
-        arguments: what timm passes to the model's class.
-        resolution: side of the image that it was made for, in pixels.
+    ``arguments`` are what timm passes to its class, ``resolution`` is the side of the image that it was made for.
     """
 
     name: str

@@ -27,11 +27,10 @@ class Stage:
     """One of the four stages; its first block has the stride.
 
     Attributes:
-        widths: choices of timm's ``channels`` of the stage, ascending. The stage's output has ``expansion`` times as
-            many.
-        depths: choices of the number of blocks, ascending.
-        expands: choices of a bottleneck's inner width as a fraction of its output, ascending (rounded to multiples of
-            8, see :func:`inner_width`); empty: as timm works it out.
+        widths: timm's ``channels`` of the stage; its output has ``expansion`` times as many. All choices ascend.
+        depths: numbers of blocks.
+        expands: a bottleneck's inner widths as fractions of its output (rounded to multiples of 8, see
+            :func:`inner_width`); empty: as timm works it out.
     """
 
     widths: tuple[int, ...]
@@ -44,16 +43,11 @@ class ResNetFamily(TimmFamily):
     """Stem, four stages, linear classifier.
 
     Attributes:
-        model: name of the timm model that gives everything not said here.
-        resolutions: choices of the input side in pixels.
-        stages: the elastic part.
         expansion: output channels of a block over ``channels`` of its stage: 4 for bottlenecks, 1 for basic blocks.
         stems: choices of ``stem_width`` of a deep stem (three 3x3 convolutions, the last with twice the channels)
             before max pooling; empty: the model's own stem.
     """
 
-    model: str
-    resolutions: tuple[int, ...]
     stages: tuple[Stage, ...]
     expansion: int = 4
     stems: tuple[int, ...] = ()
@@ -115,7 +109,8 @@ class ResNetFamily(TimmFamily):
             if wide or len(stage.expands) > 1:
                 groups += [group for b in range(len(blocks)) for group in _inner_groups(model, f"layer{s}.{b}")]
             if wide:
-                groups += [group for b in range(len(blocks)) for group in _squeeze_groups(model, f"layer{s}.{b}.se")]
+                squeezes = [path for b in range(len(blocks)) if has(model, f"{(path := f'layer{s}.{b}.se')}.fc1")]
+                groups += [(*writes(model, f"{se}.fc1", f"{se}.bn"), *reads(f"{se}.fc2")) for se in squeezes]
                 if not any(_has_eca(block) for block in blocks):
                     groups.append(_stream(model, s))
         return groups
@@ -140,13 +135,6 @@ def _inner_groups(model: nn.Module, path: str) -> list[Group]:
     """Channels between the convolutions of a block."""
     last = 3 if hasattr(model.get_submodule(path), "conv3") else 2
     return [(*writes(model, f"{path}.conv{i}", f"{path}.bn{i}"), *reads(f"{path}.conv{i + 1}")) for i in range(1, last)]
-
-
-def _squeeze_groups(model: nn.Module, path: str) -> list[Group]:
-    """Channels inside a squeeze-and-excitation module."""
-    if not has(model, f"{path}.fc1"):
-        return []
-    return [(*writes(model, f"{path}.fc1", f"{path}.bn"), *reads(f"{path}.fc2"))]
 
 
 def _stream(model: nn.Module, s: int) -> Group:
@@ -195,10 +183,9 @@ def _has_eca(block: Any) -> bool:
 
 
 def derive(named: Named, options: Options) -> Family:
-    """The family around a named model, for :func:`search_spaces.families.named.derived_space`.
-
-    Some networks vary depth and resolution only, because a slice of their channels would be another function: grouped
-    convolutions (ResNeXt), group norm, blocks of other kinds (Res2Net, ResNeSt, SKNet) and pruned networks.
+    """The family around a named model. Some networks vary depth and resolution only, because a slice of their channels
+    would be another function: grouped convolutions (ResNeXt), group norm, blocks of other kinds (Res2Net, ResNeSt,
+    SKNet) and pruned networks.
     """
     from .options import depths, resolutions
 

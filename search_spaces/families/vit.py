@@ -32,13 +32,9 @@ class VitFamily(TimmFamily):
     """A vision transformer. What has a single choice isn't a gene, except the resolution.
 
     Attributes:
-        model: name of the timm model that is varied.
-        resolutions: choices of the image side in pixels.
         widths: choices of the embedding.
-        depths: choices of the number of blocks.
-        heads: choices of a block's attention heads.
+        heads: choices of a block's attention heads, of ``head_dim`` channels each.
         expands: choices of a block's MLP ratio: it has ``int(width * ratio)`` hidden units.
-        head_dim: channels of each head.
         pool: the tokens are pooled by an attention, whose heads keep their size as well.
         dynamic: any multiple of the patch size will do as resolution: the position embedding is the named model's, and
             timm resamples it where the image has another size. Otherwise only the named model's own resolution will.
@@ -52,8 +48,6 @@ class VitFamily(TimmFamily):
         "attn_pool.kv.bias": 2,
     }
 
-    model: str
-    resolutions: tuple[int, ...]
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     heads: tuple[int, ...]
@@ -74,13 +68,11 @@ class VitFamily(TimmFamily):
         known = {gene.name for gene in self.genes()}
 
         def elastic(*names: str) -> tuple[str, ...]:
-            return tuple(name for name in names if name in known)
+            return ("resolution", *(name for name in names if name in known))
 
-        blocks = [
-            Segment(f"blocks.{b}", elastic("resolution", "width", f"b{b}.heads", f"b{b}.expand"), self._gate(b))
-            for b in range(self.depths[-1])
-        ]
-        return (*blocks, Segment("", elastic("resolution", "width")))
+        blocks = range(self.depths[-1])
+        each = [Segment(f"blocks.{b}", elastic("width", f"b{b}.heads", f"b{b}.expand"), self._gate(b)) for b in blocks]
+        return (*each, Segment("", elastic("width")))
 
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
@@ -96,18 +88,11 @@ class VitFamily(TimmFamily):
             arguments["num_heads"] = width // self.head_dim
         entries = [{"num_heads": h, "mlp_ratio": r} for h, r in zip(heads, ratios, strict=True)]
         narrow = any(h * self.head_dim != width for h in heads)
-        return TimmSpec(
-            self.model,
-            interface,
-            arguments=arguments,
-            blocks={"block_fn": entries},
-            head_dim=self.head_dim if narrow else None,
-        )
+        head_dim = self.head_dim if narrow else None
+        return TimmSpec(self.model, interface, {}, arguments, {"block_fn": entries}, head_dim)
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
-        return vit_channel_groups(
-            model, width=len(self.widths) > 1, heads=len(self.heads) > 1, expand=len(self.expands) > 1
-        )
+        return vit_channel_groups(model, len(self.widths) > 1, len(self.heads) > 1, len(self.expands) > 1)
 
     def mlp_ratio(self, width: int, ratio: float) -> float:
         """The ratio to give to timm, which takes ``int(width * ratio)`` hidden units."""
@@ -136,12 +121,8 @@ class GatedVitFamily(VitFamily):
 
 
 def derive(named: Named, options: Options) -> Family:
-    """The family around a named model. What its blocks cannot vary has a single choice.
-
-    Raises:
-        UsageError: a resolution isn't a multiple of the patch size.
-        UserError: the model's images are not square.
-    """
+    """The family around a named model. What its blocks cannot vary has a single choice. Raises UsageError where a
+    resolution isn't a multiple of the patch size, and UserError where the model's images are not square."""
     from timm.layers import Attention, GluMlp, Mlp, SwiGLU
     from torch import nn
 

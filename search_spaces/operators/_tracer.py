@@ -65,10 +65,7 @@ def place(tensor: Tensor) -> int:
 class Tracer(TorchDispatchMode):
     """Notes operators that depend on the image; shapes of common operators are worked out here, which is faster.
 
-    Attributes:
-        path: dotted names of the modules that are running.
-        notes: operators so far.
-        elements: of each buffer.
+    ``path`` are the dotted names of the modules that are running, ``elements`` the size of each buffer.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -141,12 +138,8 @@ class Tracer(TorchDispatchMode):
         return out
 
     def skip(self, inputs: list[Tensor], shape: Sequence[int], weighted: bool) -> Tensor:
-        """A part of the network that is not run: one operator of kind ``skip``.
-
-        Args:
-            shape: of its result.
-            weighted: its last operator is a convolution or the like, which batch norm can be folded into.
-        """
+        """A part of the network that is not run, with a result of that shape: one operator of kind ``skip``.
+        ``weighted``: its last operator is a convolution or the like, which batch norm can be folded into."""
         out = empty(*shape, device="meta")
         self.note("skip", "", [t for t in inputs if place(t) in self.buffer], [out], int(weighted), 0, int(weighted))
         return out
@@ -177,16 +170,13 @@ class Tracer(TorchDispatchMode):
 
     def elementwise(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """An operator without its result's values."""
-        out: Tensor
         first, second = args[0], args[1] if len(args) > 1 else None
-        if not isinstance(first, Tensor) or first.dtype != torch.float32:
-            out = func(*args, **kwargs)
-        elif not isinstance(second, Tensor) or second.shape == first.shape:
-            out = like(first)
-        elif second.dtype == first.dtype and second.dim() == first.dim():
-            out = empty([max(a, b) for a, b in zip(first.shape, second.shape, strict=True)], device="meta")
-        else:
-            out = func(*args, **kwargs)
+        if isinstance(first, Tensor) and first.dtype == torch.float32:
+            if not isinstance(second, Tensor) or second.shape == first.shape:
+                return like(first)
+            if second.dtype == first.dtype and second.dim() == first.dim():
+                return empty([max(a, b) for a, b in zip(first.shape, second.shape, strict=True)], device="meta")
+        out: Tensor = func(*args, **kwargs)
         return out
 
     def product(self, name: str, func: Any, args: Any, inputs: list[Tensor], constants: list[Tensor]) -> Tensor:

@@ -28,8 +28,8 @@ class Note:
             its result ``inplace`` of an input, or nothing.
         reads: buffers read, with the number of elements.
         writes: buffers written; the first is the result.
-        written: elements written.
-        Others: as in :class:`Op`.
+
+    The others are as in :class:`Op`.
     """
 
     kind: str
@@ -76,11 +76,8 @@ def deploy(notes: Sequence[Note], elements: Sequence[int]) -> list[Op]:
     """Apply deployment's rules to the noted operators.
 
     A buffer that a later operator still reads is never overwritten: that a convolution's result is also used before
-    its batch norm, or the input of an activation again in a shortcut, keeps those operators.
-
-    Args:
-        notes: in execution order; buffer 0 is the image.
-        elements: of each buffer.
+    its batch norm, or the input of an activation again in a shortcut, keeps those operators. Buffer 0 is the image;
+    ``elements`` are those of each buffer.
     """
     sizes = list(elements)
     notes = _written_once(notes, sizes)

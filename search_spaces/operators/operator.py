@@ -9,12 +9,8 @@ KINDS = ("conv", "pointwise", "depthwise", "linear", "matmul", "elementwise", "p
 
 
 class Buffer(NamedTuple):
-    """A tensor in memory, of one image.
-
-    Attributes:
-        number: equal for the same tensor in the operators of one trace; 0 is the image.
-        elements: all that it holds, even where an operator reads a part of it.
-    """
+    """A tensor in memory, of one image: its number, equal in all operators of one trace (0 is the image), and all the
+    elements that it holds, even where an operator reads a part of it."""
 
     number: int
     elements: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,7 @@ from .operator import Op
 Key = tuple[int, tuple[torch.Size, ...]]
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     """What is known of a part: its operators, and the shape of its result."""
 
     ops: list[Op]
@@ -33,12 +32,10 @@ class _Known:
 
 @dataclass
 class SegmentTracer:
-    """Traces models that share parts.
+    """Traces models that share parts, by their module paths; ``""`` is everything outside the others.
 
-    Attributes:
-        paths: module path of each part; ``""`` is everything outside the others.
-        structures: see :func:`structure`; numbered, because hashing them takes time.
-        known: by number of the part's structure, and the shapes of its inputs.
+    What is known of a part lies at the number of its :func:`structure`, which takes time to hash, and the shapes of its
+    inputs.
     """
 
     paths: Sequence[str]
@@ -48,13 +45,14 @@ class SegmentTracer:
     def traces(self, model: nn.Module, in_chans: int, resolutions: Iterable[int]) -> list[dict[str, list[Op]]]:
         """For each resolution the operators of each part, as a trace of the whole model groups them.
 
-        An operator's path is its part's, or that of an equal part.
-
-        Args:
-            model: has all the parts; in eval mode, on ``meta``; unchanged afterwards.
-            in_chans, resolutions: as for ``trace``.
+        An operator's path is its part's, or that of an equal part. ``model`` has all the parts; it is in eval mode, on
+        ``meta``, and unchanged afterwards.
         """
-        parts = {path: self._part(model.get_submodule(path), path) for path in self.paths if path}
+        parts: dict[str, _Part] = {}
+        for path in filter(None, self.paths):
+            module = model.get_submodule(path)
+            number = self.structures.setdefault(structure(module), len(self.structures))
+            parts[path] = _Part(module, path, number, self.known)
         traces = []
         with torch.no_grad(), _in_place(model, parts):
             for resolution in resolutions:
@@ -66,10 +64,6 @@ class SegmentTracer:
                     model(image)
                 traces.append(self._grouped(deploy(tracer.notes, tracer.elements), parts))
         return traces
-
-    def _part(self, module: nn.Module, path: str) -> _Part:
-        number = self.structures.setdefault(structure(module), len(self.structures))
-        return _Part(module, path, number, self.known)
 
     def _grouped(self, ops: Iterable[Op], parts: Mapping[str, _Part]) -> dict[str, list[Op]]:
         """Operators by part; remembers the parts that were run."""

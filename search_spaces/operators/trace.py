@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 
 
 def trace(model: nn.Module, in_chans: int, resolution: int) -> list[Op]:
-    """Operators of a model on a square image, in execution order.
-
-    Args:
-        model: a timm model in eval mode; its parameters live on the ``meta`` device.
-        in_chans: input channels.
-        resolution: input side in pixels.
-
-    Raises:
-        ValueError, RuntimeError, AssertionError: the network cannot take such an image.
-    """
+    """Operators of a model, in eval mode and on ``meta``, on a square image, in execution order. Raises ValueError,
+    RuntimeError or AssertionError where the network cannot take such an image."""
     import torch
 
     return trace_on(model, torch.empty(1, in_chans, resolution, resolution, device="meta"))

@@ -15,12 +15,8 @@ PRESETS: dict[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``).
-
-    Raises:
-        UsageError: unknown; the message offers the nearest name.
-        UserError: a timm model that cannot be made elastic.
-    """
+    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``). Raises
+    UsageError where it is unknown, and UserError where a timm model cannot be made elastic."""
     if name.startswith(PREFIX):
         return derived_space(name)
     if name not in PRESETS:

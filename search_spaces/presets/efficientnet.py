@@ -12,12 +12,8 @@ def inverted(
     widths: tuple[int, ...], depths: tuple[int, ...], kernels: tuple[int, ...], expands: tuple[float, ...], stride: int,
     se: bool = False, act: str | None = None, per_block: bool = True,
 ) -> Stage:  # fmt: skip
-    """A stage of inverted residuals whose first block has the stride.
-
-    Args:
-        se: squeeze-and-excitation to a quarter of the expanded channels.
-        act: timm's name of the activation; None: the network's.
-    """
+    """A stage of inverted residuals whose first block has the stride; ``se``: squeeze-and-excitation to a quarter of
+    the expanded channels; ``act``: timm's name of the activation, None: the network's."""
     args: BlockArgs = {
         "block_type": "ir", "out_chs": widths[-1], "stride": stride, "act_layer": act, "dw_kernel_size": kernels[-1],
         "exp_kernel_size": 1, "pw_kernel_size": 1, "exp_ratio": expands[-1], "se_ratio": 0.25 if se else 0.0,
@@ -45,13 +41,8 @@ def separable(
 def pointwise(width: int = 0, times: int = 0, act: str | None = None) -> Stage:
     """One 1x1 convolution to ``width`` channels, or to ``times`` those before it."""
     args: BlockArgs = {
-        "block_type": "cn",
-        "out_chs": width,
-        "stride": 1,
-        "act_layer": act,
-        "kernel_size": 1,
-        "skip": False,
-    }
+        "block_type": "cn", "out_chs": width, "stride": 1, "act_layer": act, "kernel_size": 1, "skip": False,
+    }  # fmt: skip
     return Stage((Block(args),), (1,), (width,) if width else (), times=times)
 
 
@@ -60,14 +51,8 @@ def _mobilenetv3(
 ) -> EfficientNetFamily:
     """The head of MobileNetV3: a 1x1 convolution before pooling and one after (Howard et al., arXiv:1905.02244),
     the latter with or without bias."""
-    return EfficientNetFamily(
-        _MOBILENETV3,
-        resolutions,
-        (stem,),
-        (*stages, pointwise(last)),
-        (features,),
-        {} if bias else {"head_bias": False},
-    )
+    options = {} if bias else {"head_bias": False}
+    return EfficientNetFamily(_MOBILENETV3, resolutions, (stem,), (*stages, pointwise(last)), (features,), options)
 
 
 TINY = SearchSpace(

@@ -12,12 +12,12 @@ from safetensors.numpy import load
 from scipy.stats import kendalltau
 
 from predictors.accuracy.features import Features, space_features
-from predictors.accuracy.files import to_bytes
-from predictors.accuracy.predictor import AccuracyPredictor, predictor_class
-from predictors.costs.network import Floats, total_macs
+from predictors.accuracy.predictor import AccuracyPredictor, predictor_class, to_bytes
+from predictors.costs.network import total_macs
 from predictors.costs.tables import CostTables
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 
 SPACE = get_space("mbv3-tiny")
 

@@ -10,7 +10,7 @@ from scipy.optimize import check_grad
 from scipy.stats import kendalltau, multivariate_normal
 
 from predictors.accuracy import gp as module
-from predictors.accuracy.ensembles import fit_boosting, fit_mlp, folds
+from predictors.accuracy.ensembles import BoostedTrees, MLPEnsemble, folds
 from predictors.accuracy.features import Features, gene_features, physics_features, space_features
 from predictors.accuracy.gp import fit_gp
 from predictors.accuracy.predictor import PREDICTORS, predictor_class
@@ -133,12 +133,12 @@ def test_members_predict_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) -
 
     known, accuracy, _ = measured(40, 8)
     new, *_ = measured(50, 9)
-    for cls, fit in ((GradientBoostingRegressor, fit_boosting), (MLPRegressor, fit_mlp)):
+    for cls, kind in ((GradientBoostingRegressor, BoostedTrees), (MLPRegressor, MLPEnsemble)):
         fitted = []
         original = cls.fit
         with monkeypatch.context() as patch:
             patch.setattr(cls, "fit", lambda self, x, y, o=original, f=fitted: f.append(self) or o(self, x, y))
-            ensemble = fit(known, accuracy, seed=1)
+            ensemble = kind.fit(known, accuracy, 0.0, seed=1)
         x = (new.columns() - ensemble.x_mean) / ensemble.x_std
         outputs = ensemble.members(x)
         assert len(fitted) == len(outputs)
@@ -148,11 +148,11 @@ def test_members_predict_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) -
 
 def test_held_out_predictions_are_by_members_that_have_not_seen_them() -> None:
     known, accuracy, _ = measured(40, 10)
-    before = fit_mlp(known, accuracy, seed=2)
+    before = MLPEnsemble.fit(known, accuracy, 0.0, seed=2)
     fold = folds(40, 2)[3]
     changed = accuracy.copy()
     changed[fold] -= 0.001  # too little to move the fence or the unit by much
-    after = fit_mlp(known, changed, seed=2)
+    after = MLPEnsemble.fit(known, changed, 0.0, seed=2)
     np.testing.assert_allclose(after.leave_one_out()[fold], before.leave_one_out()[fold], atol=2e-4)
     assert np.abs(after.predict(known[fold])[0] - before.predict(known[fold])[0]).max() > 2e-4
 

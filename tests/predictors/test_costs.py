@@ -20,7 +20,6 @@ from predictors.costs.network import (
     COLUMN,
     FEATURES,
     PEAKS,
-    Floats,
     architecture_features,
     costs_of,
     peak_activation_bytes,
@@ -31,7 +30,7 @@ from predictors.costs.tables import CostTables, Entry
 from search_spaces import PRESETS, SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders import timm_model
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.operators import deploy, operator, segments
 from search_spaces.operators import trace as tracing
 from search_spaces.operators.segments import structure

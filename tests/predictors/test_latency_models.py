@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency.measured_operators import fit_operators, leave_out
-from predictors.costs.network import COLUMN, FEATURES, Floats, op_features, operator_rows
+from predictors.costs.network import COLUMN, FEATURES, op_features, operator_rows
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
@@ -17,7 +17,7 @@ from predictors.latency.operator_table import TableLatency
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.operators.operator import Op
 from search_spaces.operators.trace import trace
 from search_spaces.space import SearchSpace

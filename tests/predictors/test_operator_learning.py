@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictors.costs.network import Floats
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency
@@ -15,6 +14,7 @@ from predictors.latency.operator_table import TableLatency
 from predictors.latency.records import Coefficients
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 
 TRUTH = Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.3, 0.05, 0.001, 0.01)
 

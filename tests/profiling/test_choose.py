@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from nas.profiling.choose import choose, greedy, operator_counts, prior
-from predictors.costs.network import Floats, operator_rows
+from predictors.costs.network import operator_rows
 from predictors.costs.operators import operator_tables
 from predictors.costs.tables import CostTables
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from search_spaces.genes import Floats
 from search_spaces.operators.trace import trace
 
 NOISE = 0.01**2

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.search.evolution.evolve import all_vectors
 from nas.search.loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs, optimise
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, plain_space, problem
 from predictors.accuracy.selection import WORTH_ASKING
-from search_spaces.genes import Gene, Vectors
+from search_spaces.errors import UsageError
+from search_spaces.genes import Gene, Vectors, all_vectors
 
 SPACE = plain_space(
     "made-up",
@@ -211,3 +211,8 @@ def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str
     best = hypervolume(points / [0.4, 40.0], np.ones(2))
     assert len(found.vectors) == 24
     assert found.volumes[-1] > 0.99 * best
+
+
+def test_unknown_algorithm() -> None:
+    with pytest.raises(UsageError, match="did you mean 'nsga2'"):
+        Loop(PROBLEM, LoopSettings(algorithm="nsga4"), REFERENCE)

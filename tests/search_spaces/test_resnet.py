@@ -109,7 +109,7 @@ def test_ofa_macs_at_224() -> None:
     convolution, 40 channels; ours has 20, 20, 40."""
 
     def macs(architecture: Architecture) -> int:
-        genes = tuple((gene, 224 if gene == "resolution" else value) for gene, value in architecture)
+        genes = tuple((gene, 224 if gene == "resolution" else value) for gene, value in architecture.genes)
         return costs_of(architecture_features(OFA, Architecture(OFA.name, genes), Interface(3, 1000)), "fp32").macs
 
     published_stem = 112**2 * 9 * (3 * 24 + 24 * 40)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.pareto import front
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 
-Floats = NDArray[np.float64]
 Score = Callable[[Vectors], tuple[Floats, Floats]]
 
 _SLOTS = 1_048_573  # prime
@@ -24,10 +23,7 @@ class Archive:
             (0: none). While nothing feasible is known, the vectors of least violation stand in.
         genes: columns of a vector.
 
-    Attributes:
-        vectors, objectives: of the front, best first objective first.
-        scored: how many vectors were scored.
-        feasible: whether the front is.
+    ``vectors`` and ``objectives`` are the front's, best first objective first.
     """
 
     def __init__(self, score: Score, genes: int) -> None:

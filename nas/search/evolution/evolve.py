@@ -11,34 +11,20 @@ population without an archive loses good points.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.store.seeds import stream
-from search_spaces.errors import unknown_name
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors, all_vectors
 
 from .archive import Archive, Score
 from .lagrange import additive_effects, sweep, weightings
-from .local_search import improve
 
-Floats = NDArray[np.float64]
-
-ALGORITHMS = ("archive", "nsga2")
 EVALUATIONS = 20_000
 
 _ENUMERATE = 1_000_000
 _CHUNK = 20_000
 _CHILDREN = 1000
 _PICTURE, _WEIGHTINGS = 1000, 200
-
-
-def check_algorithm(name: str) -> None:
-    """Raises UsageError where ``name`` is not one of :data:`ALGORITHMS`."""
-    if name not in ALGORITHMS:
-        raise unknown_name("algorithm", name, ALGORITHMS)
 
 
 def evolve(
@@ -55,16 +41,10 @@ def evolve(
     Args:
         score: vectors ``[n, genes]`` to objectives ``[n, k]`` (minimised) and constraint violations ``[n]`` (0: fine).
         seeds: vectors to start from, best first.
-        seed: of the evolution.
         evaluations: how many vectors may be scored; spaces of at most that many are enumerated.
-        algorithm: one of :data:`ALGORITHMS`.
         polish: continue with the one-exchange local search until nothing gains, however many vectors that takes, and
             enumerate spaces of up to a million.
-
-    Raises:
-        UsageError: unknown algorithm.
     """
-    check_algorithm(algorithm)
     archive = Archive(score, len(space.genes))
     if algorithm == "archive" and space.size <= (_ENUMERATE if polish else evaluations):
         everything = all_vectors(space)
@@ -128,16 +108,26 @@ def mutate(space: GeneSpace, rng: np.random.Generator, vectors: Vectors) -> None
     vectors[rows, genes] = np.where(rng.random(len(rows)) < 0.5, step, jump)
 
 
-@lru_cache(maxsize=1)
-def all_vectors(space: GeneSpace) -> Vectors:
-    """Every canonical vector of a space once, ``[size, genes]``."""
-    free = [n if gene.gate is None else 1 for gene, n in zip(space.genes, space.cardinality, strict=True)]
-    vectors = np.stack(np.unravel_index(np.arange(int(np.prod(free))), free), axis=1)
-    for column, gene in enumerate(space.genes):
-        if gene.gate is not None:
-            gate, minimum = space.gate_index(gene.gate)
-            there = vectors[vectors[:, gate] >= minimum]
-            others = np.repeat(there, space.cardinality[column] - 1, axis=0)
-            others[:, column] = np.tile(np.arange(1, space.cardinality[column]), len(there))
-            vectors = np.concatenate([vectors, others])
-    return vectors
+def one_exchange(space: GeneSpace, vectors: Vectors) -> Vectors:
+    """All canonical vectors that differ from a row of ``vectors`` in one choice; may hold duplicates."""
+    genes = np.repeat(np.arange(len(space.genes)), space.cardinality)
+    choices = np.concatenate([np.arange(n) for n in space.cardinality])
+    rows = np.repeat(vectors, len(genes), axis=0)
+    moves = np.tile(np.arange(len(genes)), len(vectors))
+    changed = rows[np.arange(len(rows)), genes[moves]] != choices[moves]
+    rows, moves = rows[changed], moves[changed]
+    rows[np.arange(len(rows)), genes[moves]] = choices[moves]
+    return space.canonical(rows)
+
+
+def improve(space: GeneSpace, archive: Archive, evaluations: int, chunk: int = 64) -> None:
+    """Pareto local search (Paquete, Chiarandini and Stützle, 2004) on an archive: its members are walked around once
+    each, new ones too, until all are or ``evaluations`` more vectors were scored."""
+    walked: set[bytes] = set()
+    limit = archive.scored + evaluations
+    while archive.scored < limit:
+        todo = [row for row in archive.vectors if row.tobytes() not in walked][:chunk]
+        if not todo:
+            return
+        walked |= {row.tobytes() for row in todo}
+        archive.add(one_exchange(space, np.stack(todo)), limit - archive.scored)

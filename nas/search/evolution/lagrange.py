@@ -8,11 +8,8 @@ walks along the convex part of the front (Everett, Generalized Lagrange multipli
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from search_spaces.genes import GeneSpace, Vectors
-
-Floats = NDArray[np.float64]
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
 
 def additive_effects(space: GeneSpace, vectors: Vectors, objectives: Floats) -> list[Floats]:

@@ -15,9 +15,9 @@ from pymoo.core.sampling import Sampling
 from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.optimize import minimize
 
-from search_spaces.genes import GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
-from .archive import Archive, Floats
+from .archive import Archive
 
 POPULATION = 100
 
