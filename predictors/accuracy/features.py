@@ -28,8 +28,8 @@ _BEND = 0.5
 
 @dataclass(frozen=True)
 class Features:
-    """What a predictor sees of ``n`` candidates: :func:`gene_features` ``[n, g]``, and :func:`physics_features` ``[n,
-    p]`` or any other exact figures of a network."""
+    """What a predictor sees of ``n`` candidates: ``[n, g]`` of :func:`gene_features`, and ``[n, p]`` of
+    :func:`physics_features` or any other exact figures of a network."""
 
     genes: Floats
     physics: Floats

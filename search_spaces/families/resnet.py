@@ -109,7 +109,7 @@ class ResNetFamily(TimmFamily):
             if wide or len(stage.expands) > 1:
                 groups += [group for b in range(len(blocks)) for group in _inner_groups(model, f"layer{s}.{b}")]
             if wide:
-                squeezes = [path for b in range(len(blocks)) if has(model, f"{(path := f'layer{s}.{b}.se')}.fc1")]
+                squeezes = [f"layer{s}.{b}.se" for b in range(len(blocks)) if has(model, f"layer{s}.{b}.se.fc1")]
                 groups += [(*writes(model, f"{se}.fc1", f"{se}.bn"), *reads(f"{se}.fc2")) for se in squeezes]
                 if not any(_has_eca(block) for block in blocks):
                     groups.append(_stream(model, s))
