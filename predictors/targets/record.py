@@ -27,6 +27,7 @@ def _bits_problem(bits: tuple[int, ...]) -> str:
 
 
 Text = Annotated[str, Check(lambda text: "" if text.strip() else "give a text that isn't empty")]
+Rules = Annotated[str, Check(lambda name: "" if name in RULES else f"'{name}' is unknown; rules are {_RULES}")]
 Bytes = Annotated[int, Range(above=0)]
 
 
@@ -36,9 +37,7 @@ class Memory:
 
     ram_bytes: Bytes | None = None
     flash_bytes: Bytes | None = None
-    rules: Annotated[str, Check(lambda name: "" if name in RULES else f"'{name}' is unknown; rules are {_RULES}")] = (
-        DEFAULT_RULES
-    )
+    rules: Rules = DEFAULT_RULES
     source: Text | None = None
 
 
