@@ -17,6 +17,8 @@ from nas.tasks.task import Task, get_task
 from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
 
+from .preparation import with_channels
+
 SMALL_SIDE = 40
 """Images up to this native side (pixels) are treated as CIFAR is: padded crops, no zoom, nothing cropped away."""
 MEMORY_BYTES = 512 * 2**20
@@ -94,8 +96,7 @@ class Dataset:
 
     def image(self, index: int) -> Image.Image:
         """Image number ``index`` in the mode of the data set: ``L`` or ``RGB``."""
-        image, mode = self.images.image(index), "L" if self.info.in_chans == 1 else "RGB"
-        return image if image.mode == mode else image.convert(mode)
+        return with_channels(self.images.image(index), self.info.in_chans)
 
 
 def interface_of(info: DataInfo) -> Interface:

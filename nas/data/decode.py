@@ -8,18 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL.Image import Transpose
+from PIL import Image, UnidentifiedImageError
 
 from search_spaces.errors import UserError
 
 from .dataset import MEMORY_BYTES, Images, Ints
+from .preparation import decode
 
 SAMPLE_IMAGES = 2_000
 SAMPLE_PIXELS = 200_000_000
@@ -28,50 +28,17 @@ FULL_CHECK_IMAGES = 50_000
 Pixels = NDArray[np.uint8]
 
 
-_UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
-}  # fmt: skip
-"""What puts the picture upright, by the value of EXIF's tag *Orientation*."""
-
-
-def to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    """The decoded image, upright as its EXIF data say, in mode ``L`` or ``RGB``.
-
-    16-bit grey keeps its upper 8 bits (PIL would clip it). An alpha channel is dropped, as timm drops it.
-    """
-    image.load()
-    image = _upright(image)
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    return image.convert("L" if image.mode in ("1", "LA", "La", "F") else "RGB")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged metadata do not make the pixels unusable
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def decode(file: Path | IO[bytes]) -> Image.Image:
-    """Decode a file completely. Raises whatever PIL raises on a damaged one."""
-    with Image.open(file) as image:
-        return to_grey_or_rgb(image)
-
-
 @dataclass(frozen=True)
 class Encoded(ABC):
     """Images decoded anew at every look, from a file each.
 
     Attributes:
         names: of the images within their data set.
+        levels: as of :func:`nas.data.preparation.to_grey_or_rgb`.
     """
 
     names: tuple[str, ...]
+    levels: tuple[float, float] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,7 +57,7 @@ class Encoded(ABC):
     def image(self, index: int) -> Image.Image:
         """The decoded image. Raises UserError where it cannot be decoded any more."""
         try:
-            return decode(self.file(index))
+            return decode(self.file(index), self.levels)
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
             raise UserError(f"cannot decode '{self.place(index)}' ({error}); repair or remove the file") from error
 
@@ -124,10 +91,11 @@ class Kept(Encoded):
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Decoded images held in memory: ``[h, w]`` or ``[h, w, 3]`` each."""
+    """Decoded images held in memory: ``[h, w]`` or ``[h, w, 3]`` each; ``files``: what they were decoded from."""
 
     arrays: Sequence[Pixels]
     names: tuple[str, ...] = ()
+    files: Encoded | None = None
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -155,7 +123,7 @@ def decode_all(images: Encoded, thorough: bool = False) -> tuple[dict[int, str],
             if headers_only:
                 Image.open(file).close()
                 return None
-            pixels = np.asarray(decode(file))
+            pixels = np.asarray(decode(file, images.levels))
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
             return reason(error)
         kept += pixels.nbytes

@@ -146,4 +146,4 @@ def first_weights(config: TrainConfig) -> str | None:
 def input_config(info: DataInfo, resolution: int) -> Input:
     """How evaluation prepares images, at a resolution in pixels."""
     size = (info.in_chans, resolution, resolution)
-    return Input(size, tuple(info.mean), tuple(info.std), info.interpolation, info.crop_pct)
+    return Input(size, tuple(info.mean), tuple(info.std), info.interpolation, info.crop_pct, info.levels)

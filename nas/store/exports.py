@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from search_spaces.schema import NOT_NULL, Also, Count, Made, Range, convert, to_json
 
-from .records import ArchitectureField, Crop, Positive, Side, Versions
+from .records import ArchitectureField, Crop, Levels, Positive, Side, Versions
 from .results import AccuracyRecord
 
 Channels = Annotated[int, Range(at_least=1, at_most=4096)]
@@ -38,13 +38,15 @@ class InputSize:
 
 @dataclass(frozen=True)
 class Input:
-    """Arguments of ``timm.data.create_transform`` that reproduce the evaluation pixels."""
+    """Arguments of ``timm.data.create_transform`` that reproduce the evaluation pixels, of images that
+    ``nas/data/preparation.py`` decodes with ``levels``; None: the upper 8 of 16 bits."""
 
     input_size: tuple[Side, Side, Side]
     mean: tuple[float, ...]
     std: tuple[Positive, ...]
     interpolation: str
     crop_pct: Crop
+    levels: Annotated[Levels | None, NOT_NULL] = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ CLASSIFICATION = "classification"
 Positive = Annotated[float, Range(at_least=1e-12)]
 Side = Annotated[int, Range(at_least=1, at_most=65536)]
 Crop = Annotated[float, Range(at_least=1e-3, at_most=1)]
+Levels = Annotated[
+    tuple[float, float], Check(lambda levels: "" if levels[0] < levels[1] else "black must be less than white")
+]
+"""The values of the darkest and of the brightest pixels."""
 Versions = dict[str, str]
 """Version by the name of a package."""
 
@@ -51,6 +55,7 @@ class DataInfo:
         interpolation: of evaluation (timm's ``interpolation``).
         fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
         task: what networks learn from it, a key of :data:`nas.tasks.task.TASKS`.
+        levels: (black, white) of grey images of more than 8 bits, of the whole set; None: the upper 8 of 16 bits.
     """
 
     source: str
@@ -64,6 +69,7 @@ class DataInfo:
     interpolation: str = "bicubic"
     fingerprint: str = ""
     task: str = CLASSIFICATION
+    levels: Levels | None = None
 
     @property
     def num_classes(self) -> int:
@@ -74,10 +80,12 @@ class DataInfo:
         return self.counts["train"]
 
     def to_json(self) -> dict[str, Any]:
-        """As ``run.json`` and checkpoints have it; the usual task isn't named."""
+        """As ``run.json`` and checkpoints have it; what is as usual isn't named: task and levels."""
         facts = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
         if self.task == CLASSIFICATION:
             del facts["task"]
+        if self.levels is None:
+            del facts["levels"]
         return facts | {"counts": dict(self.counts)}
 
     @staticmethod

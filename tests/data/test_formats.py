@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 
 from nas.data.batches import train_batches
 from nas.data.dataset import Dataset
-from nas.data.decode import decode, quiet_pil
+from nas.data.decode import quiet_pil
 from nas.data.opening import absolute, open_dataset
+from nas.data.preparation import decode
 from nas.data.sources.hub import HubImages
 from nas.data.sources.tar import TarImages
 from nas.store.records import SPLITS

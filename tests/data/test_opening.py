@@ -26,6 +26,7 @@ from nas.data import decode as data_decode
 from nas.data.batches import calibration_images, eval_batches, train_batches
 from nas.data.dataset import Dataset, PixelCache, check_compatible
 from nas.data.opening import open_dataset
+from nas.data.preparation import to_grey_or_rgb
 from nas.data.splits import CAPS, FRACTIONS, make_splits
 from nas.data.transforms import AUGMENTS, shift_and_flip
 from nas.store.records import SPLITS, DataInfo
@@ -200,10 +201,10 @@ def test_grey_folder_has_one_channel_until_a_colour_image_joins(photo_folder: Fo
 
 def test_odd_modes_become_grey_or_rgb() -> None:
     deep = Image.fromarray((np.arange(256, dtype=np.uint16) * 256 + 7).reshape(16, 16))
-    assert np.array_equal(np.asarray(data_decode.to_grey_or_rgb(deep)).ravel(), np.arange(256))
+    assert np.array_equal(np.asarray(to_grey_or_rgb(deep)).ravel(), np.arange(256))
     modes = {"1": "L", "LA": "L", "F": "L", "P": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
     for mode, expected in modes.items():
-        assert data_decode.to_grey_or_rgb(Image.new(mode, (4, 4))).mode == expected
+        assert to_grey_or_rgb(Image.new(mode, (4, 4))).mode == expected
 
 
 def test_too_large_for_memory_reads_the_same_pixels_from_files(

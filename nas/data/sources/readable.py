@@ -45,10 +45,7 @@ def keep_readable(where: str, images: Encoded, found: Arranged, thorough: bool) 
         if absent := [c for i, c in enumerate(found.classes) if i not in labels[given[split]]]:
             warnings.append(f"the {split} split has no image of class {listed(absent)}")
     kept_names = tuple(images.name(int(i)) for i in keep)
-    usable: Images = images
-    if arrays is not None:
-        usable = ArrayImages(arrays, kept_names)
-    elif bad:
-        usable = Kept(kept_names, images, keep)
+    kept = Kept(kept_names, images, keep, levels=images.levels) if bad else images
+    usable: Images = kept if arrays is None else ArrayImages(arrays, kept_names, kept)
     corrupt = tuple(zip(names, bad.values(), strict=True))
     return Contents(usable, labels, found.classes, given, tuple(warnings), corrupt)

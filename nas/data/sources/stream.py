@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from nas.data.dataset import MEMORY_BYTES, Images, Ints
-from nas.data.decode import ArrayImages, Pixels, to_grey_or_rgb
+from nas.data.decode import ArrayImages, Pixels
+from nas.data.preparation import to_grey_or_rgb
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset
 
 from nas.data.dataset import Ints
-from nas.data.decode import to_grey_or_rgb
+from nas.data.preparation import to_grey_or_rgb
 from search_spaces.errors import UserError
 
 from .source import Contents
