@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,15 @@ def test_a_bundle_is_small_complete_and_reproducible(folder: Path, tmp_path: Pat
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_a_bundle_that_was_not_finished_is_written_anew(folder: Path) -> None:
+def test_a_bundle_that_was_not_finished_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.profiling.bundle.LEAST_FIT", 1)
+    monkeypatch.setattr("nas.profiling.bundle.LEAST_CHECK", 1)
+    folder, plan = tmp_path / "bundle", replace(PLAN, fit=1, check=1)
+    write_bundle(folder, plan, lambda *_: None)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     (folder / "manifest.json").unlink()
-    (folder / "n003.int8.onnx").write_bytes(b"cut sh")
-    write_bundle(folder, PLAN, lambda done, total, note: None)
+    (folder / "n001.int8.onnx").write_bytes(b"cut sh")
+    write_bundle(folder, plan, lambda *_: None)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
