@@ -146,12 +146,6 @@ class PolicyCosts:
         self._latencies: dict[Target, list[Floats]] = {}
         self._peaks: dict[str, list[Floats]] = {}
 
-    def parts(self, policies: Sequence[Policy]) -> Vectors:
-        """Policies as numbers, ``[n, 1 + stages]``; their precisions must be on the menu."""
-        stages = stages_of(self.tables.space)
-        rows = [[self.menu.index(p.outer), *(self.menu.index(p.of(s)) for s in stages)] for p in policies]
-        return np.array(rows, dtype=np.int64).reshape(len(rows), 1 + len(stages))
-
     def macs(self, vectors: Vectors) -> Floats:
         """Multiply-accumulates ``[n]``; policies don't change them."""
         return self.tables.additive(_MACS, vectors)

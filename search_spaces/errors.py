@@ -46,6 +46,11 @@ def install_hint(what: str) -> str:
     return f"in the clone: pip install -c constraints.txt '{what}'"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def presentable(text: str) -> str:
     """A message as a terminal may show it: two lines at most, control characters as escapes, and of a line so long
     that it hides the rest the middle left out."""

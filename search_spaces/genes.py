@@ -33,6 +33,11 @@ class Gene:
     choices: tuple[Choice, ...]
     gate: tuple[str, Choice] | None = None
 
+    @property
+    def kind(self) -> str:
+        """The last part of its name: ``kernel``."""
+        return self.name.rpartition(".")[2]
+
     def __post_init__(self) -> None:
         """Raises UsageError where choices aren't ascending numbers."""
         if not all(isinstance(choice, int | float) for choice in self.choices):

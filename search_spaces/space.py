@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -46,11 +46,13 @@ class Family(Protocol):
 
     @abstractmethod
     def genes(self) -> tuple[Gene, ...]:
-        """The decisions. Choices ascend, so that the first is the smallest network."""
+        """The decisions. Choices ascend, so that the first is the smallest network. What has a single choice isn't a
+        gene of the space, except the resolution."""
 
     @abstractmethod
     def segments(self) -> tuple[Segment, ...]:
-        """Parts that depend on few genes, usually blocks, and the rest of the network, whose path is ``""``."""
+        """Parts that depend on few genes, usually blocks, and the rest of the network, whose path is ``""``. Names of
+        what isn't a gene of the space are left out."""
 
     @abstractmethod
     def build(
@@ -85,11 +87,14 @@ class SearchSpace(GeneSpace):
     timm_name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "genes", self.family.genes())
+        genes = (gene for gene in self.family.genes() if len(gene.choices) > 1 or gene.name == "resolution")
+        object.__setattr__(self, "genes", tuple(genes))
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        return self.family.segments()
+        known = self.index
+        parts = self.family.segments()
+        return tuple(replace(part, genes=tuple(dict.fromkeys(g for g in part.genes if g in known))) for part in parts)
 
     def build(self, architecture: Architecture, interface: Interface, device: str = "cpu") -> nn.Module:
         """The network of an architecture, freshly initialised; on ``meta`` without storage or initialisation."""

@@ -9,8 +9,9 @@ import numpy as np
 from benchmarks.latency.networks import RPI4, mlperf_rpi4
 from benchmarks.latency.published import Table, ncnn
 from benchmarks.latency.targets import Fitted, carried, few, scaled, show, xnnpack
+from benchmarks.latency.validation import additive, cross_validate
 from predictors.latency.additive import AdditiveLatency
-from predictors.latency.fit import additive, cross_validate, fit
+from predictors.latency.fit import fit
 from predictors.targets.target import Target
 
 # FBNet blocks on a Raspberry Pi 4 in fp32 (HW-NAS-Bench, recovered from HELP) that differ in the kernel alone, 5 or 3:

@@ -23,11 +23,11 @@ from benchmarks.latency.measured_operators import fit_operators
 from benchmarks.latency.nasbench201 import table as nasbench201_table
 from benchmarks.latency.networks import RPI4, mlperf_rpi4
 from benchmarks.latency.residual import learn_residual
+from benchmarks.latency.validation import Data, Method, Predictor, additive, cross_validate, predict_vectors
 from predictors.costs.network import ACTIVATION_BYTES, COLUMN, operator_rows, total_macs
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
-from predictors.latency.fit import Data, FitReport, Method, Predictor, additive, cross_validate, fit, fit_report
+from predictors.latency.fit import FitReport, fit, fit_report
 from predictors.latency.operator_table import TableLatency
 from predictors.targets.card import FOLDER
 from predictors.targets.target import load_target, to_toml
@@ -187,7 +187,7 @@ def rate() -> None:
     vectors = space.sample(np.random.default_rng(0), 100_000)
     additive_part = load_target("cortex-a72").latency
     assert isinstance(additive_part, AdditiveLatency)
-    chosen = operator_tables(tables).rows[::40]  # stand-ins for measured operators
+    chosen = operator_tables(tables.space, tables.interface).rows[::40]  # stand-ins for measured operators
     took = additive_part.operators(chosen, "fp32")
     measured = fit_operators(additive_part.of("fp32"), chosen[took > 0], 1.2 * took[took > 0], "fp32")
     looked_up = TableLatency(additive_part, {"fp32": measured})
@@ -196,9 +196,9 @@ def rate() -> None:
     }  # fmt: skip
     print("\n100,000 candidates of mbv3-large on one core, fp32")
     for name, model in models.items():
-        model.predict_vectors(tables, vectors[:1], "fp32")
+        predict_vectors(model, tables, vectors[:1], "fp32")
         began = time.thread_time()
-        found = model.predict_vectors(tables, vectors, "fp32")
+        found = predict_vectors(model, tables, vectors, "fp32")
         seconds = time.thread_time() - began
         worst = 0.0
         for i in range(20):

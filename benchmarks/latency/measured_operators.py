@@ -12,8 +12,7 @@ import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.latency.fit import check_measurements
-from predictors.latency.kernel import kernel
-from predictors.latency.operator_table import log_features, log_ratios
+from predictors.latency.operator_table import kernel, log_features, log_ratios
 from predictors.latency.records import Coefficients, OperatorTable
 from search_spaces.genes import Floats
 

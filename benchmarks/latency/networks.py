@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.latency.validation import Data
 from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import op_features
-from predictors.latency.fit import Data
 from search_spaces.builders.no_init import NoInit
 from search_spaces.builders.timm_compat import timm
 from search_spaces.genes import Floats

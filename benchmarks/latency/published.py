@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from benchmarks.latency.networks import TIMM
 from benchmarks.latency.networks import network as mobilenet
+from benchmarks.latency.validation import Data
 from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import op_features
 from predictors.costs.tables import CostTables
-from predictors.latency.fit import Data
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.no_init import NoInit

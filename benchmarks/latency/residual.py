@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.latency.validation import Data, Method, Predictor, additive
 from predictors.costs.network import COLUMN, FEATURES
-from predictors.latency.fit import Data, Method, Predictor, additive
-from predictors.latency.kernel import kernel, solve
+from predictors.latency.operator_table import kernel, solve
 from search_spaces.genes import Floats
 from search_spaces.operators.operator import KINDS
 
@@ -51,7 +51,7 @@ class Residual:
     Attributes:
         low, high: range of each of :data:`INPUTS` among the networks it was fitted to.
         points: those networks, -1 to 1 in each of the first inputs, see :data:`PLANE`.
-        weights: one a point, see ``predictors.latency.kernel``.
+        weights: one a point, see ``predictors.latency.operator_table``.
     """
 
     low: tuple[float, ...]

@@ -20,8 +20,9 @@ from benchmarks.latency import nasbench201
 from benchmarks.latency.networks import network
 from benchmarks.latency.published import TINYENGINE, Table, mlperf_tiny, ncnn, ofa_on_desktop, rows, tinyengine
 from benchmarks.latency.published import features as features_of
+from benchmarks.latency.validation import Data, additive, cross_validate
 from predictors.latency.additive import AdditiveLatency, design
-from predictors.latency.fit import Data, FitReport, additive, cross_validate, fit, fit_report
+from predictors.latency.fit import FitReport, fit, fit_report
 from predictors.latency.records import COEFFICIENTS, Coefficients
 from predictors.targets.card import FOLDER
 from predictors.targets.target import Target, load_target, to_toml

@@ -29,7 +29,7 @@ from nas.candidates.ship import measure
 from nas.data.dataset import Dataset
 from nas.data.opening import open_dataset
 from nas.events import Evaluated, Event, Stepped
-from nas.quantization.clips import is_clip
+from nas.quantization.grids import is_clip
 from nas.store.records import RunRecord
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet

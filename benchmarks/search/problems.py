@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.latency.validation import predict_vectors
 from benchmarks.search.one_hot import one_hot_features
 from benchmarks.support.data import data_file, read_table
+from benchmarks.support.genes import plain_space
 from nas.search.pareto import front, hypervolume
-from nas.search.problem import Problem, plain_space, problem
+from nas.search.problem import Problem, problem
 from nas.store.files import write_json
 from predictors.accuracy.features import Features, space_features
 from predictors.costs.network import COLUMN, total_macs
@@ -178,7 +180,7 @@ def ofa(target: str = "cortex-a72") -> Known:
     truth = _Surrogate(space, tables, vectors, accuracy)
 
     def costs(v: Vectors) -> Floats:
-        return latency.predict_vectors(tables, v, "fp32")[:, None]
+        return predict_vectors(latency, tables, v, "fp32")[:, None]
 
     known = problem(space, costs, lambda v: space_features(space, tables, v))
     ends = space.extremes()
@@ -305,7 +307,7 @@ def demo(table: Path) -> Known:
     whole, part, vectors, inside = demo_vectors()
     accuracy = np.array(json.loads(table.read_text()))
     tables = CostTables(whole, Interface(1, 10))
-    latency = load_target("cortex-a72").latency.predict_vectors(tables, vectors, "fp32")
+    latency = predict_vectors(load_target("cortex-a72").latency, tables, vectors, "fp32")
     features = space_features(whole, tables, vectors)
     place = {row.tobytes(): i for i, row in enumerate(inside)}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -28,7 +29,6 @@ from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
 from nas.tasks.classification import Accuracy, Classification
-from nas.tasks.losses import label_loss
 from nas.training.builders import resolve_augment
 from nas.training.config import Resources, TrainConfig, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
@@ -204,7 +204,7 @@ def train_model(
             images, labels = found
             scheduler.step_update(step)
             optimizer.zero_grad(set_to_none=True)
-            label_loss(model(resize(images, side)), labels, config.label_smoothing).backward()
+            F.cross_entropy(model(resize(images, side)), labels, label_smoothing=config.label_smoothing).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
         return time.process_time() - began

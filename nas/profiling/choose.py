@@ -13,11 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from nas.store.seeds import stream
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from predictors.latency.additive import design
-from predictors.latency.kernel import kernel
-from predictors.latency.operator_table import log_features
+from predictors.latency.operator_table import kernel, log_features
 from predictors.targets.target import load_target
 from search_spaces.genes import Floats, Vectors
 
@@ -45,7 +43,7 @@ def choose(tables: CostTables, n: int, precision: str, seed: int) -> Vectors:
 def prior(tables: CostTables, population: Vectors, precision: str) -> Floats:
     """Covariance ``[n, n]`` of relative latencies before anything is measured."""
     device = load_target(_PRIOR_TARGET).latency
-    known = operator_tables(tables)
+    known = operator_tables(tables.space, tables.interface)
     milliseconds = device.operators(known.rows, precision)
     counts = operator_counts(tables, population)
     total = counts @ milliseconds + device.fixed(precision)
@@ -63,7 +61,7 @@ def prior(tables: CostTables, population: Vectors, precision: str) -> Floats:
 
 def operator_counts(tables: CostTables, vectors: Vectors) -> Floats:
     """How often each network runs each distinct operator, ``[n, operators]``; columns as ``OperatorTables.rows``."""
-    known = operator_tables(tables)
+    known = operator_tables(tables.space, tables.interface)
     counts = []
     for numbers in known.numbers:
         table = np.zeros((len(numbers), len(known.rows) + 1))

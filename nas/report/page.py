@@ -16,7 +16,7 @@ from search_spaces.errors import UsageError, UserError
 
 from .gather import Material, gather
 from .script import SCRIPT
-from .searches import describe_method, describe_search, list_winners
+from .searches import describe_search, list_winners
 from .sections import describe_provenance, describe_settings, describe_training
 from .style import STYLE
 from .winners import draw_front
@@ -77,7 +77,7 @@ def _make_body(material: Material) -> tuple[list[Element], list[str]]:
     sections: dict[str, Element] = {}
     for name in material.searches:
         file = f"search-{name}.json"
-        main = attempt(file, lambda name=name: [*describe_search(material, name), *describe_method(material, name)])  # type: ignore[misc]
+        main = attempt(file, lambda name=name: describe_search(material, name))  # type: ignore[misc]
         if main:
             drawings = attempt(f"the architectures of {file}", lambda name=name: draw_front(material, name))  # type: ignore[misc]
             sections[name] = tag("section", *main[:-2], *drawings, *main[-2:])

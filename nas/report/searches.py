@@ -1,24 +1,30 @@
-"""The part of a report about one search."""
+"""The part of a report about one search: what it found, how it was done, and what its figures rest on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from nas.report.draw.markup import figure, note, pairs, table, tag
 from nas.report.draw.plots import list_costs, plot_fidelity, plot_front, plot_growth
-from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, latency_on
+from nas.search.config import SearchConfig
+from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, Bounds, latency_on, with_unit
 from nas.store.hints import hint
-from nas.store.results import Fidelity, Foresight, Member, Ranking, SearchResult
+from nas.store.results import AccuracyRecord, Fidelity, Foresight, Member, Ranking, SearchResult
+from nas.store.versions import in_words
+from search_spaces.schema import convert
 
-from .gather import Material
-from .protocol import describe_protocol
+from .gather import Material, Seconds
 from .winners import anchor, choose_drawn, name_roles
 from .words import describe_member, describe_precision, percent, predicted_percent
 
+_EXPECTED = {"random": "random", "uniform": "random,uniform"}
+"""Baselines that a reader looks for, and the setting that measures them."""
+
 
 def describe_search(material: Material, name: str) -> list[Element]:
-    """All about the search for one target, except the drawings of its networks and its protocol."""
+    """All about the search for one target, except the drawings of its networks; its protocol is the last two."""
     result = material.searches[name]
     parts = [tag("h2", f"Target {result.target.name}", id=f"target-{name}"), tag("p", _summarise(result))]
     if result.weights != material.record.weights:
@@ -39,12 +45,9 @@ def describe_search(material: Material, name: str) -> list[Element]:
     fidelity = plot_fidelity(name, result)
     if fidelity is not None:
         plots.append(figure(fidelity, "Predictions of the accuracy of candidates, made before they were measured."))
-    return [*parts, tag("div", *plots, class_="pair"), *_list_front(result, name), *_judge_predictor(result.predictor)]
-
-
-def describe_method(material: Material, name: str) -> list[Element]:
-    facts = describe_protocol(material.searches[name], material.seconds)
-    return [tag("h3", "Protocol of the search"), pairs("Protocol of the search", facts)]
+    parts += [tag("div", *plots, class_="pair"), *_list_front(result, name), *_judge_predictor(result.predictor)]
+    protocol = pairs("Protocol of the search", describe_protocol(result, material.seconds))
+    return [*parts, tag("h3", "Protocol of the search"), protocol]
 
 
 def list_winners(material: Material, names: list[str]) -> list[Element]:
@@ -140,3 +143,76 @@ def _ranking(guesses: Ranking | Foresight | None) -> list[str]:
 def _points(value: float | None, sign: str = "") -> str:
     """A share as points of accuracy."""
     return "" if value is None else f"{100 * value:{sign}.2f}"
+
+
+def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
+    """Facts about a search, by name, with the time of the measurements in the run's journal. Raises SchemaError,
+    UserError: settings that no search of this version has."""
+    config, counts = convert(result.config, SearchConfig, "config"), result.measurements
+    facts = {
+        "latency": result.target.latency,
+        **{f"latency on {name}": label for name, label in result.others.items()},
+        "objectives": ", ".join(result.objectives),
+        "bounds": _describe_bounds(config.bounds),
+        "precisions": config.precision.replace(",", ", "),
+        "measured": f"{counts.new} different candidates for this search, {counts.prior} known before",
+        "reason for the end": result.stopped,
+        "hypervolume": f"{result.hypervolume:.4f} of the box between zero and the reference",
+        "its reference": ", ".join(with_unit(name, value) for name, value in result.reference.items()),
+    }
+    for name, other in result.baselines.items():
+        facts[_baseline(name)] = f"hypervolume {other.hypervolume:.4f} after {other.measurements} measurements"
+    for name, compare in _EXPECTED.items():
+        if name not in result.baselines:
+            facts[_baseline(name)] = f"not measured; {hint('search', compare=compare)}"
+    gain = result.gain_over_random
+    facts["gain over random subnets"] = (
+        "not known" if gain is None else f"{100 * gain:+.2f} points of accuracy on average, at equal cost"
+    )
+    for name, end in result.extremes.items():
+        costs = (with_unit(cost, value) for cost, value in end.costs.items())
+        facts[f"the {name} network"] = ", ".join([percent(end.accuracy), *costs])
+    if "," in config.precision:
+        plain = sum(member.precision == "int8" for member in result.front)
+        facts["int8 everywhere"] = f"{plain} of {len(result.front)} networks on the front"
+    facts["test split against search split"] = _compare_splits(result.front)
+    facts["spread over seeds"] = f"not known: this is one seed, {config.seed}"
+    facts |= {f"seconds of measuring, {split} split": _sum_up(parts) for split, parts in seconds.items() if parts}
+    accuracies = (
+        f"of the networks as they are shipped: extracted, calibrated on {config.calibration_images} training images, "
+        "quantized. Candidates are chosen on the search split; the test split is used once, for the front. Intervals: "
+        "95 %, Wilson's."
+    )
+    return facts | {"versions": in_words(result.versions), "accuracies": accuracies}
+
+
+def _baseline(name: str) -> str:
+    return f"{name}, with as many measurements"
+
+
+def _describe_bounds(bounds: Bounds) -> str:
+    limits = {name: value for name, value in vars(bounds).items() if name != "elsewhere" and value is not None}
+    parts = [f"{name} {value:g}" for name, value in limits.items()]
+    return ", ".join([*parts, *(f"{name} {ms:g} ms" for name, ms in bounds.elsewhere.items())]) or "none"
+
+
+def _compare_splits(front: Sequence[Member]) -> str:
+    """How the front does on images it was not chosen by. Its members share their errors, so the standard error is that
+    of one member's difference."""
+    gaps = [100 * (member.test.value - member.accuracy.value) for member in front]
+    errors = [100 * math.hypot(_standard_error(member.test), _standard_error(member.accuracy)) for member in front]
+    return (
+        f"{sum(gaps) / len(gaps):+.2f} points, mean over the front ({min(gaps):+.2f} to {max(gaps):+.2f}); "
+        f"standard error of one difference {max(errors):.2f}"
+    )
+
+
+def _standard_error(accuracy: AccuracyRecord) -> float:
+    """Binomial, from the counts."""
+    return math.sqrt(accuracy.value * (1 - accuracy.value) / accuracy.images)
+
+
+def _sum_up(parts: dict[str, tuple[int, float]]) -> str:
+    total = sum(spent for _, spent in parts.values())
+    each = ", ".join(f"{origin} {spent:.0f} s for {count}" for origin, (count, spent) in parts.items())
+    return f"{total:.0f} s for all searches of this run: {each}"

@@ -6,8 +6,8 @@ import platform
 from xml.etree.ElementTree import Element
 
 from nas.events import Evaluated, Stepped
-from nas.report.draw.curves import plot_accuracies, plot_losses
 from nas.report.draw.markup import figure, pairs, table, tag
+from nas.report.draw.plots import plot_accuracies, plot_losses
 from nas.runtimes.table import RUNTIMES
 from nas.store.versions import NAS, in_words, version
 from search_spaces.schema import Json

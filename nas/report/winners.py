@@ -5,8 +5,8 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element
 
 from nas.report.draw.blocks import draw_blocks, find_blocks
-from nas.report.draw.curves import plot_layers
 from nas.report.draw.markup import figure, note, table, tag, wide
+from nas.report.draw.plots import plot_layers
 from nas.search.objectives import SIZE
 from nas.store.hints import hint
 from nas.store.results import Member, SearchResult

@@ -56,9 +56,9 @@ def uniform(field: Field, answer: Answer) -> Vectors:
 
 
 def uniform_vectors(space: GeneSpace) -> Vectors:
-    """All subnets whose genes of one kind (the last part of their name) have the same level, ``[n, genes]``."""
-    kinds = list(dict.fromkeys(gene.name.split(".")[-1] for gene in space.genes))
-    members = [[i for i, gene in enumerate(space.genes) if gene.name.split(".")[-1] == kind] for kind in kinds]
+    """All subnets whose genes of one kind have the same level, ``[n, genes]``."""
+    kinds = dict.fromkeys(gene.kind for gene in space.genes)
+    members = [[i for i, gene in enumerate(space.genes) if gene.kind == kind] for kind in kinds]
     levels = [np.linspace(0, 1, max(2, int(space.cardinality[genes].max()))) for genes in members]
     rows = np.zeros((int(np.prod([len(level) for level in levels])), len(space.genes)))
     for row, chosen in zip(rows, product(*levels), strict=True):

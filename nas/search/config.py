@@ -15,11 +15,7 @@ from .objectives import DEFAULT, LATENCY_ON, Bounds, other_targets, parse_object
 
 BATCH = 6
 AUTO = "auto"
-
-
 ALGORITHMS = ("archive", "nsga2")
-
-
 ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
 PREDICTOR = Setting(
     "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *PREDICTORS)
@@ -91,12 +87,8 @@ def with_others(config: SearchConfig) -> tuple[SearchConfig, tuple[Target, ...]]
                 "`max_latency`"
             )
         target.menu(config.precision)
-    objectives = ["accuracy", *(_renamed(name, others) for name in named)]
+    names = {LATENCY_ON + name: LATENCY_ON + target.name for name, target in others.items()}
+    objectives = ["accuracy", *(names.get(name, name) for name in named)]
     bounds = replace(config.bounds, elsewhere={others[n].name: ms for n, ms in config.bounds.elsewhere.items()})
     devices = {target.name: target for target in others.values()}
     return replace(config, objectives=",".join(objectives), bounds=bounds), tuple(devices.values())
-
-
-def _renamed(objective: str, others: dict[str, Target]) -> str:
-    given = objective.removeprefix(LATENCY_ON)
-    return LATENCY_ON + others[given].name if objective.startswith(LATENCY_ON) else objective

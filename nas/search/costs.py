@@ -61,17 +61,13 @@ class CandidateCosts:
     def of(self, vectors: Vectors) -> Floats:
         """Costs of vectors ``[n, genes]``, one column each of :attr:`columns`: ``[n, columns]``; latencies in ms,
         size and peak activations in bytes."""
-        parts = self.candidates.parts(vectors)
-        return np.stack([self._column(column, vectors, parts) for column in self.columns], axis=1)
+        parts, devices = self.candidates.parts(vectors), {target.name: target for target in self.others}
+        costs = [c.column(self._policies, devices.get(c.device, self.target), vectors, parts) for c in self.columns]
+        return np.stack(costs, axis=1)
 
     def column(self, name: str, vectors: Vectors) -> Floats:
         """One of the costs of vectors ``[n, genes]``, by the objective's name: ``[n]``."""
-        (column,) = (column for column in self.columns if column.name == name)
-        return self._column(column, vectors, self.candidates.parts(vectors))
-
-    def _column(self, column: Objective, vectors: Vectors, parts: Vectors) -> Floats:
-        target = next((t for t in self.others if t.name == column.device), self.target)
-        return column.column(self._policies, target, vectors, parts)
+        return self.of(vectors)[:, self.indices([name])[0]]
 
     def exact(self, vector: Vectors) -> Costs:
         """All costs of one vector ``[genes]`` but its latencies."""
@@ -114,21 +110,18 @@ class CandidateCosts:
         missed = []
         for i, column in enumerate(self.columns):
             if np.isfinite(limits[i]):
-                least, scale, unit = self._least(i), column.bound_unit.scale, column.bound_unit.name
+                smallest = self._descend(lambda v, i=i: self.of(v)[:, i])  # type: ignore[misc]
+                least, scale = float(self.of(smallest[None])[0, i]), column.bound_unit.scale
                 verdict = "not reachable" if least > limits[i] else "reachable alone"
                 memory = f" ({column.memory.name})" if column.memory and limits[i] < asked[i] else ""
                 missed.append(
-                    f"{column.title} <= {limits[i] / scale:.12g} {unit}{memory} is {verdict}: "
-                    f"the smallest is {least / scale:.4g} {unit}"
+                    f"{column.title} <= {limits[i] / scale:.12g} {column.bound_unit.name}{memory} is {verdict}: "
+                    f"the smallest is {least / scale:.4g} {column.bound_unit.name}"
                 )
         raise InfeasibleError(
             f"no candidate of {self.architectures.name} ({self.precision}) is within the bounds on {self.target.name}: "
             + "; ".join(missed)
         )
-
-    def _least(self, column: int) -> float:
-        """Smallest reachable value of one cost."""
-        return float(self.of(self._descend(lambda v: self.of(v)[:, column])[None])[0, column])
 
     def _descend(self, value: Callable[[Vectors], Floats]) -> Vectors:
         """Best single-gene moves from the smallest network until none lowers ``value``."""

@@ -164,19 +164,15 @@ class Loop:
         seeds = np.concatenate([best, self._pool])
         seed = int(rng.integers(2**31))
         evaluations, algorithm = self.settings.evaluations, self.settings.algorithm
-        self._pool, _ = evolve(space, self._score(predictor), seeds, seed, evaluations, algorithm)
-        near = space.mutate(rng, np.concatenate([self._pool, best]), 1.0 / len(space.genes))
-        return np.concatenate([self._pool, near, space.sample(rng, 200)])
-
-    def _score(self, predictor: AccuracyPredictor) -> Callable[[Vectors], tuple[Floats, Floats]]:
-        problem, reference = self.problem, self.reference
 
         def score(vectors: Vectors) -> tuple[Floats, Floats]:
-            error = 1 - predictor.mean_of(problem.features(vectors))
-            costs, violation = problem.assess(vectors)
-            return np.column_stack([error, costs]) / reference, violation
+            error = 1 - predictor.mean_of(self.problem.features(vectors))
+            costs, violation = self.problem.assess(vectors)
+            return np.column_stack([error, costs]) / self.reference, violation
 
-        return score
+        self._pool, _ = evolve(space, score, seeds, seed, evaluations, algorithm)
+        near = space.mutate(rng, np.concatenate([self._pool, best]), 1.0 / len(space.genes))
+        return np.concatenate([self._pool, near, space.sample(rng, 200)])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a search found, as the record that ``search-<target>.json`` keeps."""
+"""What a search found, as the record that ``search-<target>.json`` keeps, and figures that say how far to trust it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from nas.candidates.candidate import Candidate
 from nas.store.results import (
@@ -17,6 +18,7 @@ from nas.store.results import (
     Measurements,
     Member,
     Prediction,
+    Ranking,
     Rows,
     SearchResult,
     SearchTarget,
@@ -27,7 +29,6 @@ from search_spaces.genes import Floats, Vectors
 from search_spaces.schema import convert
 
 from .costs import CandidateCosts
-from .fidelity import foresight, gain_over_random, rank_log_macs, ranking, rmse
 from .objectives import LATENCY_ON
 from .pareto import hypervolume
 from .problem import Problem
@@ -35,6 +36,8 @@ from .session import Session
 
 _MARKS = 6
 """Points of the hypervolume's growth that a result names."""
+_BEST = 0.3
+"""Share of the candidates that count as the best."""
 
 
 def record_accuracy(score: Score) -> AccuracyRecord:
@@ -121,7 +124,7 @@ def judge_predictor(
     left_out, macs = predictor.leave_one_out(), session.costs.column("macs", vectors)
     unseen = unseen_macs = None
     if len(random) > 1:
-        unseen_vectors, actual = _arrays(session, random)
+        unseen_vectors, actual = session.scored(random)
         predicted = predictor.mean_of(problem.features(unseen_vectors))
         unseen = replace(ranking(predicted, actual), candidates=len(random), rmse=rmse(predicted, actual))
         unseen_macs = ranking(session.costs.column("macs", unseen_vectors), actual)
@@ -138,12 +141,11 @@ def judge_predictor(
 
 
 def _foresight(session: Session, predicted: Mapping[Candidate, float]) -> Foresight:
-    actual = np.array([session.accuracy(candidate).value for candidate in predicted])
-    return foresight(np.array(list(predicted.values())), actual)
+    return foresight(np.array(list(predicted.values())), session.scored(list(predicted))[1])
 
 
 def _baseline(session: Session, candidates: Sequence[Candidate], reference: Floats) -> Baseline:
-    vectors, accuracy = _arrays(session, candidates)
+    vectors, accuracy = session.scored(candidates)
     points = session.points(vectors, accuracy)
     return Baseline(
         measurements=len(candidates),
@@ -163,16 +165,11 @@ def _rows(session: Session, vectors: Vectors, accuracy: Floats) -> Rows:
     return tuple(map(tuple, np.column_stack([accuracy, session.chosen(vectors)]).tolist()))
 
 
-def _arrays(session: Session, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
-    vectors = session.costs.candidates.vectors(candidates)
-    return vectors, np.array([session.accuracy(c).value for c in candidates])
-
-
 def _cost_and_accuracy(session: Session, candidates: Sequence[Candidate]) -> Floats:
     """The first cost among the objectives and the accuracy, ``[n, 2]``."""
     if not candidates:
         return np.zeros((0, 2))
-    vectors, accuracy = _arrays(session, candidates)
+    vectors, accuracy = session.scored(candidates)
     return np.column_stack([session.chosen(vectors)[:, 0], accuracy])
 
 
@@ -185,3 +182,62 @@ def _extremes(session: Session) -> dict[str, Extreme]:
             costs = session.chosen(vector[None])[0].tolist()
             extremes[name] = Extreme(record_accuracy(score), dict(zip(session.objectives, costs, strict=True)))
     return extremes
+
+
+def tau(a: Floats, b: Floats) -> float | None:
+    """Kendall's rank correlation; None where it is not defined."""
+    value = float(kendalltau(a, b).statistic) if len(a) > 1 else float("nan")
+    return None if np.isnan(value) else value
+
+
+def ranking(guess: Floats, truth: Floats) -> Ranking:
+    """Kendall's tau of guesses ``[n]`` over all, and among the best 30 % by truth; None where not defined."""
+    best = truth >= np.quantile(truth, 1 - _BEST) if len(truth) else np.zeros(0, bool)
+    return Ranking(tau=tau(guess, truth), tau_best=tau(guess[best], truth[best]))
+
+
+def rmse(guess: Floats, truth: Floats) -> float:
+    """Root of the mean squared difference."""
+    return float(np.sqrt(np.mean((guess - truth) ** 2)))
+
+
+def line_left_out(x: Floats, y: Floats) -> Floats:
+    """The value at each point of a straight line through all the others, ``[n]``."""
+    design = np.column_stack([np.ones(len(x)), x])
+    hat = design @ np.linalg.pinv(design)
+    free = np.maximum(1 - np.diag(hat), 1e-9)
+    left: Floats = y - (y - hat @ y) / free
+    return left
+
+
+def rank_log_macs(macs: Floats, accuracy: Floats) -> Ranking:
+    """How well log MACs rank candidates, and the error of a straight line over them, each point left out in turn."""
+    logs = np.log(macs)
+    return replace(ranking(logs, accuracy), rmse=rmse(line_left_out(logs, accuracy), accuracy))
+
+
+def gain_over_random(front: Floats, random: Floats) -> float | None:
+    """Mean accuracy of a front over that of random subnets at equal cost, in shares of one.
+
+    The random subnets' accuracy at a cost is a parabola over its logarithm; members cheaper or dearer than all of them
+    are left out. None: too few random subnets, or no member among them. Both are cost and accuracy, ``[n, 2]``.
+    """
+    if len(random) < 6:
+        return None
+    logs = np.log(random[:, 0])
+    centre, width = logs.mean(), max(float(logs.std()), 1e-9)
+    curve = np.polynomial.polynomial.polyfit((logs - centre) / width, random[:, 1], 2)
+    inside = front[(front[:, 0] >= random[:, 0].min()) & (front[:, 0] <= random[:, 0].max())]
+    if not len(inside):
+        return None
+    expected = np.polynomial.polynomial.polyval((np.log(inside[:, 0]) - centre) / width, curve)
+    return float(np.mean(inside[:, 1] - expected))
+
+
+def foresight(predicted: Floats, measured: Floats) -> Foresight:
+    """Predictions made before measuring against the measurements, ``[n]`` each."""
+    if not len(measured):
+        return Foresight(0)
+    pairs = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
+    bias = float(np.mean(predicted - measured))
+    return Foresight(len(measured), tau(predicted, measured), rmse(predicted, measured), bias, pairs)

@@ -6,14 +6,13 @@ See ``docs/search.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from predictors.accuracy.features import Features, gene_features
-from search_spaces.architecture import Choice
-from search_spaces.genes import Floats, Gene, GeneSpace, Vectors
+from search_spaces.genes import Floats, GeneSpace, Vectors
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,3 @@ def problem(
         return costs(vectors), np.zeros(len(vectors)) if violation is None else violation(vectors)
 
     return Problem(space, assess, features or plain)
-
-
-def plain_space(name: str, genes: Mapping[str, Sequence[Choice]] | Sequence[Gene]) -> GeneSpace:
-    """A search space of genes alone, given as name -> choices (ascending) or, with gates, as :class:`Gene` objects."""
-    if isinstance(genes, Mapping):
-        genes = [Gene(gene, tuple(choices)) for gene, choices in genes.items()]
-    return GeneSpace(name, tuple(genes))

@@ -61,12 +61,15 @@ class Session:
         Measurements from before may lie outside the bounds: they teach the predictor, but none may stand on the front
         or dominate one that does.
         """
-        vectors = self.costs.candidates.vectors(list(self.known))
-        accuracy = np.array([a.value for a in self.known.values()])
+        vectors, accuracy = self.scored(list(self.known))
         if not within_bounds:
             return vectors, accuracy
         feasible = self.costs.violation(self.costs.of(vectors), self.config.bounds) <= 0
         return vectors[feasible], accuracy[feasible]
+
+    def scored(self, candidates: Sequence[Candidate]) -> tuple[Vectors, Floats]:
+        """Vectors and accuracies of measured candidates."""
+        return self.costs.candidates.vectors(candidates), np.array([self.accuracy(c).value for c in candidates])
 
     def chosen(self, vectors: Vectors) -> Floats:
         """The costs that are objectives, ``[n, k]``."""

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.quantization.clips import is_clip
+from nas.quantization.grids import is_clip
 from nas.store.files import is_written_by_nas, load_tensors
 from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
 from search_spaces.builders.timm_compat import timm
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.schema import read_content
 from search_spaces.space import SearchSpace
 
@@ -142,7 +142,7 @@ def read_file(file: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
             state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # a foreign file: torch, timm, pickle and safetensors each fail in ways of their own
-        reason = _first_line(error)[:200]
+        reason = first_line(error)[:200]
         advice = "give safetensors or a .pth"
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
             reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
@@ -170,12 +170,8 @@ def fetch_model(name: str, what: str, fix: str) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as error:  # the network's libraries fail in ways of their own
-        raise UserError(f"the weights of {what} cannot be fetched ({_first_line(error)[:120]}); {fix}") from None
+        raise UserError(f"the weights of {what} cannot be fetched ({first_line(error)[:120]}); {fix}") from None
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.quantization.clips import add_clips, clip_name
 from nas.quantization.fake import Fake, fake_quantized
+from nas.quantization.grids import add_clips, clip_name
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
 from search_spaces.space import NO_DROP, Drop, SearchSpace

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from search_spaces.architecture import Interface
 
-from .losses import Loss, alpha_loss, label_loss, soft_loss, teacher_loss
+from .losses import Loss, alpha_loss, soft_loss, teacher_loss
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ print(model.pretrained_cfg["label_names"][logits.argmax()])"""
         return Interface(in_chans, len(classes))
 
     def loss(self, output: Tensor, labels: Tensor, teacher: Tensor | None, settings: Loss) -> Tensor:
-        """Cross-entropy; ``teacher``: probabilities ``[n, classes]``, at the temperature of ``settings``."""
-        own = label_loss(output, labels, settings.smoothing)
+        """Cross-entropy; ``labels`` ``[n]``, or where images are mixed ``[n, classes]``; ``teacher``: probabilities
+        ``[n, classes]``, at the temperature of ``settings``."""
+        own = F.cross_entropy(output, labels, label_smoothing=settings.smoothing)
         if teacher is None:
             return own
         weight = settings.teacher_weight

@@ -31,11 +31,6 @@ class Loss:
     drop: tuple[float, float] = (0.0, 0.0)
 
 
-def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of logits ``[n, classes]``; labels ``[n]``, or where images are mixed ``[n, classes]``."""
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-
-
 def soft_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     """Cross-entropy against the teacher's probabilities, no gradient to the teacher. Shapes ``[n, classes]``."""
     return F.cross_entropy(logits, teacher.detach().softmax(dim=1))

@@ -42,7 +42,7 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
 
 
 def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
-    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.curriculum.Curriculum`."""
+    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.loop.Curriculum`."""
     menu, begin = trained_menu(config.quantization_aware), steps - round(steps * config.quantization_phase)
     stages = stages_of(get_space(config.space))
     return QuantizedPhase(menu, stages, begin, config.quantization_noise, config.seed, policy)

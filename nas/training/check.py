@@ -8,14 +8,13 @@ from nas.store.seeds import stream
 from nas.store.settings import check_settings
 from nas.supernet.first_weights import check_start
 from search_spaces import get_space
-from search_spaces.errors import UsageError
+from search_spaces.errors import UsageError, first_line
 
 from .builders import make_optimizer
 from .config import PHASE, TrainConfig
 from .quantized import check_quantizable, trained_menu
-from .strategies.auto import choose
 from .strategies.base import Pass, RunFacts
-from .strategies.table import AUTO, get_strategy
+from .strategies.table import AUTO, choose, get_strategy
 
 _PROBES = 32
 
@@ -57,7 +56,7 @@ def check_config(config: TrainConfig) -> None:
     try:
         make_optimizer(config, nn.Linear(1, 1))
     except Exception as error:  # timm builds some that need a package, a GPU, or other momentum
-        text = str(error).splitlines()[0].rstrip(".")
+        text = first_line(error).rstrip(".")
         raise UsageError(f"`optimizer` {config.optimizer} cannot be used with these settings: {text}") from None
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,19 +26,46 @@ from nas.store.seeds import stream
 from nas.supernet.first_weights import start_from, zero_gamma
 from nas.training.processes.world import ALONE, World
 from nas.training.teacher.answers import answers_of
-from search_spaces import get_space
+from search_spaces import Architecture, get_space
+from search_spaces.policy import Policy
 
 from . import checkpoint
 from .amp import Amp
 from .builders import make_facts, make_loss, make_optimizer, make_phase, make_schedule, make_supernet, resolve_augment
 from .collapse import Guard
 from .config import Resources, TrainConfig, total_steps
-from .curriculum import Curriculum, pick_watched
-from .finite import check_finite, check_norm, check_weights
 from .quantized import start_clips
-from .step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
+from .step import (
+    StepInput,
+    check_finite,
+    check_norm,
+    check_weights,
+    loss_without_gradient,
+    mix_batch,
+    run_passes,
+    torch_seed,
+    update,
+)
+from .strategies.base import Strategy
 from .strategies.table import get_strategy
-from .weights import evaluate_watched, save_trained
+from .weights import evaluate_watched, pick_watched, save_trained
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What the training loop must know beside its settings.
+
+    Attributes:
+        strategy: chooses the passes of a step.
+        watched: subnets that are evaluated on the way, by their name in the metrics.
+        resolution: side of the images of a batch in pixels; passes at a smaller one shrink them.
+        policy: of quantized passes; None: drawn, see :mod:`nas.training.quantized`.
+    """
+
+    strategy: Strategy
+    watched: Mapping[str, Architecture]
+    resolution: int
+    policy: Policy | None = None
 
 
 class Interrupted(Exception):

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.quantization.clips import is_clip
 from nas.quantization.fake import Fake
 from nas.quantization.graph import capture
-from nas.quantization.grids import WEIGHT_MAX, least_error_ratio
+from nas.quantization.grids import WEIGHT_MAX, is_clip, least_error_ratio
 from nas.store.seeds import stream
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError

@@ -14,8 +14,9 @@ from nas.data.dataset import Dataset, interface_of
 from nas.store.files import NewerFormat, load_tensors, save_tensors
 from nas.store.records import RunRecord
 from nas.store.run import Run
+from nas.store.seeds import stream
 from nas.supernet.supernet import Supernet
-from search_spaces import Architecture, get_space
+from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UserError
 from search_spaces.schema import convert, problems
 
@@ -66,6 +67,12 @@ def parse_config(record: RunRecord, path: Path) -> TrainConfig:
     if wrong := next(problems(record.config, TrainConfig, "config", closed=True), ""):
         raise UserError(f"{path} is damaged or of another version of nas: {wrong}; restore or remove it")
     return convert(record.config, TrainConfig)
+
+
+def pick_watched(space: SearchSpace, seed: int) -> dict[str, Architecture]:
+    """The ends of a space, and a random subnet of it that the seed draws."""
+    (random,) = space.sample(stream(seed, "train.watched"), 1)
+    return {"smallest": space.smallest, "random": space.decode(random), "largest": space.largest}
 
 
 def evaluate_watched(

@@ -19,7 +19,7 @@ from pathlib import Path
 from nas.runtimes.table import DEFAULT, RUNTIMES
 from nas.store.hints import hint
 from nas.store.versions import NAS, installed
-from search_spaces.errors import install_hint
+from search_spaces.errors import first_line, install_hint
 
 REQUIRED = {
     "torch": "2.9", "timm": "1.0.20", "optuna": "4.5", "pymoo": "0.6.1.5", "moocore": "0.1.8", "numpy": "1.26",
@@ -77,14 +77,10 @@ def examine() -> list[Finding]:
             try:
                 found.extend(look())
             except Exception as error:
-                found.append(_trouble(look.__name__.strip("_"), error))
+                text = f"could not be looked at: {type(error).__name__}: {first_line(error)}"
+                fix = f"fix what the message names, or reinstall {install_hint(f'.[{RUNTIMES[DEFAULT].extra}]')}"
+                found.append(Finding(look.__name__.strip("_"), "problem", text, fix))
     return found
-
-
-def _trouble(name: str, error: BaseException) -> Finding:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    fix = f"fix what the message names, or reinstall {install_hint(f'.[{RUNTIMES[DEFAULT].extra}]')}"
-    return Finding(name, "problem", f"could not be looked at: {type(error).__name__}: {reason}", fix)
 
 
 def _system() -> Iterator[Finding]:
@@ -121,7 +117,7 @@ def _package(name: str, lowest: str, missing: str, fix: str) -> Finding:
     try:
         _load(name)
     except Exception as error:
-        reason = (str(error).strip() or "no message").splitlines()[0]
+        reason = first_line(error)
         text = f"{version} cannot be imported: {type(error).__name__}: {reason}"
         again = _TORCHVISION if "torchvision" in reason else f"pip install --force-reinstall '{name}=={version}'"
         return Finding(name, "problem" if missing == "problem" else "warning", text, again)

@@ -10,7 +10,7 @@ from nas.search.objectives import misfits
 from predictors.costs.network import ACTIVATION_BYTES, WEIGHT_BYTES
 from predictors.policy_costs import NetworkCosts, network_costs
 from predictors.targets.target import load_target
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.policy import check_stages, parse_policy
 
 from .resolve import Subject, read_subject
@@ -170,7 +170,7 @@ def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int,
         model = subject.build(None if (height, width) == subject.size[1:] else resolution).eval()
         ops = trace_on(model, torch.empty(1, channels, height, width, device="meta"))
     except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         if (height, width) == subject.size[1:]:
             raise UserError(f"{subject.name} cannot be read without running it: {reason}") from None
         raise UsageError(

@@ -31,8 +31,7 @@ from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
 from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, total_steps
-from nas.training.curriculum import Curriculum
-from nas.training.loop import train
+from nas.training.loop import Curriculum, train
 from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
 from nas.training.weights import config_of, load_supernet

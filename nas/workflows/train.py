@@ -25,9 +25,8 @@ from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from nas.training.rehearsal.lr_finder import settle_lr
-from nas.training.strategies.auto import choose
 from nas.training.strategies.base import RunFacts
-from nas.training.strategies.table import AUTO, get_strategy
+from nas.training.strategies.table import AUTO, choose, get_strategy
 from nas.training.teacher.teacher import open_teacher
 from search_spaces import get_space
 from search_spaces.errors import UsageError

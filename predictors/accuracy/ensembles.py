@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from search_spaces.errors import UsageError, install_hint
 from search_spaces.genes import Floats
 
-from .features import Features
-from .warp import unwarp, warp
+from .features import Features, unwarp, warp
 
 FOLDS = 5
 _DEPTH, _TREES = 3, 40

@@ -1,4 +1,4 @@
-"""What accuracy predictors see of candidates.
+"""What accuracy predictors see of candidates, and what they learn: the logarithm of the error.
 
 A predictor sees the genes (those of absent blocks masked) and the *physics* of a network: log MACs, log parameters and
 the depth of its stages. These are exact and free, so they are given and never predicted.
@@ -20,10 +20,10 @@ from search_spaces.genes import Floats, GeneSpace, Vectors
 
 _COUNTED = np.stack([total_macs(np.eye(len(FEATURES))), np.eye(len(FEATURES))[COLUMN["params"]]], axis=1)
 """Weights of cost features that sum up to MACs, and to parameters; ``[features, 2]``."""
-
-
 _BEND = 0.5
 """Height of the parabola of a gene in units of the gene itself."""
+_LEAST_ERROR = 1e-4
+FENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _gene_table(space: GeneSpace) -> _GeneTable:
             bent[column, :count] = _BEND * (1.0 - 2.0 * np.linspace(-1.0, 1.0, count) ** 2)
     columns = np.array([i for i, gene in enumerate(space.genes) if len(gene.choices) > 2], dtype=np.int64)
     norm = np.sqrt(max(len(space.genes), 1) / 2.0)
-    kinds = [(gene.name.rpartition(".")[2], "straight") for gene in space.genes]
+    kinds = [(gene.kind, "straight") for gene in space.genes]
     kinds += [(kinds[column][0], "bent") for column in columns]
     groups = [np.array([kind == other for other in kinds]) for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
     shared = np.stack([g / np.sqrt(g.sum()) for g in groups], axis=1) if groups else np.zeros((len(kinds), 0))
@@ -117,3 +117,21 @@ def _saturating(choices: tuple[Choice, ...]) -> Floats:
     values = -1.0 / values if values[0] > 0 else np.arange(len(values), dtype=np.float64)
     scaled: Floats = 2.0 * (values - values[0]) / (values[-1] - values[0]) - 1.0
     return scaled
+
+
+def warp(accuracy: Floats) -> Floats:
+    """Minus the logarithm of the error, what predictors learn: a tenth less error counts the same everywhere.
+
+    Networks that learned nothing lie so far below that they would decide the fit; values further below the first
+    quartile than twice the distance between the quartiles are raised to there (Tukey's fences).
+    """
+    learned = -np.log(np.maximum(1.0 - accuracy, _LEAST_ERROR))
+    low, high = np.quantile(learned, [0.25, 0.75])
+    fenced: Floats = np.maximum(learned, low - FENCE * max(high - low, 1e-9))
+    return fenced
+
+
+def unwarp(learned: Floats) -> Floats:
+    """Inverse of :func:`warp`, but for its fence. The slope, for deviations, is one minus this."""
+    accuracy: Floats = 1.0 - np.exp(-learned)
+    return accuracy

@@ -23,8 +23,7 @@ from scipy.optimize import minimize
 
 from search_spaces.genes import Floats
 
-from .features import Features
-from .warp import unwarp, warp
+from .features import Features, unwarp, warp
 
 PRIOR_MEAN = np.log([0.7, 0.7, 0.4, 1.0, 1.0, 0.2])
 PRIOR_SD = np.array([1.0, 1.0, 1.0, 0.7, 0.7, 1.0])

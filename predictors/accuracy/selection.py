@@ -9,16 +9,14 @@ import numpy as np
 
 from search_spaces.errors import UsageError
 
+from .features import warp
 from .predictor import DEFAULT, PREDICTORS, AccuracyPredictor, predictor_class
-from .warp import warp
 
 if TYPE_CHECKING:
     from search_spaces.genes import Floats
 
     from .features import Features
     from .gp import GroupGP
-
-AUTO = "auto"
 
 WORTH_ASKING = 100
 """With fewer measurements than this, the Gaussian process is always used."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.genes import Floats, Vectors
@@ -20,7 +21,7 @@ from search_spaces.operators.operator import Op
 from search_spaces.space import SearchSpace, Segment
 
 from .cache import kept_tables, table_path
-from .network import FEATURES, SUMMED, op_features
+from .network import FEATURES, SUMMED, op_features, operator_rows
 
 
 class CostTables:
@@ -45,13 +46,12 @@ class CostTables:
             np.maximum(out[:, SUMMED:], rows[:, SUMMED:], out=out[:, SUMMED:])
         return out
 
-    def additive(self, weights: Floats, vectors: Vectors, reduce: str = "sum") -> Floats:
+    def additive(self, weights: Floats, vectors: Vectors) -> Floats:
         """``weights @ features`` of each vector, through one number per table entry; shape ``[n]``.
 
-        ``weights`` has one entry per feature; of shape ``[features, k]`` it gives ``[n, k]``. With ``reduce="max"``
-        segments are combined by maximum (for peaks).
+        ``weights`` has one entry per feature; of shape ``[features, k]`` it gives ``[n, k]``.
         """
-        return self.lookup([table @ weights for table in self.tables], vectors, reduce)
+        return self.lookup([table @ weights for table in self.tables], vectors)
 
     def lookup(
         self, values: Sequence[Floats], vectors: Vectors, reduce: str = "sum", variants: Vectors | None = None
@@ -161,3 +161,50 @@ def _cover(space: SearchSpace, todo: list[dict[tuple[int | float, ...], None]]) 
     for segment, missing in zip(space.segments, todo, strict=True):
         missing.pop(tuple(values[g] for g in segment.genes if g != "resolution"), None)
     return Architecture(space.name, tuple(values.items()))
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorTables:
+    """Which operators each entry of the cost tables holds, for latency models that look at one operator at a time.
+
+    Attributes:
+        rows: every distinct operator once, ``[operators, features]``.
+        numbers: for every segment ``[combinations + 1, most]``, the numbers of an entry's operators plus one; 0: none.
+    """
+
+    rows: Floats
+    numbers: Sequence[NDArray[np.int64]]
+
+    def totals(self, values: Floats) -> list[Floats]:
+        """Sums over each entry of one value per operator, ``[operators]``; for :meth:`CostTables.lookup`."""
+        padded = np.append(0.0, values)
+        return [padded[numbers].sum(axis=1) for numbers in self.numbers]
+
+
+@lru_cache(maxsize=4)
+def operator_tables(space: SearchSpace, interface: Interface) -> OperatorTables:
+    """The operators behind the cost tables of a space; traced once, then kept on disk."""
+    path, entries = table_path(space, interface, (*FEATURES, "operators")), table_entries(space)
+    shapes: list[tuple[int | None, ...]] = [(None, len(FEATURES)), *((n, None) for n in entries)]
+    arrays = kept_tables(path, shapes, lambda: _number(space, interface, entries))
+    return OperatorTables(arrays[0], [numbers.astype(np.int64) for numbers in arrays[1:]])
+
+
+def _number(space: SearchSpace, interface: Interface, entries: Sequence[int]) -> list[Floats]:
+    """The distinct rows, then a padded table of numbers per segment."""
+    number: dict[bytes, int] = {}
+    rows: list[Floats] = []
+    held: list[dict[int, list[int]]] = [{} for _ in entries]
+    for entry in traced_entries(space, interface):
+        numbers = []
+        for row in operator_rows(entry.ops):
+            if (key := row.tobytes()) not in number:
+                number[key] = len(number) + 1
+                rows.append(row)
+            numbers.append(number[key])
+        held[entry.segment][entry.row] = numbers
+    padded = [np.zeros((n, max(map(len, lists.values()), default=0))) for n, lists in zip(entries, held, strict=True)]
+    for table, lists in zip(padded, held, strict=True):
+        for row_number, numbers in lists.items():
+            table[row_number, : len(numbers)] = numbers
+    return [np.stack(rows), *padded]

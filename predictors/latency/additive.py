@@ -21,7 +21,7 @@ import numpy as np
 from predictors.costs.network import ACTIVATION_BYTES, COLUMN, FEATURES, WEIGHT_BYTES
 from predictors.costs.tables import CostTables
 from search_spaces.errors import unknown_name
-from search_spaces.genes import Floats, Vectors
+from search_spaces.genes import Floats
 from search_spaces.operators.operator import KINDS
 
 from .records import COEFFICIENTS, Coefficients
@@ -36,9 +36,8 @@ _OWN_BYTES = {"elementwise": "elementwise_ms_per_mb", "pool": "pool_ms_per_mb"}
 
 
 class LatencyModel(Protocol):
-    """The latencies of one target: of single operators, of a network given as operators, and of populations, whole or
-    as the entries of cost tables (for networks of several precisions). All describe the same model.
-    """
+    """The latencies of one target: of single operators, of a network given as operators, and of the entries of cost
+    tables. All describe the same model."""
 
     @property
     @abstractmethod
@@ -60,10 +59,6 @@ class LatencyModel(Protocol):
     def network(self, rows: Floats, precision: str) -> float:
         """Milliseconds of a network, batch 1, from its operators ``[ops, features]``."""
         return float(self.operators(rows, precision).sum()) + self.fixed(precision)
-
-    def predict_vectors(self, tables: CostTables, vectors: Vectors, precision: str) -> Floats:
-        """Milliseconds ``[n]`` of gene vectors ``[n, genes]``, by table look-up."""
-        return tables.lookup(self.entries(tables, precision), vectors) + self.fixed(precision)
 
 
 def _mixing(precision: str) -> Floats:

@@ -25,8 +25,7 @@ from predictors.costs.network import COLUMN, SUMS
 from search_spaces.genes import Floats
 
 from .additive import AdditiveLatency
-from .kernel import kernel
-from .operator_table import log_features
+from .operator_table import kernel, log_features
 from .records import Coefficients, OperatorTable
 
 _WIDTHS, _SPREADS = (0.1, 0.5, 1.0, 2.0, 4.0), (0.05, 0.1, 0.2, 0.4)  # in logarithms: of features, of milliseconds

@@ -15,12 +15,10 @@ from functools import lru_cache
 import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, SUMS
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from search_spaces.genes import Floats
 
 from .additive import AdditiveLatency, LatencyModel
-from .kernel import kernel, solve
 from .records import Coefficients, OperatorTable
 
 _COLUMNS = [COLUMN[name] for name in SUMS if name != "params"]
@@ -82,5 +80,21 @@ class TableLatency(LatencyModel):
         """The first call for a space traces its operators."""
         if precision not in self.tables:
             return self.base.entries(tables, precision)
-        known = operator_tables(tables)
+        known = operator_tables(tables.space, tables.interface)
         return known.totals(self.operators(known.rows, precision))
+
+
+def kernel(a: Floats, b: Floats, width: float) -> Floats:
+    """Similarities ``[n, m]`` of points ``[n, d]`` and ``[m, d]``, at most 1: of a Gaussian process with mean 0, which
+    fades to nothing far from what it has seen (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+    section 2.2)."""
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    similar: Floats = np.exp(-np.maximum(squares, 0) / (2 * width**2))
+    return similar
+
+
+def solve(points: Floats, values: Floats, width: float, noise: float) -> Floats:
+    """Weights ``[n]`` so that ``kernel(x, points, width) @ weights`` interpolates ``values [n]``, whose noise has that
+    variance (above 0) in units of their own."""
+    covariance = kernel(points, points, width) + noise * np.eye(len(points))
+    return np.asarray(np.linalg.solve(covariance, values), dtype=np.float64)

@@ -52,7 +52,7 @@ class OperatorTable:
         features: names of the columns of ``rows``; the other features are 0.
         rows: feature rows of what was measured.
         ms: how long each took, without what every network costs.
-        width, noise: of the interpolation, see ``predictors.latency.kernel``; in natural logarithms of the features.
+        width, noise: of the interpolation, see ``operator_table``; in natural logarithms of the features.
     """
 
     features: tuple[str, ...]

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture, Choice, Interface
+from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
 from search_spaces.channels import Axis, Group, has, reads, writes
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
 
+from .options import Named, Options, depths, gate, multiples, resolutions
+
 if TYPE_CHECKING:
     from torch import nn
-
-    from .options import Named, Options
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,22 @@ class ConvNeXtFamily(TimmFamily):
     stages: tuple[Stage, ...]
 
     def genes(self) -> tuple[Gene, ...]:
-        genes: list[Gene] = []
+        genes = [Gene("resolution", self.resolutions)]
         for s, stage in enumerate(self.stages, start=1):
-            genes += [Gene(f"s{s}.width", stage.widths), Gene(f"s{s}.depth", stage.depths)]
-            genes += [Gene(f"s{s}.kernel", stage.kernels)]
-        return (Gene("resolution", self.resolutions), *(g for g in genes if len(g.choices) > 1))
+            choices = {"width": stage.widths, "depth": stage.depths, "kernel": stage.kernels}
+            genes += [Gene(f"s{s}.{kind}", values) for kind, values in choices.items()]
+        return tuple(genes)
 
     def segments(self) -> tuple[Segment, ...]:
-        known = {gene.name for gene in self.genes()}
-
-        def segment(path: str, genes: tuple[str, ...], gate: tuple[str, Choice] | None = None) -> Segment:
-            return Segment(path, ("resolution", *(g for g in genes if g in known)), gate)
-
         segments = []
         for s, stage in enumerate(self.stages, start=1):
             path, width = f"stages.{s - 1}", f"s{s}.width"
             if s > 1:
-                segments.append(segment(f"{path}.downsample", (f"s{s - 1}.width", width)))
+                segments.append(Segment(f"{path}.downsample", ("resolution", f"s{s - 1}.width", width)))
             for b in range(stage.depths[-1]):
-                gate = (f"s{s}.depth", b + 1) if b >= stage.depths[0] else None
-                segments.append(segment(f"{path}.blocks.{b}", (width, f"s{s}.kernel"), gate))
-        return (*segments, segment("", ("s1.width", f"s{len(self.stages)}.width")))
+                genes = ("resolution", width, f"s{s}.kernel")
+                segments.append(Segment(f"{path}.blocks.{b}", genes, gate(f"s{s}.depth", b, stage.depths)))
+        return (*segments, Segment("", ("resolution", "s1.width", f"s{len(self.stages)}.width")))
 
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
@@ -130,8 +125,6 @@ def _head(model: nn.Module) -> Group:
 def derive(named: Named, options: Options) -> Family:
     """The family around a named model. Raises UsageError where a kernel's side is even: its output would not fit the
     shortcut."""
-    from .options import depths, multiples, resolutions
-
     if even := [k for k in options.kernel if k % 2 == 0]:
         raise UsageError(f"kernel={even[0]} in a space around {named.name}: kernels have odd sides, like kernel=3,5,7")
     net: Any = named.model

@@ -17,10 +17,10 @@ from search_spaces.genes import Gene
 from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
+from .options import Named, Options, depths, fractions, gate, multiples, resolutions, unsupported
+
 if TYPE_CHECKING:
     from torch import nn
-
-    from .options import Named, Options
 
 KERNEL = {
     "ir": "dw_kernel_size", "ds": "dw_kernel_size", "dsa": "dw_kernel_size", "er": "exp_kernel_size",
@@ -102,37 +102,31 @@ class EfficientNetFamily(TimmFamily):
     multipliers: tuple[float, ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
-        genes = [Gene("width", self.multipliers) if self.multipliers else Gene("stem.width", self.stems)]
+        genes = [Gene("resolution", self.resolutions)]
+        genes.append(Gene("width", self.multipliers) if self.multipliers else Gene("stem.width", self.stems))
         for s, stage in enumerate(self.stages):
             if not stage.tied and not self.multipliers:
                 genes.append(Gene(f"s{s}.width", stage.widths))
             genes.append(Gene(f"s{s}.depth", stage.depths))
             for b, block in enumerate(stage.blocks):
-                gate = (f"s{s}.depth", b + 1) if b >= min(stage.depths) else None
-                if stage.per_block:
-                    genes.append(Gene(f"s{s}.b{b}.kernel", block.kernels, gate))
-                    genes.append(Gene(f"s{s}.b{b}.expand", block.expands, gate))
-                elif b == 0:
-                    genes.append(Gene(f"s{s}.kernel", block.kernels))
-                    genes.append(Gene(f"s{s}.expand", block.expands))
-        genes.append(Gene("head.width", self.heads))
-        return (Gene("resolution", self.resolutions), *(g for g in genes if len(g.choices) > 1))
+                prefix = f"s{s}.b{b}" if stage.per_block else f"s{s}"
+                there = gate(f"s{s}.depth", b, stage.depths) if stage.per_block else None
+                if stage.per_block or b == 0:
+                    genes.append(Gene(f"{prefix}.kernel", block.kernels, there))
+                    genes.append(Gene(f"{prefix}.expand", block.expands, there))
+        return (*genes, Gene("head.width", self.heads))
 
     def segments(self) -> tuple[Segment, ...]:
-        known = {gene.name for gene in self.genes()}
         segments = []
         before = stem = "width" if self.multipliers else "stem.width"
         for s, stage in enumerate(self.stages):
             width = before if stage.tied or stage.times or self.multipliers else f"s{s}.width"
             for b in range(len(stage.blocks)):
                 prefix = f"s{s}.b{b}" if stage.per_block else f"s{s}"
-                own = (before if b == 0 else width, width, f"{prefix}.kernel", f"{prefix}.expand")
-                gate = (f"s{s}.depth", b + 1) if b >= min(stage.depths) else None
-                genes = ("resolution", *dict.fromkeys(g for g in own if g in known))
-                segments.append(Segment(f"blocks.{s}.{b}", genes, gate))
+                own = ("resolution", before if b == 0 else width, width, f"{prefix}.kernel", f"{prefix}.expand")
+                segments.append(Segment(f"blocks.{s}.{b}", own, gate(f"s{s}.depth", b, stage.depths)))
             before = width
-        shell = dict.fromkeys((stem, before, "head.width"))
-        return (*segments, Segment("", ("resolution", *(g for g in shell if g in known))))
+        return (*segments, Segment("", ("resolution", stem, before, "head.width")))
 
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
@@ -179,8 +173,6 @@ def derive(named: Named, options: Options) -> Family:
     norms over many channels vary depth and resolution only: in these a channel's place decides what is done with it, so
     a slice is another function.
     """
-    from .options import depths, multiples, resolutions
-
     net: Any = named.model
     given = [[_json_block(args, named) for args in stage] for stage in named.arguments["block_args"]]
     rigid = _rigid(net, given)
@@ -236,8 +228,6 @@ def _expands(args: BlockArgs, inputs: tuple[int, ...], named: Named, options: Op
     """Expansion choices of a block; those that would widen its squeeze-and-excitation by rounding are left out."""
     from timm.layers import make_divisible
 
-    from .options import fractions
-
     own = args.get("exp_ratio", 1)
     if args["block_type"] not in EXPANDING or own <= 1:
         return ()
@@ -269,8 +259,6 @@ def _json_block(args: BlockArgs, named: Named) -> BlockArgs:
 
 def _act_name(layer: Any, named: Named) -> str | None:
     from timm.layers import get_act_layer
-
-    from .options import unsupported
 
     if layer is None or isinstance(layer, str):
         return layer

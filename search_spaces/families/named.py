@@ -12,9 +12,10 @@ import sys
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
+from unittest.mock import patch
 
 from search_spaces.architecture import Interface
-from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.errors import UsageError, UserError, first_line, unknown_name
 from search_spaces.space import Family, SearchSpace
 
 from .options import PREFIX, Named, Options, unsupported
@@ -90,12 +91,8 @@ def _look_at(name: str) -> Named:
 
         return build(construct, *args, **kwargs)
 
-    module.build_model_with_cfg = record
-    try:
-        with NoInit():
-            model = timm.create_model(name, device="meta")
-    finally:
-        module.build_model_with_cfg = build
+    with NoInit(), patch.object(module, "build_model_with_cfg", record):
+        model = timm.create_model(name, device="meta")
     size = model.pretrained_cfg.get("input_size") or (3, 224, 224)
     return Named(name, model, arguments, int(size[-1]))
 
@@ -110,5 +107,4 @@ def _check(space: SearchSpace) -> None:
             with torch.no_grad():
                 smallest(torch.empty(1, 3, int(resolution), int(resolution), device="meta"))
         except (RuntimeError, AssertionError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"{space.name} cannot take images of {resolution} px: {reason}") from None
+            raise UsageError(f"{space.name} cannot take images of {resolution} px: {first_line(error)}") from None

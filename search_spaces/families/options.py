@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.architecture import Choice
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ class Named:
 def unsupported(named: Named, reason: str) -> UserError:
     """The error of a model that cannot be made elastic."""
     return UserError(f"{PREFIX}{named.name} is not supported because {reason}")
+
+
+def gate(depth: str, block: int, depths: Sequence[int]) -> tuple[str, Choice] | None:
+    """When a block exists: always, or where the gene ``depth`` is large enough."""
+    return (depth, block + 1) if block >= min(depths) else None
+
+
+def inner_width(width: int, expand: float) -> int:
+    """``width * expand`` rounded to the nearest multiple of 8, or to the next one where that loses more than 10 %.
+
+    Once-for-All rounds so, and every MobileNet.
+    """
+    wanted = width * expand
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
 def fractions(given: tuple[float, ...], default: tuple[float, ...]) -> tuple[float, ...]:

@@ -16,10 +16,10 @@ from search_spaces.channels import Axis, Group, has, reads, writes
 from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
 
+from .options import Named, Options, depths, fractions, gate, inner_width, multiples, resolutions
+
 if TYPE_CHECKING:
     from torch import nn
-
-    from .options import Named, Options
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,22 @@ class ResNetFamily(TimmFamily):
     stems: tuple[int, ...] = ()
 
     def genes(self) -> tuple[Gene, ...]:
-        genes = [Gene("stem.width", self.stems)]
+        genes = [Gene("resolution", self.resolutions), Gene("stem.width", self.stems)]
         for s, stage in enumerate(self.stages, start=1):
             genes += [Gene(f"s{s}.width", stage.widths), Gene(f"s{s}.depth", stage.depths)]
-            genes += [Gene(f"s{s}.b{b}.expand", stage.expands, _gate(s, b, stage)) for b in range(stage.depths[-1])]
-        return (Gene("resolution", self.resolutions), *(g for g in genes if len(g.choices) > 1))
+            for b in range(stage.depths[-1]):
+                genes.append(Gene(f"s{s}.b{b}.expand", stage.expands, gate(f"s{s}.depth", b, stage.depths)))
+        return tuple(genes)
 
     def segments(self) -> tuple[Segment, ...]:
-        known = {gene.name for gene in self.genes()}
         segments = []
         before = "stem.width"
         for s, stage in enumerate(self.stages, start=1):
             for b in range(stage.depths[-1]):
-                own = (before if b == 0 else "", f"s{s}.width", f"s{s}.b{b}.expand")
-                genes = ("resolution", *(g for g in own if g in known))
-                segments.append(Segment(f"layer{s}.{b}", genes, _gate(s, b, stage)))
+                genes = ("resolution", before if b == 0 else "", f"s{s}.width", f"s{s}.b{b}.expand")
+                segments.append(Segment(f"layer{s}.{b}", genes, gate(f"s{s}.depth", b, stage.depths)))
             before = f"s{s}.width"
-        shell = ("resolution", *(g for g in ("stem.width", before) if g in known))
-        return (*segments, Segment("", shell))
+        return (*segments, Segment("", ("resolution", "stem.width", before)))
 
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
@@ -114,21 +112,6 @@ class ResNetFamily(TimmFamily):
                 if not any(_has_eca(block) for block in blocks):
                     groups.append(_stream(model, s))
         return groups
-
-
-def inner_width(width: int, expand: float) -> int:
-    """``width * expand`` rounded to the nearest multiple of 8, or to the next one where that loses more than 10 %.
-
-    Once-for-All rounds so, and every MobileNet.
-    """
-    wanted = width * expand
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
-
-
-def _gate(s: int, b: int, stage: Stage) -> tuple[str, Choice] | None:
-    """When block ``b`` of a stage exists."""
-    return (f"s{s}.depth", b + 1) if b >= stage.depths[0] else None
 
 
 def _inner_groups(model: nn.Module, path: str) -> list[Group]:
@@ -187,8 +170,6 @@ def derive(named: Named, options: Options) -> Family:
     would be another function: grouped convolutions (ResNeXt), group norm, blocks of other kinds (Res2Net, ResNeSt,
     SKNet) and pruned networks.
     """
-    from .options import depths, resolutions
-
     net: Any = named.model
     channels = named.arguments.get("channels", (64, 128, 256, 512))  # timm's default
     layers = [getattr(net, f"layer{s}") for s in range(1, len(channels) + 1)]
@@ -227,8 +208,6 @@ def _widths(planes: int, first: Any, stem: int, options: Options) -> tuple[int, 
     """
     from timm.layers import EcaModule
 
-    from .options import multiples
-
     def kept(width: int) -> bool:
         channels = width * first.expansion
         if (channels == stem) != (planes * first.expansion == stem):
@@ -243,8 +222,6 @@ def _widths(planes: int, first: Any, stem: int, options: Options) -> tuple[int, 
 def _expands(width: int, first: Any, options: Options) -> tuple[float, ...]:
     """Choices of a bottleneck's inner width as a fraction of its output ``width``; none where ours would be another
     rounding of the model's own."""
-    from .options import fractions
-
     own = first.conv2.out_channels
     expands = tuple(own / width * f for f in fractions(options.expand, (0.5, 0.75)))
     return expands if inner_width(width, expands[-1]) == own else ()

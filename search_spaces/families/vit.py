@@ -21,7 +21,7 @@ from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
 from ._vit_channels import vit_channel_groups
-from .options import Named, Options, depths, fractions, multiples, resolutions, unsupported
+from .options import Named, Options, depths, fractions, gate, multiples, resolutions, unsupported
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VitFamily(TimmFamily):
-    """A vision transformer. What has a single choice isn't a gene, except the resolution.
+    """A vision transformer.
 
     Attributes:
         widths: choices of the embedding.
@@ -60,19 +60,16 @@ class VitFamily(TimmFamily):
     def genes(self) -> tuple[Gene, ...]:
         genes = [Gene("resolution", self.resolutions), Gene("width", self.widths), Gene("depth", self.depths)]
         for b in range(self.depths[-1]):
-            genes.append(Gene(f"b{b}.heads", self.heads, self._gate(b)))
-            genes.append(Gene(f"b{b}.expand", self.expands, self._gate(b)))
-        return tuple(g for g in genes if len(g.choices) > 1 or g.name == "resolution")
+            there = gate("depth", b, self.depths)
+            genes += [Gene(f"b{b}.heads", self.heads, there), Gene(f"b{b}.expand", self.expands, there)]
+        return tuple(genes)
 
     def segments(self) -> tuple[Segment, ...]:
-        known = {gene.name for gene in self.genes()}
-
-        def elastic(*names: str) -> tuple[str, ...]:
-            return ("resolution", *(name for name in names if name in known))
-
-        blocks = range(self.depths[-1])
-        each = [Segment(f"blocks.{b}", elastic("width", f"b{b}.heads", f"b{b}.expand"), self._gate(b)) for b in blocks]
-        return (*each, Segment("", elastic("width")))
+        segments = []
+        for b in range(self.depths[-1]):
+            genes = ("resolution", "width", f"b{b}.heads", f"b{b}.expand")
+            segments.append(Segment(f"blocks.{b}", genes, gate("depth", b, self.depths)))
+        return (*segments, Segment("", ("resolution", "width")))
 
     def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
         chosen = dict(architecture.genes)
@@ -97,9 +94,6 @@ class VitFamily(TimmFamily):
     def mlp_ratio(self, width: int, ratio: float) -> float:
         """The ratio to give to timm, which takes ``int(width * ratio)`` hidden units."""
         return ratio
-
-    def _gate(self, block: int) -> tuple[str, Choice] | None:
-        return ("depth", block + 1) if block >= self.depths[0] else None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search_spaces.families.efficientnet import Block, BlockArgs, EfficientNetFamily, Stage
+from search_spaces.families.options import inner_width
 from search_spaces.space import SearchSpace
 
 _MOBILENETV3 = "mobilenetv3_large_100"
@@ -162,9 +163,8 @@ _MULTIPLIERS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def _scaled(width: int) -> tuple[int, ...]:
-    """Channels at every multiplier, as Once-for-All rounds: to the nearest multiple of 8, but not 10 % below."""
-    rounded = [max(8, int(width * m + 4) // 8 * 8) for m in _MULTIPLIERS]
-    return tuple(r if r >= 0.9 * width * m else r + 8 for r, m in zip(rounded, _MULTIPLIERS, strict=True))
+    """Channels at every multiplier."""
+    return tuple(inner_width(width, m) for m in _MULTIPLIERS)
 
 
 MCUNET = SearchSpace(

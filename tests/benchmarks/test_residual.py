@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency.residual import TOTALS, Residual, fit_residual, learn_residual
-from predictors.latency.fit import Data, additive
+from benchmarks.latency.validation import Data, additive
 from tests.predictors.test_latency import MODEL, random_features
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.latency.validation import Data
 from predictors.costs.network import COLUMN, op_features, total_macs
 from predictors.latency.additive import AdditiveLatency
-from predictors.latency.fit import Data
 from predictors.latency.records import COEFFICIENTS, Coefficients
 
 

@@ -11,11 +11,10 @@ from scipy.stats import kendalltau, multivariate_normal
 
 from predictors.accuracy import gp as module
 from predictors.accuracy.ensembles import BoostedTrees, MLPEnsemble, folds
-from predictors.accuracy.features import Features, gene_features, physics_features, space_features
+from predictors.accuracy.features import Features, gene_features, physics_features, space_features, unwarp, warp
 from predictors.accuracy.gp import fit_gp
 from predictors.accuracy.predictor import PREDICTORS, predictor_class
 from predictors.accuracy.selection import WORTH_ASKING, choose
-from predictors.accuracy.warp import unwarp, warp
 from predictors.costs.network import COLUMN, total_macs
 from search_spaces.errors import UsageError
 from tests.kits.predictor import CHECKS, SPACE, Check, measured, tables
@@ -111,7 +110,7 @@ def test_one_network_that_learned_nothing_spoils_no_fit(monkeypatch: pytest.Monk
 
     fenced = tau(both, np.append(accuracy, 0.1))
     assert fenced > tau(known, accuracy) - 0.25
-    monkeypatch.setattr("predictors.accuracy.warp.FENCE", 1e9)
+    monkeypatch.setattr("predictors.accuracy.features.FENCE", 1e9)
     assert fenced > tau(both, np.append(accuracy, 0.1)) + 0.15
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.latency.validation import predict_vectors
 from predictors.costs.network import (
     ACTIVATION_BYTES,
     COLUMN,
@@ -85,7 +86,7 @@ def test_prediction_is_the_sum_over_operators(precision: str) -> None:
 def test_populations_and_single_networks_agree(tiny: CostTables, precision: str) -> None:
     space = tiny.space
     vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 20)])
-    by_table = MODEL.predict_vectors(tiny, vectors, precision)
+    by_table = predict_vectors(MODEL, tiny, vectors, precision)
     assert by_table == pytest.approx(MODEL.predict(tiny.features(vectors), precision), abs=1e-6)
     for vector, ms in zip(vectors[:6], by_table[:6], strict=True):
         architecture = space.decode(vector)
@@ -117,12 +118,12 @@ def test_latency_grows_with_every_gene(tiny: CostTables) -> None:
     """Choices ascend, so raising one active gene can only add work."""
     space = tiny.space
     vectors = space.sample(np.random.default_rng(1), 30)
-    before = MODEL.predict_vectors(tiny, vectors, "int8")
+    before = predict_vectors(MODEL, tiny, vectors, "int8")
     for column in range(len(space.genes)):
         rows = space.active(vectors)[:, column] & (vectors[:, column] + 1 < space.cardinality[column])
         larger = vectors.copy()
         larger[rows, column] += 1
-        after = MODEL.predict_vectors(tiny, larger, "int8")
+        after = predict_vectors(MODEL, tiny, larger, "int8")
         assert (after[rows] > before[rows]).all(), space.genes[column].name
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from benchmarks.latency.validation import Data, Predictor, additive, cross_validate
 from predictors.costs.network import COLUMN, FEATURES
 from predictors.latency.additive import AdditiveLatency
-from predictors.latency.fit import Data, FitReport, Predictor, additive, cross_validate, fit, fit_report
+from predictors.latency.fit import FitReport, fit, fit_report
 from predictors.latency.records import COEFFICIENTS, Coefficients
 from search_spaces.errors import UsageError, UserError
 from search_spaces.genes import Floats

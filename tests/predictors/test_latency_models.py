@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.latency.measured_operators import fit_operators, leave_out
+from benchmarks.latency.validation import predict_vectors
 from predictors.costs.network import COLUMN, FEATURES, op_features, operator_rows
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
-from predictors.latency.kernel import kernel, solve
-from predictors.latency.operator_table import TableLatency
+from predictors.latency.operator_table import TableLatency, kernel, solve
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UserError
@@ -74,16 +73,16 @@ def test_populations_and_single_networks_agree(tiny: CostTables, name: str, prec
     model = models()[name]
     space = tiny.space
     vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 4)])
-    by_table = model.predict_vectors(tiny, vectors, precision)
+    by_table = predict_vectors(model, tiny, vectors, precision)
     alone = [model.network(operator_rows(operators(space, v)), precision) for v in vectors]
     assert by_table == pytest.approx(np.array(alone), rel=1e-9)
-    plain = MODEL.predict_vectors(tiny, vectors, precision)
+    plain = predict_vectors(MODEL, tiny, vectors, precision)
     changed = name != "additive" and precision == "int8"
     assert (np.abs(by_table / plain - 1).max() > 0.01) == changed
 
 
 def test_operator_tables_hold_every_operator(tiny: CostTables) -> None:
-    known = operator_tables(tiny)
+    known = operator_tables(tiny.space, tiny.interface)
     assert len(np.unique(known.rows, axis=0)) == len(known.rows)
     for column in ("macs_conv", "macs_pointwise", "weights", "ops_elementwise"):
         i = COLUMN[column]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from predictors.latency.additive import AdditiveLatency
 from predictors.latency.fit import fit
 from predictors.latency.operator_learning import Networks, learn_operators
@@ -23,7 +22,7 @@ TRUTH = Coefficients(0.06, 0.05, 0.012, 0.05, 0.05, 0.3, 0.3, 0.05, 0.001, 0.01)
 def networks() -> list[Floats]:
     """Operator rows of 70 random networks."""
     tables = CostTables(get_space("mbv3-tiny"), Interface(3, 10))
-    known = operator_tables(tables)
+    known = operator_tables(tables.space, tables.interface)
     found = []
     for vector in tables.space.sample(np.random.default_rng(0), 70):
         numbers = [table[tables.rows(i, vector[None])[0]] for i, table in enumerate(known.numbers)]

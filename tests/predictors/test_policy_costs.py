@@ -101,6 +101,6 @@ def test_no_conversions_between_quantized_stages() -> None:
         CandidateSpace(space, ("int8", "w4a8", "w2a8")),
     )
     vectors = both.space.sample(np.random.default_rng(0), 20)
-    parts = costs.parts([c.policy for c in both.candidates(vectors)])
+    parts = 1 + both.parts(vectors)  # its menu begins with the second of MENU
     int8 = np.full((20, 1 + len(stages_of(space))), MENU.index("int8"))
     assert costs.latency_ms(A72, vectors, parts) == pytest.approx(costs.latency_ms(A72, vectors, int8), rel=1e-12)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.latency.validation import predict_vectors
 from predictors.costs.network import COLUMN, FEATURES, PEAKS, operator_rows
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency
@@ -62,14 +63,14 @@ def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> 
     space, target = get_space(preset), load_target(name)
     tables, vectors = CostTables(space, Interface(3, 10)), np.stack(space.extremes())
     for precision in target.latency.precisions:
-        small, large = target.latency.predict_vectors(tables, vectors, precision)
+        small, large = predict_vectors(target.latency, tables, vectors, precision)
         assert 0 < small < large < (60_000 if name.startswith("cortex-m") else 1000)
 
 
 def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
     space, target = get_space("mbv3-large"), load_target("cortex-a72")
     tables, largest = CostTables(space, Interface(3, 1000)), space.extremes()[1][None]
-    integer, floating = (target.latency.predict_vectors(tables, largest, p)[0] for p in ("int8", "fp32"))
+    integer, floating = (predict_vectors(target.latency, tables, largest, p)[0] for p in ("int8", "fp32"))
     assert integer < floating
 
 
@@ -84,7 +85,7 @@ def test_larger_kernels_are_not_free(name: str) -> None:
             small[:, column] = 0
     large = space.extremes()[1][None]
     for precision in target.latency.precisions:
-        a, b = (target.latency.predict_vectors(tables, v, precision)[0] for v in (small, large))
+        a, b = (predict_vectors(target.latency, tables, v, precision)[0] for v in (small, large))
         assert b > 1.02 * a
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from nas.profiling.choose import choose, greedy, operator_counts, prior
 from predictors.costs.network import operator_rows
-from predictors.costs.operators import operator_tables
-from predictors.costs.tables import CostTables
+from predictors.costs.tables import CostTables, operator_tables
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.genes import Floats
@@ -44,7 +43,7 @@ def test_every_step_takes_the_network_that_leaves_least() -> None:
 
 def test_counts_are_those_of_the_traced_network(tables: CostTables) -> None:
     vectors = tables.space.sample(np.random.default_rng(3), 3)
-    rows = operator_tables(tables).rows
+    rows = operator_tables(tables.space, tables.interface).rows
     for vector, counts in zip(vectors, operator_counts(tables, vectors), strict=True):
         architecture = tables.space.decode(vector)
         model = tables.space.build(architecture, Interface(3, 10), "meta").eval()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from nas.quantization import fake as fake_quant
-from nas.quantization.clips import is_clip
 from nas.quantization.fake import (
     COMPUTES,
     Fake,
@@ -21,6 +20,7 @@ from nas.quantization.fake import (
     quantized_weights,
     usual_clip,
 )
+from nas.quantization.grids import is_clip
 from nas.quantization.operators import aten
 from nas.quantization.quantize import quantize
 from nas.store.files import save_tensors

@@ -20,9 +20,9 @@ from PIL import ImageColor
 from nas.report import write_report
 from nas.report.draw.blocks import find_blocks
 from nas.report.draw.chart import x_scale, y_scale
-from nas.report.draw.curves import average_points
 from nas.report.draw.markup import tag
 from nas.report.draw.palette import COLOURS, DARK, GREY, INK, KERNELS, ON_DEEP, ON_PALE, PAPER
+from nas.report.draw.plots import average_points
 from nas.report.words import describe_genes, describe_precision
 from nas.store.run import Run
 from nas.workflows.estimate import estimate_model

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.support.genes import plain_space
 from nas.search.config import ALGORITHMS
 from nas.search.evolution.archive import Archive
-from nas.search.evolution.evolve import evolve, improve, mutate, one_exchange
-from nas.search.evolution.lagrange import additive_effects, sweep, weightings
+from nas.search.evolution.evolve import additive_effects, evolve, improve, mutate, one_exchange, sweep, weightings
 from nas.search.pareto import front, hypervolume
-from nas.search.problem import plain_space
 from search_spaces import get_space
 from search_spaces.genes import Gene, Vectors, all_vectors
 from search_spaces.space import SearchSpace

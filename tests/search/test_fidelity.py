@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.search.fidelity import foresight, gain_over_random, line_left_out, rank_log_macs, ranking
+from nas.search.outcome import foresight, gain_over_random, line_left_out, rank_log_macs, ranking
 from nas.store.results import Foresight
 
 

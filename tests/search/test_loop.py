@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.support.genes import plain_space
 from nas.search.loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs, optimise
 from nas.search.pareto import front, hypervolume
-from nas.search.problem import Problem, plain_space, problem
+from nas.search.problem import Problem, problem
 from predictors.accuracy.selection import WORTH_ASKING
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene, Vectors, all_vectors

@@ -15,7 +15,7 @@ from predictors.costs.network import architecture_features, costs_of
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import timm_model
-from search_spaces.families.resnet import inner_width
+from search_spaces.families.options import inner_width
 from tests.support.named_models import check_against_timm, check_channel_groups, check_shapes, sizes
 
 OFA = get_space("ofa-resnet50")

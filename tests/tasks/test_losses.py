@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import RATIO_LIMIT, Loss, alpha_loss, label_loss, soft_loss, teacher_loss
+from nas.tasks.losses import RATIO_LIMIT, Loss, alpha_loss, soft_loss, teacher_loss
 from nas.tasks.task import get_task
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies.base import Pass
@@ -60,7 +60,8 @@ def test_label_smoothing_of_numbers_and_of_probabilities() -> None:
     for given, target in ((labels, F.one_hot(labels, CLASSES).float()), (mixed, mixed)):
         smooth = 0.8 * target + 0.2 / CLASSES
         expected = -(smooth * logits.log_softmax(1)).sum(1).mean()
-        assert label_loss(logits, given, 0.2).item() == pytest.approx(expected.item(), rel=1e-5)
+        found = get_task().loss(logits, given, None, Loss(smoothing=0.2))
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 # In-place distillation
@@ -149,9 +150,12 @@ def test_fixed_teacher_in_closed_form() -> None:
     soft = -t * t * (teacher * (logits / t).log_softmax(1)).sum(1).mean()
     assert teacher_loss(logits, teacher, t).item() == pytest.approx(soft.item(), rel=1e-5)
     loss = Loss(0.1, teacher_weight=0.3, temperature=t)
-    expected = 0.7 * label_loss(logits, labels, 0.1) + 0.3 * soft
+    own = F.cross_entropy(logits, labels, label_smoothing=0.1)
+    expected = 0.7 * own + 0.3 * soft
     assert get_task().loss(logits, labels, teacher, loss).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert torch.equal(get_task().loss(logits, labels, None, loss), label_loss(logits, labels, 0.1))
+    assert torch.equal(
+        get_task().loss(logits, labels, None, loss), F.cross_entropy(logits, labels, label_smoothing=0.1)
+    )
 
 
 def test_who_learns_from_what() -> None:
@@ -166,9 +170,9 @@ def test_who_learns_from_what() -> None:
     found = run_passes(net, passes, StepInput(images, labels, teacher), get_task(), Loss(0.1, "alpha", 0.25, 2.0))
     half, whole = (Supernet(TINY, Interface(1, 3), seed=2).train()(x, TINY.largest) for x in (images[2:], images))
     expected = [
-        0.75 * label_loss(half, labels[2:], 0.1) + 0.25 * teacher_loss(half, teacher[2:], 2.0),
+        0.75 * F.cross_entropy(half, labels[2:], label_smoothing=0.1) + 0.25 * teacher_loss(half, teacher[2:], 2.0),
         torch.tensor(0.0),  # the student is the teacher
-        0.75 * label_loss(whole, labels, 0.1) + 0.25 * teacher_loss(whole, teacher, 2.0),
+        0.75 * F.cross_entropy(whole, labels, label_smoothing=0.1) + 0.25 * teacher_loss(whole, teacher, 2.0),
     ]
     assert found == pytest.approx([e.item() for e in expected], rel=1e-5, abs=1e-6)
 

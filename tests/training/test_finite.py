@@ -13,8 +13,8 @@ import torch
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.training import loop as train
-from nas.training.finite import check_finite, check_norm, check_weights
 from nas.training.loop import Interrupted
+from nas.training.step import check_finite, check_norm, check_weights
 from nas.training.strategies.base import Pass
 from search_spaces import get_space
 from search_spaces.errors import UserError

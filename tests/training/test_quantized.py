@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.quantization.clips import is_clip
 from nas.quantization.fake import Fake, LearnedSteps
+from nas.quantization.grids import is_clip
 from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.supernet import Supernet

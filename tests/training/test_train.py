@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from nas.supernet.supernet import Supernet
-from nas.tasks.losses import Loss, label_loss, soft_loss
+from nas.tasks.losses import Loss, soft_loss
 from nas.tasks.task import get_task
 from nas.training.builders import make_schedule
 from nas.training.config import TrainConfig, total_steps
@@ -57,13 +57,6 @@ def test_soft_loss_is_cross_entropy_with_the_teachers_probabilities() -> None:
     teacher.requires_grad_(True)
     soft_loss(logits.requires_grad_(True), teacher).backward()
     assert teacher.grad is None
-
-
-def test_label_smoothing_in_closed_form() -> None:
-    logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
-    target = torch.full((5, 3), 0.1 / 3).scatter_add_(1, labels[:, None], torch.full((5, 1), 0.9))
-    expected = -(target * logits.log_softmax(1)).sum(1).mean()
-    assert label_loss(logits, labels, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_gradients_of_a_sandwich_step_add_up() -> None:

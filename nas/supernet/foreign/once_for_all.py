@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from nas.quantization.clips import is_clip
+from nas.quantization.grids import is_clip
 from search_spaces.errors import UserError
 
 _PART = re.compile(

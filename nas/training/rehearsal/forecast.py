@@ -21,10 +21,9 @@ from torch import Tensor
 from nas.data.dataset import Dataset
 from nas.store.results import CALIBRATION_IMAGES
 from nas.training.config import Resources, TrainConfig
-from nas.training.curriculum import pick_watched
 from nas.training.step import StepInput, resize, run_passes, update
 from nas.training.strategies.base import Pass
-from nas.training.weights import EVALUATED
+from nas.training.weights import EVALUATED, pick_watched
 
 from .rehearsal import Rehearsal, aside
 

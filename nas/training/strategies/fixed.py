@@ -69,8 +69,7 @@ class Fixed:
 
 def _highest(gene: Gene, own: int) -> int:
     """The largest choice of an active gene whose own choice is ``own``."""
-    kind = gene.name.rpartition(".")[2]
-    if kind == "resolution":
+    if gene.kind == "resolution":
         return own
-    limit = FACTORS.get(kind, np.inf) * gene.choices[own]
+    limit = FACTORS.get(gene.kind, np.inf) * gene.choices[own]
     return max(i for i, choice in enumerate(gene.choices) if i == own or choice <= limit)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from search_spaces.errors import UsageError
-from search_spaces.genes import Gene, Vectors
+from search_spaces.genes import Vectors
 from search_spaces.space import SearchSpace
 
 from .base import LossOf, Pass, RunFacts, sample_from
@@ -67,7 +67,7 @@ class Progressive:
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
         space = self.facts.space
-        lowest = np.array([0 if _kind(gene) == "resolution" else len(gene.choices) - 1 for gene in space.genes])
+        lowest = np.array([0 if gene.kind == "resolution" else len(gene.choices) - 1 for gene in space.genes])
         parts = [("full", lowest, 0, FULL_EPOCHS)]
         for name, kinds, subnets, epochs in PHASES:
             genes = _elastic(space, kinds)
@@ -96,10 +96,6 @@ class Progressive:
         )
 
 
-def _kind(gene: Gene) -> str:
-    return gene.name.rpartition(".")[2]
-
-
 def _elastic(space: SearchSpace, kinds: tuple[str, ...]) -> list[int]:
     """Columns of genes of these kinds that have a choice."""
-    return [i for i, gene in enumerate(space.genes) if _kind(gene) in kinds and len(gene.choices) > 1]
+    return [i for i, gene in enumerate(space.genes) if gene.kind in kinds and len(gene.choices) > 1]
