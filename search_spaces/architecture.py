@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .schema import Json
@@ -33,22 +33,10 @@ class Architecture:
     space: str
     genes: tuple[tuple[str, Choice], ...]
 
-    def __getitem__(self, gene: str) -> Choice:
-        for name, value in self.genes:
-            if name == gene:
-                return value
-        raise KeyError(gene)
-
-    def __iter__(self) -> Iterator[tuple[str, Choice]]:
-        return iter(self.genes)
-
-    def __contains__(self, gene: str) -> bool:
-        return any(name == gene for name, _ in self.genes)
-
     @property
     def resolution(self) -> int:
         """Side of the square input image in pixels."""
-        return int(self["resolution"])
+        return int(dict(self.genes)["resolution"])
 
     @property
     def id(self) -> str:

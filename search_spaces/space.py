@@ -35,12 +35,9 @@ class Segment:
 
 
 class Family(Protocol):
-    """What makes networks of architectures. A member is one file of ``search_spaces/families``.
-
-    Attributes:
-        packed: endings of parameter names whose first dimension holds several parts of equal shape, and how many; each
-            part is sliced by itself (an attention's ``qkv``: 3).
-    """
+    """What makes networks of architectures. A member is one file of ``search_spaces/families``. ``packed``: endings
+    of parameter names whose first dimension holds several parts of equal shape, and how many; each part is sliced by
+    itself (an attention's ``qkv``: 3)."""
 
     packed: ClassVar[Mapping[str, int]] = {}
 

@@ -84,15 +84,14 @@ def branch(source: Run, run: Run, config: TrainConfig, dataset: Dataset) -> None
     names = _order(plain, make_optimizer(config, plain.model))
     optimizer = make_optimizer(config, net.model)
     number = {name: i for i, name in enumerate(_order(net, optimizer))}
-    slots = {number[names[i]]: slot for i, slot in state.optimizer.slots.items()}
+    slots = {number[names[i]]: slot for i, slot in state.slots.items()}
     groups = [
         {**own, "params": mine["params"]}
-        for own, mine in zip(state.optimizer.groups, optimizer.state_dict()["param_groups"], strict=True)
+        for own, mine in zip(state.groups, optimizer.state_dict()["param_groups"], strict=True)
     ]
     run.path.mkdir(parents=True)
     run.write(RunRecord(config=asdict(config), data=dataset.info, complete=False))
-    moved = checkpoint.OptimizerState(slots, groups)
-    checkpoint.save(run, replace(state, model=dict(net.model.state_dict()), optimizer=moved))
+    checkpoint.save(run, replace(state, model=dict(net.model.state_dict()), slots=slots, groups=groups))
 
 
 def _order(net: Supernet, optimizer: torch.optim.Optimizer) -> list[str]:

@@ -26,13 +26,11 @@ _REMEMBERED = 1024  # subnets; a large one has about 100 kB of statistics
 def calibrate(model: nn.Module, images: Tensor, batch_size: int = 32) -> None:
     """Replace the running statistics by those of all ``images`` [n, c, h, w]; leaves the model in eval mode.
 
-    Mean and (unbiased) variance are those of the values of all batches together: a mean of the batches' variances
-    would lack how far their means lie apart. What a batch norm passes on is normalised by the batch's own statistics,
-    as in training, so with several batches those of later layers are slightly noisy. The same images give the same
-    statistics. A network without batch norm is not run.
-
-    Raises:
-        UserError: fewer than two images, which have no variance.
+    Mean and (unbiased) variance are those of the values of all batches together: a mean of the batches' variances would
+    lack how far their means lie apart. What a batch norm passes on is normalised by the batch's own statistics, as in
+    training, so with several batches those of later layers are slightly noisy. The same images give the same
+    statistics. A network without batch norm is not run. Raises UserError: fewer than two images, which have no
+    variance.
     """
     norms = _norms(model)
     model.eval()

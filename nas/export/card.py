@@ -22,7 +22,7 @@ def model_card(manifest: Manifest, task: Task) -> str:
     """Markdown text, with front matter as the hub reads it."""
     size = manifest.input.input_size
     files = [name for name in manifest.files if name != WEIGHTS]
-    genes = "\n".join(f"| {name} | {value} |" for name, value in manifest.architecture)
+    genes = "\n".join(f"| {name} | {value} |" for name, value in manifest.architecture.genes)
     results = "\n".join(
         f"| {r.what} | {r.split} | {100 * r.accuracy.value:.2f} % "
         f"| {100 * r.accuracy.low:.2f} - {100 * r.accuracy.high:.2f} % | {r.accuracy.images} |"

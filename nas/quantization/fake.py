@@ -41,11 +41,8 @@ COMPUTES = {name for name, operator in OPERATORS.items() if operator.computes}
 
 @dataclass(frozen=True)
 class Fake:
-    """How a pass is quantized.
-
-    Attributes:
-        noise: share of the weights that are, at random, activations not being; 0: everything is.
-    """
+    """How a pass is quantized. ``noise``: share of the weights that are, at random, activations not being; 0:
+    everything is."""
 
     policy: Policy
     noise: float = 0.0

@@ -14,8 +14,10 @@ others are on int8 grids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,15 +25,17 @@ from torch import Tensor, fx, nn
 from search_spaces.errors import UserError
 from search_spaces.policy import FLOAT, INT8, WEIGHT_BITS, Policy, check_stages
 
-from .correct import correct
+from .correct import Moments, correct, moments
 from .graph import capture, path_of
 from .grids import QLayer, QParams, choose_qparams, grid_values, quantize_layer, without_ties
 from .operators import is_saturation, operator_of, source_of
-from .ranges import BATCH, Range, find_ranges
 from .simulator import build_simulator
 
 _UNIFORM = Policy(INT8)
 _ANY_RANGE = 6.0
+BATCH = 64  # images at once: large enough for the operators' overhead, small enough for the caches
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -199,3 +203,53 @@ def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Ran
             if node.op == "call_function" and is_saturation(node):
                 grids[source_of(node).name] = grids[node.name]
     return grids
+
+
+def find_ranges(
+    graph: fx.GraphModule, images: Tensor, limits: Mapping[str, Range], corrected: Collection[str]
+) -> tuple[dict[str, Range], dict[str, Moments]]:
+    """Ranges of results of the float network, and moments ``[out]`` of its layers' results, by node name.
+
+    Args:
+        images: normalised, ``[n, C, H, W]``; moments are those of the first :data:`BATCH`.
+        limits: node name, for every range wanted -> interval beyond which values do not matter.
+        corrected: node names of layers whose moments are wanted.
+
+    Raises:
+        UserError: values that are not finite.
+    """
+    observer = _Observer(graph, limits, corrected)
+    for batch in images.split(BATCH):
+        observer.run(batch)
+    ranges = {}
+    for name, limit in limits.items():
+        low, high = float(observer.low[name]), float(observer.high[name])
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise UserError(
+                f"cannot quantize: values at '{name}' are not finite; check the images and the training run"
+            )
+        ranges[name] = max(low, limit[0]), min(high, limit[1])
+    return ranges, observer.moments
+
+
+class _Observer(fx.Interpreter):
+    """Runs the float network and looks at the results."""
+
+    def __init__(self, graph: fx.GraphModule, names: Collection[str], corrected: Collection[str]) -> None:
+        super().__init__(graph)
+        self.names, self.corrected = names, corrected
+        self.low: dict[str, Tensor] = {}
+        self.high: dict[str, Tensor] = {}
+        self.moments: dict[str, Moments] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op == "call_function" and not isinstance(result, Tensor):
+            raise UserError(f"cannot quantize this network: '{n.name}' ({n.target}) gives several tensors at once")
+        if n.name in self.corrected and n.name not in self.moments:
+            self.moments[n.name] = moments(result)
+        if n.name in self.names:
+            low, high = torch.aminmax(result)
+            self.low[n.name] = torch.minimum(self.low.get(n.name, low), low)
+            self.high[n.name] = torch.maximum(self.high.get(n.name, high), high)
+        return result

@@ -148,11 +148,8 @@ def misfits(target: Target, costs: Mapping[str, float]) -> list[str]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Upper limits of a search, in the units of the columns; None: none; ``elsewhere``: ms on other devices, by name.
-
-    Raises:
-        UsageError: a limit that nothing is within.
-    """
+    """Upper limits of a search, in the units of the columns; None: none; ``elsewhere``: ms on other devices, by
+    name. Raises UsageError: a limit that nothing is within."""
 
     latency_ms: float | None = None
     size_bytes: float | None = None

@@ -31,7 +31,7 @@ Versions = dict[str, str]
 
 def _architecture(value: Any) -> Architecture:
     architecture = Architecture.from_dict(value)
-    if "resolution" not in architecture:
+    if "resolution" not in dict(architecture.genes):
         raise ValueError("gene resolution is missing")
     return architecture
 

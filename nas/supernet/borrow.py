@@ -52,10 +52,8 @@ class Cut:
 def slices(large: torch.Size, small: torch.Size, name: str = "tensor") -> Slices:
     """Index that cuts a tensor of shape ``small`` out of one of shape ``large``.
 
-    The last two dimensions of a 4-D weight are kernel height and width: cropped at the centre.
-
-    Raises:
-        ValueError: ``small`` does not fit into ``large``.
+    The last two dimensions of a 4-D weight are kernel height and width: cropped at the centre. Raises ValueError:
+    ``small`` does not fit into ``large``.
     """
     if len(large) != len(small) or any(s > b for s, b in zip(small, large, strict=True)):
         raise ValueError(f"{name}: {tuple(small)} is not a part of {tuple(large)}")

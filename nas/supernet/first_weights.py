@@ -75,10 +75,7 @@ def check_start(space: SearchSpace, pretrained: bool, init: str | None) -> None:
 
 def start_from(net: Supernet, pretrained: bool, init: str | None) -> Start:
     """Give a new supernet its first weights, the important channels first; nothing where neither is asked for.
-
-    Raises:
-        UserError: the weights cannot be had, or do not fit.
-    """
+    Raises UserError: the weights cannot be had, or do not fit."""
     if not pretrained and init is None:
         return Start()
     start = load_weights(net, Path(init) if init is not None else None)
@@ -129,11 +126,8 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
 
 
 def read_file(file: Path) -> dict[str, Tensor]:
-    """Tensors of a file by name; never runs code that is in it.
-
-    Raises:
-        UserError: missing, damaged, or something else than named tensors.
-    """
+    """Tensors of a file by name; never runs code that is in it. Raises UserError: missing, damaged, or something
+    else than named tensors."""
     from timm.models import load_state_dict
 
     if not file.is_file():
@@ -234,11 +228,9 @@ def zero_gamma(model: nn.Module) -> list[str]:
     """Let every residual block start as the identity: its last batch norm's weight is 0 (Goyal et al.,
     arXiv:1706.02677; BigNAS, arXiv:2003.11142).
 
-    The branch's last layer must be that norm. timm's ResNets and RegNets know it themselves (and start so anyway);
-    in blocks with ``has_skip`` it is the last layer of the block.
-
-    Returns:
-        Names of the weights that are 0 now; none where a network has no such norm.
+    The branch's last layer must be that norm. timm's ResNets and RegNets know it themselves (and start so anyway); in
+    blocks with ``has_skip`` it is the last layer of the block. Returns names of the weights that are 0 now; none where
+    a network has no such norm.
     """
     for block in model.modules():
         if callable(own := getattr(block, "zero_init_last", None)):

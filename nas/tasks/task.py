@@ -93,27 +93,18 @@ class Task(Protocol):
         """
 
     def blendable(self, labels: Tensor, outputs: int) -> Tensor:
-        """Labels whose weighted means are labels too, as mixup needs them: ``[n, ...]``, float32.
-
-        Raises:
-            UsageError: labels of this task cannot be mixed.
-        """
+        """Labels whose weighted means are labels too, as mixup needs them: ``[n, ...]``, float32. Raises UsageError:
+        labels of this task cannot be mixed."""
 
     def score(
         self, run: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device
     ) -> Score:
-        """Score of a network on batches of images and labels.
-
-        Args:
-            run: normalised images ``[n, c, h, w]`` on ``device`` -> outputs ``[n, ...]``.
-        """
+        """Score of a network on batches of images and labels. ``run``: normalised images ``[n, c, h, w]`` on
+        ``device`` -> outputs ``[n, ...]``."""
 
     def score_of(self, record: Mapping[str, float]) -> Score:
-        """The score that :meth:`Score.record` described; other keys are ignored.
-
-        Raises:
-            ValueError, KeyError, TypeError: it describes none.
-        """
+        """The score that :meth:`Score.record` described; other keys are ignored. Raises ValueError, KeyError,
+        TypeError: it describes none."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +126,7 @@ TASKS = {
 
 @cache
 def get_task(name: str = CLASSIFICATION) -> Task:
-    """The task of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The task of that name. Raises UsageError: there is none."""
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     entry = TASKS[name]

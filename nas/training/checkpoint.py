@@ -27,20 +27,13 @@ Option = bool | float | str | Sequence[float] | None
 
 
 @dataclass(frozen=True)
-class OptimizerState:
-    """An optimizer's numbers by parameter and name, and its groups of parameters with their settings."""
-
-    slots: Mapping[int, Mapping[str, Slot]]
-    groups: Sequence[Mapping[str, Option]]
-
-
-@dataclass(frozen=True)
 class State:
     """Where a training run stands.
 
     Attributes:
         step: optimizer steps done.
         model: weights and running statistics of the largest model, by name.
+        slots, groups: an optimizer's numbers by parameter and name, and its groups of parameters with their settings.
         average: exponential moving average of ``model``, empty where none is kept.
         seconds: spent training so far.
         scaler: of fp16, its state.
@@ -49,7 +42,8 @@ class State:
 
     step: int
     model: dict[str, Tensor]
-    optimizer: OptimizerState
+    slots: Mapping[int, Mapping[str, Slot]]
+    groups: Sequence[Mapping[str, Option]]
     average: dict[str, Tensor]
     seconds: float
     scaler: Mapping[str, float | None] = field(default_factory=dict)
@@ -63,7 +57,7 @@ def capture(
     """The current state; tensors are shared, not copied."""
     kept = optimizer.state_dict()
     return State(
-        step, dict(model.state_dict()), OptimizerState(kept["state"], kept["param_groups"]), dict(average), seconds,
+        step, dict(model.state_dict()), kept["state"], kept["param_groups"], dict(average), seconds,
         scaler or {}, health or {},
     )  # fmt: skip
 
@@ -84,14 +78,14 @@ def save_good(run: Run, state: State) -> None:
 def _write(path: Path, state: State) -> None:
     tensors = {f"model/{k}": v for k, v in state.model.items()} | {f"average/{k}": v for k, v in state.average.items()}
     scalars: dict[str, dict[str, float | None]] = {}
-    for index, slots in state.optimizer.slots.items():
+    for index, slots in state.slots.items():
         for name, value in slots.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer/{index}/{name}"] = value
             else:
                 scalars.setdefault(str(index), {})[name] = value
     record = CheckpointRecord(
-        step=state.step, seconds=state.seconds, groups=[dict(group) for group in state.optimizer.groups],
+        step=state.step, seconds=state.seconds, groups=[dict(group) for group in state.groups],
         scalars=scalars, scaler=dict(state.scaler), health=dict(state.health),
     )  # fmt: skip
     save_tensors(path, tensors, to_json(record))
@@ -103,11 +97,8 @@ def _new(run: Run) -> Path:
 
 
 def load(run: Run) -> tuple[State | None, str]:
-    """The newest readable checkpoint (None: there is none) and a warning, empty if all is well.
-
-    Raises:
-        UserError: checkpoints are there but none can be read, or the newest is of a later version.
-    """
+    """The newest readable checkpoint (None: there is none) and a warning, empty if all is well. Raises UserError:
+    checkpoints are there but none can be read, or the newest is of a later version."""
     problems = []
     for path in (_new(run), run.checkpoint, run.previous):
         if path.exists():
@@ -126,14 +117,11 @@ def load(run: Run) -> tuple[State | None, str]:
 
 
 def restore(run: Run, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Go on from a state of a training of so many ``steps``.
-
-    Raises:
-        UserError: the state is of another network, optimizer or length.
-    """
+    """Go on from a state of a training of so many ``steps``. Raises UserError: the state is of another network,
+    optimizer or length."""
     here, known = model.state_dict(), optimizer.state_dict()["param_groups"]
     sizes = [p.shape for group in optimizer.param_groups for p in group["params"]]
-    groups, slots = state.optimizer.groups, state.optimizer.slots
+    groups, slots = state.groups, state.slots
     fits = (
         state.step <= steps
         and _alike(state.model, here)
@@ -200,5 +188,4 @@ def read(path: Path) -> State:
             slots.setdefault(int(index), {})[name] = tensor
     except (KeyError, ValueError):
         raise UserError(f"{path} is damaged: its tensors are not named as a checkpoint's") from None
-    optimizer = OptimizerState(slots, record.groups)
-    return State(record.step, model, optimizer, average, record.seconds, record.scaler, record.health)
+    return State(record.step, model, slots, record.groups, average, record.seconds, record.scaler, record.health)

@@ -169,11 +169,8 @@ class Resources:
 
 
 def total_steps(config: TrainConfig, images: int) -> int:
-    """Optimizer steps of a whole run on so many training images; at least one.
-
-    Raises:
-        UsageError: more than :data:`MOST_STEPS`.
-    """
+    """Optimizer steps of a whole run on so many training images; at least one. Raises UsageError: more than
+    :data:`MOST_STEPS`."""
     steps = config.epochs * max(1, images // config.batch_size)
     if steps > MOST_STEPS:
         raise UsageError(

@@ -90,11 +90,7 @@ def learned_precisions(config: TrainConfig) -> tuple[str, ...]:
 
 
 def trained_menu(text: str) -> tuple[str, ...]:
-    """Precisions to train for; none of an empty text.
-
-    Raises:
-        UsageError: unknown, given twice, or fp32 alone.
-    """
+    """Precisions to train for; none of an empty text. Raises UsageError: unknown, given twice, or fp32 alone."""
     names = parse_menu(text, "`quantization_aware`") if text else ()
     if names == (FLOAT,):
         raise UsageError(

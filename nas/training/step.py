@@ -60,11 +60,8 @@ class StepInput:
         return len(self.labels) / self.whole
 
     def part(self, i: int, n: int) -> StepInput:
-        """What is here of the i-th of ``n`` parts of (nearly) equal size.
-
-        Raises:
-            UsageError: it is a single one of several images, too few for batch norm.
-        """
+        """What is here of the i-th of ``n`` parts of (nearly) equal size. Raises UsageError: it is a single one of
+        several images, too few for batch norm."""
         if n == 1:
             return self
         begin, end = i * self.whole // n, (i + 1) * self.whole // n

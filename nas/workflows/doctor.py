@@ -104,11 +104,8 @@ def _extras() -> Iterator[Finding]:
 
 
 def _package(name: str, lowest: str, missing: str, fix: str) -> Finding:
-    """Whether a distribution is there, new enough, and can be imported.
-
-    Args:
-        missing: the state of one that is not there.
-    """
+    """Whether a distribution is there, new enough, and can be imported. ``missing``: the state of one that is not
+    there."""
     version = installed(name)
     if version is None:
         return Finding(name, missing, "not installed", fix)

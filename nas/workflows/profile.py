@@ -183,10 +183,8 @@ def summary(plan: Plan) -> str:
 def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> Profile:
     """Measure this machine and write its target file; the same call again continues where it was stopped.
 
-    Networks and measurements stay in a folder beside the file, ``<out without .toml>.profile``.
-
-    Raises:
-        UsageError, UserError: see :func:`write_bundle`; or measurements of another machine or runtime are in the way.
+    Networks and measurements stay in a folder beside the file, ``<out without .toml>.profile``. Raises UsageError,
+    UserError: see :func:`write_bundle`; or measurements of another machine or runtime are in the way.
     """
     folder = out.with_suffix(".profile")
     manifest = write_bundle(folder, plan, _counting("writing networks", report))

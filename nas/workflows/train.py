@@ -118,7 +118,12 @@ def train_supernet(
         settled = replace(settle_lr(run, alone, dataset, resources, steps, report), accumulate=config.accumulate)
         world.from_main(settled)
         with logging_to(resources.log, run.path, settled) as log:
-            train(run, settled, dataset, resources, _both(report, log), world=world)
+
+            def tell(event: Event) -> None:
+                report(event)
+                log(event)
+
+            train(run, settled, dataset, resources, tell, world=world)
         weights = file_hash(run.supernet)
         run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
     return run.read()
@@ -148,14 +153,6 @@ def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, repor
     if problem := shortage(expected):
         report(Warned(problem))
     return expected
-
-
-def _both(first: Listener, second: Listener) -> Listener:
-    def report(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return report
 
 
 def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Dataset:

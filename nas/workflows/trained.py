@@ -47,11 +47,8 @@ class Trained:
         return CandidateCosts(self.space, tables, target, precision, others)
 
     def journal(self, storage: str | None = None) -> Journal:
-        """Accuracies of candidates calibrated on ``calibration_images``.
-
-        Args:
-            storage: URL of a database that other machines reach; it learns what the run knows. None: the run's own.
-        """
+        """Accuracies of candidates calibrated on ``calibration_images``. ``storage``: URL of a database that other
+        machines reach; it learns what the run knows. None: the run's own."""
         if storage is None:
             return self._journal
         name = self.named(study_name(self.space, self.weights))

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +59,40 @@ class _Ensemble(ABC):
     error: float
     disagreement: float
 
+    @classmethod
+    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> Self:
+        """Raises UsageError where scikit-learn is not installed."""
+        if len(accuracy) < 2 * FOLDS:
+            raise ValueError(f"an ensemble needs at least {2 * FOLDS} measurements, not {len(accuracy)}")
+        x, y = features.columns(), warp(accuracy)
+        mean, std = x.mean(0), x.std(0)
+        std = np.where(std < 1e-9, 1.0, std)
+        x = (x - mean) / std
+        unit = max(float(y.std()), 1e-9)
+        linear, members = [], []
+        parts = folds(len(x), seed)
+        for fold, rows in enumerate(parts):
+            rest = np.setdiff1d(np.arange(len(x)), rows)
+            slope, offset = _ridge(x[rest], y[rest])
+            linear.append((slope, offset))
+            members.append(cls.learn(x[rest], (y[rest] - x[rest] @ slope - offset) / unit, seed * FOLDS + fold))
+        fitted = {
+            "x_mean": mean, "x_std": std, "unit": unit, "held_out": np.zeros(len(x)), "error": 0.0, "disagreement": 0.0,
+            "slope": np.stack([s for s, _ in linear]), "offset": np.array([o for _, o in linear]),
+            **{name: np.stack([np.asarray(m[name]) for m in members]) for name in members[0]},
+        }  # fmt: skip
+        each = cls(**fitted)._each(x)
+        for fold, rows in enumerate(parts):
+            fitted["held_out"][rows] = each[fold, rows]
+        fitted["error"] = float(np.quantile(np.abs(fitted["held_out"] - y), 0.683))
+        fitted["disagreement"] = float(np.sqrt(np.mean(each.var(axis=0))))
+        return cls(**fitted)
+
+    @staticmethod
+    @abstractmethod
+    def learn(x: Floats, y: Floats, seed: int) -> dict[str, NDArray[Any]]:
+        """One member's part of the arrays, fitted to standardised rows ``[n, features]`` and values ``[n]``."""
+
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         each = self._each(self._standardise(features))
         spread = each.std(axis=0) / max(self.disagreement, 1e-12)
@@ -97,9 +130,6 @@ class _Ensemble(ABC):
         """Every member's output, ``[members, n]``, in units of ``unit``."""
 
 
-_E = TypeVar("_E", bound=_Ensemble)
-
-
 @dataclass(frozen=True)
 class BoostedTrees(_Ensemble):
     """Gradient boosting; trees of depth 3 in heap order (children of node i are 2i + 1 and 2i + 2).
@@ -118,21 +148,16 @@ class BoostedTrees(_Ensemble):
     leaf: Floats
     start: Floats
 
-    @classmethod
-    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> BoostedTrees:
-        """Gradient boosting (Friedman, 2001) by scikit-learn. Raises UsageError where that is not installed."""
-        ensemble = _sklearn().ensemble
-
-        def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
-            model = ensemble.GradientBoostingRegressor(
-                n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
-                random_state=seed * FOLDS + fold,
-            ).fit(x, y)  # fmt: skip
-            trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
-            split, threshold, leaf = (np.stack(part) for part in zip(*trees, strict=True))
-            return {"split": split, "threshold": threshold, "leaf": leaf, "start": model.init_.constant_.ravel()[0]}
-
-        return _fit(cls, member, features, accuracy, seed)
+    @staticmethod
+    def learn(x: Floats, y: Floats, seed: int) -> dict[str, NDArray[Any]]:
+        """Gradient boosting (Friedman, 2001) by scikit-learn."""
+        model = _sklearn().ensemble.GradientBoostingRegressor(
+            n_estimators=_TREES, learning_rate=0.15, max_depth=_DEPTH, subsample=0.6, max_features=0.3,
+            random_state=seed,
+        ).fit(x, y)  # fmt: skip
+        trees = [_heap(stage[0].tree_, model.learning_rate) for stage in model.estimators_]
+        split, threshold, leaf = (np.stack(part) for part in zip(*trees, strict=True))
+        return {"split": split, "threshold": threshold, "leaf": leaf, "start": model.init_.constant_.ravel()[0]}
 
     def members(self, x: Floats) -> Floats:
         single = x.astype(np.float32)  # as scikit-learn compares
@@ -167,62 +192,22 @@ class MLPEnsemble(_Ensemble):
     outer: Floats
     outer_bias: Floats
 
-    @classmethod
-    def fit(cls, features: Features, accuracy: Floats, noise_std: float, seed: int) -> MLPEnsemble:
-        """Small neural networks by scikit-learn. Raises UsageError where that is not installed."""
-        network = _sklearn().neural_network
-
-        def member(x: Floats, y: Floats, fold: int) -> dict[str, NDArray[Any]]:
-            model = network.MLPRegressor(
-                hidden_layer_sizes=(_HIDDEN,), activation="tanh", alpha=3.0, solver="lbfgs", max_iter=40,
-                random_state=seed * FOLDS + fold,
-            )  # fmt: skip
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # stopping early is meant
-                model.fit(x, y)
-            (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
-            return {"inner": inner, "inner_bias": inner_bias, "outer": outer[:, 0], "outer_bias": outer_bias[0]}
-
-        return _fit(cls, member, features, accuracy, seed)
+    @staticmethod
+    def learn(x: Floats, y: Floats, seed: int) -> dict[str, NDArray[Any]]:
+        """A small neural network by scikit-learn."""
+        model = _sklearn().neural_network.MLPRegressor(
+            hidden_layer_sizes=(_HIDDEN,), activation="tanh", alpha=3.0, solver="lbfgs", max_iter=40, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stopping early is meant
+            model.fit(x, y)
+        (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
+        return {"inner": inner, "inner_bias": inner_bias, "outer": outer[:, 0], "outer_bias": outer_bias[0]}
 
     def members(self, x: Floats) -> Floats:
         hidden = np.tanh(x @ self.inner + self.inner_bias[:, None])
         out: Floats = np.einsum("mnh,mh->mn", hidden, self.outer) + self.outer_bias[:, None]
         return out
-
-
-def _fit(
-    kind: type[_E],
-    member: Callable[[Floats, Floats, int], dict[str, NDArray[Any]]],
-    features: Features,
-    accuracy: Floats,
-    seed: int,
-) -> _E:
-    if len(accuracy) < 2 * FOLDS:
-        raise ValueError(f"an ensemble needs at least {2 * FOLDS} measurements, not {len(accuracy)}")
-    x, y = features.columns(), warp(accuracy)
-    mean, std = x.mean(0), x.std(0)
-    std = np.where(std < 1e-9, 1.0, std)
-    x = (x - mean) / std
-    unit = max(float(y.std()), 1e-9)
-    linear, members = [], []
-    parts = folds(len(x), seed)
-    for fold, rows in enumerate(parts):
-        rest = np.setdiff1d(np.arange(len(x)), rows)
-        slope, offset = _ridge(x[rest], y[rest])
-        linear.append((slope, offset))
-        members.append(member(x[rest], (y[rest] - x[rest] @ slope - offset) / unit, fold))
-    fitted = {
-        "x_mean": mean, "x_std": std, "unit": unit, "held_out": np.zeros(len(x)), "error": 0.0, "disagreement": 0.0,
-        "slope": np.stack([s for s, _ in linear]), "offset": np.array([o for _, o in linear]),
-        **{name: np.stack([np.asarray(m[name]) for m in members]) for name in members[0]},
-    }  # fmt: skip
-    each = kind(**fitted)._each(x)
-    for fold, rows in enumerate(parts):
-        fitted["held_out"][rows] = each[fold, rows]
-    fitted["error"] = float(np.quantile(np.abs(fitted["held_out"] - y), 0.683))
-    fitted["disagreement"] = float(np.sqrt(np.mean(each.var(axis=0))))
-    return kind(**fitted)
 
 
 def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:

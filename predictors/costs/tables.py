@@ -124,18 +124,14 @@ def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
         model = space.build(architecture, interface, "meta").eval()
         params = np.zeros(len(paths), dtype=np.int64)
         for name, parameter in model.named_parameters():
-            params[number[_owner(paths, name)]] += parameter.numel()
+            owner = max((path for path in paths if path == "" or name.startswith(f"{path}.")), key=len)
+            params[number[owner]] += parameter.numel()
         values = dict(architecture.genes)
         for resolution, groups in zip(resolutions, tracer.traces(model, interface.in_chans, resolutions), strict=True):
             values["resolution"] = resolution
             for i, segment in enumerate(space.segments):
                 if groups[segment.path]:
                     yield Entry(i, _row(space, segment, values), groups[segment.path], int(params[i]))
-
-
-def _owner(paths: Sequence[str], name: str) -> str:
-    """The segment a parameter belongs to: the longest segment path that is a prefix."""
-    return max((p for p in paths if p == "" or name.startswith(p + ".")), key=len)
 
 
 def _row(space: SearchSpace, segment: Segment, values: dict[str, int | float]) -> int:

@@ -61,7 +61,7 @@ def _step(run: Run) -> tuple[int, str]:
     weight = state.model["weight"]
     assert torch.equal(state.average["weight"], weight + 0.5)
     assert (weight / state.step - 1).abs().max() < 0.2  # one step of AdamW away
-    assert state.optimizer.groups[0]["lr"] == state.step / 7
+    assert state.groups[0]["lr"] == state.step / 7
     return state.step, warning
 
 
@@ -98,7 +98,7 @@ def test_what_is_saved_is_loaded_bit_for_bit(run: Run) -> None:
     state, _ = checkpoint.load(run)
     assert state is not None
     read.load_state_dict(state.model)
-    read_optimizer.load_state_dict({"state": state.optimizer.slots, "param_groups": state.optimizer.groups})
+    read_optimizer.load_state_dict({"state": state.slots, "param_groups": state.groups})
     for _ in range(3):
         step(kept, kept_optimizer)
         step(read, read_optimizer)

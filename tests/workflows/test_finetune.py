@@ -95,7 +95,7 @@ def test_wider_networks_contain_the_candidate_and_are_not_too_wide(name: str) ->
         space.encode(wider.architecture)
         assert wider.architecture.resolution == base.resolution
         assert (wider.role, wider.weight) == ("label", 1.0)
-        for changed, value in wider.architecture:
+        for changed, value in wider.architecture.genes:
             seen.setdefault(changed, set()).add(value)
     for gene in space.genes:
         if gene.name in base:

@@ -90,7 +90,9 @@ def draw_blocks(title: str, blocks: list[Block]) -> Element:
         )
         content.append(box)
         if block.kernel:
-            number = words(str(block.kernel), x + _WIDTH / 2, _TALL - 3, "middle", _on(colour))
+            number = words(
+                str(block.kernel), x + _WIDTH / 2, _TALL - 3, "middle", ON_DEEP if block.kernel in (5, 7) else ON_PALE
+            )
             number.set("pointer-events", "none")
             content.append(number)
         for row, label in enumerate(labels, 1):
@@ -104,8 +106,3 @@ def _tip(block: Block) -> str:
     kernel = f"kernel {block.kernel} x {block.kernel}\n" if block.kernel else ""
     result = f"{block.channels} channels, {block.side} px, {block.precision}"
     return f"{block.path}\n{result}\n{kernel}{block.macs / 1e6:.3f} MMACs, {block.ms:.4f} ms"
-
-
-def _on(colour: str) -> str:
-    """The colour of text on a box."""
-    return ON_DEEP if colour in (KERNELS[5], KERNELS[7]) else ON_PALE

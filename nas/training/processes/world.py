@@ -149,10 +149,7 @@ class World:
 
     def start_alike(self, model: nn.Module, step: int) -> None:
         """Copy the weights of process 0 to all; machines of different kinds may compute others from the same seed.
-
-        Raises:
-            UserError: processes would continue from different steps.
-        """
+        Raises UserError: processes would continue from different steps."""
         if self.size == 1:
             return
         steps: list[Any] = [None] * self.size

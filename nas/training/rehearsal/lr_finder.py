@@ -67,11 +67,8 @@ def range_steps(steps: int) -> int:
 
 
 def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: int) -> float:
-    """The rate of a range test of ``count`` steps, a function of the configuration and the data.
-
-    Raises:
-        UserError: the loss is not finite even at the lowest rate.
-    """
+    """The rate of a range test of ``count`` steps, a function of the configuration and the data. Raises UserError:
+    the loss is not finite even at the lowest rate."""
     rates: list[float] = []
     losses: list[float] = []
     with aside():

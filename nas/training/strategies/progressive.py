@@ -49,10 +49,8 @@ class Progressive:
 
     Every step trains the largest on the labels, and after the first phase 1, 2 or 4 subnets on its output of that
     moment (the paper has a frozen copy of it, and adds the labels' loss). Phases take the published shares of the run;
-    those whose genes the space lacks are left out. The resolution is elastic from the first subnet on.
-
-    Raises:
-        UsageError: the space has none of these genes.
+    those whose genes the space lacks are left out. The resolution is elastic from the first subnet on. Raises
+    UsageError: the space has none of these genes.
     """
 
     facts: RunFacts

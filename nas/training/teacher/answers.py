@@ -74,11 +74,7 @@ def answers_of(
     run: Run, name: str | None, temperature: float, dataset: Dataset, device: str, report: Listener
 ) -> Answers | None:
     """The answers of the teacher ``name``, from the run's file where that is whole and fits, else from the teacher.
-    None: there is no teacher.
-
-    Raises:
-        UserError: as :func:`nas.training.teacher.teacher.open_teacher`.
-    """
+    None: there is no teacher. Raises UserError: as :func:`nas.training.teacher.teacher.open_teacher`."""
     if name is None:
         return None
     classes = dataset.info.num_classes
