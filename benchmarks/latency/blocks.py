@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import op_features
-from search_spaces.builders.no_init import NoInit
+from search_spaces.builders.timm_compat import NoInit
 from search_spaces.genes import Floats
 from search_spaces.operators.trace import trace_on
 

@@ -12,8 +12,7 @@ import numpy as np
 from benchmarks.latency.validation import Data
 from benchmarks.support.data import data_file, read_table
 from predictors.costs.network import op_features
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.genes import Floats
 from search_spaces.operators.trace import trace
 

@@ -25,8 +25,7 @@ from predictors.costs.network import op_features
 from predictors.costs.tables import CostTables
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.genes import Floats
 from search_spaces.operators.trace import trace_on
 

@@ -20,12 +20,8 @@ _PROBES = 32
 
 
 def check_config(config: TrainConfig) -> None:
-    """Refuse settings outside their ranges, and settings that contradict each other.
-
-    Raises:
-        UsageError: names the settings and the rule.
-        UserError: networks of the space cannot be quantized.
-    """
+    """Refuse settings outside their ranges, and settings that contradict each other. Raises UsageError: names the
+    settings and the rule; UserError: networks of the space cannot be quantized."""
     check_settings(config)
     space = get_space(config.space)
     check_start(space, config.pretrained, config.init)

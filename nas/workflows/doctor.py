@@ -36,7 +36,8 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "wandb": {"wandb": "0.17"},
 }
 """Optional distributions by the extra that installs them."""
-_MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
+_MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "timm": "search_spaces.builders.timm_compat"}
+"""What to import of a distribution; timm imports torchvision, which may need a workaround."""
 _USES = {
     **{entry.extra: hint("export", format=name) for name, entry in RUNTIMES.items()},
     "predictors": f"{hint('search', predictor='boosting')} or mlp",
@@ -112,19 +113,13 @@ def _package(name: str, lowest: str, missing: str, fix: str) -> Finding:
     if _numbers(version) < _numbers(lowest):
         return Finding(name, "problem" if missing == "problem" else "warning", f"{version} is below {lowest}", fix)
     try:
-        _load(name)
+        importlib.import_module(_MODULES.get(name, name))
     except Exception as error:
         reason = first_line(error)
         text = f"{version} cannot be imported: {type(error).__name__}: {reason}"
         again = _TORCHVISION if "torchvision" in reason else f"pip install --force-reinstall '{name}=={version}'"
         return Finding(name, "problem" if missing == "problem" else "warning", text, again)
     return Finding(name, "ok", version)
-
-
-def _load(name: str) -> object:
-    if name == "timm":  # it imports torchvision, which may need a workaround
-        return importlib.import_module("search_spaces.builders.timm_compat")
-    return importlib.import_module(_MODULES.get(name, name))
 
 
 def _torchvision() -> Iterator[Finding]:

@@ -158,8 +158,7 @@ def read_subject(
 
 
 def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:
-    from search_spaces.builders.no_init import NoInit
-    from search_spaces.builders.timm_compat import timm
+    from search_spaces.builders.timm_compat import NoInit, timm
 
     base, _, tag = name.partition(".")
     if not timm.is_model(base):

@@ -8,15 +8,18 @@ could not be loaded. Declaring the two operators first lets the import finish; n
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Callable
 from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
 
 DECLARED: list[Any] = []
 """The library that declares the missing operators, which must stay alive; empty if none were missing."""
 
 
 def _declare_missing_operators() -> None:
-    import torch
-
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
@@ -26,8 +29,6 @@ def _declare_missing_operators() -> None:
             raise
     else:
         return
-    import sys
-
     for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "DEF")
@@ -43,4 +44,27 @@ import timm.data  # noqa: E402
 import timm.optim  # noqa: E402
 import timm.scheduler  # noqa: E402
 
-__all__ = ["timm"]
+__all__ = ["NoInit", "timm"]
+
+_FILLERS = {
+    function
+    for name, function in vars(torch.nn.init).items()
+    if name.endswith("_") and not name.startswith("_") and callable(function)
+} | {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_}
+# What timm's own initialisers are made of. They change values only, and tensors on meta have none.
+_ARITHMETIC = {
+    getattr(torch.Tensor, name)
+    for name in ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "erfinv_", "exponential_", "trunc_", "round_")
+}
+
+
+class NoInit(TorchFunctionMode):
+    """While active, ``torch.nn.init`` functions return their tensor untouched, and so does arithmetic in place on
+    tensors without storage: more than twice as fast to build."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _FILLERS or (func in _ARITHMETIC and args[0].is_meta):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -139,8 +139,7 @@ class TimmSpec:
 
     def build(self, device: str = "cpu") -> nn.Module:
         """The model; on ``meta`` without storage or initialisation."""
-        from . import timm_compat  # noqa: F401  (before timm is imported)
-        from .no_init import NoInit
+        from .timm_compat import NoInit  # before timm is imported
 
         with NoInit() if device == "meta" else nullcontext():
             model: nn.Module = timm_model(self.to_json(), device=device)

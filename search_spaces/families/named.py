@@ -70,8 +70,7 @@ def _parse(name: str) -> tuple[str, Options]:
 
 def _look_at(name: str) -> Named:
     """A named timm model on ``meta``, and the arguments that timm passes to its class."""
-    from search_spaces.builders.no_init import NoInit
-    from search_spaces.builders.timm_compat import timm
+    from search_spaces.builders.timm_compat import NoInit, timm
 
     if not timm.is_model(name):
         raise unknown_name("timm model", name, timm.list_models())

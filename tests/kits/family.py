@@ -19,8 +19,7 @@ from nas.supernet.supernet import Supernet
 from predictors.costs.network import architecture_features, costs_of
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.builders.timm_model import timm_model
 
 CLASSES, SIDE = 7, 64

@@ -22,8 +22,7 @@ from predictors.costs.network import architecture_features, op_features, peak_ac
 from predictors.costs.tables import CostTables
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.errors import UsageError
 from search_spaces.operators.operator import Buffer, Op
 from search_spaces.operators.trace import trace

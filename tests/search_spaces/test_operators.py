@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from predictors.costs.memory import RULES, live
-from search_spaces.builders.no_init import NoInit
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.operators.operator import KINDS, Op
 from search_spaces.operators.trace import trace, trace_on
 

@@ -27,11 +27,9 @@ class Fixed:
 
     Both losses count in full. Genes of the wider network are uniform from the network's own choice up, to the largest
     within :data:`FACTORS` where the gene is of these kinds; blocks that the network lacks are free. The paper widens
-    only; deeper networks and larger kernels contain the small one as well. Both see images of the same side.
-
-    Raises:
-        UsageError: ``netaug``, and no network of the space contains this one.
-        UserError: the architecture is not one of the space.
+    only; deeper networks and larger kernels contain the small one as well. Both see images of the same side. Raises
+    UsageError: ``netaug``, and no network of the space contains this one; UserError: the architecture is not one of the
+    space.
     """
 
     space: SearchSpace
