@@ -10,6 +10,7 @@ measured at no higher cost, hence
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def choose_batch(
         size: how many to pick; fewer come back where there are fewer candidates.
     """
     mean, std = predictor.predict(features)
-    state = Beliefs(predictor, features, 1 - mean, std**2)
+    state = Beliefs(predictor, features, 1 - mean, std**2, np.zeros((0, len(mean))))
     for row in range(pending):
         measured = np.vstack([measured, np.append(state.error[row], costs[row])])
         state.pretend(row)
@@ -115,15 +116,16 @@ def choose_batch(
     return [int(rows[pick]) for pick in chosen]
 
 
+@dataclass
 class Beliefs:
-    """Errors and their variances ``[n]``, as measurements at their predicted values would change them."""
+    """Errors and their variances ``[n]``, as measurements at their predicted values, ``told`` ``[m, n]``, change
+    them."""
 
-    def __init__(
-        self, predictor: AccuracyPredictor, features: Features, error: Floats, variance: Floats,
-        told: Floats | None = None,
-    ) -> None:  # fmt: skip
-        self.predictor, self.features, self.error, self.variance = predictor, features, error, variance
-        self.told = np.zeros((0, len(error))) if told is None else told
+    predictor: AccuracyPredictor
+    features: Features
+    error: Floats
+    variance: Floats
+    told: Floats
 
     def only(self, rows: NDArray[np.int64]) -> Beliefs:
         return Beliefs(self.predictor, self.features[rows], self.error[rows], self.variance[rows], self.told[:, rows])

@@ -86,7 +86,7 @@ def test_fantasised_deviations_are_those_of_a_process_that_measured_it() -> None
     """Conditioning on a point by hand, with the same hyper-parameters."""
     gp, features, _, _ = _fitted()
     mean, std = gp.predict(features)
-    beliefs = acquisition.Beliefs(gp, features, 1 - mean, std**2)
+    beliefs = acquisition.Beliefs(gp, features, 1 - mean, std**2, np.zeros((0, len(mean))))
     joint = np.stack([gp.covariance(features, i) for i in range(len(features))])
     told = [7, 23]
     for row in told:

@@ -228,7 +228,7 @@ def test_one_exchange_gives_exactly_the_single_gene_changes() -> None:
         values = dict(architecture.genes)
         expected = set()
         for other in everything:
-            ungated = [g for g in GATED.genes if g.name in other and g.name in values]
+            ungated = [g for g in GATED.genes if g.name in dict(other.genes) and g.name in values]
             differing = [g for g in ungated if dict(other.genes)[g.name] != values[g.name]]
             appeared = [n for n, v in other.genes if n not in values and v != GATED.genes[GATED.index[n]].choices[0]]
             if len(differing) == 1 and not appeared:

@@ -18,7 +18,6 @@ from nas.supernet.supernet import Supernet
 from nas.training.check import ignored_settings
 from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
-from nas.training.strategies import auto
 from nas.training.strategies.attentive import Attentive
 from nas.training.strategies.base import Pass
 from nas.training.strategies.cost_uniform import CostUniform
@@ -27,7 +26,7 @@ from nas.training.strategies.nested import Sorted
 from nas.training.strategies.preferred import Preferred, saliency, scores
 from nas.training.strategies.progressive import Progressive
 from nas.training.strategies.sizes import chain, macs_pool
-from nas.training.strategies.table import STRATEGIES, get_strategy
+from nas.training.strategies.table import SANDWICH_STEPS, STRATEGIES, choose, get_strategy
 from nas.workflows.train import train_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
@@ -310,10 +309,10 @@ def test_saliency_is_weight_times_gradient() -> None:
 
 
 def test_auto_goes_by_the_length_of_the_run() -> None:
-    short, long = facts_of(steps=auto.SANDWICH_STEPS - 1), facts_of(steps=auto.SANDWICH_STEPS)
-    assert auto.choose(short)[0] == "random"
-    assert auto.choose(long)[0] == "sandwich"
-    assert "49,999 steps" in auto.choose(short)[1]
+    short, long = facts_of(steps=SANDWICH_STEPS - 1), facts_of(steps=SANDWICH_STEPS)
+    assert choose(short)[0] == "random"
+    assert choose(long)[0] == "sandwich"
+    assert "49,999 steps" in choose(short)[1]
     for known, name in ((short, "random"), (long, "sandwich")):
         assert passes_of(get_strategy("auto", known), 9) == passes_of(get_strategy(name, known), 9)
 

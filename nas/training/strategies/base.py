@@ -11,19 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from predictors.costs.network import total_macs
 from predictors.costs.tables import CostTables
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.quantization.fake import Fake
     from nas.supernet.supernet import Supernet
 
-Floats = NDArray[np.float64]
 LossOf = Callable[[Architecture], float]
 """Loss of a subnet on the step's own batch, without gradient; the same number on every process of a run."""
 

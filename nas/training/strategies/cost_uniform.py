@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 
-from .base import Floats, LossOf, Pass, RunFacts
+from .base import LossOf, Pass, RunFacts
 from .sizes import macs_pool
 
 _NEIGHBOURS = 16

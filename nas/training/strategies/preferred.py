@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
+from search_spaces.genes import Floats
 
-from .base import Floats, LossOf, Pass, RunFacts
+from .base import LossOf, Pass, RunFacts
 from .sizes import macs_pool
 
 if TYPE_CHECKING:

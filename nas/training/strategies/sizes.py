@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nas.store.seeds import stream
-from search_spaces.genes import Vectors
+from search_spaces.genes import Floats, Vectors
 from search_spaces.space import SearchSpace
 
-from .base import Floats, RunFacts
+from .base import RunFacts
 
 _UNIFORM = 1024
 _NEAR_AN_EXTREME = 128
