@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from nas.store.settings import SEED
+from nas.training.config import LAYOUT
 from search_spaces.errors import UsageError
 from search_spaces.schema import to_json
 
@@ -47,6 +48,7 @@ RunDir = Annotated[
     typer.Option(help="Run directory. Default: the last run.", show_default=False, autocompletion=completion.runs),
 ]
 Seed = Annotated[int, typer.Option(min=SEED.at_least, max=SEED.at_most, help=SEED.help)]
+Layout = Annotated[str, typer.Option(help=LAYOUT.help)]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from nas.data.folders.tree import same_form
 from nas.store.records import DataInfo
 from nas.tasks.task import Task, get_task
 from search_spaces.architecture import Interface
@@ -115,7 +116,7 @@ def check_compatible(info: DataInfo, other: DataInfo) -> None:
             f"the run was trained on '{info.source}' with {info.in_chans}-channel images, but '{other.source}' has "
             f"{other.in_chans}-channel images; give the run's own data or train a new supernet on '{other.source}'"
         )
-    if info.classes != other.classes:
+    if [*map(same_form, info.classes)] != [*map(same_form, other.classes)]:
         raise UserError(
             f"the run was trained on '{info.source}' with {info.num_classes} classes, '{other.source}' has "
             f"{other.num_classes}: {_difference(info.classes, other.classes)}; "

@@ -45,6 +45,9 @@ def prepare(file: str | Path | IO[bytes], given: Given) -> NDArray[np.float32]:
 
 def decode(file: str | Path | IO[bytes], levels: tuple[float, float] | None = None) -> Image.Image:
     """Decode a file's first frame as :func:`to_grey_or_rgb` has it. Raises whatever Pillow raises on a damaged one."""
+    if isinstance(file, (str, Path)):  # of a path, Pillow maps some files into memory, and swaps sides of turned ones
+        with open(file, "rb") as stream:
+            return decode(stream, levels)
     with Image.open(file) as image:
         return to_grey_or_rgb(image, levels)
 
@@ -59,12 +62,13 @@ def to_grey_or_rgb(image: Image.Image, levels: tuple[float, float] | None = None
             clipped. None: the upper 8 of 16 bits; floats are taken to be 0 to 255.
     """
     image.load()  # some formats tell their orientation behind the pixels
-    turn = _turn(image)
+    turn = turn_of(image)
     image = _eight_bits(image, levels)
     return image if turn is None else image.transpose(turn)
 
 
-def _turn(image: Image.Image) -> Transpose | None:
+def turn_of(image: Image.Image) -> Transpose | None:
+    """What puts an image upright, as its EXIF data say."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged metadata do not make the pixels unusable

@@ -19,13 +19,14 @@ IMBALANCED = 10
 
 
 def make_splits(
-    labels: Ints, given: Mapping[str, Ints], seed: int, classes: Sequence[str], where: str
+    labels: Ints, given: Mapping[str, Ints], seed: int, classes: Sequence[str], where: str, groups: Ints | None = None
 ) -> dict[str, Ints]:
     """The three splits of the data set ``where``, as image numbers.
 
     Args:
         given: image numbers the source assigns itself; ``train`` always. Missing splits are cut from it.
         seed: of the cut and of the order within a split; not negative.
+        groups: a number for each image, equal for those that must be in the same split; None: there are no such.
 
     Raises:
         UserError: a class of the training images is too small to appear in every split cut from it.
@@ -33,7 +34,9 @@ def make_splits(
     missing = [name for name in ("test", "search") if name not in given]
     pool = given["train"]
     counts = np.bincount(labels[pool], minlength=len(classes))
-    few = [f"'{classes[c]}' ({n})" for c, n in enumerate(counts) if n < 1 + len(missing)]
+    first = pool if groups is None else pool[np.unique(groups[pool], return_index=True)[1]]
+    different = np.bincount(labels[first], minlength=len(classes))
+    few = [f"'{classes[c]}' ({n})" for c, n in enumerate(different) if n < 1 + len(missing)]
     if few:
         raise UserError(
             f"{where}: too few images of class {listed(few)}; the splits {', '.join(['train', *missing[::-1]])} need "
@@ -44,14 +47,32 @@ def make_splits(
     train: list[Ints] = []
     for c in range(len(classes)):
         order = stream(seed, "train.split", c).permutation(pool[labels[pool] == c])
-        for name in missing:
+        if groups is not None:
+            order = order[np.argsort(_first_places(groups[order]), kind="stable")]
+        for later, name in enumerate(missing, start=1):
             size = sizes[name][c]
+            if groups is not None:
+                size = _whole_groups(groups[order], size, leave=1 + len(missing) - later)
             out[name].append(order[:size])
             order = order[size:]
         train.append(order)
     splits = {name: np.concatenate(parts) for name, parts in (*out.items(), ("train", train))}
     splits |= {name: numbers for name, numbers in given.items() if name != "train"}
     return {name: interleave(splits[name], labels, seed) for name in SPLITS}
+
+
+def _first_places(groups: Ints) -> Ints:
+    """Where the group of each entry comes first."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _whole_groups(groups: Ints, size: int, leave: int) -> int:
+    """How many of the entries, which lie group by group, make up to ``size`` without parting a group: at least one
+    group, and ``leave`` groups stay."""
+    ends = np.append(np.flatnonzero(np.diff(groups)) + 1, len(groups))
+    taken = int(np.searchsorted(ends, size, side="right"))
+    return int(ends[max(1, min(taken, len(ends) - leave)) - 1])
 
 
 def imbalance(train: Ints, classes: Sequence[str]) -> tuple[str, ...]:

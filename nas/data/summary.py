@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.data.checks.near_copies import NearCopies, describe, find_near_copies
 from nas.data.sources.readable import NAMED
 from nas.store.records import SPLITS
 
@@ -54,6 +55,7 @@ class Summary:
         channels: 1 for grey, 3 for colour.
         sizes: (width, height) in pixels of the smallest, the median and the largest of ``looked_at`` training images.
         usable: whether every image can be used.
+        near_copies: images that look alike though they should not; empty where they were not looked for.
     """
 
     source: str
@@ -65,10 +67,11 @@ class Summary:
     corrupt: Corrupt
     warnings: tuple[str, ...]
     usable: bool
+    near_copies: tuple[NearCopies, ...] = ()
 
 
-def summarise(dataset: Dataset) -> Summary:
-    """The summary of an open data set."""
+def summarise(dataset: Dataset, near: bool = False) -> Summary:
+    """The summary of an open data set; ``near``: look for images that look alike, too."""
     info = dataset.info
     splits = {}
     for name in SPLITS:
@@ -76,9 +79,11 @@ def summarise(dataset: Dataset) -> Summary:
         ends = [ClassCount(info.classes[i], int(counts[i])) for i in (int(counts.argmin()), int(counts.argmax()))]
         splits[name] = SplitSummary(int(counts.sum()), name in dataset.drawn, *ends)
     corrupt = Corrupt(len(dataset.corrupt), tuple(CorruptImage(*each) for each in dataset.corrupt[:NAMED]))
+    alike = tuple(find_near_copies(dataset)) if near else ()
+    warnings = (*dataset.warnings, *map(describe, alike))
     return Summary(
-        info.source, info.classes, info.in_chans, splits, dataset.sizes, dataset.looked_at, corrupt, dataset.warnings,
-        usable=not dataset.corrupt,
+        info.source, info.classes, info.in_chans, splits, dataset.sizes, dataset.looked_at, corrupt, warnings,
+        usable=not dataset.corrupt, near_copies=alike,
     )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ class DataInfo:
         interpolation: of evaluation (timm's ``interpolation``).
         fingerprint: 16 hexadecimal digits of names, labels and splits; differs where an image changed its split.
         task: what networks learn from it, a key of :data:`nas.tasks.task.TASKS`.
+        content: 16 hexadecimal digits of the images' files; empty: not looked at, as in earlier versions.
         levels: (black, white) of grey images of more than 8 bits, of the whole set; None: the upper 8 of 16 bits.
     """
 
@@ -70,6 +71,7 @@ class DataInfo:
     fingerprint: str = ""
     task: str = CLASSIFICATION
     levels: Levels | None = None
+    content: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -80,12 +82,14 @@ class DataInfo:
         return self.counts["train"]
 
     def to_json(self) -> dict[str, Any]:
-        """As ``run.json`` and checkpoints have it; what is as usual isn't named: task and levels."""
+        """As ``run.json`` and checkpoints have it; what is as usual isn't named: task, levels and content."""
         facts = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
         if self.task == CLASSIFICATION:
             del facts["task"]
         if self.levels is None:
             del facts["levels"]
+        if not self.content:
+            del facts["content"]
         return facts | {"counts": dict(self.counts)}
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
+from nas.data.sources.source import LAYOUTS
 from nas.store.settings import SEED, Setting
 from search_spaces.errors import UsageError
 
@@ -36,6 +37,7 @@ def _words(names: Iterable[str]) -> str:
 
 
 _SCHEDULES = ("cosine", "poly")
+LAYOUT = Setting("What the folders of the data are: classes, splits of classes, or auto.", choices=LAYOUTS)
 DISTILL = ("soft", "alpha")
 _AMP = ("off", "bf16", "fp16")
 
@@ -65,6 +67,7 @@ class TrainConfig:
         Setting("'embedded', a folder of images, a .tar of one, or a timm name: hfds/NAME, wds/FOLDER, torch/cifar10."),
     ] = "embedded"
     root: Annotated[str | None, Setting("Root folder of a timm data set.")] = None
+    layout: Annotated[str, LAYOUT] = LAYOUTS[0]
     seed: Annotated[int, SEED] = 0
     strategy: Annotated[
         str, Setting(f"Which subnets a step trains: {_words(STRATEGIES)}.", choices=STRATEGIES.keys)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.data.dataset import Dataset
-from nas.data.opening import open_dataset
 from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
 from nas.store.records import RunRecord
@@ -32,7 +31,7 @@ from search_spaces import get_space
 from search_spaces.errors import UsageError
 from search_spaces.schema import Json
 
-from .trained import as_trained, check_same_data
+from .trained import as_trained, check_same_data, open_as
 
 RESOURCES = Resources()
 
@@ -83,7 +82,7 @@ def train_supernet(
         if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
             world.from_main(None)
             return record
-    dataset = open_dataset(config.source, config.seed, config.root)
+    dataset = open_as(config, run.read().data if run.exists else None)
     for warning in dataset.warnings:
         report(Warned(warning))
     if run.exists:
@@ -131,7 +130,7 @@ def train_supernet(
 
 def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -> None:
     """What all processes but the first do: train, once the first has prepared the run."""
-    dataset = open_dataset(config.source, config.seed, config.root)
+    dataset = open_as(config, run.read().data if run.exists else None)
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
         trained = run.read().data

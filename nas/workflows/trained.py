@@ -17,6 +17,7 @@ from nas.store.results import CALIBRATION_IMAGES, SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Score
+from nas.training.config import TrainConfig
 from nas.training.weights import load_supernet, parse_config
 from predictors.costs.tables import CostTables
 from predictors.targets.target import Target
@@ -98,14 +99,20 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
         raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (`run`)")
     config = parse_config(record, run.config)
     net = load_supernet(run)
-    dataset = open_dataset(config.source, config.seed, config.root)
+    dataset = open_as(config, record.data)
     check_same_data(run, record.data, dataset)
     return Trained(run, net.space, net, as_trained(record.data, dataset), file_hash(run.supernet), calibration_images)
 
 
+def open_as(config: TrainConfig, trained: DataInfo | None) -> Dataset:
+    """The data set of a run, read as it was when the run began; ``trained``: what it remembers of it."""
+    return open_dataset(config.source, config.seed, config.root, layout=config.layout, trained=trained)
+
+
 def as_trained(trained: DataInfo, dataset: Dataset) -> Dataset:
-    """The data set, normalised as it was when its run began."""
-    return replace(dataset, info=replace(dataset.info, mean=trained.mean, std=trained.std))
+    """The data set, with the normalisation and the names of the classes that it had when its run began."""
+    info = replace(dataset.info, classes=trained.classes, mean=trained.mean, std=trained.std)
+    return replace(dataset, info=info)
 
 
 def check_same_data(run: Run, trained: DataInfo, dataset: Dataset) -> None:
@@ -114,6 +121,11 @@ def check_same_data(run: Run, trained: DataInfo, dataset: Dataset) -> None:
     if trained.fingerprint != dataset.info.fingerprint:
         raise UserError(
             f"the images of '{dataset.info.source}' changed since {run.path} began, so its splits would mix; "
+            "restore them, or train a new supernet in another directory"
+        )
+    if trained.content != dataset.info.content:
+        raise UserError(
+            f"files of '{dataset.info.source}' changed since {run.path} began, though their names are the same; "
             "restore them, or train a new supernet in another directory"
         )
 

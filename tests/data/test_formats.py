@@ -112,7 +112,7 @@ def test_a_tar_file_is_the_folder_in_it(
     packed = open_dataset(str(path), 0)
     same(open_dataset(str(folder), 0), packed)
     assert packed.drawn == ("test",)
-    monkeypatch.setattr("nas.data.decode.MEMORY_BYTES", 100)
+    monkeypatch.setattr("nas.data.checks.look.MEMORY_BYTES", 100)
     unheld = open_dataset(str(path), 0)
     assert isinstance(unheld.images, TarImages)
     same(packed, unheld)
@@ -151,7 +151,9 @@ def shard(path: Path, samples: list[tuple[str, bytes, int]]) -> None:
 
 def encoded(value: int, mode: str = "L") -> bytes:
     buffer = io.BytesIO()
-    Image.new(mode, (8, 6), value if mode == "L" else (value,) * 3).save(buffer, "PNG")
+    image = Image.new(mode, (8, 6), value if mode == "L" else (value,) * 3)
+    image.paste(255 - value if mode == "L" else (255 - value,) * 3, (4, 3, 8, 6))
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -215,7 +217,9 @@ def parquet(folder: Path, split: str, count: int, labels: dict[str, Any], broken
     """A split as the hub keeps it; label columns are functions of the image's number, with a type."""
     import datasets
 
-    images = [{"bytes": b"broken" if i in broken else encoded(10 * i, "RGB"), "path": None} for i in range(count)]
+    first = {"train": 0, "validation": 13, "test": 18}[split]  # no image is in two splits
+    shown = [b"broken" if i in broken else encoded(10 * (first + i), "RGB") for i in range(count)]
+    images = [{"bytes": each, "path": None} for each in shown]
     features = datasets.Features({"img": datasets.Image(), **{name: kind for name, (kind, _) in labels.items()}})
     columns = {name: [of(i) for i in range(count)] for name, (_, of) in labels.items()}
     table = datasets.Dataset.from_dict({"img": images, **columns}, features=features)
@@ -247,7 +251,7 @@ def test_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.corrupt == (("train/7", "no image of a known format"),)
     train = {found.image(int(n)).getpixel((0, 0))[0]: found.labels[n] for n in found.splits["train"]}
     assert train == {10 * i: i % 2 for i in range(12) if i != 7}  # the broken one is not replaced by its neighbour
-    monkeypatch.setattr("nas.data.decode.MEMORY_BYTES", 100)
+    monkeypatch.setattr("nas.data.checks.look.MEMORY_BYTES", 100)
     words = open_dataset(f"{name}:text", 0, cache)
     assert words.info.classes == ("t0", "t1", "t2")
     assert not isinstance(words.images, HubImages)  # the usable ones of them

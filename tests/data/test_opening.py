@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas.data import batches as data_batches
-from nas.data import decode as data_decode
 from nas.data.batches import calibration_images, eval_batches, train_batches
 from nas.data.dataset import Dataset, PixelCache, check_compatible
 from nas.data.opening import open_dataset
@@ -212,8 +211,8 @@ def test_too_large_for_memory_reads_the_same_pixels_from_files(
 ) -> None:
     folder = str(photo_folder())
     held = open_dataset(folder, 0)
-    for module in (data_decode, data_batches):
-        monkeypatch.setattr(module, "MEMORY_BYTES", 10_000)
+    for module in ("batches", "checks.look"):
+        monkeypatch.setattr(f"nas.data.{module}.MEMORY_BYTES", 10_000)
     monkeypatch.setattr(data_batches, "CACHE_BYTES", 10_000)
     from_files = open_dataset(folder, 0)
     assert type(held.images) is not type(from_files.images)
@@ -285,7 +284,10 @@ def test_corrupt_images_are_left_out_by_name(photo_folder: Folder) -> None:
     (folder / "plum" / "002.jpg").write_bytes(whole[:100] + bytes(500))
     dataset = open_dataset(str(folder), 0)
     assert len(dataset.images) == 32
-    assert dataset.warnings == ("4 corrupt images left out: pear/003.jpg, plum/000.jpg, plum/001.jpg, plum/002.jpg",)
+    assert dataset.warnings == (
+        "3 corrupt images left out: pear/003.jpg, plum/001.jpg, plum/002.jpg",
+        "1 of 36 images left out (empty file): plum/000.jpg; copy them again",
+    )
     reasons = dict(dataset.corrupt)
     assert "truncated" in reasons["pear/003.jpg"]
     assert reasons["plum/001.jpg"] == "no image of a known format"
@@ -297,7 +299,7 @@ def test_mostly_corrupt_folder_is_refused(photo_folder: Folder) -> None:
     for i in range(5):
         (folder / "a" / f"{i:03d}.jpg").write_text("broken")
     (folder / "b" / "000.jpg").write_text("broken")
-    with pytest.raises(UserError, match=r"6 of 10 images in .* are corrupt"):
+    with pytest.raises(UserError, match=r"6 of 10 images in .* cannot be used: 6 corrupt images left out: a/000.jpg"):
         open_dataset(str(folder), 0)
 
 
@@ -305,8 +307,7 @@ def test_mostly_corrupt_folder_is_refused(photo_folder: Folder) -> None:
 def test_an_image_that_breaks_later_is_named(
     photo_folder: Folder, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(data_decode, "FULL_CHECK_IMAGES", 10)
-    monkeypatch.setattr("nas.data.sources.readable.FULL_CHECK_IMAGES", 10)
+    monkeypatch.setattr("nas.data.checks.look.FULL_CHECK_IMAGES", 10)
     folder = photo_folder()
     dataset = open_dataset(str(folder), 0)
     assert "only the headers of 36 images were checked" in dataset.warnings[0]

@@ -17,6 +17,7 @@ from nas.data.sources.source import SOURCES, open_source
 from search_spaces.errors import UserError
 from tests.kits.source import SourceKit
 from tests.support.cli_runs import CLASSES, write_photos
+from tests.support.picture_files import pixels_of
 
 TRAIN = {"train": (10, 10, 10)}
 
@@ -54,7 +55,7 @@ def _shards(path: Path) -> SourceKit:
         with tarfile.open(folder / "train-000.tar", "w") as file:
             for i in range(30):
                 buffer = io.BytesIO()
-                Image.new("RGB", (12, 10), (8 * i, 0, 99)).save(buffer, "png")
+                Image.fromarray(pixels_of(i)).save(buffer, "png")
                 image = b"broken" if damaged and i == 7 else buffer.getvalue()
                 for ending, content in (("png", image), ("cls", str(i % 3).encode())):
                     member = tarfile.TarInfo(f"{i:03d}.{ending}")

@@ -68,14 +68,19 @@ def test_streams_are_read_into_memory(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def stream(name: str, split: str, **_: object) -> list[tuple[Image.Image, int]]:
         if split == "validation":
             raise ValueError("no such split")
-        return [(Image.new("RGB", (8, 6), (i, 0, 0)), i % 2) for i in range(20 if split == "train" else 6)]
+        return [(halves(i if split == "train" else 100 + i), i % 2) for i in range(20 if split == "train" else 6)]
+
+    def halves(red: int) -> Image.Image:
+        image = Image.new("RGB", (8, 6), (red, 0, 0))
+        image.paste((0, 9, 0), (4, 0, 8, 6))
+        return image
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     monkeypatch.setattr(timm.data, "create_dataset", stream)
     dataset = open_dataset("tfds/toy", 0, str(tmp_path))
     assert dataset.info.counts == {"train": 16, "search": 4, "test": 6}
     assert dataset.info.classes == ("0", "1")
-    assert dataset.image(20).getpixel((0, 0)) == (0, 0, 0)
+    assert dataset.image(20).getpixel((0, 0)) == (100, 0, 0)
     monkeypatch.setattr(data_stream, "MEMORY_BYTES", 1000)
     with pytest.raises(UserError, match="only streams"):
         open_dataset("tfds/toy", 0, str(tmp_path))

@@ -13,7 +13,7 @@ import pytest
 
 from nas.data.batches import eval_batches, train_batches
 from nas.data.opening import open_dataset
-from nas.data.sources.source import SOURCES, Contents, open_source
+from nas.data.sources.source import SOURCES, Contents, Request, open_source
 from nas.store.records import SPLITS
 from search_spaces.errors import UserError
 
@@ -40,7 +40,7 @@ class SourceKit:
 
     def open(self, thorough: bool = False) -> Contents:
         """The contents of the data set."""
-        return open_source(self.name, self.root, thorough)
+        return open_source(self.name, Request(self.root, thorough))
 
     def check(self) -> None:
         """All that follows; the damage comes last."""
@@ -100,7 +100,7 @@ class SourceKit:
         """A name without files is an error for a person, not one of a library."""
         if "/" in SOURCES[self.kind].form:
             with pytest.raises(UserError, match="nowhere"):
-                open_source(f"{self.kind}/nowhere", self.root)
+                open_source(f"{self.kind}/nowhere", Request(self.root))
 
     def leaves_out_what_it_cannot_read(self) -> None:
         """An unreadable image is left out and named; the others stay."""

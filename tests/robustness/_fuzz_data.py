@@ -44,7 +44,8 @@ def _pictures() -> dict[str, bytes]:
 
 @parser("image")
 def _image(seeds: Seeds, folder: Path) -> Case:
-    from nas.data.decode import FileImages, decode_all
+    from nas.data.checks.look import look_at_all
+    from nas.data.decode import FileImages
 
     pictures = list(_pictures().items())
 
@@ -55,7 +56,7 @@ def _image(seeds: Seeds, folder: Path) -> Case:
             content = raw(content, rng, folder)
         (folder / name).write_bytes(content)
         images = FileImages((name,), folder)
-        bad, _ = decode_all(images)
+        bad = look_at_all(images).bad
         images.image(0)
         assert not bad, f"left out, though it can be decoded: {bad}"
 
@@ -224,12 +225,14 @@ def _typed(seeds: Seeds, folder: Path) -> Case:
 @parser("names in an archive")
 def _names(seeds: Seeds, folder: Path) -> Case:
     """Names in an archive of images become classes and paths."""
-    from nas.data.layout import arrange, tree_of
+    from nas.data.folders.arrange import arrange
+    from nas.data.folders.formats import IMAGE
+    from nas.data.folders.tree import tree_of
 
     def case(rng: random.Random) -> None:
         names = [f"{rng.choice(('train', 'val', 'x', 'test'))}/{c}/{i}.jpg" for c in "ab" for i in range(3)]
         for _ in range(rng.choice((1, 2, 5))):
             names.insert(rng.randrange(len(names) + 1), rng.choice(NAMES))
-        arrange(tree_of(names), "x")
+        arrange(tree_of((name, IMAGE) for name in names), "x")
 
     return case

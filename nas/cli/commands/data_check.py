@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import Config, Json, Seed, print_json
+from nas.cli.options import Config, Json, Layout, Seed, print_json
 
 
 def data_check(
@@ -16,6 +16,8 @@ def data_check(
     data_root: Annotated[
         str | None, typer.Option(help="Folder with the files of a timm name.", show_default=False)
     ] = None,
+    layout: Layout = "auto",
+    near: Annotated[bool, typer.Option("--near", help="Look for images that look alike, not only for copies.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
     config: Config = None,
@@ -26,7 +28,7 @@ def data_check(
     from nas.data.summary import corrupt_lines, lines, summarise
     from nas.store.hints import hint
 
-    found = summarise(open_dataset(source, seed, data_root, thorough=True))
+    found = summarise(open_dataset(source, seed, data_root, thorough=True, layout=layout), near)
     if as_json:
         print_json(found)
     else:
@@ -34,8 +36,9 @@ def data_check(
             warn(warning)
         for line in (*lines(found), *corrupt_lines(found)):
             tell(line)
+        said = layout if layout != "auto" else None
         if found.usable:
-            following(hint("train-supernet", data=source, data_root=data_root))
+            following(hint("train-supernet", data=source, data_root=data_root, layout=said))
         else:
-            following(f"fix or remove these, then: {hint('data check', source, data_root=data_root)}")
+            following(f"fix or remove these, then: {hint('data check', source, data_root=data_root, layout=said)}")
     raise typer.Exit(0 if found.usable else 1)

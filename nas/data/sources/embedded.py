@@ -9,7 +9,7 @@ import numpy as np
 from nas.data.decode import ArrayImages
 from nas.store.records import SPLITS
 
-from .source import Contents
+from .source import Contents, Request
 
 ARRAYS = Path(__file__).parents[1] / "embedded" / "fashion_mnist.npz"
 """Images and labels of each split, and the names of the classes."""
@@ -18,7 +18,7 @@ ARRAYS = Path(__file__).parents[1] / "embedded" / "fashion_mnist.npz"
 class Embedded:
     """``embedded``."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
         with np.load(ARRAYS) as file:
             arrays = {name: file[name] for name in file.files}
         images = np.concatenate([arrays[f"{split}_images"] for split in SPLITS])

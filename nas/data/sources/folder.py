@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 from nas.data.decode import FileImages
-from nas.data.layout import LAYOUT, Tree, arrange, hidden
+from nas.data.folders.arrange import arrange
+from nas.data.folders.formats import BROKEN_LINK, DEEP_LINK, EARLIER, HEAD_BYTES, SPECIAL, endings, kind_of, lost
+from nas.data.folders.layout import LAYOUT
+from nas.data.folders.tree import Tree, hidden
 from search_spaces.errors import UserError
 
 from .readable import keep_readable
-from .source import Contents
+from .source import Contents, Request
 
 _LINKED = 2
 """Links are followed to split and class folders, not below, where they could lead back."""
@@ -19,15 +22,15 @@ _LINKED = 2
 class Folder:
     """A folder with one sub-folder of images per class."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
         folder = Path(name)
         if not folder.is_dir():
             raise UserError(f"'{folder}' is not a folder; {LAYOUT}")
-        found = arrange(_tree(folder), str(folder))
-        return keep_readable(str(folder), FileImages(tuple(found.names), folder), found, thorough)
+        found = arrange(_tree(folder, EARLIER if request.earlier else endings()), str(folder), request.reading)
+        return keep_readable(str(folder), FileImages(tuple(found.names), folder), found, request)
 
 
-def _tree(folder: Path) -> Tree:
+def _tree(folder: Path, images: frozenset[str]) -> Tree:
     root = Tree()
     pending = [(folder, root, 0)]
     while pending:
@@ -39,8 +42,24 @@ def _tree(folder: Path) -> Tree:
                         continue
                     if entry.is_dir(follow_symlinks=depth < _LINKED):
                         pending.append((path / entry.name, tree.folder(entry.name), depth + 1))
-                    elif entry.is_file():
-                        tree.add(entry.name)
+                    else:
+                        tree.add(entry.name, _kind(entry, images))
         except OSError as error:
             raise UserError(f"cannot read '{path}' ({error.strerror}); make the folder readable") from error
     return root
+
+
+def _kind(entry: os.DirEntry[str], images: frozenset[str]) -> str:
+    if entry.is_file():
+        return kind_of(entry.name, images, lambda: _head(entry.path))
+    if entry.is_dir():
+        return DEEP_LINK
+    return lost(entry.name, images, BROKEN_LINK if entry.is_symlink() else SPECIAL)
+
+
+def _head(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:  # said when it is decoded
+        return b""

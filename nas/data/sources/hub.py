@@ -17,12 +17,13 @@ from torch.utils.data import ConcatDataset
 
 from nas.data.dataset import listed
 from nas.data.decode import Encoded
-from nas.data.layout import SPLIT_NAMES, Arranged
+from nas.data.folders.arrange import Arranged
+from nas.data.folders.split_names import split_names
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
 from .readable import keep_readable
-from .source import Contents
+from .source import Contents, Request
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -34,13 +35,13 @@ _PATIENCE_SECONDS = 5.0
 class Hub:
     """``hfds/NAME`` or ``hfds/NAME:LABELS``."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
         """Open a data set with the package ``datasets`` and timm's reader; what isn't there yet is downloaded.
 
         Its split ``train`` must be there; ``validation`` (or ``val``, ``valid``) becomes the search split, ``test`` the
         test split. The images are its only column of images, the labels the column behind the colon; by default
         ``label``, or its only column of classes. Text labels are sorted.
-        The package keeps what it downloads in ``root``; None: in its own cache.
+        The package keeps what it downloads in the request's ``root``; None: in its own cache.
         """
         import datasets
 
@@ -50,8 +51,8 @@ class Hub:
         silent = _silent_hub() if _ON_HUB.fullmatch(dataset) and not Path(dataset).exists() else ""
         try:
             with _offline() if silent else nullcontext():
-                loaded = datasets.load_dataset(dataset, cache_dir=root)
-            parts = {SPLIT_NAMES[split.lower()]: split for split in loaded if split.lower() in SPLIT_NAMES}
+                loaded = datasets.load_dataset(dataset, cache_dir=request.root)
+            parts = split_names(loaded, request.earlier)
             if "train" not in parts:
                 raise UserError(f"'{name}' has no training split, but {listed(sorted(loaded))}; give another data set")
             features = loaded[parts["train"]].features
@@ -59,7 +60,7 @@ class Hub:
             with _offline() if silent else nullcontext():
                 readers = {
                     split: timm.data.create_dataset(
-                        f"hfds/{dataset}", root=root, split=its, input_key=images_in, target_key=labels_in
+                        f"hfds/{dataset}", root=request.root, split=its, input_key=images_in, target_key=labels_in
                     ).reader
                     for split, its in parts.items()
                 }
@@ -83,7 +84,7 @@ class Hub:
         names = tuple(f"{parts[split]}/{i}" for split, values in labels.items() for i in range(len(values)))
         splits = [split for split, values in labels.items() for _ in values]
         images = HubImages(names, name, ConcatDataset(readers.values()))
-        return keep_readable(name, images, Arranged(names, joined, splits, tuple(classes.values()), notes), thorough)
+        return keep_readable(name, images, Arranged(names, joined, splits, tuple(classes.values()), notes), request)
 
 
 def _silent_hub() -> str:

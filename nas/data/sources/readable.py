@@ -1,42 +1,57 @@
-"""Which images of a source can be read; the others are left out with a warning."""
+"""Which images of a source can be used; the others are left out with a warning."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
+from nas.data.checks.levels import find_levels
+from nas.data.checks.look import look_at_all
+from nas.data.checks.oddities import find_oddities
 from nas.data.dataset import Images, listed
-from nas.data.decode import FULL_CHECK_IMAGES, ArrayImages, Encoded, Kept, decode_all
-from nas.data.layout import Arranged
+from nas.data.decode import ArrayImages, Encoded, Kept
+from nas.data.folders.arrange import Arranged
+from nas.data.folders.formats import ADVICE
 from search_spaces.errors import UserError
 
-from .source import Contents
+from .source import Contents, Request
 
 NAMED = 10
 """Unreadable images that a warning names."""
 
 
-def keep_readable(where: str, images: Encoded, found: Arranged, thorough: bool) -> Contents:
+def keep_readable(where: str, images: Encoded, found: Arranged, request: Request) -> Contents:
     """The contents of the data set ``where`` without its unreadable images; pixels are held where they fit in memory.
 
     Every image is decoded, but only the headers are read of more than :data:`nas.data.decode.FULL_CHECK_IMAGES` images
-    unless ``thorough``.
+    unless the request is thorough.
 
     Raises:
-        UserError: more than half of the images, or all training images, are unreadable.
+        UserError: more than half of the images, or all training images, are unreadable; or nothing can be learned from
+            them.
     """
-    bad, arrays = decode_all(images, thorough)
-    names = [images.name(i) for i in bad]
-    if 2 * len(bad) > len(images):
+    trained = request.trained
+    lost = () if request.earlier else found.lost
+    looked = look_at_all(images, request.thorough, find_levels if trained is None else lambda _: trained.levels)
+    images = replace(images, levels=looked.levels)
+    unread = [(images.name(number), why) for number, why in looked.bad.items()]
+    corrupt, count = (*unread, *lost), len(images) + len(lost)
+    if 2 * len(corrupt) > count:
         raise UserError(
-            f"{len(bad)} of {len(images)} images in '{where}' are corrupt ({listed(names)}); copy the data again"
+            f"{len(corrupt)} of {count} images in '{where}' cannot be used: {'; '.join(_left_out(corrupt, count, 3))}"
         )
-    warnings = list(found.notes)
-    if bad:
-        what = "image" if len(bad) == 1 else "images"
-        warnings.insert(0, f"{len(bad)} corrupt {what} left out: {listed(names, NAMED)}")
-    if len(images) > FULL_CHECK_IMAGES and not thorough:
-        warnings.append(f"only the headers of {len(images):,} images were checked, not their pixels")
-    keep = np.array([i for i in range(len(images)) if i not in bad], dtype=np.int64)
+    keep = np.array([i for i in range(len(images)) if i not in looked.bad], dtype=np.int64)
+    facts, names = looked.facts[keep], images.names
+    odd = [] if request.earlier else find_oddities(facts, lambda number: names[int(keep[number])], where, looked.levels)
+    warnings = [*_left_out(corrupt, count), *found.notes, *odd]
+    if not facts["decoded"].all():
+        warnings.append(
+            f"only the headers of {len(images):,} images were checked, not their pixels: neither damage nor copies "
+            "were looked for"
+        )
     labels, splits = np.array(found.labels, dtype=np.int64)[keep], np.array(found.splits)[keep]
     given = {str(split): np.flatnonzero(splits == split) for split in np.unique(splits)}
     if "train" not in given:
@@ -45,7 +60,20 @@ def keep_readable(where: str, images: Encoded, found: Arranged, thorough: bool) 
         if absent := [c for i, c in enumerate(found.classes) if i not in labels[given[split]]]:
             warnings.append(f"the {split} split has no image of class {listed(absent)}")
     kept_names = tuple(images.name(int(i)) for i in keep)
-    kept = Kept(kept_names, images, keep, levels=images.levels) if bad else images
-    usable: Images = kept if arrays is None else ArrayImages(arrays, kept_names, kept)
-    corrupt = tuple(zip(names, bad.values(), strict=True))
-    return Contents(usable, labels, found.classes, given, tuple(warnings), corrupt)
+    kept = Kept(kept_names, images, keep, levels=images.levels) if looked.bad else images
+    usable: Images = kept if looked.held is None else ArrayImages(looked.held, kept_names, kept)
+    return Contents(usable, labels, found.classes, given, tuple(warnings), corrupt, facts, looked.levels)
+
+
+def _left_out(corrupt: Sequence[tuple[str, str]], count: int, named: int = NAMED) -> list[str]:
+    """A line for each reason why images are left out, the most frequent first, with what to do."""
+    kinds = Counter(why if why in ADVICE else "" for _, why in corrupt)
+    lines = []
+    for kind, times in kinds.most_common():
+        names = listed([name for name, why in corrupt if (why if why in ADVICE else "") == kind], named)
+        what = "image" if times == 1 else "images"
+        if kind:
+            lines.append(f"{times} of {count} images left out ({kind}): {names}; {ADVICE[kind]}")
+        else:
+            lines.append(f"{times} corrupt {what} left out: {names}")
+    return lines

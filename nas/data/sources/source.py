@@ -12,11 +12,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from nas.store.records import CLASSIFICATION
-from search_spaces.errors import UserError, install_hint
+from nas.store.records import CLASSIFICATION, DataInfo, Levels
+from search_spaces.errors import UsageError, UserError, install_hint, unknown_name
+
+AUTO, CLASSES, SPLITS = "auto", "classes", "splits"
+LAYOUTS = (AUTO, CLASSES, SPLITS)
+"""What folders of images may be said to be; see :func:`nas.data.layout.read_layout`."""
+AS_EARLIER = "earlier"
+"""A layout too: how versions before these read folders, by a list of names."""
 
 if TYPE_CHECKING:
+    from nas.data.checks.facts import Facts
     from nas.data.dataset import Images, Ints
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a data set is to be opened.
+
+    Attributes:
+        root: where its files are, for names that aren't paths; None: not given.
+        thorough: decode every image now; else only headers may be read where there are many.
+        layout: whether its folders are splits or classes, as of :func:`nas.data.layout.read_layout`.
+        trained: what a run remembers of it, which is then read as it was; None: nothing was trained on it yet.
+    """
+
+    root: str | None = None
+    thorough: bool = False
+    layout: str = AUTO
+    trained: DataInfo | None = None
+
+    @property
+    def earlier(self) -> bool:
+        """Whether an earlier version trained on it, which knew fewer formats and left copies where they were."""
+        return self.trained is not None and not self.trained.content
+
+    @property
+    def reading(self) -> str:
+        """``layout`` for :func:`nas.data.layout.read_layout`."""
+        return AS_EARLIER if self.earlier else self.layout
 
 
 @dataclass(frozen=True)
@@ -28,7 +62,9 @@ class Contents:
         labels: of each image, ``[len(images)]``.
         given: image numbers of the splits that the source itself assigns; ``train`` always.
         warnings: what was left out or looks odd, a line each.
-        corrupt: name of every unreadable image, and why it is one.
+        corrupt: name of every image that cannot be used, and why.
+        facts: what each image showed, see :data:`nas.data.checks.facts.FACTS`; None: they were not looked at.
+        levels: of deep images, as of :class:`nas.store.records.DataInfo`.
         task: what the labels are for, a key of :data:`nas.tasks.task.TASKS`.
     """
 
@@ -38,19 +74,23 @@ class Contents:
     given: dict[str, Ints]
     warnings: tuple[str, ...] = ()
     corrupt: tuple[tuple[str, str], ...] = ()
+    facts: Facts | None = None
+    levels: Levels | None = None
     task: str = CLASSIFICATION
+
+
+PLAIN = Request()
 
 
 class Source(Protocol):
     """One kind of data set. One file of this folder holds one."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
         """Find, check and label the images of a data set.
 
         Args:
             name: the data set, as the user named it.
-            root: where its files are, for names that aren't paths; None: not given.
-            thorough: decode every image now; else only headers may be read where there are many.
+            request: how to open it.
 
         Raises:
             UserError: files are missing, or the data set isn't one label per image.
@@ -96,21 +136,26 @@ SOURCES = {
 """Kinds of sources by name; a name is opened by the first that accepts it."""
 
 
-def open_source(name: str, root: str | None = None, thorough: bool = False) -> Contents:
+def open_source(name: str, request: Request = PLAIN) -> Contents:
     """What a data set holds; arguments as of :meth:`Source.open`.
 
     Raises:
+        UsageError: an unknown layout, or one for a data set that lists its splits itself.
         UserError: there is no such data set, its package is missing, or it cannot be used to train a classifier.
     """
-    entry = next((entry for entry in SOURCES.values() if entry.accepts(name)), None)
+    if request.layout not in LAYOUTS:
+        raise unknown_name("layout", request.layout, LAYOUTS)
+    kind, entry = next(((kind, entry) for kind, entry in SOURCES.items() if entry.accepts(name)), ("", None))
     if entry is None:
         raise _unknown(name)
+    if request.layout != AUTO and kind not in ("folder", "tar"):
+        raise UsageError(f"`layout` is for folders and tar files, '{name}' lists its splits itself; leave it out")
     if entry.package and importlib.util.find_spec(entry.package) is None:
         raise UserError(
             f"'{name}' needs the package {entry.package}, which is not installed; {install_hint(entry.install)}"
         )
     source: Source = getattr(importlib.import_module(f"{__package__}.{entry.module}"), entry.kind)()
-    return source.open(name, root, thorough)
+    return source.open(name, request)
 
 
 def _unknown(name: str) -> UserError:

@@ -6,18 +6,22 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from nas.data.checks.facts import FACTS
+from nas.data.checks.levels import find_levels
+from nas.data.checks.look import see, settle
+from nas.data.checks.oddities import find_oddities
 from nas.data.dataset import MEMORY_BYTES, Images, Ints
 from nas.data.decode import ArrayImages, Pixels
-from nas.data.preparation import to_grey_or_rgb
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 
-from .source import Contents
+from .source import Contents, Request
 
 _LARGEST_LABEL = 10**6
 
@@ -34,31 +38,39 @@ def create(source: str, root: str | None, split: str, **options: Any) -> Any:
             raise UserError(f"cannot open '{source}' ({split}) in '{root}': {text[:200]}") from error
 
 
-def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, int]]]) -> Contents:
+def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, int]]], request: Request) -> Contents:
     """Read a stream of (image, class number) for each split into memory.
 
     Raises:
-        UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, or have fewer than two classes.
+        UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, have fewer than two classes, or
+            show nothing that can be learned.
     """
-    arrays: list[Pixels] = []
+    facts: list[tuple[Any, ...]] = []
+    held: list[Image.Image | Pixels] = []
     labels: dict[str, Ints] = {}
     total = 0
     for split, part in parts.items():
         numbers = []
         for image, label in part:
-            pixels = np.asarray(to_grey_or_rgb(image))
-            total += pixels.nbytes
+            fact, pixels, size = see(image)
+            total += size
             if total > MEMORY_BYTES:
                 raise UserError(
                     f"'{source}' only streams and takes more than {MEMORY_BYTES >> 20} MB decoded; "
                     f"write it out as a folder with one sub-folder of images per class"
                 )
-            arrays.append(pixels)
+            facts.append(fact)
+            held.append(pixels)
             if not 0 <= int(label) <= _LARGEST_LABEL:
                 raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
             numbers.append(int(label))
         labels[split] = np.array(numbers, dtype=np.int64)
-    return number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
+    table = np.array(facts, FACTS)
+    levels = find_levels(table) if request.trained is None else request.trained.levels
+    arrays = settle(table, range(len(held)), held, levels) or []
+    contents = number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
+    odd = [] if request.earlier else find_oddities(table, str, source, levels)
+    return replace(contents, warnings=tuple(odd), facts=table, levels=levels)
 
 
 def number_splits(source: str, images: Images, labels: Mapping[str, Ints], classes: Sequence[str]) -> Contents:

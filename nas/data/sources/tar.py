@@ -1,63 +1,96 @@
-"""An uncompressed tar file of a folder of images as a source."""
+"""An uncompressed tar file of a folder of images as a source, read in place."""
 
 from __future__ import annotations
 
+import io
+import posixpath
 import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from nas.data.decode import Encoded
-from nas.data.layout import LAYOUT, Tree, arrange, tree_of
-from search_spaces.builders.timm_compat import timm
+from nas.data.folders.arrange import arrange
+from nas.data.folders.formats import BROKEN_LINK, DEEP_LINK, EARLIER_TAR, HEAD_BYTES, endings, kind_of, lost
+from nas.data.folders.layout import LAYOUT
+from nas.data.folders.tree import tree_of
 from search_spaces.errors import UserError
 
 from .readable import keep_readable
-from .source import Contents
+from .source import Contents, Request
+
+Place = tuple[int, int]
+"""Where a file begins in the archive, and its length."""
+_NOWHERE = (0, 0)
+_FOLDER = (0, -1)
 
 
 class Tar:
-    """A tar file that is laid out as a folder of images, read with timm's reader."""
+    """A tar file that is laid out as a folder of images."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
+        known = EARLIER_TAR if request.earlier else endings()
         try:
-            # what timm keeps open between looks would be shared by threads and processes; its cache of names is a
-            # pickle
-            options = {"cache_tarfiles": False, "cache_tarinfo": False, "search_split": False}
-            reader = timm.data.create_dataset("", root=name, **options).reader
-        except (tarfile.TarError, EOFError, OSError) as error:
+            with open(name, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+                places = dict(_places(archive))
+                kinds = [(path, _kind(path, place, known, file)) for path, place in places.items()]
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise UserError(
                 f"'{name}' cannot be read ({error}); give an uncompressed tar file of a data folder"
             ) from None
-        except ValueError:  # timm takes it for granted that there are images
-            raise UserError(f"'{name}' holds no images; {LAYOUT}") from None
-        numbers = {str(PurePosixPath(reader.filename(i))).lstrip("/"): i for i in range(len(reader))}
-        found = arrange(_without_top(tree_of(numbers)), name)
-        images = TarImages(tuple(found.names), name, reader, tuple(numbers[path] for path in found.names))
-        return keep_readable(name, images, found, thorough)
+        if not kinds:
+            raise UserError(f"'{name}' holds no images; {LAYOUT}")
+        found = arrange(tree_of(kinds), name, request.reading)
+        where = {path.lstrip("/"): place for path, place in places.items()}
+        images = TarImages(tuple(found.names), name, tuple(where[path] for path in found.names))
+        return keep_readable(name, images, found, request)
 
 
-def _without_top(tree: Tree) -> Tree:
-    """Below the folder that was packed: ``tar -cf photos.tar photos`` has it in every name."""
-    while len(tree.folders) == 1 and not tree.files:
-        (only,) = tree.folders.values()
-        if not only.folders:
+def _places(archive: tarfile.TarFile) -> Iterator[tuple[str, Place]]:
+    """Path and place of every file and link."""
+    members = {posixpath.normpath(member.name): member for member in archive}
+    for path, member in members.items():
+        if member.isfile() or member.islnk() or member.issym():
+            yield path, _follow(member, members)
+
+
+def _follow(member: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> Place:
+    at: tarfile.TarInfo | None = member
+    for _ in range(8):
+        if at is None or not (at.issym() or at.islnk()):
             break
-        tree = only
-    return tree
+        folder = posixpath.dirname(at.name) if at.issym() else ""
+        at = members.get(posixpath.normpath(posixpath.join(folder, at.linkname)))
+    if at is None or not (at.isfile() or at.isdir()):
+        return _NOWHERE
+    return _FOLDER if at.isdir() else (at.offset_data, at.size)
+
+
+def _kind(path: str, place: Place, known: frozenset[str], file: IO[bytes]) -> str:
+    if place == _FOLDER:
+        return DEEP_LINK
+    if place == _NOWHERE:
+        return lost(path, known, BROKEN_LINK)
+
+    def head() -> bytes:
+        file.seek(place[0])
+        return file.read(min(HEAD_BYTES, place[1]))
+
+    return kind_of(path, known, head)
 
 
 @dataclass(frozen=True)
 class TarImages(Encoded):
-    """Images of a tar file, each with the number that timm's reader has for it."""
+    """Images of a tar file, each with its place in it."""
 
     where: str
-    reader: Any
-    numbers: tuple[int, ...]
+    places: tuple[Place, ...]
 
     def file(self, index: int) -> IO[bytes]:
-        file: IO[bytes] = self.reader[self.numbers[index]][0]
-        return file
+        start, length = self.places[index]
+        with open(self.where, "rb") as file:
+            file.seek(start)
+            return io.BytesIO(file.read(length))
 
     def place(self, index: int) -> str:
         return f"{self.where}:{self.names[index]}"

@@ -13,17 +13,19 @@ from nas.data.dataset import Ints
 from nas.data.preparation import to_grey_or_rgb
 from search_spaces.errors import UserError
 
-from .source import Contents
+from .source import Contents, Request
 from .stream import class_names, create, number_splits
 
 
 class TorchSets:
     """``torch/NAME``; nothing is downloaded."""
 
-    def open(self, name: str, root: str | None, thorough: bool) -> Contents:
+    def open(self, name: str, request: Request) -> Contents:
         """Its ``train``, and its held-out part as the test split."""
         full = f"torch/{name.partition('/')[2]}"
-        parts = {split: create(full, root, its) for split, its in {"train": "train", "test": "validation"}.items()}
+        parts = {
+            split: create(full, request.root, its) for split, its in {"train": "train", "test": "validation"}.items()
+        }
         labels = {split: _labels(name, part) for split, part in parts.items()}
         return number_splits(name, TorchImages(ConcatDataset(parts.values())), labels, class_names(parts["train"]))
 

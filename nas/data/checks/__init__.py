@@ -1,0 +1,1 @@
+"""What images show once decoded, and what is odd about it."""

@@ -1,0 +1,231 @@
+"""One look at every image of a set: what it shows once decoded, and a hash of it.
+
+Pixels are held within :data:`nas.data.dataset.MEMORY_BYTES`; else a few numbers an image remain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nas.data.dataset import MEMORY_BYTES
+from nas.data.decode import FULL_CHECK_IMAGES, Encoded, Pixels, quiet_pil, reason, threads
+from nas.data.folders.formats import HEAD_BYTES
+from nas.data.preparation import to_grey_or_rgb, turn_of
+
+from .facts import FACTS, Facts, is_deep
+from .levels import Levels, find_levels
+
+_CHUNK = 64
+_SCALE = np.arange(256) / 255
+_NAN = (np.nan,) * 3
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What a set of images showed.
+
+    Attributes:
+        facts: of every image, by number; zeros for unreadable ones.
+        bad: why images are unreadable, by number.
+        held: pixels of the readable ones, where they fit in memory.
+        levels: of the set's deep images; None: there are none, or as they were in earlier versions.
+    """
+
+    facts: Facts
+    bad: dict[int, str]
+    held: list[Pixels] | None
+    levels: Levels | None = None
+
+
+@dataclass
+class Held:
+    """Decoded images by number, dropped once they exceed ``limit`` bytes."""
+
+    limit: int
+    images: dict[int, Image.Image | Pixels] = field(default_factory=dict)
+    size: int = 0
+    full: bool = False
+
+    def hold(self, number: int, image: Image.Image | Pixels, size: int) -> None:
+        self.size += size  # roughly right is enough: threads may overshoot by an image
+        if self.size > self.limit:
+            self.full = True
+            self.images.clear()
+        if not self.full:
+            self.images[number] = image
+
+
+def look_at_all(
+    images: Encoded, thorough: bool = False, given: Callable[[Facts], Levels | None] = find_levels
+) -> Looked:
+    """Decode every image once; of more than :data:`nas.data.decode.FULL_CHECK_IMAGES` read only the headers, but for
+    deep images.
+
+    Args:
+        thorough: decode all, however many, and hold no pixels: for a look alone.
+        given: the levels of deep images, from the facts of all images.
+    """
+    headers_only = len(images) > FULL_CHECK_IMAGES and not thorough
+    facts, bad, held = np.zeros(len(images), FACTS), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
+
+    def look(start: int) -> None:
+        for number in range(start, min(start + _CHUNK, len(images))):
+            data = b""
+            try:
+                file = images.file(number)
+                if headers_only and (header := _header(file)) is not None:
+                    facts[number] = header
+                    continue
+                data = file.read_bytes() if isinstance(file, Path) else file.read()
+                with Image.open(io.BytesIO(data)) as image:
+                    fact, decoded, size = see(image, data)
+            except Exception as error:  # PIL's plugins raise nearly anything on damaged files
+                bad[number] = reason(error, data[:HEAD_BYTES])
+                continue
+            facts[number] = fact
+            held.hold(number, decoded, size)
+
+    with quiet_pil(), ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(look, range(0, len(images), _CHUNK)))
+    levels = given(facts)
+    numbers = [number for number in range(len(images)) if number not in bad]
+    kept = None if held.full or len(held.images) < len(numbers) else [held.images[number] for number in numbers]
+    return Looked(facts, dict(sorted(bad.items())), settle(facts, numbers, kept, levels), levels)
+
+
+def _header(file: Any) -> tuple[Any, ...] | None:
+    """Facts of an image from its header alone; None for a deep image, whose values must be seen."""
+    with Image.open(file) as image:
+        if is_deep(image.mode):
+            if not isinstance(file, Path):
+                file.seek(0)
+            return None
+        mode, (width, height) = image.mode, image.size
+    digest = _hash(f"{mode} {width} {height}".encode())
+    channels = 1 if mode in ("1", "L", "LA", "La") else 3
+    return (mode, width, height, 0.0, 0.0, 0, channels, False, 0, digest, _NAN, _NAN, False)
+
+
+def see(image: Image.Image, data: bytes = b"") -> tuple[tuple[Any, ...], Image.Image | Pixels, int]:
+    """Look at an image.
+
+    Returns:
+        Its :data:`FACTS`; its pixels, or the image itself where they depend on the set's levels; their bytes.
+    """
+    image.load()
+    mode = image.mode
+    if is_deep(mode):
+        upright = _upright_values(image)
+        finite = upright[np.isfinite(upright)] if mode == "F" else upright
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        height, width = upright.shape
+        pixels = _hash(f"{width} {height} {upright.dtype}".encode(), upright)
+        fact: tuple[Any, ...] = (
+            mode,
+            width,
+            height,
+            low,
+            high,
+            0,
+            1,
+            False,
+            pixels,
+            _hash(data) if data else pixels,
+            _NAN,
+            _NAN,
+            True,
+        )
+        return fact, Image.fromarray(upright), upright.nbytes
+    hidden = _alpha_varies(image)
+    decoded = to_grey_or_rgb(image)
+    found = np.frombuffer(decoded.tobytes(), np.uint8).reshape(decoded.height, decoded.width, -1)
+    counts = _counts(decoded)
+    present = counts > 0
+    used = np.flatnonzero(present.any(0))
+    grey = len(counts) == 3 and (counts[0] == counts[1:]).all() and (found[..., :1] == found[..., 1:]).all()
+    shown = np.ascontiguousarray(found[..., 0]) if grey else found
+    pixels = _hash(f"{decoded.width} {decoded.height} {1 if grey else len(counts)}".encode(), shown)
+    fact = (
+        mode, decoded.width, decoded.height, float(used[0]), float(used[-1]), int(present.sum(1).max()), len(counts),
+        hidden, pixels, _hash(data) if data else pixels, *_sums(counts), True,
+    )  # fmt: skip
+    return fact, found if len(counts) == 3 else found[..., 0], found.nbytes
+
+
+def _counts(image: Image.Image) -> NDArray[np.float64]:
+    """How often each value occurs, ``[channels, 256]``."""
+    return np.array(image.histogram(), dtype=np.float64).reshape(-1, 256)
+
+
+def _sums(counts: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Sums of pixels in [0, 1] and of their squares, of three channels: a grey one counts as three."""
+    times = 3 // len(counts)
+    return tuple((counts @ _SCALE).tolist()) * times, tuple((counts @ _SCALE**2).tolist()) * times
+
+
+def _alpha_varies(image: Image.Image) -> bool:
+    """Whether an alpha channel, which is dropped, is not the same everywhere."""
+    if not image.has_transparency_data:
+        return False
+    bands = image.getbands()
+    alpha = image.getchannel(bands[-1]) if bands[-1] in "Aa" else image.convert("RGBA").getchannel("A")
+    low, high = alpha.getextrema()
+    return low != high
+
+
+def _upright_values(image: Image.Image) -> NDArray[Any]:
+    """Values of a deep image: of whatever kind its file holds, equal ones for equal pictures."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        values = values.astype(np.float32)
+    else:
+        fits = values.min() >= 0 and values.max() <= 65535
+        values = values.astype(np.uint16 if fits else np.int32)
+    turn = turn_of(image)
+    return values if turn is None else np.ascontiguousarray(Image.fromarray(values).transpose(turn))
+
+
+def _hash(*parts: Any) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def settle(
+    facts: Facts, numbers: Iterable[int], held: list[Image.Image | Pixels] | None, levels: Levels | None
+) -> list[Pixels] | None:
+    """The pixels of what is held, now that the levels of deep images are known; their facts are completed in place."""
+    if any(is_deep(mode) for mode in np.unique(facts["mode"])):
+        _complete(facts, levels)
+    if held is None:
+        return None
+    out = []
+    for number, image in zip(numbers, held, strict=True):
+        if isinstance(image, Image.Image):
+            image = to_grey_or_rgb(image, levels)
+            counts = _counts(image)
+            facts["sums"][number], facts["squares"][number] = _sums(counts)
+            facts["values"][number] = (counts > 0).sum()
+            image = np.asarray(image)
+        out.append(image)
+    return out
+
+
+def _complete(facts: Facts, levels: Levels | None) -> None:
+    """At most how many grey levels the deep images have: as many as lie between their least and largest value."""
+    for number in np.flatnonzero([is_deep(mode) for mode in facts["mode"]]):
+        ends = np.array([[facts["low"][number], facts["high"][number]]])
+        kind = np.float32 if facts["mode"][number] == "F" else np.int32
+        low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends.astype(kind)), levels)).ravel().tolist()
+        facts["values"][number] = high - low + 1
