@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import optuna
 
-from search_spaces.schema import Check, SchemaError, convert, shown, to_json
+from search_spaces.schema import Check, SchemaError, convert, problem, shown, to_json
 
 from .storage import Storage
 
@@ -32,36 +32,39 @@ class Agreements:
 
     def __init__(self, storage: Storage, study: int) -> None:
         self._storage, self._study = storage, study
-        self._agreed: dict[str, object] = {}
+        self._proposed: dict[str, list[tuple[int, object]]] = {}
         self._read = 0
 
     def on(self, topic: str, proposal: T, kind: type[T], check: Callable[[T], str] = lambda agreed: "") -> T:
-        """The first proposal on a topic, of this worker or another.
+        """The first proposal on a topic, of this worker or another, that can be used.
 
         All are of a ``kind`` of :mod:`search_spaces.schema`; ``check`` says what is wrong with one; empty: nothing.
-        Raises UserError where the content of the storage is damaged.
+        Raises UserError where the proposal itself cannot be used.
         """
-        if not self._look(topic):
-            facts = {"topic": topic, "agreed": [to_json(proposal)]}
-            self._storage.create(self._study, optuna.trial.create_trial(value=0.0, user_attrs=facts))
-            self._look(topic)
-        try:
-            agreed = convert(self._agreed[topic], kind, "what workers agreed on")
-        except SchemaError as error:
-            raise self._storage.damaged(str(error)) from None
-        if wrong := check(agreed):
-            raise self._storage.damaged(f"what workers agreed on: {wrong}")
-        return agreed
+        place, wrong = "what workers agree on", {}
+        for last in (False, True):
+            self._look()
+            for number, proposed in self._proposed.get(topic, ()):
+                wrong[number] = problem(proposed, kind, place) or check(convert(proposed, kind))
+                if not wrong[number]:
+                    del wrong[number]
+                    self._storage.leave_out(self._study, wrong)
+                    return convert(proposed, kind)
+            if not last:
+                facts = {"topic": topic, "agreed": [to_json(proposal)]}
+                self._storage.create(self._study, optuna.trial.create_trial(value=0.0, user_attrs=facts))
+        raise self._storage.damaged("; ".join(wrong.values()))
 
-    def _look(self, topic: str) -> bool:
-        """Read what is new, and say whether a topic is settled."""
-        if topic not in self._agreed:
-            trials = self._storage.trials(self._study)
-            for trial in trials[self._read :]:
-                try:
-                    agreement = convert(trial.user_attrs, Agreement, f"agreement {trial.number}")
-                except SchemaError as error:
-                    raise self._storage.damaged(str(error)) from None
-                self._agreed.setdefault(agreement.topic, agreement.agreed[0])
-            self._read = len(trials)
-        return topic in self._agreed
+    def _look(self) -> None:
+        """Read what is new."""
+        trials = self._storage.trials(self._study)
+        wrong = {}
+        for trial in trials[self._read :]:
+            try:
+                agreement = convert(trial.user_attrs, Agreement, f"agreement {trial.number}")
+            except SchemaError as error:
+                wrong[trial.number] = str(error)
+            else:
+                self._proposed.setdefault(agreement.topic, []).append((trial.number, agreement.agreed[0]))
+        self._read = len(trials)
+        self._storage.leave_out(self._study, wrong)

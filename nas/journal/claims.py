@@ -63,8 +63,8 @@ class Claims:
         self._lock = threading.Lock()
 
     def live(self) -> dict[str, str]:
-        """Worker of every candidate that is being worked on; stale claims are ended, and left out. Raises UserError
-        where one is damaged."""
+        """Worker of every candidate that is being worked on; stale claims are ended, and left out, as are damaged
+        ones."""
         with self._lock:
             now = self._clock()
             if now - self._looked > self._timing.stale / 2:
@@ -76,7 +76,8 @@ class Claims:
                 try:
                     claim = convert(trial.user_attrs, Claim, f"claim {trial.number}")
                 except SchemaError as error:
-                    raise self._storage.damaged(str(error)) from None
+                    self._storage.leave_out(self._study, {trial.number: str(error)})
+                    continue
                 beat, since = self._seen.get(trial.number, (-1, now))
                 seen[trial.number] = (claim.beat, since if beat == claim.beat else now)
                 if self._is_lost(claim, now - seen[trial.number][1]):

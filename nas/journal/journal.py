@@ -34,6 +34,7 @@ from search_spaces.space import SearchSpace
 
 from .agreements import Agreements
 from .claims import Claims, Timing
+from .journal_file import ACCURACY
 from .storage import PATIENCE_SECONDS, Storage
 
 Measure = Callable[[Candidate], Score]
@@ -42,7 +43,6 @@ Tell = Callable[[Candidate, Score], None]
 T = TypeVar("T")
 
 SEARCH, TEST = "search", "test"
-_NAME = "accuracy"
 
 _WHOLE = ("fp32", "int8")
 
@@ -70,11 +70,11 @@ class Journal:
         patience: seconds to wait for a storage that is down.
 
     Raises:
-        UserError: the study belongs to another space or other weights, or cannot be read.
+        UserError: the study belongs to another space or other weights.
     """
 
     def __init__(
-        self, where: Path | str, space: SearchSpace, weights: str, name: str = _NAME,
+        self, where: Path | str, space: SearchSpace, weights: str, name: str = ACCURACY,
         patience: float = PATIENCE_SECONDS, timing: Timing | None = None, task: str = CLASSIFICATION,
     ) -> None:  # fmt: skip
         self.space, self.name = space, name
@@ -263,6 +263,7 @@ class _Split:
 
     def refresh(self) -> None:
         trials = self._storage.trials(self.study)
+        wrong = {}
         for trial in trials[self._read :]:
             if trial.state != TrialState.COMPLETE:
                 continue
@@ -274,18 +275,19 @@ class _Split:
                 score = self._task.score_of(facts)
                 made = float(facts["seconds"]), str(facts["origin"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
-                raise self._storage.damaged(f"measurement {trial.number} cannot be read ({error})") from None
+                wrong[trial.number] = f"it isn't a measurement: {type(error).__name__}: {error}"
+                continue
             # Two records are possible where a worker that was given up came back: the first one counts.
             if candidate not in self.scores:
                 self.scores[candidate], self.made[candidate] = score, made
         self._read = len(trials)
+        self._storage.leave_out(self.study, wrong)
 
 
 def seconds_spent(file: Path, split: str) -> list[tuple[str, float]]:
-    """The origin of each measurement in a journal file, and its seconds; the file is not changed. Raises UserError
-    where it is damaged."""
+    """The origin of each measurement in a journal file, and its seconds; the file is not changed."""
     storage = Storage(file, patience=0, change=False)
-    study = storage.find(_study(_NAME, split))
+    study = storage.find(_study(ACCURACY, split))
     if study is None:
         return []
     records = _Split(storage, study, get_task())

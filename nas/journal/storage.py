@@ -1,27 +1,26 @@
 """Where a journal lies: Optuna's journal file in the run directory, or a database that many machines reach.
 
 A storage that does not answer is asked again, with a line on stderr, until the patience is over. Passwords in URLs are
-never shown.
+never shown. What is damaged is left out, with a line on stderr that names it; all else counts.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import sys
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import UsageError, UserError, install_hint
+
+from .journal_file import LOCK_SECONDS, JournalFile, say, tell_left_out
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -30,8 +29,6 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
 
 _DRIVERS = {"postgresql": "psycopg", "postgres": "psycopg", "mysql": "pymysql", "sqlite": ""}
-LOCK_SECONDS = 10.0
-"""Seconds to wait for another process that holds the lock of a storage."""
 _LONGEST_PAUSE = 5.0
 _SAY_AGAIN_SECONDS = 30.0
 
@@ -78,11 +75,18 @@ class Storage:
         self.shown = shown(where)
         self.patience = patience
         self._password = "" if isinstance(where, Path) else _parse(where).password or ""
-        self._backend: BaseStorage = self._patiently(lambda: _open(where, change))
+        self._file: JournalFile | None = None
+        self._backend: BaseStorage = self._patiently(lambda: self._open(where, change))
 
     def damaged(self, what: str) -> UserError:
         """The error to raise where the content of the storage cannot be read."""
         return UserError(f"{self.shown} is damaged: {what}; move it away to measure anew")
+
+    def leave_out(self, study: int, wrong: Mapping[int, str]) -> None:
+        """Say which trials of a study cannot be read, and so don't count; ``wrong``: why, by their number."""
+        file = self._file
+        places = {f"record {n}" if file is None else f"line {file.line_of(study, n)}": w for n, w in wrong.items()}
+        tell_left_out(self.shown, places)
 
     def study(self, name: str, direction: StudyDirection = StudyDirection.MAXIMIZE) -> int:
         """Id of a study, which is created where there is none."""
@@ -140,8 +144,29 @@ class Storage:
 
         (self._patiently if wait else self._once)(end)
 
+    def _open(self, where: Path | str, change: bool) -> BaseStorage:
+        if isinstance(where, str):
+            return _open_database(where)
+        if change:
+            where.parent.resolve(strict=True)
+        self._file = JournalFile(where, change)
+        return JournalStorage(self._file)
+
+    def _read_file(self) -> None:
+        """Let Optuna read what is new in a file, without the records that it refuses."""
+        while self._file is not None:
+            try:
+                self._backend.get_all_studies()
+            except _DAMAGE as error:
+                if not self._file.leave_out(error):
+                    raise
+            else:
+                return self._file.tell()
+        return None
+
     def _once(self, operation: Callable[[], Any]) -> None:
         try:
+            self._read_file()
             operation()
         except optuna.exceptions.UpdateFinishedTrialError:
             return
@@ -154,6 +179,7 @@ class Storage:
         pause, began, said = 0.2, time.monotonic(), -_SAY_AGAIN_SECONDS
         while True:
             try:
+                self._read_file()
                 result = operation()
             except _DAMAGE as error:
                 raise self.damaged(str(error)) from None
@@ -173,13 +199,13 @@ class Storage:
                     ) from None
                 if waited - said >= _SAY_AGAIN_SECONDS:
                     left = self.patience - waited
-                    _say(f"storage {self.shown} does not answer ({reason}); trying for {left:.0f} s more")
+                    say(f"storage {self.shown} does not answer ({reason}); trying for {left:.0f} s more")
                     said = waited
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 if said >= 0:
-                    _say(f"storage {self.shown} answers again, after {time.monotonic() - began:.0f} s")
+                    say(f"storage {self.shown} answers again, after {time.monotonic() - began:.0f} s")
                 return result
 
 
@@ -226,13 +252,7 @@ def _parse(text: str) -> Any:
     return url
 
 
-def _open(where: Path | str, change: bool) -> BaseStorage:
-    if isinstance(where, Path):
-        if not change:
-            return JournalStorage(JournalFileBackend(str(where)))
-        where.parent.resolve(strict=True)
-        repair_tail(where)
-        return JournalStorage(JournalFileBackend(str(where), lock_obj=_Lock(where)))
+def _open_database(where: str) -> BaseStorage:
     from optuna.storages import RDBStorage, get_storage
 
     url = _parse(where)
@@ -267,65 +287,3 @@ def _outage(error: Exception) -> str | None:
     text = str(getattr(root, "orig", None) or root).strip().partition("\n")[0]
     # Workers that prepare a new database at the same time stumble over each other's tables.
     return text or type(root).__name__
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-class _Lock(JournalFileOpenLock):
-    """The lock of a journal file. Optuna's own lock files outlive a killed process; the system releases this one.
-
-    Whoever holds it may write alone, so an unfinished last line is then the work of a process that died.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = FileLock(f"{path}.lock")
-
-    def acquire(self) -> bool:
-        self._lock.acquire(timeout=LOCK_SECONDS)
-        try:
-            _cut_half_line(self._path)
-        except BaseException:
-            self._lock.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-def repair_tail(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left unfinished, so that the next one begins cleanly, and one
-    that isn't JSON: a power cut can leave zeros or rubbish."""
-    if not path.exists():
-        return
-    with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):
-        _cut_half_line(path)
-        content = path.read_bytes()
-        last = content.rfind(b"\n", 0, max(0, len(content) - 1)) + 1
-        if content and not _is_json(content[last:]):
-            with open(path, "r+b") as file:
-                file.truncate(last)
-
-
-def _cut_half_line(path: Path) -> None:
-    """Cut off everything after the last line break."""
-    with open(path, "r+b") as file:
-        size = file.seek(0, 2)
-        if size == 0:
-            return
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.errors import UserError
 
 SPACE = get_space("mbv3-tiny")
 SETTINGS = SearchConfig("cortex-a72", "int8", 18, seed=1)
@@ -61,22 +61,31 @@ AGREED = {"stopped": "", "batch": VECTORS[:3].tolist()}
         (AGREED, ""),
         (3, "is 3, not a table"),
         ({"batch": []}, "stopped is missing"),
-        ({"stopped": "", "batch": [["x"]]}, r'batch\[0\]\[0\]: "x" is not a whole number'),
+        ({"stopped": "", "batch": [["x"]]}, 'batch[0][0]: "x" is not a whole number'),
         ({"stopped": "", "batch": [[10**6] * len(SPACE.genes)]}, "is not of mbv3-tiny"),
         ({"stopped": "", "batch": [[0] * len(SPACE.genes), [0]]}, "has not the"),
         ({"stopped": "", "batch": []}, "holds nothing that is not measured"),
         ({"stopped": "enough", "batch": []}, ""),
     ],
 )
-def test_what_workers_agreed_on_is_checked(tmp_path: Path, costs: CandidateCosts, agreed: Any, said: str) -> None:
+def test_what_workers_agreed_on_is_checked_and_agreed_on_anew(
+    tmp_path: Path, costs: CandidateCosts, agreed: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     where = tmp_path / "journal.log"
     session = _session(where, costs)
     session.journal.agree(session.settings, "batch 0", agreed, object)
+    stopped, batch = _session(where, costs).agree("", VECTORS[3:6])
+    told = capsys.readouterr().err
     if not said:
-        assert _session(where, costs).agree("", VECTORS[3:6])[0] == agreed["stopped"]
+        assert (stopped, batch.tolist(), told) == (agreed["stopped"], agreed["batch"], "")
         return
-    with pytest.raises(UserError, match=rf"journal\.log is damaged: .*{said}.*; move it away"):
-        _session(where, costs).agree("", VECTORS[3:6])
+    assert (stopped, batch.tolist()) == ("", VECTORS[3:6].tolist())
+    first = f'"agreed":[{json.dumps(agreed, separators=(",", ":"))}]'
+    (line,) = [n for n, text in enumerate(where.read_text().splitlines(), 1) if first in text]
+    assert f"{where}: line {line} is left out (" in told
+    assert said in told
+    stopped, batch = _session(where, costs).agree("", VECTORS[:2])  # whoever comes later finds the second agreement
+    assert (stopped, batch.tolist()) == ("", VECTORS[3:6].tolist())
 
 
 CLAIM = {"candidate": "a", "worker": "other", "host": "elsewhere", "process": 1, "beat": 0}
@@ -86,19 +95,25 @@ CLAIM = {"candidate": "a", "worker": "other", "host": "elsewhere", "process": 1,
     ("facts", "said"),
     [
         ({}, "candidate is missing"),
-        (CLAIM | {"worker": [1]}, r"worker is \[1\], not a text"),
+        (CLAIM | {"worker": [1]}, "worker is [1], not a text"),
         (CLAIM | {"host": here(), "process": 2**64}, "process: 18446744073709551616 is not"),
         (CLAIM | {"beat": None}, "beat: null is not"),
     ],
 )
-def test_damaged_claims_and_agreements_are_refused(tmp_path: Path, facts: dict[str, Any], said: str) -> None:
+def test_damaged_claims_and_agreements_are_left_out(
+    tmp_path: Path, facts: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     where = tmp_path / "journal.log"
     storage = Storage(where)
+    Journal(where, SPACE, "weights")
     claim = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=facts)
     storage.create(storage.study("accuracy claims"), claim)
-    with pytest.raises(UserError, match=rf"journal\.log is damaged: claim 0\.?.*{said}.*; move it away"):
-        Journal(where, SPACE, "weights").recall(Candidate(SPACE.smallest, "int8"), accuracy_of, "x")
+    candidate = Candidate(SPACE.smallest, "int8")
+    assert Journal(where, SPACE, "weights").recall(candidate, accuracy_of, "x") == accuracy_of(candidate)
+    told = capsys.readouterr().err
+    assert "line 5 is left out (claim 0" in told
+    assert said in told
     agreement = optuna.trial.create_trial(value=0.0, user_attrs={"topic": ["x"], **facts})
     storage.create(storage.study("accuracy agreements"), agreement)
-    with pytest.raises(UserError, match=r"journal\.log is damaged: agreement 0\.topic is"):
-        Journal(where, SPACE, "weights").begin('{"seed": 0}')
+    assert Journal(where, SPACE, "weights").begin('{"seed": 0}') == 1
+    assert "is left out (agreement 0.topic is" in capsys.readouterr().err

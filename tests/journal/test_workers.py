@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+import nas.journal.journal_file
 import nas.journal.storage
 from nas.candidates.candidate import Candidate
 from nas.journal.claims import Claims, Timing
@@ -478,7 +479,7 @@ def test_a_folder_that_is_gone_for_a_while(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_locked_journal_is_given_up_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.journal.storage, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(nas.journal.journal_file, "LOCK_SECONDS", 0.05)
     journal = Journal(tmp_path / "journal.log", SPACE, "weights", patience=0.5)
     with FileLock(tmp_path / "journal.log.lock"), pytest.raises(UserError) as caught:
         journal.add(POOL[0], accuracy_of(POOL[0]), 0.1, "x")
