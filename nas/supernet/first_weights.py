@@ -8,9 +8,7 @@ ended 23 to 27 points lower with it. Kolesnikov et al., Big Transfer, arXiv:1912
 
 from __future__ import annotations
 
-import pickle
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from nas.store.files import is_written_by_nas, load_tensors
 from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
+from nas.supernet.foreign.reading import listed, read_file
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.schema import read_content
@@ -88,18 +87,19 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
     """Copy weights and running statistics into the supernet.
 
     Args:
-        file: safetensors, or a state dictionary of torch's (``.pth``, ``.pt``, ``.bin``; bare or in a training
-            checkpoint of timm's form) in timm's names or a layout of ``convert`` or ``import_ofa``; None: timm's own
-            weights for the space's model, fetched or from the cache.
+        file: safetensors, or a state dictionary of torch's (``.pth``, ``.pt``, ``.bin``, ``.ckpt``; bare, or within
+            what a training keeps, see :mod:`nas.supernet.foreign.unwrap`) in timm's names or a layout of ``convert`` or
+            ``convert_ofa``; None: timm's own weights for the space's model, fetched or from the cache.
 
     Raises:
-        UserError: the weights cannot be fetched or read, or a tensor is missing, unknown or of another shape.
+        UserError: the weights cannot be fetched or read, or a tensor is missing, unknown, of another shape or not of
+            floating point.
     """
     what = str(file) if file is not None else f"timm's {net.space.timm_name}"
     default = timm.get_pretrained_cfg(net.space.timm_name) if net.space.timm_name else None
     normalisation: Normalisation | None = (tuple(default.mean), tuple(default.std)) if default else None
-    notes = []
-    supernet = False
+    notes: list[str] = []
+    place, supernet = "", False
     if file is None:
         name, fix = net.space.timm_name, "fetch them elsewhere and give the file as `init`"
         state = fetch_model(name, name, fix).state_dict()
@@ -109,53 +109,23 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
         info = read_content(metadata, _TrainedOn, file).data
         normalisation = (info.mean, info.std) if info else None
     else:
-        state = read_file(file)
+        here = {n: t.shape for n, t in net.model.state_dict().items() if not is_clip(n)}
+        unwrapped = read_file(file, here)
+        state, place = unwrapped.tensors, unwrapped.place
+        notes += unwrapped.notes
         if is_ofa(state):
             state = convert_ofa(state, net.model)
             supernet = True
             normalisation = (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
         elif is_efficientnet_pytorch(state) and type(getattr(net.model, "conv_stem", None)) is nn.Conv2d:
             notes.append(f"{what} pads as TensorFlow does; timm's tf_ models do so too, this space does not")
-        state = convert(state, {n: t for n, t in net.model.state_dict().items() if not is_clip(n)})
-    fitting, more = _fit(_filtered(state, net.model, what), net.model, what)
+        state = convert(state, here)
+    fitting, more = _fit(_filtered(state, net.model, what), net.model, what, place)
     with torch.no_grad():
         for name, tensor in net.model.state_dict(keep_vars=True).items():
             if name in fitting:
                 tensor.copy_(fitting[name])
     return Start((*notes, *more), supernet, normalisation)
-
-
-def read_file(file: Path) -> dict[str, Tensor]:
-    """Tensors of a file by name; never runs code that is in it. Raises UserError: missing, damaged, or something
-    else than named tensors."""
-    from timm.models import load_state_dict
-
-    if not file.is_file():
-        raise UserError(f"`init` {file} doesn't exist, or isn't a file; give safetensors or a state dictionary (.pth)")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of torch's reader, about files that it then refuses
-            state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # a foreign file: torch, timm, pickle and safetensors each fail in ways of their own
-        reason = first_line(error)[:200]
-        advice = "give safetensors or a .pth"
-        if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:  # their own advice is to load it
-            reason = "it is damaged, or holds Python objects, which can run anything and are never loaded"
-            advice = "save the network's state_dict() alone"
-        raise UserError(f"`init` {file} cannot be read as named tensors: {reason}; {advice}") from None
-    if not isinstance(state, dict):
-        raise UserError(f"`init` {file} holds no named tensors; save the network's state_dict()")
-    strange = [str(name)[:50] for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
-    if strange or not state:
-        raise UserError(
-            f"`init` {file} holds {_listed(strange) if strange else 'nothing'} beside tensors; "
-            "save the network's state_dict() alone"
-        )
-    return state
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a value is a tensor whose numbers are in memory."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def fetch_model(name: str, what: str, fix: str) -> nn.Module:
@@ -179,8 +149,10 @@ def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str
         raise UserError(f"{what} does not fit a {type(model).__name__}: {error}") from None
 
 
-def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors to copy, and notes on what was replaced or adapted."""
+def _fit(
+    state: Mapping[str, Tensor], model: nn.Module, what: str, place: str
+) -> tuple[dict[str, Tensor], list[str]]:  # fmt: skip
+    """The tensors to copy, and notes on what was replaced or adapted; ``place``: where in the file they were."""
     here = {name: tensor.shape for name, tensor in model.state_dict().items()}
     # clips are optional on both sides: a run may learn steps of precisions that the file knows nothing of
     there, notes = {n: t for n, t in state.items() if n in here or not is_clip(n)}, []
@@ -198,15 +170,36 @@ def _fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> tuple[dict
         if name in there and name in here and _only_channels_differ(there[name].shape, here[name]):
             notes.append(f"{stem}: adapted from {there[name].shape[1]} to {here[name][1]} channels")
             there[name] = timm.models.adapt_input_conv(here[name][1], there[name], base_chans=there[name].shape[1])
-    problems = [f"{n} is missing" for n in here if n not in there and not (n.endswith(_OPTIONAL) or is_clip(n))]
-    for name, tensor in there.items():
-        if name not in here:
-            problems.append(f"{name} {tuple(tensor.shape)} is not in this network")
-        elif tensor.shape != here[name]:
-            problems.append(f"{name} is {tuple(tensor.shape)} there, {tuple(here[name])} here")
-    if problems:
-        raise UserError(f"{what} does not hold weights of this space's largest network: {_listed(problems)}")
+    if problems := _misfits(there, state, model):
+        at = f" (below '{place}')" if place else ""
+        raise UserError(f"{what}{at} does not hold weights of this space's largest network: {listed(problems)}")
     return there, notes
+
+
+def _misfits(there: Mapping[str, Tensor], state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+    """What keeps tensors, made of those of a file, from being a model's, the most telling first."""
+    here = model.state_dict()
+    both = [name for name in here if name in there]
+    if 10 * len(both) < len(here):
+        first, more = next(iter(state)), f" and {len(state) - 1} more" if len(state) > 1 else ""
+        return [f"its names are another network's, '{first}'{more}; this network's begin with '{next(iter(here))}'"]
+    problems = [
+        f"{name} is {tuple(there[name].shape)} there, {tuple(here[name].shape)} here"
+        for name in both
+        if there[name].shape != here[name].shape
+    ]
+    floating = [name for name in both if here[name].is_floating_point()]
+    codes = [name for name in floating if not there[name].is_floating_point()]
+    problems += [f"{n} holds codes ({str(there[n].dtype).removeprefix('torch.')}), which mean nothing without a scale; "
+                 "give the weights before quantization" for n in codes[:1]]  # fmt: skip
+    problems += [f"{n} holds infinities or NaN" for n in floating if n not in codes and not _is_finite(there[n])]
+    problems += [f"{n} is missing" for n in here if n not in there and not (n.endswith(_OPTIONAL) or is_clip(n))]
+    problems += [f"{n} {tuple(t.shape)} is not in this network" for n, t in there.items() if n not in here]
+    return problems
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(tensor.float().isfinite().all())
 
 
 def _declared(model: nn.Module, key: str) -> tuple[str, ...]:
@@ -217,10 +210,6 @@ def _declared(model: nn.Module, key: str) -> tuple[str, ...]:
 
 def _only_channels_differ(there: torch.Size, here: torch.Size) -> bool:
     return len(there) == len(here) == 4 and there[1] != here[1] and (there[0], *there[2:]) == (here[0], *here[2:])
-
-
-def _listed(problems: list[str]) -> str:
-    return "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
 
 
 @torch.no_grad()

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nas.supernet.first_weights import read_file
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
+from nas.supernet.foreign.reading import read_file
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
@@ -187,7 +187,7 @@ def test_every_layout_gives_the_same(w10: Imported, rename: Callable[[str], str]
     expected = w10.supernet.model.state_dict()
     for file in (state, {"state_dict": state, "epoch": 3}):
         torch.save(file, tmp_path / "published.pth")
-        read = read_file(tmp_path / "published.pth")
+        read = read_file(tmp_path / "published.pth", {}).tensors
         assert is_ofa(read)
         found = convert_ofa(read, w10.supernet.model)
         assert list(found) == list(expected)

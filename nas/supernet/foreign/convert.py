@@ -32,6 +32,13 @@ _OUTSIDE = {
 }  # fmt: skip
 
 
+MARKS = (
+    ("_conv_stem.weight", "_blocks.0._depthwise_conv.weight"),
+    ("features.0.0.weight", "features.1.conv.0.0.weight"),
+)
+"""Names that are all there in a file of EfficientNet-PyTorch, and of torchvision's MobileNetV2."""
+
+
 def convert(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
     """``state`` under timm's names; as it is where its layout is not a known one.
 
@@ -45,7 +52,7 @@ def convert(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tens
     """
     if is_efficientnet_pytorch(state):
         rename = _efficientnet_pytorch
-    elif "features.0.0.weight" in state and "features.1.conv.0.0.weight" in state:
+    elif all(name in state for name in MARKS[1]):
         rename = _torchvision_mobilenetv2
     else:
         return dict(state)
@@ -57,7 +64,7 @@ def convert(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tens
 
 def is_efficientnet_pytorch(state: Mapping[str, Tensor]) -> bool:
     """Whether the names are EfficientNet-PyTorch's, whose networks pad as TensorFlow's do."""
-    return "_conv_stem.weight" in state and "_blocks.0._depthwise_conv.weight" in state
+    return all(name in state for name in MARKS[0])
 
 
 def _efficientnet_pytorch(name: str, state: Mapping[str, Tensor], paths: list[str]) -> str:

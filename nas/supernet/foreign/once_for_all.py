@@ -44,6 +44,8 @@ _OUTSIDE = {
 }  # fmt: skip
 _LAST = {"conv": "final_expand_layer.conv", "bn1": "final_expand_layer.bn"}
 
+MARKS = (("first_conv.conv.weight",),)
+"""A name that every published file has."""
 # (channels of the first convolution, a MobileNetV3) -> the space that a published file belongs to
 _SPACES = {(16, True): "ofa-mbv3-w1.0", (24, True): "ofa-mbv3-w1.2", (40, False): "ofa-proxyless"}
 
