@@ -37,6 +37,7 @@ the flag in capitals: `NAS_SEARCH_MAX_LATENCY=3`; where the name is another, the
 | 2 | wrong usage: a flag, a name or a value that cannot be |
 | 3 | no candidate keeps to the bounds |
 | 130 | interrupted: what was done is saved, and the line that resumes it is printed |
+| 141 | whoever read the output has gone, as `head` does; results that take long are on disk before they are printed |
 
 """
 _TYPES = {str: "text", int: "whole number", float: "number", Path: "path", bool: ""}
@@ -120,9 +121,9 @@ def page() -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
-        if not PAGE.is_file() or PAGE.read_text() != page():
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
             sys.exit(f"{PAGE} is not what the code says: python docs/make_commands.py")
     elif sys.argv[1:]:
         sys.exit(__doc__)
     else:
-        PAGE.write_text(page())
+        PAGE.write_text(page(), encoding="utf-8")

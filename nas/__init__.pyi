@@ -1,8 +1,8 @@
 from nas.candidates.candidate import Candidate as Candidate
 from nas.data.opening import open_dataset as open_dataset
 from nas.data.summary import summarise as summarise_data
+from nas.search.bounds import Bounds as Bounds
 from nas.search.config import SearchConfig as SearchConfig
-from nas.search.objectives import Bounds as Bounds
 from nas.store.run import Run as Run
 from nas.store.run import open_run as open_run
 from nas.store.status import list_runs as list_runs

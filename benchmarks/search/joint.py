@@ -32,9 +32,9 @@ from benchmarks.support.data import data_file, read_table
 from benchmarks.support.genes import plain_space
 from nas.candidates.candidate import Candidate, CandidateSpace
 from nas.candidates.ship import measure
+from nas.search.bounds import Bounds
 from nas.search.costs import CandidateCosts
 from nas.search.loop import LoopSettings, optimise
-from nas.search.objectives import Bounds
 from nas.search.pareto import front, hypervolume
 from nas.search.problem import Problem, problem
 from nas.search.search import problem_of

@@ -72,7 +72,7 @@ def _members(run: Path | str | None, target: str | None) -> Completions:
     for name, path in (latest() if run is None else Run(Path(run))).searches().items():
         if target not in (None, name):
             continue
-        for member in convert(json.loads(path.read_text()), _Front).front:
+        for member in convert(json.loads(path.read_text(encoding="utf-8")), _Front).front:
             words.setdefault(member.id, f"{name}: {100 * member.accuracy.value:.2f} %, {member.latency_ms:.3f} ms")
     return list(words.items())
 

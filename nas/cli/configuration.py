@@ -18,11 +18,10 @@ import typer
 from search_spaces.errors import UsageError, unknown_name
 from search_spaces.schema import Json, convert
 
+from .encoding import LIKENESSES, escape
 from .messages import PARAMETERS
 
 NOT_KEYS = frozenset({"config", "print-config", "help"})
-_SIGNIFICANT = 15
-"""Digits that a decimal number keeps on its way to binary, through a change of unit, and back."""
 
 
 def keys_of(ctx: typer.Context) -> dict[str, str]:
@@ -74,12 +73,13 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(str(value), ensure_ascii=False)
+    return "".join(escape(c) if c in LIKENESSES or c == "\x7f" else c for c in text)
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"--config {path} does not exist") from None
     except UnicodeDecodeError as error:
@@ -129,6 +129,7 @@ def _training(config: Mapping[str, Json]) -> dict[str, Json]:
 
 def _search(config: Mapping[str, Json]) -> dict[str, Json]:
     """Flags of ``nas search`` from ``nas.search.config.SearchConfig``; ``prior`` is the journal's."""
+    from nas.search.bounds import amount
     from nas.search.config import SearchConfig
     from nas.search.objectives import OBJECTIVES
 
@@ -139,12 +140,12 @@ def _search(config: Mapping[str, Json]) -> dict[str, Json]:
         "precision": settings.precision or None,
         "time": settings.seconds,
         "max-latency-on": [f"{target}={ms}" for target, ms in bounds.elsewhere.items()] or None,
-        **{f"max-{row.name}": _in_unit(bounds.limit(row), row.bound_unit.scale) for row in OBJECTIVES.values()},
+        **{
+            f"max-{row.name}": None if limit is None else amount(row, limit)
+            for row in OBJECTIVES.values()
+            for limit in [bounds.limit(row)]
+        },
     }
-
-
-def _in_unit(value: float | None, unit: float) -> float | None:
-    return None if value is None else float(f"{value / unit:.{_SIGNIFICANT}g}")
 
 
 _EARLIER: dict[str, tuple[str, Callable[[Mapping[str, Json]], dict[str, Json]]]] = {

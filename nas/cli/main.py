@@ -14,12 +14,15 @@ import typer
 from search_spaces.errors import UserError, presentable
 
 from .commands import COMMANDS, GROUPS
+from .encoding import flush, write_anything
 from .messages import explain, refuse_empty, speak_of, usage, with_flags
-from .options import EXIT_INTERRUPTED, command_line
+from .options import EXIT_CUT, EXIT_INTERRUPTED, command_line
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 error, 2 usage, 3 no feasible candidate, 130 interrupted."""
+    """Run the command line; exit codes: 0 done, 1 error, 2 usage, 3 no feasible candidate, 130 interrupted, 141 whoever
+    read the output has gone."""
+    write_anything()
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
@@ -31,12 +34,17 @@ def main() -> None:
         _fail(error, debug, explain(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # of which typer makes exit code 1
+            raise
+        code = EXIT_CUT
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's errors of usage, which have no public class in common
             _fail(error, debug, usage(error), 2)
         _fail(error, debug, f"unexpected {type(error).__name__}: {error}\nthis is a bug; --debug shows where", 1)
     if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code, with nothing said
-        typer.echo(f"stopped; what was done is saved. To resume: {command_line(['nas', *arguments])}", err=True)
+        again = command_line(["nas", *arguments])
+        print(f"stopped; what was done is saved. To resume: {again}", file=sys.stderr)
     _exit(int(code or 0))
 
 
@@ -121,12 +129,16 @@ def _fail(error: Exception, debug: bool, text: str, code: int) -> None:
     if debug:
         raise error
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    typer.echo("error: " if plain else typer.style("error: ", fg="red"), err=True, nl=False)
-    typer.echo(presentable(text), err=True)
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo("error: " if plain else typer.style("error: ", fg="red"), err=True, nl=False)
+        print(presentable(text), file=sys.stderr, flush=True)
     _exit(code)
 
 
 def _exit(code: int) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
+    failed = flush()
+    if failed is not None and not code:
+        code = EXIT_CUT if isinstance(failed, BrokenPipeError) else 1
+        if code == 1:
+            print(f"error: {explain(failed)}", file=sys.stderr, flush=True)
     raise SystemExit(code)

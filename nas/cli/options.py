@@ -20,6 +20,8 @@ from . import completion
 from .configuration import as_toml, check_environment, defaults_from
 
 EXIT_INTERRUPTED = 130
+EXIT_CUT = 141
+"""Whoever read the output has gone, as ``head`` does; what SIGPIPE gives in a shell."""
 
 
 def _config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -99,7 +101,7 @@ def in_earnest() -> str:
 def printed(ctx: typer.Context, wanted: bool) -> bool:
     """Print the options of this call as a file for ``--config``, where that is what is wanted."""
     if wanted:
-        typer.echo(as_toml(ctx))
+        print(as_toml(ctx))
     return wanted
 
 
@@ -111,4 +113,4 @@ def is_typed(ctx: typer.Context, name: str) -> bool:
 
 def print_json(value: object) -> None:
     """Records, or plain data, on stdout."""
-    typer.echo(json.dumps(to_json(value), indent=2, default=str))
+    print(json.dumps(to_json(value), indent=2, default=str))

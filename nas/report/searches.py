@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from nas.report.draw.markup import figure, note, pairs, table, tag
 from nas.report.draw.plots import list_costs, plot_fidelity, plot_front, plot_growth
 from nas.search.config import SearchConfig
-from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, Bounds, latency_on, with_unit
+from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, latency_on, with_unit
 from nas.store.hints import hint
 from nas.store.results import AccuracyRecord, Fidelity, Foresight, Member, Ranking, SearchResult
 from nas.store.versions import in_words
@@ -153,7 +153,7 @@ def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
         "latency": result.target.latency,
         **{f"latency on {name}": label for name, label in result.others.items()},
         "objectives": ", ".join(result.objectives),
-        "bounds": _describe_bounds(config.bounds),
+        "bounds": config.bounds.in_words() or "none",
         "precisions": config.precision.replace(",", ", "),
         "measured": f"{counts.new} different candidates for this search, {counts.prior} known before",
         "reason for the end": result.stopped,
@@ -188,12 +188,6 @@ def describe_protocol(result: SearchResult, seconds: Seconds) -> dict[str, str]:
 
 def _baseline(name: str) -> str:
     return f"{name}, with as many measurements"
-
-
-def _describe_bounds(bounds: Bounds) -> str:
-    limits = {name: value for name, value in vars(bounds).items() if name != "elsewhere" and value is not None}
-    parts = [f"{name} {value:g}" for name, value in limits.items()]
-    return ", ".join([*parts, *(f"{name} {ms:g} ms" for name, ms in bounds.elsewhere.items())]) or "none"
 
 
 def _compare_splits(front: Sequence[Member]) -> str:

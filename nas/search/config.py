@@ -11,7 +11,8 @@ from predictors.accuracy.predictor import PREDICTORS
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 
-from .objectives import DEFAULT, LATENCY_ON, Bounds, other_targets, parse_objectives
+from .bounds import Bounds, other_targets
+from .objectives import DEFAULT, LATENCY_ON, parse_objectives
 
 BATCH = 6
 AUTO = "auto"

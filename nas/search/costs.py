@@ -18,7 +18,8 @@ from search_spaces.genes import Floats, GeneSpace, Vectors
 from search_spaces.policy import parse_menu
 from search_spaces.space import SearchSpace
 
-from .objectives import MACS, MEMORY, OBJECTIVES, SIZE, Bounds, Objective, latency_on
+from .bounds import Bounds, amount
+from .objectives import MACS, MEMORY, OBJECTIVES, SIZE, Objective, latency_on
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,41 @@ class CandidateCosts:
         missed = []
         for i, column in enumerate(self.columns):
             if np.isfinite(limits[i]):
-                smallest = self._descend(lambda v, i=i: self.of(v)[:, i])  # type: ignore[misc]
-                least, scale = float(self.of(smallest[None])[0, i]), column.bound_unit.scale
+                least = self._least(i)
                 verdict = "not reachable" if least > limits[i] else "reachable alone"
                 memory = f" ({column.memory.name})" if column.memory and limits[i] < asked[i] else ""
                 missed.append(
-                    f"{column.title} <= {limits[i] / scale:.12g} {column.bound_unit.name}{memory} is {verdict}: "
-                    f"the smallest is {least / scale:.4g} {column.bound_unit.name}"
+                    f"{column.title} <= {amount(column, limits[i])}{memory} is {verdict}: "
+                    f"the smallest is {_rounded(column, least)}"
                 )
         raise InfeasibleError(
             f"no candidate of {self.architectures.name} ({self.precision}) is within the bounds on {self.target.name}: "
             + "; ".join(missed)
         )
 
-    def _descend(self, value: Callable[[Vectors], Floats]) -> Vectors:
-        """Best single-gene moves from the smallest network until none lowers ``value``."""
-        here: Vectors = self.candidates.start
+    def idle_bounds(self, bounds: Bounds) -> list[str]:
+        """The user's limits that no candidate exceeds, in words: each bounds nothing."""
+        limits = self.user_limits(bounds)
+        pairs = ((i, column, self._most(i)) for i, column in enumerate(self.columns) if np.isfinite(limits[i]))
+        return [
+            f"{column.title} <= {amount(column, limits[i])} bounds nothing: the largest network has "
+            f"{_rounded(column, most)}"
+            for i, column, most in pairs
+            if most <= limits[i]
+        ]
+
+    def _least(self, column: int) -> float:
+        """Smallest reachable value of one cost."""
+        return float(self.of(self._descend(lambda v: self.of(v)[:, column])[None])[0, column])
+
+    def _most(self, column: int) -> float:
+        """Largest value of one cost."""
+        largest = self.space.extremes()[1]
+        return float(self.of(self._descend(lambda v: -self.of(v)[:, column], largest)[None])[0, column])
+
+    def _descend(self, value: Callable[[Vectors], Floats], start: Vectors | None = None) -> Vectors:
+        """Best single-gene moves from ``start`` until none lowers ``value``; None: from the smallest network."""
+        here: Vectors = self.candidates.start if start is None else start
         moves = [(g, c) for g in range(len(self.space.genes)) for c in range(self.space.cardinality[g])]
         least = float(value(here[None])[0])
         while True:
@@ -156,3 +176,7 @@ class CandidateCosts:
                 if len(found) == n:
                     return np.stack(list(found.values()))
         return np.stack(list(found.values())) if found else np.zeros((0, len(self.space.genes)), dtype=np.int64)
+
+
+def _rounded(column: Objective, value: float) -> str:
+    return f"{value / column.unit.scale:.4g} {column.unit.name}"

@@ -1,13 +1,12 @@
 """What a search minimises beside the error, and bounds: one row of :data:`OBJECTIVES` each.
 
-To add one: a row here, its limit in :class:`Bounds`, and its figure in ``predictors.policy_costs``.
+To add one: a row here, its limit in :class:`nas.search.bounds.Bounds`, and its figure in ``predictors.policy_costs``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import UsageError, unknown_name
@@ -28,10 +27,11 @@ LATENCY_ON = "latency:"
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of a cost: ``scale`` of the cost's own (ms, bytes, MACs) are one."""
+    """A unit of a cost: ``scale`` of the cost's own (ms, bytes, MACs) are one. ``others``: what limits may have too."""
 
     name: str
     scale: float = 1.0
+    others: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Objective:
         name: in the text of objectives; for a latency on another device ``latency:DEVICE``.
         key: name of its figure in a member of a front.
         title, header, axis: name in a sentence, at the head of a table's column (with the unit), on an axis (without).
-        unit, decimals: of tables and plots.
-        bound, bound_unit, bound_help: its limit in :class:`Bounds`, and as a user gives it.
+        unit, decimals: of tables, plots, limits and messages.
+        bound, bound_help: its limit in :class:`nas.search.bounds.Bounds`, and what the limit is of, in words.
         device: the other device whose latency it is; empty: a cost on the search's own target.
     """
 
@@ -66,7 +66,6 @@ class Objective:
     unit: Unit
     decimals: int
     bound: str
-    bound_unit: Unit
     bound_help: str
     memory: Memory | None = None
     device: str = ""
@@ -83,25 +82,28 @@ class Objective:
         return f"{value / self.unit.scale:.{self.decimals}f}"
 
 
-_MS, _KB, _MB, _MILLIONS = Unit("ms"), Unit("kB", 1e3), Unit("MB", 1e6), Unit("M", 1e6)
+_MS = Unit("ms", others=(Unit("s", 1e3), Unit("us", 1e-3), Unit("µs", 1e-3)))
+_BINARY = (Unit("KiB", 2**10), Unit("MiB", 2**20), Unit("GiB", 2**30))
+_KB = Unit("kB", 1e3, (Unit("B"), Unit("MB", 1e6), Unit("GB", 1e9), *_BINARY))
+_MILLIONS = Unit("M", 1e6, (Unit("k", 1e3), Unit("G", 1e9), Unit("MACs"), Unit("MMACs", 1e6), Unit("GMACs", 1e9)))
 
 LATENCY = Objective(
     "latency", "latency_ms", lambda costs, target, vectors, parts: costs.latency_ms(target, vectors, parts),
-    "latency", "ms", "latency", _MS, 3, "latency_ms", _MS, "ms",
+    "latency", "ms", "latency", _MS, 3, "latency_ms", "ms",
 )  # fmt: skip
 SIZE = Objective(
     "size", "size_bytes", lambda costs, _, vectors, parts: costs.size_bytes(vectors, parts),
-    "size", "kB", "size of the weights", _KB, 1, "size_bytes", _MB, "MB of weights",
+    "size", "kB", "size of the weights", _KB, 1, "size_bytes", "kB of weights; or with a unit: 0.1MB",
     Memory("flash", "weights", lambda target: target.flash_bytes),
 )  # fmt: skip
 MACS = Objective(
     "macs", "macs", lambda costs, _, vectors, parts: costs.macs(vectors),
-    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", _MILLIONS, "millions",
+    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", "millions",
 )  # fmt: skip
 MEMORY = Objective(
     "memory", "peak_activation_bytes",
     lambda costs, target, vectors, parts: costs.peak_bytes(vectors, parts, target.memory_rules),
-    "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes", _KB,
+    "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes",
     "kB of activations at the worst moment", Memory("RAM", "activations", lambda target: target.ram_bytes),
 )  # fmt: skip
 
@@ -146,43 +148,6 @@ def misfits(target: Target, costs: Mapping[str, float]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """Upper limits of a search, in the units of the columns; None: none; ``elsewhere``: ms on other devices, by
-    name. Raises UsageError: a limit that nothing is within."""
-
-    latency_ms: float | None = None
-    size_bytes: float | None = None
-    macs: float | None = None
-    memory_bytes: float | None = None
-    elsewhere: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for objective in OBJECTIVES.values():
-            _check_limit(objective.bound, self.limit(objective))
-
-    def limit(self, objective: Objective) -> float | None:
-        """The limit of an objective, in the unit of its column."""
-        if objective.device:
-            return self.elsewhere.get(objective.device)
-        limit: float | None = getattr(self, objective.bound)
-        return limit
-
-
-def make_bounds(limits: Mapping[str, float | None], elsewhere: Mapping[str, float]) -> Bounds:
-    """Bounds from limits as a user gives them, by the objective's name and in its ``bound_unit``. Raises UsageError
-    where nothing is within one."""
-    for name, limit in limits.items():
-        _check_limit(f"max_{name}", limit)
-    rows = [(OBJECTIVES[name], limit) for name, limit in limits.items()]
-    return Bounds(**{row.bound: limit and limit * row.bound_unit.scale for row, limit in rows}, elsewhere=elsewhere)
-
-
-def _check_limit(name: str, limit: float | None) -> None:
-    if limit is not None and not limit > 0:
-        raise UsageError(f"`{name}` is {limit:g}; a limit must be above 0: give more, or none")
-
-
 def parse_objectives(text: str) -> tuple[str, ...]:
     """Names of the costs to minimise beside the error, of ``accuracy,latency,size`` and the like. Raises UsageError
     where one is unknown or repeated, accuracy isn't among them, or they aren't two to four."""
@@ -197,27 +162,3 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     if not 2 <= len(names) <= 4:
         raise UsageError(f"`objectives` is {text}, a list of {len(names)}; give two to four, accuracy among them")
     return tuple(name for name in names if name != "accuracy")
-
-
-def parse_bounds_elsewhere(given: Sequence[str]) -> dict[str, float]:
-    """Limits in ms by device, from ``TARGET=ms`` each. Raises UsageError where one isn't such a pair or not positive,
-    or a device is there twice."""
-    limits: dict[str, float] = {}
-    for text in given:
-        name, sign, limit = text.rpartition("=")
-        try:
-            value = float(limit)
-        except ValueError:
-            value = 0.0
-        if not (sign and name and 0 < value < math.inf):
-            raise UsageError(f"`max_latency_on` is {text}; give TARGET=ms, such as cortex-a53=20")
-        if name in limits:
-            raise UsageError(f"`max_latency_on` bounds {name} twice; give one limit")
-        limits[name] = value
-    return limits
-
-
-def other_targets(objectives: Sequence[str], bounds: Bounds) -> tuple[str, ...]:
-    """Devices besides the search's own that objectives or bounds name, each once, in the order of the columns."""
-    named = [name.removeprefix(LATENCY_ON) for name in objectives if name.startswith(LATENCY_ON)]
-    return tuple(dict.fromkeys([*named, *bounds.elsewhere]))

@@ -23,10 +23,10 @@ from predictors.accuracy.predictor import AccuracyPredictor
 from search_spaces.genes import Floats, Vectors
 
 from .baselines import BASELINES, Answer, Field
+from .bounds import Bounds
 from .config import SearchConfig
 from .costs import CandidateCosts
 from .loop import FIRST_DESIGNS, Loop, LoopSettings, first_designs
-from .objectives import Bounds
 from .outcome import judge_predictor, make_member, make_result, relative_volume
 from .pareto import front
 from .problem import Problem

@@ -72,7 +72,7 @@ def is_json(text: str) -> bool:
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises UserError where it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from .files import FORMAT, read_record, write_json
 from .hints import hint
 from .host import is_alive
 from .records import RunRecord
+from .spawned import refuse_while_importing
 
 DEFAULT_ROOT = Path("runs")
 
@@ -107,7 +108,9 @@ class Run:
     @contextmanager
     def locked(self, otherwise: str = "") -> Iterator[None]:
         """Hold the directory for this process alone; released by the system when the process dies. Raises UserError:
-        another process holds it or works in it, with what the user may do ``otherwise``, instead of waiting."""
+        another process holds it or works in it, with what the user may do ``otherwise``, instead of waiting; or this
+        process only imports the script of another."""
+        refuse_while_importing()
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"
@@ -126,7 +129,8 @@ class Run:
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Hold the directory together with other workers of searches, which only add to it. Raises UserError: another
-        process holds it alone."""
+        process holds it alone, or this process only imports the script of another."""
+        refuse_while_importing()
         self.path.mkdir(parents=True, exist_ok=True)
         gate, mine = FileLock(self.path / ".lock"), self.path / f".worker.{os.getpid()}.{uuid.uuid4().hex}.lock"
         worker = FileLock(mine)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
-from nas.events import Listener, ignore
+from nas.events import Listener, Warned, ignore
 from nas.journal.storage import check_url
 from nas.search.config import SearchConfig, check_config, with_others
 from nas.search.search import search
@@ -50,9 +50,13 @@ def search_run(
         trained = open_trained(run, config.calibration_images)
         costs = trained.costs(target, config.precision, others)
         costs.feasible_start(config.bounds)
+        for idle in costs.idle_bounds(config.bounds):
+            report(Warned(idle))
         if dry_run:
+            within = f", within {words}" if (words := config.bounds.in_words()) else ""
             summary = (
                 f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
+                f"{within}"
             )
             return SearchPlan(summary, config.measurements)
         journal = trained.journal(storage)

@@ -11,6 +11,7 @@ from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
 from nas.store.records import RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
+from nas.store.spawned import refuse_while_importing
 from nas.store.versions import versions
 from nas.store.words import count_of
 from nas.supernet.first_weights import start_from
@@ -68,6 +69,7 @@ def train_supernet(
         UsageError: the directory holds a run with other settings.
         UserError: unusable data, or the directory is in use.
     """
+    refuse_while_importing()
     check_config(config)
     check_amp(config.amp, resources.device)
     check_processes(world.size, config.batch_size, config.accumulate)

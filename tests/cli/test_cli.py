@@ -163,9 +163,19 @@ def test_an_infeasible_pair_of_bounds_names_both(here: Path) -> None:
     found = invoke("search", "--run", "run", "--max-latency", "0.0001", "--max-size", "100")
     assert found.code == 3
     least = float(re.findall(r"the smallest is ([\d.]+) ms", found.message)[0])
-    assert "size <= 100 MB is reachable alone" in found.message
+    assert "size <= 100 kB is reachable alone" in found.message
     assert invoke("search", "--run", "run", "--max-latency", least * 0.99).code == 3
     assert invoke("search", "--run", "run", "--max-latency", least * 1.01, "--dry-run").code == 0
+
+
+def test_a_bound_in_another_unit_bounds_nothing_and_that_is_said(here: Path) -> None:
+    found = invoke("search", "--run", "run", "--max-size", "100 MB", "--dry-run")
+    assert found.code == 0
+    assert "warning: size <= 100000 kB bounds nothing: the largest network has" in found.err
+    assert "within size <= 100000 kB" in found.out
+    found = invoke("search", "--run", "run", "--max-size", "100", "--dry-run")
+    assert "warning" not in found.err
+    assert "within size <= 100 kB" in found.out
 
 
 def test_bounds_that_are_only_jointly_infeasible(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +191,7 @@ def test_bounds_that_are_only_jointly_infeasible(here: Path, monkeypatch: pytest
 
     monkeypatch.setattr(CandidateCosts, "of", opposed)
     sizes = real(_candidate_costs(here), _candidate_costs(here).space.extremes())[:, 1]
-    size, latency = sizes.min() * 1.2 / 1e6, 1e6 / sizes.max() * 1.2
+    size, latency = f"{sizes.min() * 1.2 / 1e6}MB", 1e6 / sizes.max() * 1.2
     result = invoke("search", "--run", "run", "--max-size", size, "--max-latency", latency)
     assert result.code == 3
     assert result.message.count("reachable alone") == 2

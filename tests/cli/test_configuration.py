@@ -34,7 +34,7 @@ def test_what_is_printed_means_the_same(command: str, empty: Path) -> None:
         values.items()
         >= {
             "train-supernet": {"epochs": 2.5, "lr": "auto", "init": 'weights é"\\.pth', "freeze-bn": True, "seed": 0},
-            "search": {"max-latency": 0.1, "max-latency-on": ["a=1", "b=2"], "measurements": 40},
+            "search": {"max-latency": "0.1 ms", "max-latency-on": ["a=1", "b=2"], "measurements": 40},
             "export": {"candidate": "abc", "license": "mit"},
             "finetune": {"candidate": "best", "quantization-aware": False},
             "profile": {"device": "host", "import": "results.json", "uint8": True},
@@ -95,8 +95,8 @@ def test_a_file_of_another_command_is_refused(empty: Path, command: str, content
 
 
 def test_every_setting_of_a_search_is_a_flag_again(empty: Path) -> None:
+    from nas.search.bounds import Bounds
     from nas.search.config import SearchConfig
-    from nas.search.objectives import Bounds
 
     limits = [0.1, 0.3, 1.1, 7.77, 123.456]
     for ms, megabytes, millions, kilobytes in zip(limits, limits[1:], limits[2:], limits[3:], strict=False):
@@ -108,10 +108,10 @@ def test_every_setting_of_a_search_is_a_flag_again(empty: Path) -> None:
         told = tomllib.loads(invoke("search", "--config", "search-host.json", "--print-config").out)
         assert told == {
             "target": "host", "precision": "int8,w4a8", "measurements": 9, "objectives": "accuracy,memory",
-            "compare": "none", "max-latency": ms, "max-latency-on": [f"cortex-a53={ms / 3}"], "max-size": megabytes,
-            "max-macs": millions, "max-memory": kilobytes, "calibration-images": 64, "algorithm": "nsga2",
-            "predictor": "gp", "batch": 2, "time": 5.5, "patience": 1, "seed": 3, "quiet": False, "json": False,
-            "dry-run": False,
+            "compare": "none", "max-latency": f"{ms} ms", "max-latency-on": [f"cortex-a53={ms / 3}"],
+            "max-size": f"{1000 * megabytes:.15g} kB", "max-macs": f"{millions} M", "max-memory": f"{kilobytes} kB",
+            "calibration-images": 64, "algorithm": "nsga2", "predictor": "gp", "batch": 2, "time": 5.5, "patience": 1,
+            "seed": 3, "quiet": False, "json": False, "dry-run": False,
         }  # fmt: skip
 
 

@@ -266,7 +266,8 @@ def tight() -> Any:
 
 
 def test_a_search_stays_within_the_memory_of_a_microcontroller(tight: Any) -> None:
-    from nas.search.objectives import Bounds, misfits
+    from nas.search.bounds import Bounds
+    from nas.search.objectives import misfits
 
     rng = np.random.default_rng(1)
     vectors = tight.space.sample(rng, 300)
@@ -286,7 +287,7 @@ def test_a_search_stays_within_the_memory_of_a_microcontroller(tight: Any) -> No
 def test_a_device_too_small_for_a_space_is_told_with_what_is_reachable(tight: Any) -> None:
     from dataclasses import replace
 
-    from nas.search.objectives import Bounds
+    from nas.search.bounds import Bounds
     from search_spaces.errors import InfeasibleError
 
     least = tight.of(tight.space.extremes())[:, 3].min()

@@ -46,7 +46,7 @@ def test_the_number_in_the_table_is_the_files(here: Path) -> None:
         (("search", "--run", "run", "--precision", "w2a8"), 2, "'w2a8' of target 'cortex-a72'; did you mean 'w4a8'"),
         (("search", "--run", "run", "--precision", "int8,int8"), 2, "names one of them twice"),
         (("search", "--run", "run", "--precision", "int8,blocks.1=w4a8"), 2, "'blocks.1=w4a8'"),
-        (("search", "--run", "run", "--precision", "mixed", "--target", "cortex-m7", "--max-size", "0.001"), 3, "size"),
+        (("search", "--run", "run", "--precision", "mixed", "--target", "cortex-m7", "--max-size", "1kB"), 3, "size"),
         (("estimate", "best", "--run", "run", "--precision", "int8,blocks.9=fp32"), 2, "no stage 'blocks.9'"),
         (("estimate", "mobilenetv3_small_050", "--precision", "w4a8", "--target", "cortex-m7"), 2, "'w4a8'"),
         (("evaluate", "best", "--run", "run", "--precision", "int9"), 2, "did you mean 'int8'"),

@@ -202,13 +202,15 @@ def _typed(seeds: Seeds, folder: Path) -> Case:
     from nas.journal.storage import check_url, without_password
     from nas.runtimes.table import parse_formats
     from nas.search.baselines import parse_baselines
-    from nas.search.objectives import parse_bounds_elsewhere, parse_objectives
+    from nas.search.bounds import Bounds
+    from nas.search.objectives import parse_objectives
     from nas.training.loggers import parse_loggers
     from predictors.targets.target import load_target
 
     host = load_target("host")
     ways: tuple[tuple[Callable[[str], Any], str], ...] = (
-        (parse_objectives, "accuracy,latency,latency:host,size"), (lambda t: parse_bounds_elsewhere([t]), "host=20.5"),
+        (parse_objectives, "accuracy,latency,latency:host,size"), (lambda t: Bounds.parse([t]), "host=20.5"),
+        (lambda t: Bounds.parse(size=t), "100kB"),
         (lambda t: parse_formats(t, host), "onnx,executorch"), (parse_baselines, "random,uniform,nsga2"),
         (parse_loggers, "tensorboard,wandb"), (load_target, "cortex-a72"), (host.menu, "fp32,int8"),
         (check_url, "postgresql://user:secret@host:5432/name?sslmode=require"), (check_url, "sqlite:///file.db"),

@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from nas.search.bounds import Bounds
 from nas.search.costs import CandidateCosts
-from nas.search.objectives import OBJECTIVES, Bounds, find_objective, make_bounds, misfits, with_unit
+from nas.search.objectives import OBJECTIVES, find_objective, misfits, with_unit
 from predictors.costs.network import Costs
 from predictors.costs.tables import CostTables
 from predictors.targets.target import load_target
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.errors import UsageError
 
 SPACE = get_space("mbv3-tiny")
 COSTS = CandidateCosts(SPACE, CostTables(SPACE, Interface(1, 10)), load_target("cortex-a72"), "int8")
@@ -39,16 +39,6 @@ def test_a_column_is_the_figure_of_a_member(name: str) -> None:
     vectors = SPACE.sample(np.random.default_rng(1), 5)
     exact: list[Costs] = [COSTS.exact(vector) for vector in vectors]
     assert [getattr(costs, OBJECTIVES[name].key) for costs in exact] == COSTS.column(name, vectors).tolist()
-
-
-def test_bounds_from_what_a_user_gives() -> None:
-    bounds = make_bounds({"latency": 2.5, "size": 0.1, "macs": 3, "memory": None}, {"cortex-a53": 7})
-    assert bounds == Bounds(latency_ms=2.5, size_bytes=1e5, macs=3e6, elsewhere={"cortex-a53": 7})
-    assert [bounds.limit(find_objective(n)) for n in (*OBJECTIVES, "latency:cortex-a53")] == [2.5, 1e5, 3e6, None, 7]
-    with pytest.raises(UsageError, match="`max_size` is 0; a limit must be above 0"):
-        make_bounds({"size": 0}, {})
-    with pytest.raises(UsageError, match="`size_bytes` is nan; a limit must be above 0"):
-        Bounds(size_bytes=float("nan"))
 
 
 def test_words_for_people() -> None:

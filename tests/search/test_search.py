@@ -12,10 +12,11 @@ import pytest
 from nas.candidates.candidate import Candidate
 from nas.journal.journal import Journal
 from nas.search.baselines import uniform_vectors
+from nas.search.bounds import Bounds, other_targets
 from nas.search.config import SearchConfig, check_config
 from nas.search.costs import CandidateCosts
 from nas.search.evolution.evolve import evolve
-from nas.search.objectives import Bounds, other_targets, parse_objectives
+from nas.search.objectives import parse_objectives
 from nas.search.pareto import front, hypervolume
 from nas.search.search import search
 from nas.tasks.classification import Accuracy

@@ -17,9 +17,9 @@ import pytest
 from nas.candidates.candidate import Candidate
 from nas.events import Warned
 from nas.journal.journal import Journal
+from nas.search.bounds import Bounds
 from nas.search.config import SearchConfig
 from nas.search.costs import CandidateCosts
-from nas.search.objectives import Bounds
 from nas.search.search import search
 from nas.store.run import Run
 from nas.tasks.classification import Accuracy

@@ -9,7 +9,7 @@ from nas.cli.options import Json, print_json
 
 def doctor(as_json: Json = False) -> None:
     """Look at this machine: versions, processors, extras, known traps, disk and memory; each problem with its fix."""
-    from nas.cli.console import following
+    from nas.cli.console import following, tell
     from nas.store.hints import hint
     from nas.workflows.doctor import as_text, examine
 
@@ -18,6 +18,6 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json(findings)
     else:
-        typer.echo(as_text(findings))
+        tell(as_text(findings))
         following("fix the problems above, then: nas doctor" if bad else hint("train-supernet"))
     raise typer.Exit(1 if bad else 0)

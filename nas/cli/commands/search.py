@@ -10,15 +10,20 @@ import typer
 from nas.cli import completion
 from nas.cli.options import Config, DryRun, Json, PrintConfig, Quiet, RunDir, in_earnest, print_json, printed, resources
 from nas.cli.settings import flags_from
+from nas.search.bounds import Bounds, amount, parse_limit
 from nas.search.config import SearchConfig, parse_targets
-from nas.search.objectives import LATENCY, MACS, MEMORY, SIZE, Objective, make_bounds, parse_bounds_elsewhere
+from nas.search.objectives import LATENCY, MACS, MEMORY, SIZE, Objective
 
 _ELSEWHERE = f"TARGET={LATENCY.bound_help}: on another device. May be repeated."
 
 
 def _limit(objective: Objective) -> Any:
-    """The flag of an objective's upper limit."""
-    return typer.Option(min=0.0, help=objective.bound_help, show_default=False)
+    """The flag of an objective's upper limit, whose value is a number with its unit from here on."""
+
+    def with_unit(limit: str | None) -> str | None:
+        return None if limit is None else amount(objective, parse_limit(objective, limit))
+
+    return typer.Option(callback=with_unit, help=objective.bound_help, show_default=False)
 
 
 @flags_from(
@@ -40,11 +45,11 @@ def search(
         ),
     ] = "cortex-a72",
     run: RunDir = None,
-    max_latency: Annotated[float | None, _limit(LATENCY)] = None,
+    max_latency: Annotated[str | None, _limit(LATENCY)] = None,
     max_latency_on: Annotated[list[str] | None, typer.Option(help=_ELSEWHERE, show_default=False)] = None,
-    max_size: Annotated[float | None, _limit(SIZE)] = None,
-    max_macs: Annotated[float | None, _limit(MACS)] = None,
-    max_memory: Annotated[float | None, _limit(MEMORY)] = None,
+    max_size: Annotated[str | None, _limit(SIZE)] = None,
+    max_macs: Annotated[str | None, _limit(MACS)] = None,
+    max_memory: Annotated[str | None, _limit(MEMORY)] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of a database that workers share. Default: the run directory.", show_default=False),
@@ -67,8 +72,7 @@ def search(
     from nas.workflows.search import SearchPlan, search_run
 
     resources("cpu", 0)
-    limits = {"latency": max_latency, "size": max_size, "macs": max_macs, "memory": max_memory}
-    bounds = make_bounds(limits, parse_bounds_elsewhere(max_latency_on or []))
+    bounds = Bounds.parse(max_latency_on or (), latency=max_latency, size=max_size, macs=max_macs, memory=max_memory)
     directory = find_run(run)
     results = []
     for name in parse_targets(target):

@@ -20,10 +20,10 @@ def print_estimate(estimate: Estimate) -> None:
     say(f"{estimate.model}, {image}, {estimate.precision}, on {estimate.target}")
     if estimate.layers is not None:
         _print_layers(estimate, estimate.layers)
-    table = new_table("latency ms", "MMACs", "parameters", "size MB", "peak activations MB")
+    table = new_table("latency ms", "MMACs", "parameters", "size kB", "peak activations kB")
     table.add_row(
         f"{estimate.latency_ms:.2f}", f"{estimate.macs / 1e6:.1f}", f"{estimate.params:,}",
-        f"{estimate.size_bytes / 1e6:.2f}", f"{estimate.peak_activation_bytes / 1e6:.2f}",
+        f"{estimate.size_bytes / 1e3:,.1f}", f"{estimate.peak_activation_bytes / 1e3:,.1f}",
     )  # fmt: skip
     show(table)
     say(f"latency: {estimate.latency_source}; {estimate.latency_basis}")

@@ -33,8 +33,8 @@ def print_space(space: SpaceDescription) -> None:
         fp32, int8 = costs["fp32"], costs["int8"]
         say(
             f"{name}: {fp32.macs / 1e6:.2f} MMACs, {fp32.params:,} parameters, "
-            f"{fp32.size_bytes / 1e6:.2f} MB fp32, {int8.size_bytes / 1e6:.2f} MB int8, "
-            f"{int8.peak_activation_bytes / 1e3:.0f} kB int8 activations "
+            f"{fp32.size_bytes / 1e3:,.1f} kB fp32, {int8.size_bytes / 1e3:,.1f} kB int8, "
+            f"{int8.peak_activation_bytes / 1e3:,.1f} kB int8 activations "
             f"({space.classes} classes, {space.in_chans} channels)"
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from nas.cli.console import new_table, percent, say, show, tell, warn
+from nas.search.bounds import Bounds
 from nas.search.objectives import OBJECTIVES, latency_on, with_unit
 from nas.store.results import Fidelity, Member, SearchResult
 from nas.workflows.finetune import FinetuneResult
-from search_spaces.schema import to_json
+from search_spaces.schema import convert, to_json
 
 from .listing import memory_line
 
@@ -64,6 +65,8 @@ def _say_measured(result: SearchResult) -> None:
           f"latency: {result.target.latency}")  # fmt: skip
     for name, label in result.others.items():
         say(f"  on {name}: {label}")
+    if bounds := convert(result.config.get("bounds", {}), Bounds).in_words():
+        say(f"within the bounds: {bounds}")
     if limits := to_json(result.memory):
         say(f"within the memory of {result.target.name}: {memory_line(limits)}")
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from nas.store.spawned import refuse_while_importing
 from search_spaces.errors import UsageError, UserError
 
 from .world import LostProcess, World
@@ -132,8 +133,9 @@ def launch(count: int, main: Callable[[], object]) -> int:
     :data:`GRACE` seconds to end. When this process is killed, they save and stop.
 
     Raises:
-        UserError: a process was killed.
+        UserError: a process was killed, or this one only imports the script of another.
     """
+    refuse_while_importing()
     store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)  # type: ignore[attr-defined]
     store.set("launcher", "1")
     arguments = [(main, rank, count, store.port) for rank in range(count)]
