@@ -12,10 +12,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from optuna.storages.journal import BaseJournalBackend
@@ -38,15 +37,33 @@ _told: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
-class _Record:
+class _Fields:
+    """What every record has."""
+
     op_code: int
     worker_id: str
+    study_id: object = None
+    user_attrs: object = None
 
 
 @dataclass(frozen=True)
 class _Study:
+    """What a record that begins a study has too."""
+
     study_name: str
     directions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record: the number of its operation, the study that it belongs to (None: it names none), names of the facts in
+    it, the study that it begins (empty: it begins none), and all of it as JSON."""
+
+    operation: int
+    study: int | None
+    facts: tuple[str, ...]
+    begins: str
+    content: object
 
 
 class JournalFile(BaseJournalBackend):
@@ -73,10 +90,10 @@ class JournalFile(BaseJournalBackend):
         self._records = self._line = self._offset = 0
         self._refused: set[int] = set()
         self._studies: set[str] = set()
-        self._trials: dict[object, list[int]] = {}
+        self._trials: dict[int | None, list[int]] = {}
         self._muted = True
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Iterator[object]:
         """Records from one number on. Optuna reads on from where it was; what it reads when it is made itself is
         nothing, so that :meth:`leave_out` can be called for the first record too."""
         if self._muted:
@@ -95,18 +112,17 @@ class JournalFile(BaseJournalBackend):
                 if wrong:
                     self.damage[self._line] = wrong
                 for record in [*map(_begin_study, self._lost.get(self._line, ())), *records]:
-                    study = record.get("study_id")
-                    if record["op_code"] == _BEGINS_STUDY:
-                        self._studies.add(record["study_name"])
-                    elif isinstance(study, int) and study >= len(self._studies):  # which Optuna passes over
-                        self.damage[self._line] = f"it belongs to study {study}, which has not begun"
+                    if record.begins:
+                        self._studies.add(record.begins)
+                    elif record.study is not None and record.study >= len(self._studies):  # Optuna passes over it
+                        self.damage[self._line] = f"it belongs to study {record.study}, which has not begun"
                         continue
                     self._records += 1
-                    if record["op_code"] == _BEGINS_TRIAL:
-                        self._trials.setdefault(str(study), []).append(self._line)
-                    yield record
+                    if record.operation == _BEGINS_TRIAL:
+                        self._trials.setdefault(record.study, []).append(self._line)
+                    yield record.content
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: Sequence[object]) -> None:
         """Add records, on disk when this returns."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with self._lock.acquire(timeout=LOCK_SECONDS):
@@ -129,7 +145,7 @@ class JournalFile(BaseJournalBackend):
 
     def line_of(self, study: int, number: int) -> int:
         """The line that a trial of a study began with."""
-        return self._trials[str(study)][number]
+        return self._trials[study][number]
 
     def tell(self) -> None:
         """Say which lines are left out, once."""
@@ -152,29 +168,25 @@ def say(text: str) -> None:
     print(presentable(text), file=sys.stderr, flush=True)
 
 
-def read_line(text: bytes) -> tuple[list[dict[str, Any]], str]:
+def read_line(text: bytes) -> tuple[list[Record], str]:
     """The records in a line, of which a sound file has one, and what is wrong with the line; empty: nothing."""
     try:
-        return [_read_record(text)], ""
+        return [_read_record(json.loads(text))], ""
     except (ValueError, RecursionError) as error:
         wrong = str(error) if text.strip() else "it is empty"
     return list(_records_inside(text)), wrong
 
 
-def _read_record(text: bytes) -> dict[str, Any]:
+def _read_record(content: object) -> Record:
     """Raises ValueError: it isn't a record, or would begin a study without saying which."""
-    return _checked(json.loads(text))
+    fields = convert(content, _Fields, "the record")
+    begins = convert(content, _Study, "the record").study_name if fields.op_code == _BEGINS_STUDY else ""
+    facts = tuple(fields.user_attrs) if isinstance(fields.user_attrs, dict) else ()
+    study = fields.study_id if isinstance(fields.study_id, int) else None
+    return Record(fields.op_code, study, facts, begins, content)
 
 
-def _checked(record: Any) -> dict[str, Any]:
-    convert(record, _Record, "the record")
-    if record["op_code"] == _BEGINS_STUDY:
-        convert(record, _Study, "the record")
-    found: dict[str, Any] = record
-    return found
-
-
-def _records_inside(text: bytes) -> Iterator[dict[str, Any]]:
+def _records_inside(text: bytes) -> Iterator[Record]:
     """Whole records between rubbish, as where a line break or the end of a line was lost."""
     at = text.find(_START)
     while at >= 0:
@@ -182,15 +194,16 @@ def _records_inside(text: bytes) -> Iterator[dict[str, Any]]:
         try:
             found, end = json.JSONDecoder().raw_decode(plain)
             length = len(plain[:end].encode())  # fails where its text isn't whole
-            yield _checked(found)
+            yield _read_record(found)
         except (ValueError, RecursionError):
             length = 1
         at = text.find(_START, at + length)
 
 
-def _begin_study(name: str) -> dict[str, Any]:
+def _begin_study(name: str) -> Record:
     direction = StudyDirection.MINIMIZE if name == _OTHER_STUDIES["candidate"] else StudyDirection.MAXIMIZE
-    return {"op_code": _BEGINS_STUDY, "worker_id": "", "study_name": name, "directions": [int(direction)]}
+    content = {"op_code": _BEGINS_STUDY, "worker_id": "", "study_name": name, "directions": [int(direction)]}
+    return _read_record(content)
 
 
 def find_lost_studies(lines: Iterable[bytes]) -> dict[int, list[str]]:
@@ -202,11 +215,10 @@ def find_lost_studies(lines: Iterable[bytes]) -> dict[int, list[str]]:
     used: dict[int, tuple[int, str]] = {}  # by number of the study: first line that names it, and its name
     for line, text in enumerate(lines, 1):
         for record in read_line(text)[0]:
-            study, operation = record.get("study_id"), record["op_code"]
-            if operation == _BEGINS_STUDY and all(record["study_name"] != name for _, name in begun):
-                begun.append((line, record["study_name"]))
-            elif isinstance(study, int) and (name := _study_of(study, record)):
-                used.setdefault(study, (line, name))
+            if record.begins and all(record.begins != name for _, name in begun):
+                begun.append((line, record.begins))
+            elif record.study is not None and (name := _study_of(record)):
+                used.setdefault(record.study, (line, name))
     known = {ACCURACY, f"{ACCURACY} test", *_OTHER_STUDIES.values()}
     if any(name not in known for _, name in begun):
         return {}
@@ -222,15 +234,14 @@ def find_lost_studies(lines: Iterable[bytes]) -> dict[int, list[str]]:
     return lost
 
 
-def _study_of(study: int, record: dict[str, Any]) -> str:
+def _study_of(record: Record) -> str:
     """The name of the study that a record belongs to, by what it holds; empty: it doesn't tell."""
-    facts = record.get("user_attrs") if record["op_code"] == _BEGINS_TRIAL else None
-    facts = facts if isinstance(facts, dict) else {}
+    facts = record.facts if record.operation == _BEGINS_TRIAL else ()
     for fact, name in _OTHER_STUDIES.items():
         if fact in facts:
             return name
-    if record["op_code"] == _NOTES_OF_STUDY or "architecture" in facts:
-        return ACCURACY if study == 0 else f"{ACCURACY} test"
+    if record.operation == _NOTES_OF_STUDY or "architecture" in facts:
+        return f"{ACCURACY} test" if record.study else ACCURACY
     return ""
 
 
@@ -248,7 +259,7 @@ def mend_tail(path: Path) -> None:
         content = file.read()
         start = content.rfind(b"\n") + 1
         try:
-            _read_record(content[start:])
+            _read_record(json.loads(content[start:]))
         except (ValueError, RecursionError):
             file.truncate(start)
         else:
