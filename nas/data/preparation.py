@@ -1,7 +1,7 @@
 """From an image file to a network's input, with numpy and Pillow alone.
 
 The only definition of it: training and evaluation decode with these functions, and every script for devices contains
-the text of this file. So it imports nothing of this project, and runs on Python 3.8 and Pillow 9.1.
+the text of this file. So it imports nothing of this project, and runs on Python 3.9 and Pillow 9.1.
 """
 
 from __future__ import annotations
@@ -108,5 +108,5 @@ def resize_and_crop(image: Image.Image, side: int, crop_pct: float, interpolatio
     if image.size != (width, height):
         image = image.resize((width, height), Resampling[interpolation.upper()])
     left, top = (round((length - side) / 2) for length in (width, height))
-    pixels = np.asarray(image.crop((left, top, left + side, top + side)))
-    return np.ascontiguousarray(pixels.reshape(side, side, -1).transpose(2, 0, 1))
+    pixels = np.asarray(image.crop((left, top, left + side, top + side))).reshape(side, side, -1)
+    return np.array(pixels.transpose(2, 0, 1), order="C")  # a copy: what Pillow gives cannot be written to

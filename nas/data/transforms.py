@@ -17,6 +17,7 @@ from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import unknown_name
 
 from .dataset import SMALL_SIDE
+from .preparation import resize_and_crop
 
 AUGMENTS = ("auto", "none", "light", "strong")
 RAND_AUGMENT = "rand-m8-mstd0.5-mmax9-inc1"
@@ -28,10 +29,10 @@ Transform = Callable[[Image.Image], Tensor]
 
 def eval_transform(info: DataInfo, resolution: int) -> Transform:
     """timm's evaluation transform without normalisation: resize, centre crop; a PIL image to uint8 ``[C, R, R]``."""
-    transform: Transform = timm.data.create_transform(
-        (info.in_chans, resolution, resolution), interpolation=info.interpolation, crop_pct=info.crop_pct,
-        normalize=False,
-    )  # fmt: skip
+
+    def transform(image: Image.Image) -> Tensor:
+        return torch.from_numpy(resize_and_crop(image, resolution, info.crop_pct, info.interpolation))
+
     return transform
 
 

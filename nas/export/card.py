@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from collections.abc import Sequence
 
-from nas.runtimes.table import by_suffix, get_runtime
-from nas.store.exports import Input, Manifest, Provenance
+from nas.runtimes.runtime import pip_arguments
+from nas.store.exports import Manifest, Preparation, Provenance
 from nas.store.hints import hint
-from nas.store.records import DataInfo
+from nas.store.words import count_of
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
 from search_spaces.builders.timm_model import TimmSpec
 
-from .device_script import script_name
+from .device_script import Script
 from .hub import LOADER, data_name, front_matter
+from .preparation import preparation_of
 
 WEIGHTS = "model.safetensors"
 
 
-def model_card(manifest: Manifest, task: Task) -> str:
-    """Markdown text, with front matter as the hub reads it."""
+def model_card(manifest: Manifest, task: Task, scripts: Sequence[Script], checked: int) -> str:
+    """Markdown text, with front matter as the hub reads it.
+
+    Args:
+        scripts: of its files.
+        checked: images that each script was run on.
+    """
     size = manifest.input.input_size
     files = [name for name in manifest.files if name != WEIGHTS]
     genes = "\n".join(f"| {name} | {value} |" for name, value in manifest.architecture.genes)
@@ -28,6 +34,7 @@ def model_card(manifest: Manifest, task: Task) -> str:
         f"| {100 * r.accuracy.low:.2f} - {100 * r.accuracy.high:.2f} % | {r.accuracy.images} |"
         for r in manifest.results
     )
+    running = "".join(_running(script, checked) for script in scripts)
     latency, costs = manifest.target, manifest.costs
     return f"""{front_matter(manifest, files, task)}
 # {manifest.candidate}
@@ -43,7 +50,7 @@ Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latenc
 {costs.macs:,} MACs, {costs.params:,} parameters, {costs.size_bytes:,} bytes of weights at
 {manifest.precision}, {costs.peak_activation_bytes:,} bytes of activations at the peak.
 
-{_loading(manifest, task)}{"".join(_running(name) for name in files)}## Architecture
+{_prepared(preparation_of(manifest.input, task))}{running}{_loading(manifest, task)}## Architecture
 
 | gene | value |
 |---|---|
@@ -59,7 +66,7 @@ Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latenc
 
 def _loading(manifest: Manifest, task: Task) -> str:
     """How timm loads the weights, here and from the hub."""
-    mode = "L" if manifest.input.input_size[0] == 1 else "RGB"
+    levels = "" if manifest.input.levels is None else f", levels={manifest.input.levels}"
     name = LOADER.removesuffix(".py")
     plain = TimmSpec.from_json(manifest.timm).plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
@@ -75,34 +82,64 @@ def _loading(manifest: Manifest, task: Task) -> str:
 
 ```python
 import timm
-{teach}from PIL import Image
+{teach}from preparation import decode, with_channels
 
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
-image = Image.open("photo.jpg").convert("{mode}")
+image = with_channels(decode("photo.jpg"{levels}), {manifest.input.input_size[0]})
 {task.card_code}
 ```
 
-These weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub
-keeps it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
+`preparation.py` of this folder decodes the image, with numpy and Pillow alone. `Image.open` of Pillow neither turns
+photos upright nor scales images of more than 8 bits.
+
+The weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub keeps
+it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
 
 """
 
 
-def _running(name: str) -> str:
-    """How a device classifies a photo with one of the files."""
-    form = by_suffix(PurePath(name).suffix)
-    code = None if form is None else get_runtime(form).device_code()
-    if form is None or code is None:
-        return ""
-    return f"""## Run {name} on the device
+def _prepared(given: Preparation) -> str:
+    """From a file to the input, and what comes out, for people who use nothing of this folder but the network."""
+    channels, grey = len(given.mean), given.mode == "L"
+    height, width = given.crop
+    black, white = given.levels or (0, 65535)
+    deep = f"grey values of more than 8 bits: {black:g} becomes 0 and {white:g} becomes 255"
+    return f"""## What goes in and what comes out
 
-Copy `{name}` and `{script_name(form)}` there; the script has all the code that is needed.
+| | |
+|---|---|
+| image | {given.image} |
+| mode | {"grey" if grey else "colour, in the order red, green, blue"} (`{given.mode}` of Pillow), 8 bits; {deep} |
+| resize | shorter side to {given.shorter_side} pixels, longer one in proportion, {given.interpolation} as in Pillow |
+| crop | the middle, {height} x {width} |
+| input | `{given.input}`: float32 {given.layout}, `[1, {channels}, {height}, {width}]` |
+| its values | (pixel / {given.scale} - mean) / std, mean {_listed(given.mean)}, std {_listed(given.std)} |
+| output | `{given.output}`: {given.meaning} |
+
+"""
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.6g}" for number in numbers)
+
+
+def _running(script: Script, checked: int) -> str:
+    """How a device classifies photos with one of the files."""
+    versions = " and ".join(f"{name} {lowest} or later" if lowest else name for name, lowest in script.needs.items())
+    return f"""## Run {script.file} on the device
+
+Copy `{script.file}` and `{script.name}` there; the script has all the code that is needed. It runs on Python 3.9 or
+later with {versions}.
 
 ```sh
-pip install numpy pillow {code.packages}
-python {script_name(form)} {name} photo.jpg
+pip install numpy pillow {pip_arguments(script.needs)}
+python {script.name} {script.file} photo.jpg more.png folder/
 ```
+
+For a folder with a sub-folder for each class, it prints the accuracy too. Before this folder was written, the script
+ran on {count_of(checked, "image")} of the test split: inputs were those of the evaluation, pixel by pixel, and so were
+outputs.
 
 """
 
@@ -141,9 +178,3 @@ def first_weights(config: TrainConfig) -> str | None:
     if config.pretrained:
         return f"timm's pretrained weights for {config.space}"
     return None if config.init is None else f"the weights in {data_name(config.init)}"
-
-
-def input_config(info: DataInfo, resolution: int) -> Input:
-    """How evaluation prepares images, at a resolution in pixels."""
-    size = (info.in_chans, resolution, resolution)
-    return Input(size, tuple(info.mean), tuple(info.std), info.interpolation, info.crop_pct, info.levels)

@@ -19,7 +19,7 @@ from nas.candidates.ship import EVALUATION_BATCH, ship
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import QuantizedModel
-from nas.runtimes.runtime import Exported
+from nas.runtimes.runtime import NEEDS, Exported
 from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
 from nas.search.outcome import record_accuracy
@@ -37,10 +37,12 @@ from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
 from search_spaces.schema import to_json
 
-from .card import WEIGHTS, input_config, model_card
-from .device_script import device_script, script_name
+from .card import WEIGHTS, model_card
+from .check import check_folder
+from .device_script import Script, device_script, script_name
 from .hub import CONFIG, LOADER, data_name, timm_config
 from .manifest import MANIFEST, exported_hashes, input_size, open_model
+from .preparation import PREPARATION, input_config, preparation_of, preparation_source
 
 _UNFINISHED = ".unfinished"
 
@@ -91,7 +93,8 @@ def export_candidate(
 
     Raises:
         InfeasibleError: it does not fit into the device's memory.
-        UserError: a format's packages are missing, or it cannot hold this network.
+        UserError: a format's packages are missing, or it cannot hold this network; or a script that is shipped does
+            not compute what the evaluation did.
     """
     if problems := misfits(target, {"size": member.size_bytes, "memory": member.peak_activation_bytes}):
         again = hint("search", target=target.name)
@@ -101,27 +104,35 @@ def export_candidate(
     info = source.dataset.info
     shipped = ship(source.net, source.dataset, candidate, source.calibration)
     manifest = _manifest(source, candidate, member, target, license)
-    metadata = {"classes": list(info.classes), "input": to_json(manifest.input), "candidate": candidate.id,
-                "test_accuracy": member.test.value, "provenance": to_json(manifest.provenance)}  # fmt: skip
+    task, prepared = source.dataset.task, preparation_of(manifest.input, source.dataset.task)
+    metadata = {"classes": list(info.classes), "input": to_json(manifest.input), "preparation": to_json(prepared),
+                "candidate": candidate.id, "test_accuracy": member.test.value,
+                "provenance": to_json(manifest.provenance)}  # fmt: skip
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     network = shipped.run if isinstance(shipped.run, QuantizedModel) else shipped.model
     earlier = _earlier_files(out)
     with _staged(out) as folder:
         save_tensors(folder / WEIGHTS, shipped.model.state_dict(), {"candidate": candidate.id})
         files, results = {WEIGHTS: file_hash(folder / WEIGHTS)}, [*manifest.results]
+        atomic_write(folder / PREPARATION, preparation_source().encode())
+        scripts = []
         for form in formats or parse_formats(None, target.model):
             file = folder / file_name(form, candidate.policy.label)
             write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
             files[file.name] = digest = file_hash(file)
-            score = run_file(open_model(file, digest), source.dataset, "test", resolution)
+            model = open_model(file, digest)
+            score = run_file(model, source.dataset, "test", resolution)
             results.append(Result(file.name, "test", record_accuracy(score)))
             if (code := get_runtime(form).device_code()) is not None:
-                atomic_write(folder / script_name(form), device_script(form, code, source.dataset.task).encode())
+                script = Script(script_name(form), file.name, model, json.loads(model.metadata[NEEDS]))
+                atomic_write(folder / script.name, device_script(form, code, task, script.needs).encode())
+                scripts.append(script)
         manifest = replace(manifest, results=tuple(results), files=files)
-        write_json(folder / CONFIG, timm_config(shipped.model, manifest))
+        checked = check_folder(folder, scripts, source.dataset, manifest.input)
+        write_json(folder / CONFIG, timm_config(shipped.model, manifest, prepared))
         if TimmSpec.from_json(manifest.timm).plain_arguments() is None:
             atomic_write(folder / LOADER, loader_source().encode())
-        atomic_write(folder / "README.md", model_card(manifest, source.dataset.task).encode())
+        atomic_write(folder / "README.md", model_card(manifest, task, scripts, checked).encode())
         write_json(folder / MANIFEST, to_json(manifest))
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
@@ -197,7 +208,8 @@ def _earlier_files(out: Path) -> set[str]:
 def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> None:
     """Refuse to run a file on a run's images where it was made for others: its answers would mean nothing. Raises
     UserError: its classes, or how it expects images to be prepared, are not the run's; or it does not say."""
-    here = {"classes": list(info.classes), **to_json(input_config(info, input_size(model, file)[-1]))}
+    expected = to_json(input_config(info, input_size(model, file)[-1]))
+    here = {"classes": list(info.classes), "levels": None, **expected}
     try:
         there = {"classes": json.loads(model.metadata["classes"]), **json.loads(model.metadata["input"])}
     except (KeyError, ValueError, TypeError, RecursionError):

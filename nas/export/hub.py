@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from nas.store.exports import Manifest
+from nas.store.exports import Manifest, Preparation
 from nas.tasks.task import Task
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.errors import UsageError
@@ -26,9 +27,9 @@ _HUB_DATA = {"embedded": "zalando-datasets/fashion_mnist"}
 _HUB_PREFIX = "hfds/"
 
 
-def timm_config(model: nn.Module, manifest: Manifest) -> Mapping[str, Json]:
-    """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``; timm's own names of its first and
-    last layer are taken from the subnet."""
+def timm_config(model: nn.Module, manifest: Manifest, preparation: Preparation) -> Mapping[str, Json]:
+    """Content of ``config.json``, in the keys of timm's ``save_config_for_hf``, and one more, ``preparation``; timm's
+    own names of its first and last layer are taken from the subnet."""
     spec = TimmSpec.from_json(manifest.timm)
     plain = spec.plain_arguments()
     own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
@@ -41,13 +42,14 @@ def timm_config(model: nn.Module, manifest: Manifest) -> Mapping[str, Json]:
         "label_names": list(manifest.classes),
         "model_args": {"spec": manifest.timm} if plain is None else plain,
         "pretrained_cfg": {
-            **to_json(manifest.input),
+            **to_json(replace(manifest.input, levels=None)),  # timm knows none
             "fixed_input_size": False,
             "crop_mode": "center",
             "num_classes": spec.interface.outputs,
             **layers,
             **licence,
         },
+        "preparation": to_json(preparation),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from nas.runtimes.runtime import pip_arguments
 from nas.runtimes.table import PROFILED, get_runtime
 from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, Plan
 from nas.store.files import atomic_write, write_json
@@ -171,7 +172,7 @@ def _readme(plan: Plan, networks: int) -> str:
 
 {networks} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:
 
-    pip install numpy {code.packages}
+    pip install numpy {pip_arguments(code.needs)}
     python3 {RUNNER}
 
 After an interruption, the second command continues where it stopped. Take `results.json` back to where the bundle was

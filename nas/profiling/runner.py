@@ -3,7 +3,8 @@
     python3 run.py                 # after an interruption, the same again: it continues
     python3 run.py --threads 4     # as many as the application will have
 
-Needs Python 3.9, numpy and onnxruntime, and nothing of the project that wrote the bundle. Writes results.json.
+Needs Python 3.9, numpy and onnxruntime 1.16, or later ones, and nothing of the project that wrote the bundle. Writes
+results.json.
 
 How a latency is measured: a *visit* of a network is a warm-up and then inferences, a short reference network between
 any two of them. Only *calm* inferences count: the reference was as quick as ever right before and right after, and no
@@ -25,6 +26,7 @@ import math
 import os
 import platform
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 FORMAT = 1
+OLDEST = [1, 16]  # the first onnxruntime that files are tried with
 WARM_UP, LEAST_RUNS, LEAST_SECONDS, MOST_SECONDS, LONGEST_SECONDS = 3, 9, 0.02, 0.5, 4.0
 INTERVAL, AGREE, CALM, DRIFT = 0.005, 0.01, 0.05, 0.1
 QUICKEST = 0.05  # share of timings that are the quickest
@@ -261,6 +264,11 @@ def packages() -> tuple[Any, Any]:
         import onnxruntime
     except ImportError as error:
         raise Trouble(f"the package '{error.name}' is missing: pip install numpy onnxruntime") from None
+    if [int(part) for part in re.findall(r"\d+", onnxruntime.__version__)[:2]] < OLDEST:
+        raise Trouble(
+            f"needs onnxruntime {OLDEST[0]}.{OLDEST[1]} or later; this is {onnxruntime.__version__}: "
+            "pip install -U onnxruntime"
+        )
     return numpy, onnxruntime
 
 

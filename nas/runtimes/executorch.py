@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,9 @@ from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
 from nas.store.files import replace_file
-from nas.tasks.task import OUTPUT
 from search_spaces.errors import UserError, install_hint
 
-from .runtime import DeviceCode, ImageShape
+from .runtime import NEEDS, DeviceCode, ImageShape
 from .silence import silence
 
 if TYPE_CHECKING:
@@ -92,14 +92,8 @@ class Executorch:
         """There is none: the runner of ``nas profile`` doesn't run ExecuTorch."""
 
     def device_code(self) -> DeviceCode:
-        return DeviceCode(
-            packages="torch executorch",
-            imports="import numpy as np\nimport torch\nfrom executorch.runtime import Runtime\n"
-            "from PIL import Image, ImageOps",
-            opening="program = Runtime.get().load_program(sys.argv[1])\n"
-            f'stored = json.loads(program.load_method("{_METADATA}").execute([])[0])',
-            running=f'{OUTPUT} = program.load_method("forward").execute([torch.from_numpy(pixels)])[0].numpy()[0]',
-        )
+        source = Path(__file__).with_name("executorch_device.py").read_text()
+        return DeviceCode({"torch": "", "executorch": "1.5"}, source)
 
 
 def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str], dialect: Dialect) -> Any:
@@ -116,12 +110,13 @@ def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str]
         except ImportError as error:
             raise UserError(f"exporting to ExecuTorch needs the package '{error.name}'; {_HINT}") from None
         module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
+        needs = {"torch": "", "executorch": ".".join(version("executorch").split(".")[:2])}  # an older one may not do
         with torch.no_grad():
             program = torch.export.export(module, (torch.zeros(1, *image_shape),), strict=False)
         return to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
-            constant_methods={_METADATA: json.dumps(dict(metadata))},
+            constant_methods={_METADATA: json.dumps({NEEDS: json.dumps(needs), **metadata})},
             compile_config=EdgeCompileConfig(_check_ir_validity=False),  # it does not know the quantize operators
         )
 

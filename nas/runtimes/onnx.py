@@ -6,6 +6,7 @@ onnxruntime wants uint8 activations on x86 and int8 on ARM; both files hold the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
 from nas.store.files import replace_file
-from nas.tasks.task import OUTPUT
+from nas.tasks.task import INPUT, OUTPUT
 from search_spaces.errors import UserError, install_hint
 
-from .onnx_packing import pack_weights
+from .onnx_packing import OPSETS, pack_weights
 from .onnx_timing import shrink, traced
-from .runtime import DeviceCode, ImageShape
+from .onnx_version import OLDEST, OPSET, lower_version, oldest_runtime
+from .runtime import NEEDS, DeviceCode, ImageShape
 from .silence import silence
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from .runtime import Network
 
-OPSET = 21  # the one whose files are checked to run on integer kernels (tests)
 _BATCH = 64
 _HINT = install_hint(".[onnx]")
 
@@ -57,20 +58,25 @@ class Onnx:
 
         module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
         example = torch.zeros(2, *image_shape)
+        packed = {}
+        if isinstance(network, QuantizedModel):
+            packed = {f"{name}_weight": layer.bits for name, layer in network.layers.items() if layer.bits < 8}
+        opset = OPSETS[4][0] if packed else OPSET
         with torch.no_grad(), silence():
             program = torch.export.export(
                 module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )
             exported = torch.onnx.export(
-                program, (), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-                input_names=["images"], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},),
+                program, (), dynamo=True, opset_version=opset, external_data=False, verbose=False,
+                input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},),
             )  # fmt: skip
         assert exported is not None
         model = exported.model_proto
         _strip(model)
-        if isinstance(network, QuantizedModel):
-            pack_weights(model, {f"{name}_weight": q.bits for name, q in network.layers.items() if q.bits < 8})
-        onnx.helper.set_model_props(model, dict(metadata))
+        pack_weights(model, packed)
+        lower_version(model)
+        needs = json.dumps({"onnxruntime": oldest_runtime(model)})
+        onnx.helper.set_model_props(model, {NEEDS: needs, **metadata})
         replace_file(path, model.SerializeToString())
 
     def open(self, path: Path, threads: int = 1, optimized: Path | None = None) -> OnnxModel:
@@ -110,15 +116,7 @@ class Onnx:
         return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
 
     def device_code(self) -> DeviceCode:
-        return DeviceCode(
-            packages="onnxruntime",
-            imports="import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
-            opening="options = onnxruntime.SessionOptions()\n"
-            'options.add_session_config_entry("session.qdqisint8allowed", "1")  # as it was measured, on x86 too\n'
-            'session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])\n'
-            "stored = session.get_modelmeta().custom_metadata_map",
-            running=f'{OUTPUT} = session.run(None, {{"images": pixels}})[0][0]',
-        )
+        return DeviceCode({"onnxruntime": OLDEST}, Path(__file__).with_name("onnx_device.py").read_text())
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.quantization.dialect import Dialect
-from nas.tasks.task import OUTPUT
+from nas.tasks.task import INPUT, OUTPUT
 from search_spaces.errors import UserError, install_hint
 
+from .onnx_version import OPSET, lower_version
 from .runtime import ImageShape
 
 if TYPE_CHECKING:
     from .runtime import Network
 
 _HINT = install_hint(".[onnx]")
-_OPSET = 20  # the highest of the tracing exporter, which takes a twentieth of the other's time
 _SMALL = 16  # tensors of fewer elements stay as they are: shapes, paddings, bounds
 
 
@@ -49,8 +49,8 @@ def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
             _teach_integers()
             path = Path(folder) / "network.onnx"
             torch.onnx.export(
-                module, (torch.zeros(1, *image_shape),), path, dynamo=False, opset_version=_OPSET,
-                input_names=["images"], output_names=[OUTPUT],
+                module, (torch.zeros(1, *image_shape),), path, dynamo=False, opset_version=OPSET,
+                input_names=[INPUT], output_names=[OUTPUT],
             )  # fmt: skip
             return onnx.load(path)
     except torch.onnx.errors.OnnxExporterError as error:
@@ -87,7 +87,7 @@ def _teach_integers() -> None:
     for name, symbol in (
         ("quantize_per_tensor", quantize), ("dequantize_per_tensor", dequantize), ("dequantize_per_channel", by_channel)
     ):  # fmt: skip
-        register_custom_op_symbolic(f"quantized_decomposed::{name}", symbol, _OPSET)
+        register_custom_op_symbolic(f"quantized_decomposed::{name}", symbol, OPSET)
 
 
 def shrink(model: Any) -> Any:
@@ -112,4 +112,5 @@ def shrink(model: Any) -> Any:
     body = [*nodes, *small.graph.node]
     del small.graph.node[:]
     small.graph.node.extend(body)
+    lower_version(small)
     return small

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Network = QuantizedModel | nn.Module
 
+NEEDS = "needs"
+"""A text of every file's metadata, JSON: packages that run the file -> their lowest versions; empty: any."""
 ImageShape = tuple[int, int, int]
 """Channels, height and width."""
 
@@ -40,18 +42,18 @@ class DeviceCode:
     """The runtime's part of the script that lies beside an exported file.
 
     Attributes:
-        packages: arguments of ``pip install``, beside numpy and pillow, which every script needs.
-        imports: import statements, in alphabetical order.
-        opening: statements that open the file ``sys.argv[1]`` and leave its metadata, JSON texts by name, in
-            ``stored``.
-        running: a statement that takes ``pixels``, float32 ``[1, C, H, W]``, and leaves a numpy array
-            ``[outputs]`` of the name :data:`nas.tasks.task.OUTPUT`.
+        needs: packages beside numpy and pillow -> the lowest version that files of most networks run on; empty: any.
+        source: text of a module that defines ``open_network(path)``, which gives the network as a function from
+            float32 images ``[1, C, H, W]`` to outputs ``[1, ...]``, and the texts stored with it by name.
     """
 
-    packages: str
-    imports: str
-    opening: str
-    running: str
+    needs: Mapping[str, str]
+    source: str
+
+
+def pip_arguments(needs: Mapping[str, str]) -> str:
+    """Packages as ``pip install`` takes them."""
+    return " ".join(f'"{name}>={version}"' if version else name for name, version in needs.items())
 
 
 class Runtime(Protocol):
@@ -78,7 +80,8 @@ class Runtime(Protocol):
 
         Args:
             network: quantized, or a float model in eval mode on the CPU.
-            metadata: texts stored with the network, read back as :attr:`Exported.metadata`.
+            metadata: texts stored with the network, read back as :attr:`Exported.metadata`. The runtime adds
+                :data:`NEEDS`.
             dialect: one of :attr:`dialects`; without meaning for a float model.
 
         Raises:

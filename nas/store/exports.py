@@ -50,6 +50,39 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How a file becomes a network's input and what the output is, for people and programs that use neither timm nor
+    this project.
+
+    Attributes:
+        image: what of the file is used, in words.
+        mode: of the decoded image, in Pillow's words: ``L`` (grey) or ``RGB``; 8 bits a channel.
+        levels: (black, white) of grey images of more than 8 bits: these values become 0 and 255. None: 0 and 65535.
+        shorter_side: pixels of the image's shorter side after resizing; the longer one keeps the ratio, rounded down.
+        interpolation: of resizing, as Pillow does it.
+        crop: height and width of the middle part that is kept.
+        layout: order of the input's dimensions.
+        scale: what pixels are divided by before ``mean`` is subtracted and ``std`` divided by, a number a channel.
+        input, output: their names in a file that names them.
+        meaning: of the output, in words.
+    """
+
+    image: str
+    mode: str
+    levels: Levels | None
+    shorter_side: Side
+    interpolation: str
+    crop: tuple[Side, Side]
+    layout: str
+    scale: int
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+    input: str
+    output: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class TeacherManifest:
     """What a teacher needs of a manifest."""
 

@@ -52,7 +52,8 @@ class Classification:
     title = "Image classifier"
     hub_tag = "image-classification"
     metric = "accuracy"
-    device_code = 'print(classes[logits.argmax()], f"{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}")'
+    meaning = "a logit for each class, in the order of the classes; their softmax is the probabilities"
+    device_code = 'classes[logits.argmax()], f"{np.exp(logits.max() - np.logaddexp.reduce(logits)):.3f}"'
     card_code = """logits = model(transform(image)[None])
 print(model.pretrained_cfg["label_names"][logits.argmax()])"""
 

@@ -52,8 +52,10 @@ class Task(Protocol):
         title: a network of this task in a model card, for example "Image classifier".
         hub_tag: the task's name on the Hugging Face hub.
         metric: the hub's name of what ``Score.value`` is.
-        device_code: lines of Python that print what an output says: the last ones of the script beside an exported
-            file. They find numpy's :data:`OUTPUT` for one image, and ``classes``, the names of what labels say.
+        meaning: of the output, in words for a model card.
+        device_code: a Python expression in the script beside an exported file: what numpy's :data:`OUTPUT` of one image
+            says, which is right where it equals the image's class, and a remark; both texts. It also finds
+            ``classes``, the names of what labels say.
         card_code: lines of Python in a model card that show what a timm ``model`` makes of ``transform(image)``.
     """
 
@@ -61,6 +63,7 @@ class Task(Protocol):
     title: str
     hub_tag: str
     metric: str
+    meaning: str
     device_code: str
     card_code: str
 
@@ -116,6 +119,8 @@ class Entry:
     summary: str
 
 
+INPUT = "images"
+"""Name of a network's input in exported files."""
 OUTPUT = "logits"
 """Name of a network's output in exported files, and of its value for one image in the script beside them."""
 

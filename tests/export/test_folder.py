@@ -10,20 +10,17 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import nas.candidates.ship
 from nas.candidates.candidate import Candidate
-from nas.export.card import input_config, model_card
-from nas.export.device_script import device_script, script_name
+from nas.export.card import model_card
 from nas.export.hub import front_matter, timm_config
 from nas.export.manifest import open_model
-from nas.runtimes.table import RUNTIMES, get_runtime
+from nas.export.preparation import input_config, preparation_of
 from nas.store.exports import ExportCosts, ExportTarget, Manifest, Provenance
 from nas.store.files import save_tensors
 from nas.store.run import Run
@@ -35,7 +32,7 @@ from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import ENTRY, TimmSpec
 from search_spaces.schema import convert, to_json
 from tests.support.cli_runs import invoke
-from tests.support.scripts import run_script
+from tests.support.scripts import saved
 
 _ALONE = """
 import importlib.abc, sys
@@ -74,6 +71,10 @@ assert not {"nas", "search_spaces", "predictors"} & set(sys.modules)
 """
 
 
+OWN = ("label_names", "model_args", "preparation")
+"""Keys of ``config.json`` that timm writes elsewhere, in another way, or not at all."""
+
+
 def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Path) -> None:
     """The card's own code in an interpreter without this project, against the supernet's calibrated subnet."""
     (folder,) = (here / "run" / "export").iterdir()
@@ -105,21 +106,22 @@ def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Pat
     config, pushed = (json.loads((alone / f / "config.json").read_text()) for f in (".", "pushed"))
     ours, theirs = config.pop("pretrained_cfg"), pushed.pop("pretrained_cfg")
     assert {key: theirs[key] for key in ours if key != "label_names"} == ours
-    assert {key: pushed[key] for key in config if key not in ("label_names", "model_args")} == {
-        key: value for key, value in config.items() if key not in ("label_names", "model_args")
+    assert {key: pushed[key] for key in config if key not in OWN} == {
+        key: value for key, value in config.items() if key not in OWN
     }
     assert config["model_args"].items() <= pushed["model_args"].items()
     assert config["label_names"] == theirs["label_names"] == facts["classes"]
 
     (command,) = re.findall(r"^python (.*)$", card, re.MULTILINE)
-    told = run_script(*(alone / word for word in command.split()))
+    script, file, photo, *_ = (alone / word for word in command.split())
+    told, inputs, outputs = saved(script, here, file, photo)
     pixels = found["pixels"].numpy()
-    assert np.array_equal(told["pixels"], pixels)
+    assert np.array_equal(inputs, pixels)
     own = open_model(alone / "model.int8.onnx")(pixels)[0]
-    assert np.allclose(told["logits"], own, atol=0.02 * np.ptp(own))
-    assert told["logits"].argmax() == own.argmax()
-    share = torch.tensor(told["logits"]).softmax(0).max()
-    assert told["printed"].split() == [facts["classes"][own.argmax()], f"{share:.3f}"]
+    assert np.allclose(outputs[0], own, atol=0.02 * np.ptp(own))
+    assert outputs[0].argmax() == own.argmax()
+    share = torch.tensor(outputs[0]).softmax(0).max()
+    assert told.out.split() == [facts["classes"][own.argmax()], f"{share:.3f}", str(photo)]
 
 
 def test_the_card_states_the_files_own_accuracy(here: Path) -> None:
@@ -148,7 +150,7 @@ def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
     told = facts | {"license": "mit", "provenance": facts["provenance"] | {"data": "hfds/some: one/weird #set"}}
     data = hub.ModelCard(front_matter(convert(told, Manifest), ["a.pte"], get_task()) + "\n# text\n").data
     assert (data.license, data.datasets) == ("mit", ["some: one/weird #set"])
-    assert "Licence of the weights: mit." in model_card(convert(told, Manifest), get_task())
+    assert "Licence of the weights: mit." in model_card(convert(told, Manifest), get_task(), [], 0)
 
 
 def test_a_licence_is_a_name_and_lands_in_card_and_config(here: Path) -> None:
@@ -180,12 +182,14 @@ def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
     spec = json.loads(json.dumps(space.family.describe(space.smallest, Interface(1, 5))))
     assert TimmSpec.from_json(spec).plain_arguments() is not None
     model = TimmSpec.from_json(spec).build().eval()
-    info = types.SimpleNamespace(in_chans=1, mean=(0.5,), std=(0.2,), interpolation="bilinear", crop_pct=0.9)
+    info = types.SimpleNamespace(
+        in_chans=1, mean=(0.5,), std=(0.2,), interpolation="bilinear", crop_pct=0.9, levels=(0, 4095)
+    )
     manifest = Manifest(
         1, "x", "fp32", space.smallest, spec, input_config(info, 64), tuple("abcde"), "mit", ExportCosts(0, 0, 0, 0),
         ExportTarget("t", "r", 1.0, "measured"), (), Provenance("d", {}, None, "w", 0, 1, {}),
     )  # fmt: skip
-    config = timm_config(model, manifest)
+    config = timm_config(model, manifest, preparation_of(manifest.input, get_task()))
     assert config["architecture"] == spec["model"] != ENTRY
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_tensors(tmp_path / "model.safetensors", model.state_dict(), {})
@@ -196,64 +200,5 @@ def test_timm_alone_loads_a_plain_folder(tmp_path: Path, name: str) -> None:
     assert loaded.pretrained_cfg["license"] == "mit"
     resolved = timm.data.resolve_model_data_config(loaded)
     expected = to_json(manifest.input)
+    assert config["preparation"]["levels"] == expected.pop("levels") == [0, 4095]
     assert {key: resolved[key] for key in expected} == expected
-
-
-class Options:
-    """Settings of an onnxruntime that nobody reads."""
-
-    def add_session_config_entry(self, name: str, value: str) -> None: ...
-
-
-class Session:
-    """An onnxruntime of one file, whose classes are numbered."""
-
-    facts: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def get_modelmeta(self) -> Any:
-        return types.SimpleNamespace(custom_metadata_map={key: json.dumps(v) for key, v in self.facts.items()})
-
-    def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
-        (self.images,) = inputs.values()
-        return [np.array([[0.0, 2.0, 1.0]], np.float32)]
-
-
-@pytest.mark.parametrize(
-    ("channels", "size", "crop_pct", "interpolation", "orientation"),
-    [(3, (57, 40), 0.875, "bicubic", 1), (1, (40, 57), 1.0, "bilinear", 1), (3, (120, 33), 0.9, "bicubic", 6)],
-)
-def test_the_script_computes_timms_pixels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    channels: int, size: tuple[int, int], crop_pct: float, interpolation: str, orientation: int,
-) -> None:  # fmt: skip
-    given = {"input_size": [channels, 32, 32], "mean": [0.5, 0.4, 0.3][:channels], "std": [0.2, 0.3, 0.25][:channels],
-             "crop_pct": crop_pct, "interpolation": interpolation}  # fmt: skip
-    monkeypatch.setattr(Session, "facts", {"input": given, "classes": ["a", "b", "c"]})
-    fake = types.ModuleType("onnxruntime")
-    fake.InferenceSession, fake.SessionOptions = Session, Options  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    noise = np.random.default_rng(0).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
-    photo, exif = Image.fromarray(noise), Image.Exif()
-    exif[0x0112] = orientation
-    photo.save(tmp_path / "photo.png", exif=exif)
-    script, code = tmp_path / script_name("onnx"), get_runtime("onnx").device_code()
-    assert code is not None
-    script.write_text(device_script("onnx", code, get_task()))
-    found = run_script(script, "model.onnx", tmp_path / "photo.png")
-    upright = photo.rotate(-90, expand=True) if orientation == 6 else photo
-    transform = timm.data.create_transform(**given, is_training=False)
-    expected = transform(upright.convert("L" if channels == 1 else "RGB"))[None].numpy()
-    assert np.array_equal(found["pixels"], expected)
-    assert found["printed"] == f"b {np.exp(2) / np.exp([0, 2, 1]).sum():.3f}\n"
-
-
-@pytest.mark.parametrize("form", list(RUNTIMES))
-def test_a_script_is_short_and_complete(form: str) -> None:
-    code = get_runtime(form).device_code()
-    assert code is not None
-    lines = device_script(form, code, get_task()).splitlines()
-    own = [line for line in lines[1:] if line and not re.match("import|from", line)]
-    assert len(own) <= 14
-    assert max(map(len, lines)) <= 120

@@ -21,16 +21,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nas.data.preparation import prepare
 from nas.export.device_script import device_script
 from nas.export.manifest import open_model
 from nas.quantization.dialect import Dialect
 from nas.quantization.quantize import QuantizedModel, outline, quantize
-from nas.runtimes.runtime import Exported, Runtime
+from nas.runtimes.runtime import NEEDS, Exported, Runtime
 from nas.runtimes.table import RUNTIMES, by_suffix, get_runtime
 from nas.tasks.task import get_task
 from search_spaces.errors import UserError
 from tests.support.processors import SATURATES
-from tests.support.scripts import run_script
+from tests.support.scripts import saved
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (1, 10, 10)
@@ -185,10 +186,14 @@ class RuntimeKit:
             return
         photo = np.random.default_rng(0).integers(256, size=(12, 15), dtype=np.uint8)
         Image.fromarray(photo).save(self.folder / "photo.png")
-        (self.folder / "script.py").write_text(device_script(self.name, code, get_task()))
-        said = run_script(self.folder / "script.py", self.file("int8"), self.folder / "photo.png")
-        np.testing.assert_array_equal(said["logits"], self.runtime.open(self.file("int8"))(said["pixels"])[0])
-        assert said["printed"].startswith(CLASSES[said["logits"].argmax()])
+        opened = self.runtime.open(self.file("int8"))
+        script = self.folder / "script.py"
+        script.write_text(device_script(self.name, code, get_task(), json.loads(opened.metadata[NEEDS])))
+        said, inputs, outputs = saved(script, self.folder, self.file("int8"), self.folder / "photo.png")
+        np.testing.assert_array_equal(inputs[0], prepare(self.folder / "photo.png", json.loads(TEXTS["input"])))
+        np.testing.assert_array_equal(outputs, opened(inputs))
+        assert said.code == 0
+        assert said.out.startswith(CLASSES[outputs[0].argmax()])
 
     def can_be_timed_or_says_that_it_cannot(self) -> None:
         """A file for timing is opened like any other, and its outputs are numbers of the same shape."""
@@ -211,7 +216,9 @@ class RuntimeKit:
         self.runtime.write(form, SHAPE, self.file(name), TEXTS, dialect)
         assert {path.name for path in self.folder.iterdir()} == before | {self.file(name).name}
         exported = self.runtime.open(self.file(name))
-        assert exported.metadata == TEXTS
+        assert exported.metadata.items() >= TEXTS.items()
+        needs = json.loads(exported.metadata[NEEDS])
+        assert needs.keys() == code.needs.keys() if (code := self.runtime.device_code()) else needs
         return exported
 
 

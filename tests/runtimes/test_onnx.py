@@ -110,7 +110,8 @@ def test_the_policy_is_what_onnxruntime_runs(mixed, mixed_file, tmp_path):
 def test_onnxruntime_computes_mixed_precision_as_the_simulator_does(mixed, mixed_file):
     images, _ = batch(1000, 5)
     model = Onnx().open(mixed_file)
-    assert model.metadata == {"classes": "a", "policy": json.dumps(STAGES)}
+    needs = json.dumps({"onnxruntime": "1.24"})  # weights of 2 bits
+    assert model.metadata == {"classes": "a", "policy": json.dumps(STAGES), "needs": needs}
     simulated, executed = mixed(images).numpy(), model(images)
     assert (simulated.argmax(1) == executed.argmax(1)).mean() >= 0.99
     assert np.abs(simulated - executed).mean() < 0.01 * simulated.std()
@@ -159,7 +160,7 @@ def test_any_batch_size(file):
 
 def test_metadata_and_names(file):
     model = Onnx().open(file)
-    assert model.metadata == METADATA
+    assert model.metadata == METADATA | {"needs": json.dumps({"onnxruntime": "1.16"})}
     (image,), (logits,) = model.session.get_inputs(), model.session.get_outputs()
     assert (image.name, image.shape) == ("images", ["batch", 1, SIDE, SIDE])
     assert (logits.name, logits.shape) == ("logits", ["batch", CLASSES])

@@ -80,7 +80,7 @@ class File:
             script, picture = Path(folder) / script_name("onnx"), Path(folder) / "image.png"
             code = get_runtime("onnx").device_code()
             assert code is not None
-            script.write_text(device_script("onnx", code, get_task()))
+            script.write_text(device_script("onnx", code, get_task(), code.needs))
             photo(image, read_input(self.model.metadata)).save(picture)
             words = [str(script), str(self.path), str(picture)]
             here = call([sys.executable, *words], script.name)

@@ -73,15 +73,28 @@ def open_teacher(name: str, dataset: Dataset) -> Teacher:
     """
     run, folder = _places(name)
     if run is not None:
-        return _from_run(run, dataset)
+        return _with_levels(_from_run(run, dataset), name, dataset)
     if folder is not None:
-        return _from_folder(folder, dataset)
+        return _with_levels(_from_folder(folder, dataset), name, dataset)
     if Path(name).exists():
         raise UsageError(
             f"`teacher` {name} is neither a run directory nor an exported folder (with {_FACTS} and {_WEIGHTS}); "
             "give one of them, or the name of a timm model"
         )
     return _from_timm(name, dataset)
+
+
+def _with_levels(teacher: Teacher, name: str, dataset: Dataset) -> Teacher:
+    """With a note where it learned from deep images that became 8 bits in another way."""
+    theirs, ours = teacher.input.levels, dataset.info.levels
+    if theirs == ours:
+        return teacher
+    words = ["all 16 bits" if levels is None else f"{levels[0]:g} to {levels[1]:g}" for levels in (theirs, ours)]
+    note = (
+        f"the teacher {name} learned from grey images of {words[0]}, here they are of {words[1]}: it sees them darker "
+        "or brighter than it knows them"
+    )
+    return replace(teacher, notes=(*teacher.notes, note))
 
 
 def weights_of(name: str) -> str | None:
@@ -109,7 +122,7 @@ def _from_run(run: Run, dataset: Dataset) -> Teacher:
     largest = net.space.largest
     size = (info.in_chans, largest.resolution, largest.resolution)
     model = net.extract(largest)
-    seen = Input(size, info.mean, info.std, info.interpolation, info.crop_pct)
+    seen = Input(size, info.mean, info.std, info.interpolation, info.crop_pct, info.levels)
     teacher = Teacher(model, file_hash(run.supernet), seen)
     calibrate(model, torch.cat(list(teacher.images(dataset, 64, CALIBRATION_IMAGES))))
     return teacher
