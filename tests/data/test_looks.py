@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nas.data.checks.facts import FACTS
+from nas.data.checks.facts import FACTS, tabulate
 from nas.data.checks.levels import find_levels
 from nas.data.checks.look import see
 from nas.data.opening import open_dataset
@@ -148,7 +147,7 @@ def test_turned_deep_images_are_the_same_picture(tmp_path: Path, orientation: in
     keys, shown = set(), set()
     for name in ("x.png", "x.tif", "y.tif"):
         with (tmp_path / name).open("rb") as file, Image.open(file) as image:
-            keys.add(int(np.array([see(image)[0]], FACTS)["pixels"][0]))
+            keys.add(see(image)[0].pixels)
         shown.add(decode(tmp_path / name).tobytes())
     assert len(keys) == len(shown) == 1
 
@@ -215,5 +214,8 @@ def test_only_the_headers_of_a_large_set_are_read(tmp_path: Path, monkeypatch: p
 
 def test_memory_holds_few_numbers_an_image() -> None:
     assert FACTS.itemsize <= 160
-    fact: Any = see(Image.fromarray(pixels_of(1)))[0]
-    assert np.array([fact], FACTS)["values"][0] > 4
+    picture = pixels_of(1)
+    (fact,) = tabulate([see(Image.fromarray(picture))[0]])
+    assert fact["values"] == max(len(np.unique(picture[..., c])) for c in range(3))
+    assert fact["sums"] == pytest.approx((picture / 255).sum((0, 1)))
+    assert fact["squares"] == pytest.approx(((picture / 255) ** 2).sum((0, 1)))

@@ -212,10 +212,10 @@ def test_exported_files_that_were_altered(here: Path) -> None:
     assert not (here / "executed").exists()
 
 
-def _archive(names: tuple[str, ...], picture: bytes) -> bytes:
+def _archive(names: tuple[str, ...], pictures: list[bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in names:
+        for name, picture in zip(names, pictures, strict=False):
             info = tarfile.TarInfo(name)
             info.size = len(picture)
             archive.addfile(info, io.BytesIO(picture))
@@ -226,21 +226,22 @@ def _archive(names: tuple[str, ...], picture: bytes) -> bytes:
 
 
 def test_archives_of_images_with_names_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is unpacked, and what points elsewhere is no image."""
+    """Nothing is unpacked, and what points elsewhere is no image, or one that is lost."""
     place = tmp_path / "a" / "b"
     place.mkdir(parents=True)
     monkeypatch.chdir(place)
-    picture = next(write_photos(tmp_path / "photos", count=1).rglob("*.jpg")).read_bytes()
+    pictures = [path.read_bytes() for path in write_photos(tmp_path / "photos", count=6).rglob("*.jpg")]
     good = tuple(f"photos/{c}/{i}.jpg" for c in ("apple", "pear") for i in range(6))
     evil = ("../outside.jpg", "photos/../../outside.jpg", "photos/apple/../../../outside.jpg")
-    for names, code in (((*good, *evil), 0), ((*good, *evil, f"{tmp_path}/outside.jpg"), 1)):
-        Path("x.tar").write_bytes(_archive(names, picture))
+    for names, usable in (((*good, *evil), True), ((*good, *evil, f"{tmp_path}/outside.jpg"), False)):
+        Path("x.tar").write_bytes(_archive(names, pictures))
         before = sorted(tmp_path.rglob("*"))
         result = invoke("data", "check", "x.tar", "--json")
         assert sorted(tmp_path.rglob("*")) == before
-        assert result.code == code
-        if code == 0:
+        assert result.code == 1
+        if usable:
             assert sum(split["images"] for split in result.json["splits"].values()) == len(good)
+            assert [each["image"] for each in result.json["corrupt"]["first"]] == ["photos/apple/link.jpg"]
         else:  # a folder of one image more: none of three splits
             assert "too few images" in result.message
 

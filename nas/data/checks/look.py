@@ -22,12 +22,11 @@ from nas.data.decode import FULL_CHECK_IMAGES, Encoded, Pixels, quiet_pil, reaso
 from nas.data.folders.formats import HEAD_BYTES
 from nas.data.preparation import to_grey_or_rgb, turn_of
 
-from .facts import FACTS, Facts, is_deep
+from .facts import FACTS, Facts, Seen, is_deep, tabulate
 from .levels import Levels, find_levels
 
-_CHUNK = 64
-_SCALE = np.arange(256) / 255
-_NAN = (np.nan,) * 3
+CHUNK = 64
+"""Images that are looked at before their facts go into the table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,48 +78,48 @@ def look_at_all(
     facts, bad, held = np.zeros(len(images), FACTS), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
 
     def look(start: int) -> None:
-        for number in range(start, min(start + _CHUNK, len(images))):
+        seen: dict[int, Seen] = {}
+        for number in range(start, min(start + CHUNK, len(images))):
             data = b""
             try:
                 file = images.file(number)
                 if headers_only and (header := _header(file)) is not None:
-                    facts[number] = header
+                    seen[number] = header
                     continue
                 data = file.read_bytes() if isinstance(file, Path) else file.read()
                 with Image.open(io.BytesIO(data)) as image:
-                    fact, decoded, size = see(image, data)
+                    seen[number], shown, size = see(image, data)
             except Exception as error:  # PIL's plugins raise nearly anything on damaged files
                 bad[number] = reason(error, data[:HEAD_BYTES])
                 continue
-            facts[number] = fact
-            held.hold(number, decoded, size)
+            held.hold(number, shown, size)
+        facts[[*seen]] = tabulate([*seen.values()])
 
     with quiet_pil(), ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(look, range(0, len(images), _CHUNK)))
+        list(pool.map(look, range(0, len(images), CHUNK)))
     levels = given(facts)
     numbers = [number for number in range(len(images)) if number not in bad]
     kept = None if held.full or len(held.images) < len(numbers) else [held.images[number] for number in numbers]
     return Looked(facts, dict(sorted(bad.items())), settle(facts, numbers, kept, levels), levels)
 
 
-def _header(file: Any) -> tuple[Any, ...] | None:
-    """Facts of an image from its header alone; None for a deep image, whose values must be seen."""
+def _header(file: Any) -> Seen | None:
+    """What an image's header alone says; None for a deep image, whose values must be seen."""
     with Image.open(file) as image:
         if is_deep(image.mode):
             if not isinstance(file, Path):
                 file.seek(0)
             return None
         mode, (width, height) = image.mode, image.size
-    digest = _hash(f"{mode} {width} {height}".encode())
     channels = 1 if mode in ("1", "L", "LA", "La") else 3
-    return (mode, width, height, 0.0, 0.0, 0, channels, False, 0, digest, _NAN, _NAN, False)
+    return Seen(mode, width, height, channels, _hash(f"{mode} {width} {height}".encode()), decoded=False)
 
 
-def see(image: Image.Image, data: bytes = b"") -> tuple[tuple[Any, ...], Image.Image | Pixels, int]:
-    """Look at an image.
+def see(image: Image.Image, data: bytes = b"") -> tuple[Seen, Image.Image | Pixels, int]:
+    """Look at an image; ``data``: of its file.
 
     Returns:
-        Its :data:`FACTS`; its pixels, or the image itself where they depend on the set's levels; their bytes.
+        What it shows; its pixels, or the image itself where they depend on the set's levels; their bytes.
     """
     image.load()
     mode = image.mode
@@ -130,53 +129,25 @@ def see(image: Image.Image, data: bytes = b"") -> tuple[tuple[Any, ...], Image.I
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         height, width = upright.shape
         pixels = _hash(f"{width} {height} {upright.dtype}".encode(), upright)
-        fact: tuple[Any, ...] = (
-            mode,
-            width,
-            height,
-            low,
-            high,
-            0,
-            1,
-            False,
-            pixels,
-            _hash(data) if data else pixels,
-            _NAN,
-            _NAN,
-            True,
-        )
-        return fact, Image.fromarray(upright), upright.nbytes
-    hidden = _alpha_varies(image)
+        seen = Seen(mode, width, height, 1, _hash(data) if data else pixels, low, high, pixels=pixels)
+        return seen, Image.fromarray(upright), upright.nbytes
+    hidden = image.has_transparency_data and _alpha_varies(image)
     decoded = to_grey_or_rgb(image)
-    found = np.frombuffer(decoded.tobytes(), np.uint8).reshape(decoded.height, decoded.width, -1)
-    counts = _counts(decoded)
-    present = counts > 0
-    used = np.flatnonzero(present.any(0))
-    grey = len(counts) == 3 and (counts[0] == counts[1:]).all() and (found[..., :1] == found[..., 1:]).all()
-    shown = np.ascontiguousarray(found[..., 0]) if grey else found
-    pixels = _hash(f"{decoded.width} {decoded.height} {1 if grey else len(counts)}".encode(), shown)
-    fact = (
-        mode, decoded.width, decoded.height, float(used[0]), float(used[-1]), int(present.sum(1).max()), len(counts),
-        hidden, pixels, _hash(data) if data else pixels, *_sums(counts), True,
-    )  # fmt: skip
-    return fact, found if len(counts) == 3 else found[..., 0], found.nbytes
-
-
-def _counts(image: Image.Image) -> NDArray[np.float64]:
-    """How often each value occurs, ``[channels, 256]``."""
-    return np.array(image.histogram(), dtype=np.float64).reshape(-1, 256)
-
-
-def _sums(counts: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Sums of pixels in [0, 1] and of their squares, of three channels: a grey one counts as three."""
-    times = 3 // len(counts)
-    return tuple((counts @ _SCALE).tolist()) * times, tuple((counts @ _SCALE**2).tolist()) * times
+    (width, height), counts, raw = decoded.size, decoded.histogram(), decoded.tobytes()
+    shown = np.frombuffer(raw, np.uint8).reshape((height, width, 3) if len(raw) > width * height else (height, width))
+    told: bytes | Pixels = raw
+    if shown.ndim == 3 and counts[:256] == counts[256:512] == counts[512:] and (shown[..., :1] == shown[..., 1:]).all():
+        told = np.ascontiguousarray(shown[..., 0])  # the same picture as a grey one
+    pixels = _hash(f"{width} {height}".encode(), told)
+    channels = 1 if shown.ndim == 2 else 3
+    seen = Seen(
+        mode, width, height, channels, _hash(data) if data else pixels, hidden=hidden, pixels=pixels, counts=counts
+    )
+    return seen, shown, len(raw)
 
 
 def _alpha_varies(image: Image.Image) -> bool:
     """Whether an alpha channel, which is dropped, is not the same everywhere."""
-    if not image.has_transparency_data:
-        return False
     bands = image.getbands()
     alpha = image.getchannel(bands[-1]) if bands[-1] in "Aa" else image.convert("RGBA").getchannel("A")
     low, high = alpha.getextrema()
@@ -214,9 +185,9 @@ def settle(
     for number, image in zip(numbers, held, strict=True):
         if isinstance(image, Image.Image):
             image = to_grey_or_rgb(image, levels)
-            counts = _counts(image)
-            facts["sums"][number], facts["squares"][number] = _sums(counts)
-            facts["values"][number] = (counts > 0).sum()
+            own = tabulate([Seen("L", *image.size, 1, 0, counts=image.histogram())])
+            for fact in ("sums", "squares", "values"):
+                facts[fact][number] = own[fact][0]
             image = np.asarray(image)
         out.append(image)
     return out

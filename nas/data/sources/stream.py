@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nas.data.checks.facts import FACTS
+from nas.data.checks.facts import Facts, Seen, tabulate
 from nas.data.checks.levels import find_levels
-from nas.data.checks.look import see, settle
+from nas.data.checks.look import CHUNK, see, settle
 from nas.data.checks.oddities import find_oddities
 from nas.data.dataset import MEMORY_BYTES, Images, Ints
 from nas.data.decode import ArrayImages, Pixels
@@ -45,27 +45,31 @@ def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, in
         UserError: they take more than :data:`nas.data.dataset.MEMORY_BYTES` decoded, have fewer than two classes, or
             show nothing that can be learned.
     """
-    facts: list[tuple[Any, ...]] = []
+    tables: list[Facts] = []
+    seen: list[Seen] = []
     held: list[Image.Image | Pixels] = []
     labels: dict[str, Ints] = {}
     total = 0
     for split, part in parts.items():
         numbers = []
         for image, label in part:
-            fact, pixels, size = see(image)
+            shown, pixels, size = see(image)
             total += size
             if total > MEMORY_BYTES:
                 raise UserError(
                     f"'{source}' only streams and takes more than {MEMORY_BYTES >> 20} MB decoded; "
                     f"write it out as a folder with one sub-folder of images per class"
                 )
-            facts.append(fact)
+            seen.append(shown)
+            if len(seen) == CHUNK:
+                tables.append(tabulate(seen))
+                seen.clear()
             held.append(pixels)
             if not 0 <= int(label) <= _LARGEST_LABEL:
                 raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
             numbers.append(int(label))
         labels[split] = np.array(numbers, dtype=np.int64)
-    table = np.array(facts, FACTS)
+    table = np.concatenate([*tables, tabulate(seen)])
     levels = find_levels(table) if request.trained is None else request.trained.levels
     arrays = settle(table, range(len(held)), held, levels) or []
     contents = number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
