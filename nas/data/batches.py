@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nas.store.records import SPLITS
 from nas.store.seeds import stream
+from nas.store.spawned import check_processes_begin
 from search_spaces.errors import UsageError, UserError, unknown_name
 
 from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, Dataset, Ints, PixelCache
@@ -52,10 +53,12 @@ def train_batches(
 
     Raises:
         UsageError: unknown ``augment``, or a batch without images.
-        UserError: an image cannot be decoded any more.
+        UserError: an image cannot be decoded any more, or a process cannot begin: the script has no main guard.
     """
     if batch_size < 1:
         raise UsageError(f"a batch size of {batch_size} is not possible; give 1 or more")
+    if workers:
+        check_processes_begin()
     return _iterate(
         DataLoader(
             TrainSteps(dataset, batch_size, seed, size, augment, erasing, rows),

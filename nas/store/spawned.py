@@ -7,6 +7,7 @@ guard it would do the script's work once more, the start of further processes in
 from __future__ import annotations
 
 import multiprocessing
+from functools import cache
 
 from search_spaces.errors import UserError
 
@@ -19,13 +20,20 @@ def refuse_while_importing() -> None:
         raise UserError(f"this script starts processes, and each of them runs it from the top; {ADVICE}")
 
 
-def ended_early(what: str, reason: str) -> UserError:
-    """The error to raise where a process that this one started has ended; ``what`` it does, and ``reason``, as far as
-    it is known."""
-    spawned = multiprocessing.get_start_method() != "fork"
-    fix = (
-        f"if this is a script, {ADVICE}"
-        if spawned and "killed" not in reason
-        else ("`workers` 0 loads them in this process")
-    )
-    return UserError(f"a process that {what} ended: {reason}; {fix}")
+@cache
+def check_processes_begin() -> None:
+    """Let a process begin, and end, before any that get work: where the script ends them first, Python waits for ever
+    to hand them more than a pipe holds. Raises UserError with the advice where it ends early."""
+    if multiprocessing.get_start_method() != "fork":
+        probe = multiprocessing.Process(target=_end)
+        probe.start()
+        probe.join()
+        if probe.exitcode:
+            raise UserError(
+                f"a process that this script started ended while it ran the script from the top (exit code "
+                f"{probe.exitcode}); {ADVICE}"
+            )
+
+
+def _end() -> None:
+    """All that the process does."""
