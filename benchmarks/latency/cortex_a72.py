@@ -37,6 +37,7 @@ def _target(name: str, runtime: str, threads: int, fits: dict[str, Fitted]) -> T
         latency=AdditiveLatency({p: f.coefficients for p, f in fits.items()}),
         labels={p: f.label for p, f in fits.items()},
         sources={p: f.source for p, f in fits.items()},
+        measured={p: f.measured for p, f in fits.items() if f.measured is not None},
     )
 
 
@@ -50,7 +51,7 @@ def _mlperf(name: str, runtime: str, system: tuple[str, str]) -> Target:
         report = cross_validate(data, additive(DEPTHWISE_FLOOR)).splits
         assert report is not None
         show(f"{name}, {precision}", report)
-        fits[precision] = Fitted(coefficients, report.label, source)
+        fits[precision] = Fitted(coefficients, report.label, source, data.measured)
     return _target(name, runtime, 4, fits)
 
 

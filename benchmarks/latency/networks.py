@@ -87,16 +87,18 @@ class Measured:
         families: of each network.
         features: ``[n, features]``.
         ms: median latency, ``[n]``.
+        px: side of the images.
     """
 
     names: list[str]
     families: list[str]
     features: Floats
     ms: Floats
+    px: tuple[int, ...]
 
     def data(self, precision: str) -> Data:
         """As the fits take it."""
-        return Data(self.features, self.ms, precision, tuple(self.families))
+        return Data(self.features, self.ms, precision, tuple(self.families), self.px)
 
 
 MLPERF_RPI4 = "latency/mlperf_rpi4.csv"
@@ -119,4 +121,5 @@ def mlperf_rpi4(precision: str, system: tuple[str, str] = RPI4) -> Measured:
         families=["mobilenet_v3" if family.startswith("mobilenet_v3") else family for family, _, _ in keys],
         features=np.stack([network_features(*key) for key in keys]),
         ms=np.array([float(row["p50_ms"]) for row in rows]),
+        px=tuple(resolution for _, _, resolution in keys),
     )

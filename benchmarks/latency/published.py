@@ -204,7 +204,9 @@ def tinyengine(framework: str) -> Table:
 def _table(group: str, found: dict[str, float], precision: str) -> Table:
     names = tuple(sorted(found))
     matrix = np.stack([_features(group, name) for name in names])
-    return Table(names, Data(matrix, np.array([found[n] for n in names]), precision, names))
+    shapes = [{"ncnn": NCNN, "tiny": TINY, "tinyengine": TINYENGINE}[group][name][1] for name in names]
+    px = tuple(min(shape[1:]) if shape[0] == 3 else 0 for shape in shapes)
+    return Table(names, Data(matrix, np.array([found[n] for n in names]), precision, names, px))
 
 
 def ofa_on_desktop(networks: int, seed: int = 0) -> Table:
@@ -214,7 +216,7 @@ def ofa_on_desktop(networks: int, seed: int = 0) -> Table:
     """
     blocks = {row["key"]: float(row["mean_ms"]) for row in rows("ofa_mbconv_lut_i7-8700K.csv.gz")}
     names: list[str] = []
-    ms, matrices, families = [], [], []
+    ms, matrices, families, px = [], [], [], []
     for name in ("ofa-mbv3-w1.0", "ofa-mbv3-w1.2"):
         space = get_space(name)
         vectors = space.sample(np.random.default_rng(seed), networks // 2)
@@ -223,8 +225,9 @@ def ofa_on_desktop(networks: int, seed: int = 0) -> Table:
             architecture = space.decode(vector)
             names.append(f"{name} {architecture.id}")
             ms.append(sum(blocks[key] for key in _keys(architecture, name.endswith("1.2"))))
+            px.append(architecture.resolution)
             families.append(f"{name} {architecture.resolution // 32 * 32}")
-    return Table(tuple(names), Data(np.concatenate(matrices), np.array(ms), "fp32", tuple(families)))
+    return Table(tuple(names), Data(np.concatenate(matrices), np.array(ms), "fp32", tuple(families), tuple(px)))
 
 
 _OFA = {False: (16, 16, 24, 40, 80, 112, 160, 960, 1280), True: (24, 24, 32, 48, 96, 136, 192, 1152, 1536)}

@@ -23,6 +23,7 @@ from benchmarks.latency.published import features as features_of
 from benchmarks.latency.validation import Data, additive, cross_validate
 from predictors.latency.additive import AdditiveLatency, design
 from predictors.latency.fit import FitReport, fit, fit_report
+from predictors.latency.measured import MeasuredRange
 from predictors.latency.records import COEFFICIENTS, Coefficients
 from predictors.targets.card import FOLDER
 from predictors.targets.target import Target, load_target, to_toml
@@ -39,11 +40,12 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class Fitted:
-    """Constants of one precision, and what is known of them."""
+    """Constants of one precision, and what is known of them; ``measured``: on the device itself."""
 
     coefficients: Coefficients
     label: str
     source: str
+    measured: MeasuredRange | None = None
 
 
 def scaled(coefficients: Coefficients, factor: float) -> Coefficients:
@@ -87,7 +89,7 @@ def few(title: str, table: Table, source: str, method: Fit = fit) -> Fitted:
     show(title, report)
     label = report.label if report.networks >= ENOUGH else "uncalibrated"
     held = f"MAPE and tau of each network predicted by a fit to the others: {', '.join(table.names)}"
-    return Fitted(method(data.features, data.ms, data.precision), label, f"{source}; {held}")
+    return Fitted(method(data.features, data.ms, data.precision), label, f"{source}; {held}", data.measured)
 
 
 # Constants of a simple core, tied: multiples of three free numbers.
@@ -117,8 +119,9 @@ def carried(title: str, base: Coefficients, data: Data, source: str) -> Fitted:
     factor = factor_of(base, data)
     held = f"left out in turn, they are off by {report.mape:.0f} %"
     return Fitted(
-        scaled(base, factor), "uncalibrated", f"{source}, times {factor:.3g} from {len(data.ms)} networks; {held}"
-    )
+        scaled(base, factor), "uncalibrated", f"{source}, times {factor:.3g} from {len(data.ms)} networks; {held}",
+        data.measured,
+    )  # fmt: skip
 
 
 def many(title: str, data: Data, source: str, of: str, train: int, depthwise_floor: float = 1.0) -> Fitted:
@@ -127,7 +130,7 @@ def many(title: str, data: Data, source: str, of: str, train: int, depthwise_flo
     assert report is not None
     show(f"{title}, {train} to fit", report)
     label = f"calibrated (MAPE {report.mape:.1f} %, tau {report.tau:.2f}, {report.networks} networks{of})"
-    return Fitted(fit(data.features, data.ms, data.precision, depthwise_floor), label, source)
+    return Fitted(fit(data.features, data.ms, data.precision, depthwise_floor), label, source, data.measured)
 
 
 def target(
@@ -138,6 +141,7 @@ def target(
         name=name, description=device, runtime=runtime, threads=threads, default_precision=default,
         latency=AdditiveLatency({p: f.coefficients for p, f in fits.items()}),
         labels={p: f.label for p, f in fits.items()}, sources={p: f.source for p, f in fits.items()},
+        measured={p: f.measured for p, f in fits.items() if f.measured is not None},
         **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -188,7 +192,7 @@ def xnnpack(device: str, precision: str) -> Data:
     ]
     matrix = [features_of(partial(network, name, 1.0, "meta"), (3, 224, 224)) for name, _ in found]
     names = tuple(name for name, _ in found)
-    return Data(np.stack(matrix), np.array([ms for _, ms in found]), precision, names)
+    return Data(np.stack(matrix), np.array([ms for _, ms in found]), precision, names, (224,) * len(names))
 
 
 def cortex_a53() -> tuple[Target, str]:
@@ -218,7 +222,8 @@ def nasbench(column: str, precision: str) -> Data:
     """Networks of NAS-Bench-201 without dead edges."""
     table = nasbench201.table("oneproxy")
     ok = np.isfinite(table.ms[column])
-    return Data(table.features()[ok], table.ms[column][ok], precision, ("nasbench201",) * int(ok.sum()))
+    families, px = ("nasbench201",) * int(ok.sum()), (nasbench201.RESOLUTION,) * int(ok.sum())
+    return Data(table.features()[ok], table.ms[column][ok], precision, families, px)
 
 
 BLIND = (
@@ -298,7 +303,8 @@ def _cortex_m7() -> tuple[Data, tuple[str, ...]]:
     first, second = mlperf_tiny("NUCLEO-H7A3ZI-Q_X-CUBE-AI-7.3"), tinyengine("X-CUBE-AI 7.3.0")
     ms = np.concatenate([first.data.ms * H7A3_MHZ / M7_MHZ, second.data.ms * H743_MHZ / M7_MHZ])
     names = (*first.names, *second.names)
-    return Data(np.concatenate([first.data.features, second.data.features]), ms, "int8", names), names
+    px = (*first.data.px, *second.data.px)
+    return Data(np.concatenate([first.data.features, second.data.features]), ms, "int8", names, px), names
 
 
 def _limits(ram_kib: int, flash_kib: int, board: str) -> dict[str, object]:

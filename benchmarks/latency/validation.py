@@ -10,22 +10,32 @@ import numpy as np
 
 from predictors.costs.tables import CostTables
 from predictors.latency.additive import AdditiveLatency, LatencyModel
+from predictors.latency.extent import extents_of, range_of
 from predictors.latency.fit import FitReport, fit, fit_report
+from predictors.latency.measured import MeasuredRange
 from search_spaces.genes import Floats, Vectors
 
 
 @dataclass(frozen=True)
 class Data:
-    """Measured networks, ``[n, features]`` and ``[n]``; of their families, each is left out as a whole."""
+    """Measured networks, ``[n, features]`` and ``[n]``; of their families, each is left out as a whole. ``px``: the
+    shorter side of each network's images, 0 where it is for sounds; empty: not known."""
 
     features: Floats
     ms: Floats
     precision: str
     families: tuple[str, ...]
+    px: tuple[int, ...] = ()
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Data:
         """Some of the networks."""
-        return Data(self.features[rows], self.ms[rows], self.precision, tuple(self.families[i] for i in rows))
+        families, px = tuple(self.families[i] for i in rows), tuple(self.px[i] for i in rows) if self.px else ()
+        return Data(self.features[rows], self.ms[rows], self.precision, families, px)
+
+    @property
+    def measured(self) -> MeasuredRange | None:
+        """From the least to the most of them; None: how large their images are isn't known."""
+        return range_of(extents_of(self.features, self.ms, self.px)) if self.px else None
 
 
 Predictor = Callable[[Floats], Floats]

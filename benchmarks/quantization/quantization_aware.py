@@ -131,7 +131,7 @@ def accuracy_table(results: dict[str, dict[str, dict[str, list[float]]]]) -> str
 def accuracy(out: Path, steps: int, phase: float, noise: float, menus: list[str]) -> None:
     """Train, measure and print."""
     dataset = open_dataset("embedded", 0, None)
-    plain = TrainConfig(epochs=steps / (IMAGES // TrainConfig.batch_size))
+    plain = TrainConfig(space="mbv3-tiny", epochs=steps / (IMAGES // TrainConfig.batch_size))
     assert total_steps(plain, IMAGES) == steps
     begin = steps - round(steps * phase)
     source = Run(out / "float")
@@ -158,7 +158,7 @@ def accuracy(out: Path, steps: int, phase: float, noise: float, menus: list[str]
 def cost(steps: int, batch_size: int = 64) -> None:
     """Processor time of a training step, plain, quantized and with noise, on the same random subnets in turn."""
     space = get_space("mbv3-tiny")
-    config = TrainConfig(quantization_aware="int8,w4a8")
+    config = TrainConfig(space="mbv3-tiny", quantization_aware="int8,w4a8")
     info = open_dataset("embedded", 0, None).info
     net = make_supernet(config, info)
     optimizer = make_optimizer(config, net.model)

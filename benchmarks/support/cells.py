@@ -29,7 +29,7 @@ from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
 from nas.tasks.classification import Accuracy, Classification
-from nas.training.builders import resolve_augment
+from nas.training.builders import make_parts, resolve_augment
 from nas.training.config import Resources, TrainConfig, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
@@ -100,7 +100,8 @@ def _steps(config: TrainConfig) -> TrainSteps:
     """Batches by step, as the trainer sees them; images that fit into memory are decoded once."""
     dataset = _opened(config.source, config.seed)
     side = get_space(config.space).largest.resolution
-    return TrainSteps(dataset, config.batch_size, config.seed, side, resolve_augment(config, dataset.info))
+    augment = resolve_augment(config, dataset.info)
+    return TrainSteps(dataset, config.batch_size, config.seed, side, augment, config.erasing, parts=make_parts(config))
 
 
 def seconds_per_step(config: TrainConfig, dataset: Dataset, probes: int = 16) -> float:

@@ -38,12 +38,15 @@ _FIXES = {
 
 def speak_of(parameters: Iterable[Any]) -> None:
     """From now on, :func:`with_flags` names the flags of a command with these parameters of typer."""
-    flags = {p.name: next((o for o in p.opts if o.startswith("--")), p.name.upper()) for p in parameters}
+    known = list(parameters)
+    flags = {p.name: next((o for o in p.opts if o.startswith("--")), p.name.upper()) for p in known}
+    flags |= {f"no_{p.name}": p.secondary_opts[0] for p in known if p.secondary_opts}
     _flags.set({s: flags[p] for s, p in PARAMETERS.items() if p in flags} | flags)
 
 
 def with_flags(text: str) -> str:
-    """A message with flags in place of settings: `` `label_smoothing` `` is ``--label-smoothing``."""
+    """A message with flags in place of settings: `` `label_smoothing` `` is ``--label-smoothing``,
+    and `` `no_mirror` `` ``--no-mirror``."""
     return _SETTING.sub(lambda match: _flags.get().get(match[1], match[0]), text)
 
 

@@ -73,7 +73,7 @@ def _parameter(name: str, declared: Declared, complete: Callable[[str], Completi
     setting, flag = declared.setting, f"--{name.replace('_', '-')}"
     number = declared.type in (int, float)
     option = typer.Option(
-        *([flag] if declared.type is bool and not declared.optional else []),
+        *([_switch(flag, declared.default)] if declared.type is bool and not declared.optional else []),
         help=as_flags(setting.help),
         min=(setting.at_least if setting.above is None else setting.above) if number else None,
         max=(setting.at_most if setting.below is None else setting.below) if number else None,
@@ -84,3 +84,8 @@ def _parameter(name: str, declared: Declared, complete: Callable[[str], Completi
     annotation: Any = Annotated[hint, option]
     default = Parameter.empty if declared.default is MISSING else declared.default
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _switch(flag: str, default: object) -> str:
+    """The flag that sets what is off, or the two of a setting that is on."""
+    return f"{flag}/--no-{flag.removeprefix('--')}" if default is True else flag

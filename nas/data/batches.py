@@ -21,9 +21,10 @@ from nas.store.seeds import stream
 from nas.store.spawned import check_processes_begin
 from search_spaces.errors import UsageError, UserError, unknown_name
 
+from .augment import EVERYTHING, Parts, erase, image_transform, plan_augment, shift_and_flip
 from .dataset import CACHE_BYTES, MEMORY_BYTES, SMALL_SIDE, Dataset, Ints, PixelCache
 from .decode import threads
-from .transforms import erase, eval_transform, image_transform, normalise, own_randomness, plan_augment, shift_and_flip
+from .transforms import eval_transform, normalise, own_randomness
 
 Batch = tuple[Tensor, Tensor]
 Rows = slice | Ints
@@ -33,12 +34,14 @@ ALL = slice(None)
 def train_batches(
     dataset: Dataset, batch_size: int, seed: int, start_step: int, steps: int, size: int, augment: str = "auto",
     workers: int = 0, pin_memory: bool = False, erasing: float | None = None, rows: Rows = ALL,
+    parts: Parts = EVERYTHING,
 ) -> Iterator[Batch]:  # fmt: skip
     """Batches of steps ``start_step .. start_step + steps - 1``.
 
-    The batch of a step depends on (data set, batch_size, seed, step, size, augment, erasing) only: not on where the
-    run was resumed, nor on ``workers``. An epoch is a permutation of the training split with the incomplete last batch
-    dropped; a split smaller than a batch is repeated within it. The global random generators are left as they were.
+    The batch of a step depends on (data set, batch_size, seed, step, size, augment, erasing, parts) only: not on
+    where the run was resumed, nor on ``workers``. An epoch is a permutation of the training split with the incomplete
+    last batch dropped; a split smaller than a batch is repeated within it. The global random generators are left as
+    they were.
 
     Args:
         size: side of the images in pixels; the trainer shrinks whole batches itself.
@@ -47,6 +50,7 @@ def train_batches(
         pin_memory: for a GPU.
         erasing: probability of random erasing; None: as the augmentation has it, 0.25 for ``strong``, else 0.
         rows: which images of the batch, the share of one of several processes; the others are not decoded.
+        parts: of the augmentation that may be done.
 
     Yields:
         float32 images ``[batch_size, C, size, size]``, normalised, and int64 labels ``[batch_size]``; of ``rows``.
@@ -61,7 +65,7 @@ def train_batches(
         check_processes_begin()
     return _iterate(
         DataLoader(
-            TrainSteps(dataset, batch_size, seed, size, augment, erasing, rows),
+            TrainSteps(dataset, batch_size, seed, size, augment, erasing, rows, parts),
             batch_size=None,  # an item is a whole batch already
             sampler=range(start_step, start_step + steps),
             num_workers=workers,
@@ -95,9 +99,9 @@ class TrainSteps(TorchDataset[Batch | UserError]):
 
     def __init__(
         self, dataset: Dataset, batch_size: int, seed: int, size: int, augment: str, erasing: float | None = None,
-        rows: Rows = ALL,
+        rows: Rows = ALL, parts: Parts = EVERYTHING,
     ) -> None:  # fmt: skip
-        self.rows = rows
+        self.rows, self.parts = rows, parts
         self.plan = plan_augment(augment, dataset.info)
         self.dataset = replace(dataset, cache=PixelCache())  # the evaluation's pixels need not go to workers
         self.numbers = dataset.train
@@ -105,7 +109,7 @@ class TrainSteps(TorchDataset[Batch | UserError]):
         self.held: Tensor | None = None
         self.erase = erase(erasing) if erasing and self.plan != "image" else None
         if self.plan == "image":
-            self.transform = image_transform(augment, dataset.info, size, erasing)
+            self.transform = image_transform(augment, dataset.info, size, erasing, parts)
         elif len(self.numbers) * dataset.info.in_chans * size * size <= MEMORY_BYTES:
             self.held = eval_pixels(self.dataset, self.numbers, size)
 
@@ -130,7 +134,7 @@ class TrainSteps(TorchDataset[Batch | UserError]):
                 return torch.stack([self._image(int(c), int(seed)) for c, seed in own])
         pixels = self.held[torch.from_numpy(chosen)] if self.held is not None else self._pixels(chosen)
         if self.plan == "shift":
-            pixels = shift_and_flip(pixels, torch.Generator().manual_seed(int(rng.integers(2**62))))
+            pixels = shift_and_flip(pixels, torch.Generator().manual_seed(int(rng.integers(2**62))), self.parts)
         images = normalise(pixels, info)
         if self.erase is not None:
             with own_randomness():

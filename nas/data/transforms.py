@@ -1,4 +1,4 @@
-"""Pixels to tensors: timm's evaluation transform, and training augmentation that suits the size of the images."""
+"""Pixels to tensors: timm's evaluation transform, normalisation, and the mixing of whole images."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ from torch import Tensor
 from nas.store.records import DataInfo
 from nas.store.seeds import sequence
 from search_spaces.builders.timm_compat import timm
-from search_spaces.errors import unknown_name
 
-from .dataset import SMALL_SIDE
 from .preparation import resize_and_crop
-
-AUGMENTS = ("auto", "none", "light", "strong")
-RAND_AUGMENT = "rand-m8-mstd0.5-mmax9-inc1"
-"""timm's notation; a magnitude of 10 would ask to posterize to 0 bits, which Pillow refuses."""
-ERASE = 0.25
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -41,91 +34,6 @@ def normalise(pixels: Tensor, info: DataInfo) -> Tensor:
     mean = torch.tensor(info.mean).view(-1, 1, 1)
     std = torch.tensor(info.std).view(-1, 1, 1)
     return pixels.float().div_(255).sub_(mean).div_(std)
-
-
-def plan_augment(augment: str, info: DataInfo) -> str:
-    """What a choice of :data:`AUGMENTS` means for these images.
-
-    ``none``; ``shift`` for *light* (and *auto*) on images up to 40 pixels: pad, crop, flip, as for CIFAR in
-    https://arxiv.org/abs/1512.03385; else ``image``, a transform of the single PIL image.
-    """
-    if augment not in AUGMENTS:
-        raise unknown_name("augmentation", augment, AUGMENTS)
-    if augment == "none":
-        return "none"
-    return "shift" if augment != "strong" and info.native_size <= SMALL_SIDE else "image"
-
-
-def shift_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image of uint8 ``[n, C, S, S]`` moved by up to S / 8 pixels (black comes in), flipped half of the time."""
-    n, side = len(pixels), pixels.shape[-1]
-    pad = max(1, side // 8)
-    padded = torch.nn.functional.pad(pixels, (pad, pad, pad, pad))
-    offsets = torch.randint(2 * pad + 1, (2, n, 1), generator=generator)
-    flip = torch.rand(n, 1, generator=generator) < 0.5
-    line = torch.arange(side).expand(n, side)
-    rows = offsets[0] + line
-    columns = offsets[1] + torch.where(flip, line.flip(1), line)
-    number = torch.arange(n).view(n, 1, 1)
-    # channels last in the index result: the slice stands between the advanced indices
-    return padded[number, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
-def erase(probability: float) -> Callable[[Tensor], Tensor]:
-    """Replace a box of a normalised image ``[C, H, W]``, or of each of ``[n, C, H, W]``, by noise, with that
-    probability (https://arxiv.org/abs/1708.04896). Draws from the global generators of ``random`` and torch."""
-    from timm.data.random_erasing import RandomErasing
-
-    found: Callable[[Tensor], Tensor] = RandomErasing(probability, mode="pixel", device="cpu")
-    return found
-
-
-def image_transform(augment: str, info: DataInfo, size: int, erasing: float | None = None) -> Transform:
-    """Random transform of one PIL image to normalised float32 ``[C, size, size]``, from timm and torchvision.
-
-    Draws from the global generators of ``random``, numpy and torch. *strong* adds RandAugment
-    (https://arxiv.org/abs/1909.13719) and random erasing (https://arxiv.org/abs/1708.04896), with probability 0.25
-    where ``erasing`` says no other.
-    """
-    strong = augment == "strong"
-    if erasing is None:
-        erasing = ERASE if strong else 0.0
-    if info.native_size <= SMALL_SIDE:
-        return _small_transform(info, size, erasing)
-    transform: Transform = timm.data.create_transform(
-        input_size=(info.in_chans, size, size),
-        is_training=True,
-        scale=(0.08, 1.0) if strong else (0.25, 1.0),
-        color_jitter=0.4 if strong else 0.2,
-        auto_augment=RAND_AUGMENT if strong else None,
-        re_prob=erasing,
-        re_mode="pixel",
-        interpolation="random",
-        mean=info.mean,
-        std=info.std,
-    )
-    return transform
-
-
-def _small_transform(info: DataInfo, size: int, erasing: float) -> Transform:
-    """*strong* for small images: nothing is zoomed away before RandAugment and erasing."""
-    from timm.data.auto_augment import rand_augment_transform
-    from torchvision import transforms
-
-    fill = tuple(min(255, round(255 * m)) for m in info.mean)
-    chain: Transform = transforms.Compose(
-        [
-            transforms.Resize(size, interpolation=transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(size),
-            transforms.RandomCrop(size, padding=max(1, size // 8)),
-            transforms.RandomHorizontalFlip(),
-            rand_augment_transform(RAND_AUGMENT, {"translate_const": int(0.45 * size), "img_mean": fill}),
-            transforms.ToTensor(),
-            transforms.Normalize(torch.tensor(info.mean), torch.tensor(info.std)),
-            erase(erasing),
-        ]
-    )
-    return chain
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,8 @@ from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Score
+from predictors.costs.network import architecture_features
+from predictors.latency.extent import extents_of
 from predictors.targets.target import Target
 from search_spaces.builders.timm_model import TimmSpec, loader_source
 from search_spaces.errors import InfeasibleError, UserError
@@ -166,6 +169,8 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
     """What the folder of a candidate says before its files are written."""
     info, finetuned = source.dataset.info, source.finetuned
     simulator = "simulator (search)" if finetuned is None else "simulator"
+    row = architecture_features(source.net.space, candidate.architecture, source.dataset.interface)
+    (extent,) = extents_of(row[None], np.array([member.latency_ms]), [candidate.architecture.resolution])
     results = [Result(simulator, "search", member.accuracy), Result(simulator, "test", member.test)]
     if finetuned is not None:
         results.insert(0, Result("before fine-tuning", "search", record_accuracy(finetuned.before)))
@@ -180,7 +185,7 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
         license=license,
         costs=ExportCosts(member.macs, member.params, member.size_bytes, member.peak_activation_bytes),
         target=ExportTarget(
-            target.name, target.runtime, member.latency_ms, target.labels_of(candidate.policy.precisions)
+            target.name, target.runtime, member.latency_ms, target.label_for(candidate.policy.precisions, extent)
         ),
         results=tuple(results),
         provenance=Provenance(

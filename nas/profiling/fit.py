@@ -10,7 +10,9 @@ import numpy as np
 from nas.store.bundles import BundleManifest, BundleNetwork
 from predictors.costs.network import COLUMN, total_macs
 from predictors.latency.additive import AdditiveLatency, LatencyModel
+from predictors.latency.extent import extents_of, range_of
 from predictors.latency.fit import FitReport, fit, fit_report
+from predictors.latency.measured import MeasuredRange
 from predictors.latency.operator_learning import Networks, learn_operators
 from predictors.latency.operator_table import TableLatency
 from predictors.latency.records import Coefficients, OperatorTable
@@ -57,10 +59,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The latency model of one precision, fitted to so many networks; ``report``: on held-out ones, from a fit
-    without them."""
+    """The latency model of one precision, fitted to so many networks, which lie in a range; ``report``: on held-out
+    ones, from a fit without them."""
 
     constants: Constants
+    measured: MeasuredRange
     report: FitReport
     networks: int
     notes: tuple[str, ...]
@@ -109,7 +112,10 @@ def fit_precision(measured: Measurement) -> Fitted:
     precision = measured.precision
     alone = fit_networks(chosen.operators, chosen.ms, precision)
     report = fit_report(predict(alone, check.operators, precision), check.ms)
-    return Fitted(fit_networks(used.operators, used.ms, precision), report, len(used.ms), tuple(notes))
+    totals = np.stack([rows.sum(axis=0) for rows in used.operators])
+    measured_range = range_of(extents_of(totals, used.ms, [min(member.input[1:]) for member in used.members]))
+    constants = fit_networks(used.operators, used.ms, precision)
+    return Fitted(constants, measured_range, report, len(used.ms), tuple(notes))
 
 
 def target_of(
@@ -149,6 +155,7 @@ def target_of(
         latency=_model({precision: result.constants for precision, result in fitted.items()}),
         labels=labels,
         sources=sources,
+        measured={precision: result.measured for precision, result in fitted.items()},
         model=dialect_name(plan.unsigned),
         threads=threads,
         weight_bits=(8, 4) if "int8" in fitted else (8,),

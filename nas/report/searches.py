@@ -76,9 +76,10 @@ def _summarise(result: SearchResult) -> str:
         baseline = f"; random search {without}reached {random.hypervolume:.4f} with as many measurements"
     if gain is not None:
         above = f" The front is {100 * gain:+.2f} points of accuracy above random subnets of equal cost."
+    marked = ", marked ~" if any(member.latency_outside for member in result.front) else ""
     return (
         f"{counts.new} candidates were measured{prior}: hypervolume {result.hypervolume:.4f}{baseline}.{above} "
-        f"Latency: {result.target.latency}."
+        f"Latency: {result.target.latency}{marked}."
     )
 
 
@@ -95,7 +96,7 @@ def _list_front(result: SearchResult, name: str) -> list[Element]:
     rows: list[list[Element | str]] = [
         [_name(member, f"#{anchor(name, member)}" if member.id in linked else None, roles.get(member.id, [])),
          percent(member.accuracy), percent(member.test), predicted_percent(member),
-         *(row.text(row.of(member)) for row in costs), str(member.architecture.resolution),
+         *(row.cell(member) for row in costs), str(member.architecture.resolution),
          *([describe_precision(member.precision)] if mixed else [])]
         for member in members
     ]  # fmt: skip

@@ -11,6 +11,8 @@ import numpy as np
 from nas.candidates.candidate import CandidateSpace
 from predictors.costs.network import COLUMN, Costs
 from predictors.costs.tables import CostTables
+from predictors.latency.extent import extents_of
+from predictors.latency.measured import Extent
 from predictors.policy_costs import PolicyCosts
 from predictors.targets.target import Target
 from search_spaces.errors import InfeasibleError
@@ -19,7 +21,7 @@ from search_spaces.policy import parse_menu
 from search_spaces.space import SearchSpace
 
 from .bounds import Bounds, amount
-from .objectives import MACS, MEMORY, OBJECTIVES, SIZE, Objective, latency_on
+from .objectives import LATENCY, LATENCY_ON, MACS, MEMORY, OBJECTIVES, SIZE, Objective, latency_on
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ class CandidateCosts:
         macs, size, memory = (int(cost) for cost in self.of(vector[None])[0, wanted])
         params = int(self.tables.features(vector[None])[0, COLUMN["params"]])
         return Costs(macs, params, size, memory)
+
+    def extents(self, vectors: Vectors) -> dict[str, list[Extent]]:
+        """By device, what says of networks ``[n, genes]`` whether they are like those that it was measured with."""
+        features = self.tables.features(vectors)
+        px = [candidate.architecture.resolution for candidate in self.candidates.candidates(vectors)]
+        names = {self.target.name: LATENCY.name} | {t.name: LATENCY_ON + t.name for t in self.others}
+        return {name: extents_of(features, self.column(column, vectors), px) for name, column in names.items()}
 
     def user_limits(self, bounds: Bounds) -> Floats:
         """The user's limits of the columns, infinite where there is none."""

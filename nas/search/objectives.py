@@ -81,6 +81,12 @@ class Objective:
         """A value in the objective's unit, with its decimals but without the unit's name."""
         return f"{value / self.unit.scale:.{self.decimals}f}"
 
+    def cell(self, member: Member) -> str:
+        """The cost of a member of a front for a table; with ``~`` before a latency on the search's own target, where
+        the network is unlike those that were measured there."""
+        unlike = self.name == "latency" and member.latency_outside
+        return ("~" if unlike else "") + self.text(self.of(member))
+
 
 _MS = Unit("ms", others=(Unit("s", 1e3), Unit("us", 1e-3), Unit("µs", 1e-3)))
 _BINARY = (Unit("KiB", 2**10), Unit("MiB", 2**20), Unit("GiB", 2**30))

@@ -52,13 +52,15 @@ def make_member(
     """A measured candidate with its costs and its accuracies on the search split and the test split; ``predicted`` is
     None where there was no search."""
     vector = costs.candidates.vectors([candidate])
+    (extent,) = costs.extents(vector)[costs.target.name]
+    outside = costs.target.left_out(candidate.policy.precisions, extent)
     elsewhere = {t.name: float(costs.column(LATENCY_ON + t.name, vector)[0]) for t in costs.others}
     return Member(
         id=candidate.id, architecture=candidate.architecture, precision=candidate.precision,
         accuracy=record_accuracy(accuracy), test=record_accuracy(test), predicted_accuracy=predicted,
         latency_ms=float(costs.column("latency", vector)[0]),
         latency_elsewhere_ms=None if predicted is None else elsewhere,
-        **asdict(costs.exact(vector[0])),
+        **asdict(costs.exact(vector[0])), latency_outside=outside or None,
     )  # fmt: skip
 
 
@@ -76,11 +78,12 @@ def make_result(
     costs, menu = session.costs, session.costs.candidates.menu
     vectors, accuracy = session.measured(within_bounds=True)
     winners = [Candidate(member.architecture, member.precision) for member in members]
+    extents = costs.extents(costs.candidates.vectors(winners))
     return SearchResult(
         config=asdict(session.config),
         complete=True,
-        target=SearchTarget(costs.target.name, costs.target.labels_of(menu)),
-        others={target.name: target.labels_of(menu) for target in costs.others},
+        target=SearchTarget(costs.target.name, costs.target.label_of_all(menu, extents[costs.target.name])),
+        others={target.name: target.label_of_all(menu, extents[target.name]) for target in costs.others},
         objectives=("accuracy", *session.objectives),
         front=tuple(members),
         measurements=Measurements(len(session.new), len(session.known) - len(session.new)),

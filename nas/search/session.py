@@ -48,7 +48,8 @@ class Session:
         self.objectives = parse_objectives(config.objectives)
         self.baselines = parse_baselines(config.compare)
         # another target file of the same name: another search
-        files = [hashlib.sha256(to_toml(t).encode()).hexdigest() for t in (costs.target, *costs.others)]
+        plain = [replace(t, measured={}) for t in (costs.target, *costs.others)]  # what was measured changes no cost
+        files = [hashlib.sha256(to_toml(target).encode()).hexdigest() for target in plain]
         self.settings = json.dumps(asdict(replace(config, prior=0)) | {"target_files": files})
         self.config = config = replace(config, prior=journal.begin(self.settings))
         self.known = {c: a for c, a in journal.items()[: config.prior] if c in costs.candidates}

@@ -51,6 +51,8 @@ class Member:
         macs: multiply-accumulates of one image.
         size_bytes: of the weights in their precision.
         peak_activation_bytes: at the worst moment.
+        latency_outside: what the target's latencies were fitted to, where the network lies outside of it; None: inside,
+            or not known.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Member:
     params: Count
     size_bytes: Amount
     peak_activation_bytes: Amount
+    latency_outside: Annotated[tuple[str, ...] | None, NOT_NULL] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,22 @@ print(model.pretrained_cfg["label_names"][logits.argmax()])"""
             seen += len(labels)
         return Accuracy(correct, seen)
 
+    @torch.no_grad()
+    def confusion(
+        self,
+        run: Callable[[Tensor], Tensor],
+        batches: Iterable[tuple[Tensor, Tensor]],
+        classes: int,
+        device: str | torch.device,
+    ) -> Tensor | None:
+        counts = torch.zeros(classes, classes, dtype=torch.long)
+        for images, labels in batches:
+            logits = run(images.to(device, memory_format=torch.channels_last))
+            if logits.shape[1:] != (classes,):
+                return None
+            counts.index_put_((labels, logits.argmax(1).cpu()), torch.ones_like(labels), accumulate=True)
+        return counts
+
     def score_of(self, record: Mapping[str, float]) -> Accuracy:
         accuracy = Accuracy(int(record["correct"]), int(record["images"]))
         if not 0 <= accuracy.correct <= accuracy.images:

@@ -105,6 +105,16 @@ class Task(Protocol):
         """Score of a network on batches of images and labels. ``run``: normalised images ``[n, c, h, w]`` on
         ``device`` -> outputs ``[n, ...]``."""
 
+    def confusion(
+        self,
+        run: Callable[[Tensor], Tensor],
+        batches: Iterable[tuple[Tensor, Tensor]],
+        classes: int,
+        device: str | torch.device,
+    ) -> Tensor | None:
+        """How often images of each class got the name of each, ``[classes, classes]``, rows by label; as :meth:`score`
+        otherwise. None: answers of this task aren't classes."""
+
     def score_of(self, record: Mapping[str, float]) -> Score:
         """The score that :meth:`Score.record` described; other keys are ignored. Raises ValueError, KeyError,
         TypeError: it describes none."""

@@ -6,6 +6,7 @@ import torch
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from nas.data.augment import Parts
 from nas.data.dataset import SMALL_SIDE, interface_of
 from nas.store.records import DataInfo
 from nas.supernet.first_weights import start_from
@@ -73,6 +74,11 @@ def make_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: 
         warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
     )  # fmt: skip
     return scheduler
+
+
+def make_parts(config: TrainConfig) -> Parts:
+    """The parts of the augmentation that a run may do."""
+    return Parts(config.mirror, config.crop, config.colour, config.rotate)
 
 
 def resolve_augment(config: TrainConfig, info: DataInfo) -> str:

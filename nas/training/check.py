@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from torch import nn
 
+from nas.data.augment import describe_augment
+from nas.data.mirrored import mirrored_pairs
+from nas.store.records import DataInfo
 from nas.store.seeds import stream
 from nas.store.settings import check_settings
 from nas.supernet.first_weights import check_start
 from search_spaces import get_space
 from search_spaces.errors import UsageError, first_line
 
-from .builders import make_optimizer
+from .builders import make_optimizer, make_parts, resolve_augment
 from .config import PHASE, TrainConfig
 from .quantized import check_quantizable, trained_menu
 from .strategies.base import Pass, RunFacts
@@ -76,5 +81,30 @@ def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
     if dropping and all(each.architecture != facts.space.largest for each in passes):
         lines.append(
             f"{' and '.join(dropping)}: only the largest subnet is trained so, and strategy {name} hardly ever draws it"
+        )
+    return lines
+
+
+def mirrors(config: TrainConfig, info: DataInfo) -> bool:
+    """Whether a training mirrors images."""
+    parts, augment = make_parts(config), resolve_augment(config, info)
+    return describe_augment(augment, info, parts) != describe_augment(augment, info, replace(parts, mirror=False))
+
+
+def augment_warnings(config: TrainConfig, info: DataInfo) -> list[str]:
+    """A line for classes that mirroring would mix up, by their names, and for each switch without effect."""
+    parts, augment = make_parts(config), resolve_augment(config, info)
+    done = describe_augment(augment, info, parts)
+    lines = [
+        f"`no_{name}` has no effect: these images aren't augmented so anyway (`augment` {augment})"
+        for name, on in asdict(parts).items()
+        if not on and describe_augment(augment, info, replace(parts, **{name: True})) == done
+    ]
+    if mirrors(config, info) and (pairs := mirrored_pairs(info.classes)):
+        (ours, theirs), more = pairs[0], len(pairs) - 1
+        others = f", and {more} more pair{'s' if more > 1 else ''} of classes," if more else ""
+        lines.append(
+            f"'{ours}' and '{theirs}'{others} may be mirror images of each other, and training mirrors half of the "
+            "images: then nobody can tell them apart; train without mirroring (`no_mirror`)"
         )
     return lines

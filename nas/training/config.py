@@ -26,7 +26,7 @@ def _optimizers() -> Iterable[str]:
 
 
 def _augmentations() -> Iterable[str]:
-    from nas.data.transforms import AUGMENTS
+    from nas.data.augment import AUGMENTS
 
     return AUGMENTS
 
@@ -47,12 +47,14 @@ class TrainConfig:
     """Everything that decides the trained weights. Where ``help`` isn't enough, what reads a setting says more.
 
     Attributes:
+        space: ``auto`` is settled before a run begins: :func:`nas.training.fitting.choose_space`.
         lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
         clip_value: applied before ``clip_norm``. AlphaNet needs 1.
         teacher: as in :func:`nas.training.teacher.teacher.open_teacher`.
         dropout, drop_path: smaller subnets underfit already (BigNAS, arXiv:2003.11142).
         freeze_bn: batch norms normalise with their running statistics while training, and leave them as they are.
         augment: as in :func:`nas.data.batches.train_batches`; ``auto`` leaves small images as they are in short runs.
+        mirror, crop, colour, rotate: as in :class:`nas.data.augment.Parts`.
         erasing: None: as ``augment`` has it.
         accumulate: as in :func:`nas.training.step.run_passes`.
         lr_auto: find ``lr`` with :func:`nas.training.rehearsal.lr_finder.find_lr`.
@@ -61,7 +63,7 @@ class TrainConfig:
         pretrained, init: as in :func:`nas.supernet.first_weights.load_weights`.
     """
 
-    space: Annotated[str, Setting("Search space; see: nas spaces.")] = "mbv3-tiny"
+    space: Annotated[str, Setting("Search space; see: nas spaces. auto: one that suits the images.")] = AUTO
     source: Annotated[
         str,
         Setting("'embedded', a folder of images, a .tar of one, or a timm name: hfds/NAME, wds/FOLDER, torch/cifar10."),
@@ -101,6 +103,10 @@ class TrainConfig:
     freeze_bn: Annotated[bool, Setting("Keep batch-norm statistics, those of `pretrained` or `init`.")] = False
     ema: Annotated[float, Setting("Decay of the weight average; 0: none.", at_least=0.0, at_most=0.99999)] = 0.0
     augment: Annotated[str, Setting("auto, none, light or strong.", choices=_augmentations)] = "auto"
+    mirror: Annotated[bool, Setting("Part of `augment`: mirror half of the images, left to right.")] = True
+    crop: Annotated[bool, Setting("Part of `augment`: cut out random parts; small images move.")] = True
+    colour: Annotated[bool, Setting("Part of `augment`: change brightness, contrast and saturation.")] = True
+    rotate: Annotated[bool, Setting("Part of `augment` strong: turn by up to 24 degrees, and shear.")] = True
     erasing: Annotated[
         float | None,
         Setting("Share of images with random erasing. Default: that of `augment`.", at_least=0.0, at_most=1.0),

@@ -31,7 +31,16 @@ from search_spaces.policy import Policy
 
 from . import checkpoint
 from .amp import Amp
-from .builders import make_facts, make_loss, make_optimizer, make_phase, make_schedule, make_supernet, resolve_augment
+from .builders import (
+    make_facts,
+    make_loss,
+    make_optimizer,
+    make_parts,
+    make_phase,
+    make_schedule,
+    make_supernet,
+    resolve_augment,
+)
 from .collapse import Guard
 from .config import Resources, TrainConfig, total_steps
 from .quantized import start_clips
@@ -152,7 +161,7 @@ def _until_collapse(
     batches = train_batches(
         dataset, config.batch_size, config.seed, start, steps - start, curriculum.resolution,
         resolve_augment(config, dataset.info), resources.workers, resources.device != "cpu", config.erasing,
-        rows,
+        rows, make_parts(config),
     )  # fmt: skip
     with _stop_requested() as stop:
         for step, (images, labels) in enumerate(batches, start=start):

@@ -50,6 +50,7 @@ class TargetSummary:
         threads: of one inference; None: not known.
         memory: limits, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
         latency, sources: how far to trust its latencies and where they come from, by precision.
+        measured: of which networks, by precision; none, if not known.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TargetSummary:
     default_precision: str
     memory: Mapping[str, int | str]
     latency: Mapping[str, str]
+    measured: Mapping[str, str]
     sources: Mapping[str, str]
 
 
@@ -100,6 +102,11 @@ def summarise_target(target: TargetCard) -> TargetSummary:
         target.default_precision,
         target.memory,
         latency={p: target.label(p) for p in target.precisions},
+        measured={
+            p: target.measured[target.runs_as(p)].summary
+            for p in target.precisions
+            if target.runs_as(p) in target.measured
+        },
         sources={p: target.source(p) for p in target.precisions},
     )
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nas.search.objectives import misfits
-from predictors.costs.network import ACTIVATION_BYTES, WEIGHT_BYTES
+from predictors.costs.network import ACTIVATION_BYTES, WEIGHT_BYTES, operator_rows
+from predictors.latency.extent import extents_of
 from predictors.policy_costs import NetworkCosts, network_costs
 from predictors.targets.target import load_target
 from search_spaces.errors import UsageError, UserError, first_line
@@ -56,7 +59,7 @@ class Estimate:
         memory: limits of the device, as :attr:`predictors.targets.card.TargetCard.memory`; empty: none.
         misfits: what of the network exceeds them, in words.
         latency_ms: milliseconds of one inference.
-        latency_source, latency_basis: how far to trust them, and where they come from.
+        latency_source, latency_basis: how far to trust them for this network, and where they come from.
         fixed_ms: milliseconds of any network; with those of the layers they make ``latency_ms``.
         layers: the operators in the order of execution; None: not asked for.
     """
@@ -121,7 +124,8 @@ def estimate_model(
     ops, params, size = _operators(subject, resolution)
     check_stages(policy, (op.path for op in ops), subject.name)
     network = network_costs(ops, params, policy, device)
-    costs = network.costs
+    costs, rows = network.costs, operator_rows(ops).sum(axis=0, keepdims=True)
+    (extent,) = extents_of(rows, np.array([network.latency_ms]), [min(size[1:])])
     return Estimate(
         model=subject.name,
         target=device.name,
@@ -133,7 +137,7 @@ def estimate_model(
         memory=device.memory,
         misfits=tuple(misfits(device, {"size": costs.size_bytes, "memory": costs.peak_activation_bytes})),
         latency_ms=network.latency_ms,
-        latency_source=device.labels_of(policy.precisions),
+        latency_source=device.label_for(policy.precisions, extent),
         latency_basis=device.sources_of(policy.precisions),
         fixed_ms=network.fixed_ms,
         operators=len(ops),

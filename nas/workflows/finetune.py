@@ -31,6 +31,7 @@ from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
 from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, total_steps
+from nas.training.fitting import TINY
 from nas.training.loop import Curriculum, train
 from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
@@ -191,7 +192,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
 
 def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
-    defaults = asdict(TrainConfig())
+    defaults = asdict(TrainConfig(space=TINY))  # as when the first of these folders got their names
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
     told |= {"policy": precision} if settings.quantization_aware else {}
     return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]

@@ -86,9 +86,11 @@ class WrittenBundle:
 
 @dataclass(frozen=True)
 class ProfiledPrecision:
-    """How well one precision's latencies are predicted; ``label``: how far to trust them, in words."""
+    """How well one precision's latencies are predicted; ``label``: how far to trust them, in words; ``measured``: of
+    which networks."""
 
     label: str
+    measured: str
     report: FitReport
     fitted: int
     operators_corrected: int
@@ -96,7 +98,7 @@ class ProfiledPrecision:
     def to_json(self) -> object:
         """As ``--json`` prints it."""
         counts = {"fitted": self.fitted, "operators_corrected": self.operators_corrected}
-        return {"label": self.label, **vars(self.report), **counts}
+        return {"label": self.label, "measured": self.measured, **vars(self.report), **counts}
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,7 @@ def _write(manifest: BundleManifest, path: Path, out: Path, name: str, report: L
         precisions={
             precision: ProfiledPrecision(
                 target.label(precision),
+                target.measured[precision].summary,
                 result.report,
                 result.networks,
                 len(result.constants[1].ms) if result.constants[1] else 0,

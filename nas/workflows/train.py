@@ -6,20 +6,28 @@ import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
+from nas.candidates.calibrate import calibrate
+from nas.candidates.mirrored import mirror_findings
+from nas.data.augment import describe_augment
+from nas.data.batches import calibration_images
 from nas.data.dataset import Dataset
 from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
-from nas.store.records import RunRecord
+from nas.store.records import DataInfo, RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
+from nas.store.settings import check_settings
 from nas.store.spawned import refuse_while_importing
 from nas.store.versions import versions
 from nas.store.words import count_of
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
-from nas.training.builders import make_facts
-from nas.training.check import check_config, ignored_settings
+from nas.training.builders import make_facts, make_parts, resolve_augment
+from nas.training.check import augment_warnings, check_config, ignored_settings, mirrors
 from nas.training.config import Resources, TrainConfig, total_steps
+from nas.training.fitting import TINY, choose_space, describe_view
 from nas.training.loggers import logging_to, parse_loggers
 from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes
@@ -28,6 +36,7 @@ from nas.training.rehearsal.lr_finder import settle_lr
 from nas.training.strategies.base import RunFacts
 from nas.training.strategies.table import AUTO, choose, get_strategy
 from nas.training.teacher.teacher import open_teacher
+from nas.training.weights import load_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError
 from search_spaces.schema import Json
@@ -56,11 +65,49 @@ def default_run(config: TrainConfig) -> Run:
     return Run(DEFAULT_ROOT / f"{name}-{space}")
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A run whose space is known; ``dataset``: where it had to be opened for that."""
+
+    run: Run
+    config: TrainConfig
+    dataset: Dataset | None = None
+
+
+def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore) -> Settled:
+    """The space of a run that names none, and with it the directory of one that has none.
+
+    A run that exists keeps its space; so does one that the same command began when every run had ``mbv3-tiny``. For a
+    new run, the images decide.
+
+    Raises:
+        UsageError: settings outside their ranges, or weights to start from that are of no known space.
+        UserError: unusable data, or a damaged run.
+    """
+    check_settings(config)
+    if config.space != AUTO:
+        return Settled(run or default_run(config), config)
+    earlier = run or default_run(replace(config, space=TINY))
+    if earlier.exists:
+        named = replace(config, space=earlier.read().settings.space)
+        if run is not None or not _different(earlier, named):
+            report(Noted(f"{earlier.path} is continued with its own space: `space` {named.space}"))
+            return Settled(earlier, named)
+    dataset = open_as(config, None)
+    choice = choose_space(dataset.info, config.pretrained, config.init)
+    report(Noted(choice.reason))
+    config = replace(config, space=choice.space)
+    return Settled(run or default_run(config), config, dataset)
+
+
 def train_supernet(
     run: Run, config: TrainConfig, resources: Resources = RESOURCES, report: Listener = ignore, dry_run: bool = False,
-    world: World = ALONE,
+    world: World = ALONE, dataset: Dataset | None = None,
 ) -> RunRecord | Planned | None:  # fmt: skip
     """Train the supernet of a run, from its last checkpoint where there is one; on every process of ``world``.
+
+    Args:
+        dataset: that of ``config``, where it is open already.
 
     Returns:
         The content of ``run.json``, or with ``dry_run`` what would be done; None on processes other than the first.
@@ -70,12 +117,15 @@ def train_supernet(
         UserError: unusable data, or the directory is in use.
     """
     refuse_while_importing()
+    if config.space == AUTO:
+        found = settle_space(run, config, report)
+        config, dataset = found.config, found.dataset
     check_config(config)
     check_amp(config.amp, resources.device)
     check_processes(world.size, config.batch_size, config.accumulate)
     if not world.main:
         if not dry_run:
-            _follow(run, config, resources, world)
+            _follow(run, config, resources, world, dataset)
         return None
     parse_loggers(",".join(resources.log))
     if run.exists:
@@ -84,7 +134,7 @@ def train_supernet(
         if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
             world.from_main(None)
             return record
-    dataset = open_as(config, run.read().data if run.exists else None)
+    dataset = dataset or open_as(config, run.read().data if run.exists else None)
     for warning in dataset.warnings:
         report(Warned(warning))
     if run.exists:
@@ -97,11 +147,13 @@ def train_supernet(
     facts = make_facts(config, dataset.info)
     get_strategy(config.strategy, facts)  # a space that it cannot support must leave no run behind
     steps = total_steps(config, dataset.info.train_images)
-    held = Noted("\n".join(lines(summarise(dataset))))
+    augmented = describe_augment(resolve_augment(config, dataset.info), dataset.info, make_parts(config))
+    seen = describe_view(config.space, dataset.info, augmented)
+    held = Noted("\n".join([*lines(summarise(dataset)), seen]))
     if dry_run:
         report(held)
         expected = _forecast(config, dataset, resources, report)
-        _explain(config, facts, report)
+        _explain(config, facts, dataset.info, report)
         summary = f"would train {config.space} for {count_of(steps, 'step')} in {run.path}: {describe(expected)}"
         return Planned(summary, expected)
     with run.locked("give another `out`"):
@@ -111,7 +163,7 @@ def train_supernet(
             run.write(RunRecord(config=asdict(config), data=dataset.info, versions=versions(), complete=False))
         report(held)
         report(Started(str(run.path), steps, dataset.info.source))
-        _explain(config, facts, report)
+        _explain(config, facts, dataset.info, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
             share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
             report(Noted(describe(_forecast(share, dataset, resources, report))))
@@ -127,12 +179,26 @@ def train_supernet(
             train(run, settled, dataset, resources, tell, world=world)
         weights = file_hash(run.supernet)
         run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
+        for warning in _mirror_findings(run, config, dataset):
+            report(Warned(warning))
     return run.read()
 
 
-def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -> None:
+def _mirror_findings(run: Run, config: TrainConfig, dataset: Dataset) -> list[str]:
+    """What mirrored images are to the largest subnet of a trained run."""
+    largest = get_space(config.space).largest
+
+    def make() -> nn.Module:
+        subnet = load_supernet(run).extract(largest)
+        calibrate(subnet, calibration_images(dataset, largest.resolution))
+        return subnet
+
+    return mirror_findings(make, dataset, largest.resolution, mirrors(config, dataset.info))
+
+
+def _follow(run: Run, config: TrainConfig, resources: Resources, world: World, dataset: Dataset | None) -> None:
     """What all processes but the first do: train, once the first has prepared the run."""
-    dataset = open_as(config, run.read().data if run.exists else None)
+    dataset = dataset or open_as(config, run.read().data if run.exists else None)
     settled: TrainConfig | None = world.from_main(config)
     if settled is not None:
         trained = run.read().data
@@ -140,11 +206,12 @@ def _follow(run: Run, config: TrainConfig, resources: Resources, world: World) -
         train(run, settled, as_trained(trained, dataset), resources, ignore, world=world)
 
 
-def _explain(config: TrainConfig, facts: RunFacts, report: Listener) -> None:
-    """Say which strategy ``auto`` is for a run, and why, and which settings a strategy makes nothing of."""
+def _explain(config: TrainConfig, facts: RunFacts, info: DataInfo, report: Listener) -> None:
+    """Say which strategy ``auto`` is for a run, and why, and which settings have no effect or mix classes
+    up."""
     if config.strategy == AUTO:
         report(Noted(choose(facts)[1]))
-    for warning in ignored_settings(config, facts):
+    for warning in (*ignored_settings(config, facts), *augment_warnings(config, info)):
         report(Warned(warning))
 
 
@@ -170,10 +237,14 @@ def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Datas
     return replace(dataset, info=replace(info, mean=mean, std=std))
 
 
-def _same_settings(run: Run, config: TrainConfig) -> None:
+def _different(run: Run, config: TrainConfig) -> list[str]:
+    """The settings that a run has otherwise, in words."""
     there, here = asdict(TrainConfig()) | run.read().config, asdict(config)
-    different = [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
-    if different:
+    return [f"{k} {there.get(k)!r} there, {here[k]!r} here" for k in here if there.get(k) != here[k]]
+
+
+def _same_settings(run: Run, config: TrainConfig) -> None:
+    if different := _different(run, config):
         raise UsageError(
             f"{run.path} holds a run with other settings ({'; '.join(different)}); "
             "give another `out`, or the same settings to continue"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
+from predictors.latency.measured import Extent, MeasuredRange, outside
 from search_spaces.errors import unknown_name
 from search_spaces.policy import INT8, MIXED, PRECISIONS, WEIGHT_BITS, Policy, parse_menu, parse_policy
 from search_spaces.schema import convert
@@ -31,6 +33,7 @@ class TargetCard:
         ram_bytes, flash_bytes: limits on peak activation memory and on weights; None: none.
         memory_rules: one of ``memory.RULES``; ``memory_source`` says where the limits come from.
         model: form to export, as ``nas.runtimes`` names it (``onnx-uint8``); None: the default one.
+        measured: by precision, the networks that its constants were fitted to; those of no precision, if not known.
         weight_bits: bits of quantized weights that its files can hold. Fewer than 8 run as int8 does, unless the target
             has constants for them: a gain in storage alone.
     """
@@ -48,6 +51,7 @@ class TargetCard:
     memory_rules: str = "in-place"
     memory_source: str | None = None
     weight_bits: tuple[int, ...] = (8,)
+    measured: Mapping[str, MeasuredRange] = field(default_factory=dict, hash=False)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -98,6 +102,29 @@ class TargetCard:
         """How far to trust latencies of networks with several precisions; each with its name where they differ."""
         return self._join(precisions, self.label)
 
+    def left_out(self, precisions: Sequence[str], network: Extent) -> tuple[str, ...]:
+        """What was measured, in words, where a network of these precisions lies outside of it; empty: it lies inside,
+        or nothing is known of what was measured."""
+        ranges = [self.measured[name] for name in map(self.runs_as, precisions) if name in self.measured]
+        return reduce(MeasuredRange.joined, ranges).left_out(network) if ranges else ()
+
+    def label_for(self, precisions: Sequence[str], network: Extent) -> str:
+        """How far to trust the latency of one network: that of the target, or why it doesn't hold for this one."""
+        reasons = self.left_out(precisions, network)
+        return outside(reasons) if reasons else self.labels_of(precisions)
+
+    def label_of_all(self, precisions: Sequence[str], networks: Sequence[Extent]) -> str:
+        """How far to trust the latencies of several networks."""
+        label, apart = self.labels_of(precisions), [self.left_out(precisions, network) for network in networks]
+        reasons = tuple(dict.fromkeys(words for each in apart for words in each))
+        if not reasons:
+            return label
+        if all(apart):
+            return outside(reasons)
+        count = sum(map(bool, apart))
+        verb = "is" if count == 1 else "are"
+        return f"{label}; {count} of {len(apart)} networks {verb} outside what was measured ({', '.join(reasons)})"
+
     def sources_of(self, precisions: Sequence[str]) -> str:
         """Where the constants of several precisions come from, likewise."""
         return self._join(precisions, self.source)
@@ -134,4 +161,5 @@ def make_card(file: TargetFile) -> TargetCard:
         flash_bytes=memory.flash_bytes,
         memory_rules=memory.rules,
         memory_source=memory.source,
+        measured={precision: table.measured for precision, table in tables.items() if table.measured is not None},
     )

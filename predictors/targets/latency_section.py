@@ -11,6 +11,7 @@ import numpy as np
 
 from predictors.costs.network import COLUMN, FEATURES, SUMS
 from predictors.latency.additive import AdditiveLatency, LatencyModel
+from predictors.latency.measured import MeasuredRange
 from predictors.latency.operator_table import TableLatency
 from predictors.latency.records import COEFFICIENTS, OperatorTable
 from search_spaces.policy import PRECISIONS
@@ -84,9 +85,14 @@ def latency_lines(model: LatencyModel, precision: str) -> list[str]:
     return lines
 
 
+def measured_lines(measured: MeasuredRange) -> list[str]:
+    """The table of the networks that constants were fitted to."""
+    return list(map(_line, asdict(measured).items()))
+
+
 def _line(entry: tuple[str, Any]) -> str:
     key, value = entry
-    if isinstance(value, tuple) and isinstance(value[0], tuple):
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         return "\n".join([f"{key} = [", *(f"    {_value(row)}," for row in value), "]"])
     return f"{key} = {_value(value)}"
 

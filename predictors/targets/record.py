@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from predictors.costs.memory import DEFAULT_RULES, RULES
+from predictors.latency.measured import MeasuredRange
 from predictors.latency.records import COEFFICIENTS, Coefficients, OperatorTable
 from search_spaces.policy import INT8, PRECISIONS, WEIGHT_BITS
 from search_spaces.schema import Check, Range
@@ -43,12 +44,13 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Coefficients):
-    """A table ``latency.<precision>``: constants, how far to trust them, where they come from, and a correction of
-    single operators."""
+    """A table ``latency.<precision>``: constants, how far to trust them, where they come from, a correction of
+    single operators, and the networks they were fitted to."""
 
     label: Annotated[str, Check(_label_problem)]
     source: Text
     operators: OperatorTable | None = None
+    measured: MeasuredRange | None = None
 
     @property
     def coefficients(self) -> Coefficients:

@@ -21,6 +21,13 @@ module and listing the targets needs the standard library alone.
     # ...
 
     [latency.int8.operators]            # optional: a look-up table, see predictors.latency.records.OperatorTable
+
+    [latency.int8.measured]             # optional: networks fitted to, see predictors.latency.measured.MeasuredRange
+    ms = [2.7, 85]
+    mmacs = [20, 570]
+    px = [96, 224]
+    operators = [40, 110]
+    kinds = ["conv", "pointwise", "depthwise", "linear", "elementwise", "pool"]
 """
 
 from __future__ import annotations
@@ -91,7 +98,7 @@ def parse_target(text: str, where: str = "target") -> Target:
 
 def to_toml(target: Target, comment: str = "") -> str:
     """The file of a target, for :func:`parse_target`, below a comment; constants keep six digits."""
-    from .latency_section import latency_lines
+    from .latency_section import latency_lines, measured_lines
 
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [f"{key} = {_quote(getattr(target, key))}" for key in TEXTS]
@@ -111,6 +118,8 @@ def to_toml(target: Target, comment: str = "") -> str:
     for precision in target.latency.precisions:
         lines += ["", f"[latency.{precision}]", f"label = {_quote(target.labels[precision])}"]
         lines += [f"source = {_quote(target.sources[precision])}", *latency_lines(target.latency, precision)]
+        if precision in target.measured:
+            lines += ["", f"[latency.{precision}.measured]", *measured_lines(target.measured[precision])]
     return "\n".join(lines) + "\n"
 
 

@@ -76,6 +76,30 @@ def test_messages_name_the_flags_of_the_running_command() -> None:
     assert said == "--oven-heat is 3; give --import, --time or `other`; see `nas search`"
 
 
+@dataclass(frozen=True)
+class Oven:
+    fan: Annotated[bool, Setting("With the fan.")] = True
+    grill: Annotated[bool, Setting("With the grill, without `fan`.")] = False
+
+
+def test_what_is_on_has_a_flag_to_turn_it_off() -> None:
+    app = typer.Typer()
+    told: list[Oven] = []
+
+    @app.command()
+    @flags_from(Oven)
+    def bake(settings: Oven) -> None:
+        """Bake."""
+        told.append(settings)
+
+    for words in ([], ["--no-fan"], ["--fan", "--grill"]):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    assert told == [Oven(), Oven(fan=False), Oven(grill=True)]
+    assert CliRunner().invoke(app, ["--no-grill"]).exit_code == 2
+    speak_of(typer.main.get_command(app).params)
+    assert with_flags("`fan` is on: `no_fan`; `no_grill`") == "--fan is on: --no-fan; `no_grill`"
+
+
 def test_hints_are_lines_to_type() -> None:
     assert str(hint("search", run="my runs/a", target=None, dry_run=True)) == "nas search --run 'my runs/a' --dry-run"
     assert str(hint("data check", "a b", data_root="/x")) == "nas data check 'a b' --data-root /x"

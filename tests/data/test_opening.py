@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas.data import batches as data_batches
+from nas.data.augment import AUGMENTS, shift_and_flip
 from nas.data.batches import calibration_images, eval_batches, train_batches
 from nas.data.dataset import Dataset, PixelCache, check_compatible
 from nas.data.opening import open_dataset
 from nas.data.preparation import to_grey_or_rgb
 from nas.data.splits import CAPS, FRACTIONS, make_splits
-from nas.data.transforms import AUGMENTS, shift_and_flip
 from nas.store.records import SPLITS, DataInfo
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError

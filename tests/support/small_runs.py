@@ -31,12 +31,14 @@ PLAIN = Loss()
 
 def short_config(photos: Path, **more: Any) -> TrainConfig:
     """Half an epoch of batches of 4 images."""
-    return TrainConfig(source=str(photos), epochs=0.5, batch_size=4, **{"strategy": "random", **more})
+    return TrainConfig(
+        source=str(photos), epochs=0.5, batch_size=4, **{"space": TINY.name, "strategy": "random", **more}
+    )
 
 
 def watched_config(photos: Path, **more: Any) -> TrainConfig:
     """30 epochs of batches of 8 images: long enough to learn, collapse and recover."""
-    usual = {"epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
+    usual = {"space": TINY.name, "epochs": 30.0, "batch_size": 8, "warmup": 0.01, "strategy": "random"}
     return TrainConfig(source=str(photos), **{**usual, **more})
 
 

@@ -56,7 +56,7 @@ REFUSED = [
 @pytest.mark.parametrize(("more", "message"), REFUSED, ids=lambda each: str(each)[:40])
 def test_settings_that_mean_nothing_are_refused(more: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        check_config(TrainConfig(**more))
+        check_config(TrainConfig(**{"space": "mbv3-tiny", **more}))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -65,7 +65,7 @@ def test_settings_that_mean_nothing_are_refused(more: dict[str, Any], message: s
     "more", [{"mixup": 0.2}, {"batch_size": 65}, {"accumulate": 4, "batch_size": 9}, {"epochs": 1}]
 )
 def test_what_means_something_is_accepted(more: dict[str, Any]) -> None:
-    check_config(TrainConfig(**more))
+    check_config(TrainConfig(**{"space": "mbv3-tiny", **more}))
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -37,7 +37,9 @@ PASSES = tuple(Pass(a, role) for a, role in ((TINY.largest, "teacher"), (TINY.sm
 
 
 def phase_of(menu: str, share: float = 0.25, noise: float = 0.0, steps: int = 100, seed: int = 0) -> QuantizedPhase:
-    config = TrainConfig(quantization_aware=menu, quantization_phase=share, quantization_noise=noise, seed=seed)
+    config = TrainConfig(
+        space=TINY.name, quantization_aware=menu, quantization_phase=share, quantization_noise=noise, seed=seed
+    )
     return make_phase(config, steps)
 
 

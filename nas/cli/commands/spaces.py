@@ -31,4 +31,4 @@ def spaces(
         rows = [summarise_space(space) for space in PRESETS.values()]
         print_json(rows) if as_json else print_spaces(rows)
     if not as_json:
-        following(hint("train-supernet", space=name or "mbv3-tiny"))
+        following(hint("train-supernet", space=name))

@@ -61,7 +61,7 @@ def train_supernet(
     from nas.training.processes.launch import check_devices, inside, join_run, launch, processes_here
     from nas.training.processes.world import check_processes
     from nas.training.rehearsal.lr_finder import parse_lr
-    from nas.workflows.train import Planned, default_run
+    from nas.workflows.train import Planned, settle_space
     from nas.workflows.train import train_supernet as work
 
     rate = parse_lr(lr)
@@ -74,7 +74,6 @@ def train_supernet(
         teacher=None if settings.teacher is None else absolute_path(settings.teacher),
         init=None if init is None else str(init.resolve()),
     )
-    run = Run(out) if out else default_run(settings)
     chosen, workers = options.resources(device, workers, processes_here(nproc))
     loggers = parse_loggers(log)
     if nproc > 1 and not inside():
@@ -85,8 +84,10 @@ def train_supernet(
     with join_run(chosen) as world:
         shared = Resources(world.device, workers, save_seconds, log=loggers)
         with Display(quiet or as_json or not world.main) as progress:
+            settled = settle_space(Run(out) if out else None, settings, progress)
+            run = settled.run
             try:
-                result = work(run, settings, shared, progress, dry_run, world)
+                result = work(run, settled.config, shared, progress, dry_run, world, settled.dataset)
             except Interrupted:
                 raise typer.Exit(options.EXIT_INTERRUPTED) from None
     if result is None:

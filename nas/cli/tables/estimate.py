@@ -61,4 +61,4 @@ def print_profile(profile: Profile) -> None:
         )  # fmt: skip
     show(table)
     for precision, fit in profile.precisions.items():
-        say(f"{precision} latency: {fit.label}")
+        say(f"{precision} latency: {fit.label}, for networks of {fit.measured}")

@@ -45,7 +45,8 @@ def print_targets(rows: Sequence[TargetSummary]) -> None:
         say(f"{row.name}  {row.description}; {row.runtime}", bold=len(row.name))
         for precision, label in row.latency.items():
             default = "default" if precision == row.default_precision else ""
-            say(f"  {precision:<5}{default:<8} {label}")
+            known = f"; of {row.measured[precision]}" if precision in row.measured else ""
+            say(f"  {precision:<5}{default:<8} {label}{known}")
         if row.memory:
             say(f"  {'memory':<13} {memory_line(row.memory)}")
 
@@ -58,6 +59,8 @@ def print_target(target: TargetDescription) -> None:
     for precision, label in target.latency.items():
         default = " (default)" if precision == target.default_precision else ""
         lines += ["", f"{precision}{default}: {label}", f"source: {target.sources[precision]}"]
+        if precision in target.measured:
+            lines.append(f"measured: networks of {target.measured[precision]}")
         constants = target.constants.get(precision, ())  # a precision that runs as another has none
         lines += [f"  {line if len(line) <= 110 else line[:107] + '...'}" for line in constants]
     say("\n".join(lines))

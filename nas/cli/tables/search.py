@@ -36,7 +36,7 @@ def print_search(result: SearchResult) -> None:
         table.add_row(
             member.id, *(policy_bits(member) for _ in mixed),
             f"{100 * member.accuracy.value:.2f}", f"{100 * member.test.value:.2f}",
-            *(cost.text(cost.of(member)) for cost in costs), str(member.architecture.resolution),
+            *(cost.cell(member) for cost in costs), str(member.architecture.resolution),
         )  # fmt: skip
     show(table)
     _say_measured(result)
@@ -61,8 +61,9 @@ def _say_measured(result: SearchResult) -> None:
         max(50 * (accuracy.high - accuracy.low) for accuracy in accuracies)
         for accuracies in ([m.accuracy for m in result.front], [m.test for m in result.front])
     )
+    marked = ", marked ~" if any(member.latency_outside for member in result.front) else ""
     say(f"measured: accuracy, 95 % intervals up to ± {search:.1f} (search), ± {test:.1f} (test); "
-          f"latency: {result.target.latency}")  # fmt: skip
+          f"latency: {result.target.latency}{marked}")  # fmt: skip
     for name, label in result.others.items():
         say(f"  on {name}: {label}")
     if bounds := convert(result.config.get("bounds", {}), Bounds).in_words():

@@ -18,7 +18,7 @@ from nas.data.transforms import own_randomness
 from nas.store.seeds import stream
 from nas.supernet.first_weights import zero_gamma
 from nas.training.amp import Amp
-from nas.training.builders import make_facts, make_loss, make_optimizer, make_phase, resolve_augment
+from nas.training.builders import make_facts, make_loss, make_optimizer, make_parts, make_phase, resolve_augment
 from nas.training.config import Resources, TrainConfig
 from nas.training.step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
 from nas.training.strategies.table import get_strategy
@@ -46,7 +46,7 @@ class Rehearsal:
         config, info = self.config, self.dataset.info
         loaded = train_batches(
             self.dataset, config.batch_size, config.seed, 0, count, self.net.space.largest.resolution,
-            resolve_augment(config, info), 0, False, config.erasing,
+            resolve_augment(config, info), 0, False, config.erasing, parts=make_parts(config),
         )  # fmt: skip
         for step, (images, labels) in enumerate(loaded):
             batch = StepInput(images.to(self.resources.device), labels.to(self.resources.device))
