@@ -4,14 +4,15 @@
 
 ``small``: 100,000 JPEG files of 32 x 32 pixels; ``photos``: 60 of 4000 x 3000; ``growth``: 10,000 and 40,000 of 64 x 64
 PNG, for the memory that an image takes. The sets are written into a temporary folder first. Both are processes of
-their own and take turns; figures are medians: wall-clock time, and resident memory at the peak less that of
-``nas data check``, or of a loop, over 40 images. That loop is one thread that opens and loads every file.
+their own and take turns; figures are medians: time and resident memory at the peak, less those of the same over 40
+images, which is the start. The loop is one thread that opens and loads every file.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
 LOOP = """
 import sys
@@ -41,9 +41,10 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Spent:
-    """Wall-clock seconds of a process, and its resident memory at the peak in MB."""
+    """Wall-clock and processor seconds of a process, and its resident memory at the peak in MB."""
 
     seconds: float
+    cpu: float
     peak: float
 
 
@@ -67,12 +68,12 @@ def spend(words: list[str]) -> Spent:
     seconds = time.monotonic() - began
     if status:
         raise SystemExit(f"{words[-1]}: ended with {os.waitstatus_to_exitcode(status)}")
-    return Spent(seconds, usage.ru_maxrss / 1024)
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def median(runs: list[Spent]) -> Spent:
-    """Of time and of memory."""
-    return Spent(statistics.median(r.seconds for r in runs), statistics.median(r.peak for r in runs))
+    """Of times and of memory."""
+    return Spent(*(statistics.median(getattr(run, name) for run in runs) for name in ("seconds", "cpu", "peak")))
 
 
 def main() -> None:
@@ -82,27 +83,32 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3, help="runs of each")
     parser.add_argument("--images", type=int, help="of a set, instead of its own number")
     given = parser.parse_args()
-    table = Table("set", "images", "loop s", "check s", "ratio", "loop MB", "check MB")
+    console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         few = str(write_set(Path(folder) / "few", 40, 32, 32, "png"))
-        idle = {name: spend(words(name, few)) for name in ("loop", "check")}
+        idle = {way: median([spend(words(way, few)) for _ in range(given.times)]) for way in ("loop", "check")}
         for name in given.set:
             for count, width, height, ending in SETS[name]:
                 count = given.images or count
-                place = str(write_set(Path(folder) / f"{name}{count}", count, width, height, ending))
+                place = write_set(Path(folder) / f"{name}{count}", count, width, height, ending)
                 runs: dict[str, list[Spent]] = {"loop": [], "check": []}
                 for _ in range(given.times):
                     for way, own in runs.items():
-                        own.append(spend(words(way, place)))
-                loop, check = median(runs["loop"]), median(runs["check"])
-                start = idle["check"].seconds - idle["loop"].seconds
-                table.add_row(
-                    name, f"{count:,}", f"{loop.seconds:.1f}", f"{check.seconds:.1f}",
-                    f"{(check.seconds - start) / loop.seconds:.2f}", f"{loop.peak - idle['loop'].peak:.0f}",
-                    f"{check.peak - idle['check'].peak:.0f}",
-                )  # fmt: skip
-    Console().print(table)
-    Console().print(f"starting nas takes {start:.1f} s more than starting a loop; the ratio leaves it out")
+                        own.append(spend(words(way, str(place))))
+                console.print(describe(f"{name}, {count:,}", runs, idle))
+                shutil.rmtree(place)
+
+
+def describe(title: str, runs: dict[str, list[Spent]], idle: dict[str, Spent]) -> str:
+    """What both took beyond their start, and the ratios."""
+    loop, check = (median(runs[way]) for way in ("loop", "check"))
+    wall, cpu, peak = ({way: getattr(each, name) - getattr(idle[way], name) for way, each in
+                        (("loop", loop), ("check", check))} for name in ("seconds", "cpu", "peak"))  # fmt: skip
+    return (
+        f"{title}: loop {wall['loop']:.1f} s, check {wall['check']:.1f} s, ratio {wall['check'] / wall['loop']:.2f}; "
+        f"processor {cpu['loop']:.1f} and {cpu['check']:.1f} s, ratio {cpu['check'] / cpu['loop']:.2f}; "
+        f"memory {peak['loop']:.0f} and {peak['check']:.0f} MB"
+    )
 
 
 def words(way: str, place: str) -> list[str]:

@@ -25,6 +25,9 @@ from nas.data.preparation import to_grey_or_rgb, turn_of
 from .facts import FACTS, Facts, Seen, is_deep, tabulate
 from .levels import Levels, find_levels
 
+_FIRST, _LARGE = 2, 128 * 128
+"""So many images say whether all are large, in pixels: small ones spend their time inside Python's lock, where threads
+only get in each other's way."""
 CHUNK = 64
 """Images that are looked at before their facts go into the table."""
 
@@ -77,9 +80,9 @@ def look_at_all(
     headers_only = len(images) > FULL_CHECK_IMAGES and not thorough
     facts, bad, held = np.zeros(len(images), FACTS), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
 
-    def look(start: int) -> None:
+    def look(numbers: range) -> None:
         seen: dict[int, Seen] = {}
-        for number in range(start, min(start + CHUNK, len(images))):
+        for number in numbers:
             data = b""
             try:
                 file = images.file(number)
@@ -96,7 +99,11 @@ def look_at_all(
         facts[[*seen]] = tabulate([*seen.values()])
 
     with quiet_pil(), ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(look, range(0, len(images), CHUNK)))
+        look(range(min(_FIRST, len(images))))
+        large = (facts["width"][:_FIRST] * facts["height"][:_FIRST]).max() >= _LARGE
+        size = 1 if large else CHUNK
+        parts = [range(i, min(i + size, len(images))) for i in range(_FIRST, len(images), size)]
+        list((pool.map if large else map)(look, parts))
     levels = given(facts)
     numbers = [number for number in range(len(images)) if number not in bad]
     kept = None if held.full or len(held.images) < len(numbers) else [held.images[number] for number in numbers]

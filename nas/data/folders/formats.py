@@ -47,6 +47,7 @@ _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 @cache
 def endings() -> frozenset[str]:
     """Endings of the files that this Pillow decodes, in lower case with the dot."""
+    Image.preinit()  # the usual formats first: Pillow tries them in the order in which they were loaded
     known = Image.registered_extensions()
     return frozenset(ending for ending, kind in known.items() if _decodes(kind))
 
