@@ -81,7 +81,7 @@ def export(photos: Path, run: Path, formats: str) -> Path:
     """Train, search and export quickly; the exported folder."""
     nas("train-supernet", "--data", photos, "--out", run, "--space", "mbv3-tiny", "--epochs", "1", "--batch-size", "16",
         "--workers", "0", "--lr", "0.01")  # fmt: skip
-    nas("search", "--run", run, "--measurements", "2", "--compare", "none")
+    nas("search", "--run", run, "--measurements", "4", "--compare", "none")
     nas("export", "--run", run, "--format", formats)
     (folder,) = (run / "export").iterdir()
     return folder

@@ -66,7 +66,9 @@ Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latenc
 
 def _loading(manifest: Manifest, task: Task) -> str:
     """How timm loads the weights, here and from the hub."""
-    levels = "" if manifest.input.levels is None else f", levels={manifest.input.levels}"
+    levels = ""
+    if manifest.input.levels is not None:
+        levels = f", levels=({', '.join(map(_exact, manifest.input.levels))})"
     name = LOADER.removesuffix(".py")
     plain = TimmSpec.from_json(manifest.timm).plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
@@ -104,7 +106,7 @@ def _prepared(given: Preparation) -> str:
     channels, grey = len(given.mean), given.mode == "L"
     height, width = given.crop
     black, white = given.levels or (0, 65535)
-    deep = f"grey values of more than 8 bits: {black:g} becomes 0 and {white:g} becomes 255"
+    deep = f"grey values of more than 8 bits: {_exact(black)} becomes 0 and {_exact(white)} becomes 255"
     return f"""## What goes in and what comes out
 
 | | |
@@ -118,6 +120,10 @@ def _prepared(given: Preparation) -> str:
 | output | `{given.output}`: {given.meaning} |
 
 """
+
+
+def _exact(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 def _listed(numbers: tuple[float, ...]) -> str:
