@@ -149,7 +149,7 @@ class JournalFile(BaseJournalBackend):
 
     def tell(self) -> None:
         """Say which lines are left out, once."""
-        kept = f"; they stay in the file, and the other {self._records - len(self._refused):,} records count"
+        kept = f"; the file stays as it is, and the other {self._records - len(self._refused):,} records count"
         tell_left_out(str(self.path), {f"line {line}": wrong for line, wrong in self.damage.items()}, kept)
 
 

@@ -161,7 +161,7 @@ def test_many_damaged_lines_are_one_message_and_said_once(tmp_path: Path, capsys
         seconds_spent(where, SEARCH)
     (told,) = capsys.readouterr().err.splitlines()
     assert f"line 1, line 3, line 5, line 7, line 9 and {len(lines) - 5} more are left out (it is empty)" in told
-    assert told.endswith(f"they stay in the file, and the other {len(lines)} records count")
+    assert told.endswith(f"the file stays as it is, and the other {len(lines)} records count")
 
 
 def test_edited_on_another_system_nothing_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
