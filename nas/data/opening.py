@@ -39,7 +39,7 @@ def open_dataset(
     contents = open_source(source, request)
     classes, facts, name = contents.classes, contents.facts, contents.images.name
     sound = Sorted(dict(contents.given), None, ())
-    if facts is not None and facts["decoded"].all() and not request.earlier:
+    if facts is not None and facts.decoded.all() and not request.earlier:
         sound = sort_out(facts, contents.labels, contents.given, classes, name, source)
     try:
         splits = make_splits(contents.labels, sound.given, seed, classes, f"'{source}'", sound.groups)
@@ -83,5 +83,5 @@ def _content(facts: Facts, splits: dict[str, Ints]) -> str:
     """Of the files of all images, split by split."""
     digest = hashlib.sha256()
     for split in SPLITS:
-        digest.update(np.ascontiguousarray(facts["file"][np.sort(splits[split])]).astype("<u8").tobytes())
+        digest.update(np.ascontiguousarray(facts.file[np.sort(splits[split])]).astype("<u8").tobytes())
     return digest.hexdigest()[:16]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.checks.facts import Facts
+from nas.data.checks.facts import Facts, as_facts
 
 from .dataset import Images, Ints
 from .decode import quiet_pil
@@ -49,13 +49,13 @@ def statistics(images: Images, numbers: Ints, facts: Facts | None = None) -> Sta
     if facts is None:
         seen = _look_at_some(images, numbers)
         return _describe(seen, seen.sizes, seen.grey)
-    own = facts[numbers]
-    sizes = [(int(width), int(height)) for width, height in zip(own["width"], own["height"], strict=True)]
-    if np.isnan(own["sums"]).any():
+    own = as_facts(facts[numbers])
+    sizes = [(int(width), int(height)) for width, height in zip(own.width, own.height, strict=True)]
+    if np.isnan(own.sums).any():
         seen = _look_at_some(images, numbers)
     else:
-        seen = _Sums(own["sums"].sum(0), own["squares"].sum(0), sum(width * height for width, height in sizes))
-    return _describe(seen, sizes, bool((facts["channels"] == 1).all()))
+        seen = _Sums(own.sums.sum(0), own.squares.sum(0), sum(width * height for width, height in sizes))
+    return _describe(seen, sizes, bool((facts.channels == 1).all()))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas.data.checks.copies import RANKS, sort_out
-from nas.data.checks.facts import FACTS
+from nas.data.checks.facts import no_facts
 from nas.data.checks.near_copies import FAR, difference_hash, find_near_copies
 from nas.data.opening import open_dataset
 from nas.data.splits import make_splits
@@ -33,8 +33,8 @@ CLASSES = ("a", "b", "c")
 def test_no_picture_is_in_two_splits_or_classes(rows: list[tuple[int, int, str]]) -> None:
     """Against sets of (picture, class, split)."""
     rows += [(100 + label, label, "train") for label in range(3)]
-    facts = np.zeros(len(rows), FACTS)
-    facts["pixels"] = [picture for picture, _, _ in rows]
+    facts = no_facts(len(rows))
+    facts.pixels = [picture for picture, _, _ in rows]
     labels = np.array([label for _, label, _ in rows])
     parts = {s: np.array([i for i, row in enumerate(rows) if row[2] == s], dtype=np.int64) for s in SPLITS}
     parts = {split: numbers for split, numbers in parts.items() if len(numbers)}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nas.data.checks.facts import FACTS, tabulate
+from nas.data.checks.facts import FACTS, no_facts, tabulate
 from nas.data.checks.levels import find_levels
 from nas.data.checks.look import see
 from nas.data.opening import open_dataset
@@ -128,8 +128,8 @@ def test_deep_images_are_mapped_by_the_range_of_the_set(
 @settings(max_examples=200, deadline=None)
 def test_levels_hold_all_values_and_waste_little(ends: tuple[int, int], mode: str) -> None:
     low, high = sorted(abs(end) % 65536 if mode == "I;16" else end for end in ends)
-    facts = np.zeros(2, FACTS)
-    facts["mode"], facts["low"], facts["high"] = mode, low, high
+    facts = no_facts(2)
+    facts.mode, facts.low, facts.high = mode, low, high
     black, white = find_levels(facts) or (0.0, 65535.0)
     assert black <= low <= high <= white
     assert black < white

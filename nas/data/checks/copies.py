@@ -51,7 +51,7 @@ def sort_out(
     Raises:
         UserError: a class has no training images left.
     """
-    _, groups, counts = np.unique(facts["pixels"], return_inverse=True, return_counts=True)
+    _, groups, counts = np.unique(facts.pixels, return_inverse=True, return_counts=True)
     if (counts == 1).all():
         return Sorted(dict(given), None, ())
     least, most = np.full(len(counts), len(classes)), np.full(len(counts), -1)

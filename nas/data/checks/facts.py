@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,17 @@ FACTS = np.dtype(
 channel with most, 1 for a constant image; channels once decoded; whether an alpha channel varies that is dropped;
 hashes of the decoded pixels and of the file; sums of pixels in [0, 1] and of their squares, a number a channel, NaN
 where not known; whether it was decoded, or its header read only."""
-Facts = NDArray[np.void]
+Facts = np.recarray[Any, np.dtype[Any]]
+
+
+def no_facts(images: int) -> Facts:
+    """A table of zeros, a row for each image."""
+    return as_facts(np.zeros(images, FACTS))
+
+
+def as_facts(rows: NDArray[Any]) -> Facts:
+    """Rows of :data:`FACTS` as a table with a name a column."""
+    return rows.view(np.recarray)
 
 
 def is_deep(mode: str) -> bool:
@@ -53,13 +64,13 @@ _SCALE = np.arange(256) / 255
 
 def tabulate(images: Sequence[Seen]) -> Facts:
     """The facts of some images: for many at once, since one at a time takes as long as decoding small ones."""
-    facts = np.zeros(len(images), FACTS)
+    facts = no_facts(len(images))
     for name in ("mode", "width", "height", "channels", "file", "low", "high", "hidden", "pixels", "decoded"):
         facts[name] = [getattr(image, name) for image in images]
-    facts["sums"] = facts["squares"] = np.nan
+    facts.sums[...], facts.squares[...] = np.nan, np.nan
     if known := [i for i, image in enumerate(images) if image.counts]:
         rows = [images[i].counts for i in known]
         counts = np.array([row if len(row) == 768 else [*row] * 3 for row in rows], np.int64).reshape(-1, 3, 256)
-        facts["sums"][known], facts["squares"][known] = counts @ _SCALE, counts @ _SCALE**2
-        facts["values"][known] = (counts > 0).sum(2).max(1)
+        facts.sums[known], facts.squares[known] = counts @ _SCALE, counts @ _SCALE**2
+        facts.values[known] = (counts > 0).sum(2).max(1)
     return facts

@@ -25,12 +25,12 @@ def find_levels(facts: Facts) -> Levels | None:
     Returns:
         None where there are no deep images, or for 16 bits, of which the upper 8 are taken.
     """
-    modes = facts["mode"]
+    modes = facts.mode
     floats = modes == "F"
     deep = floats | np.char.startswith(modes, "I")
     if not deep.any():
         return None
-    low, high = float(facts["low"][deep].min()), float(facts["high"][deep].max())
+    low, high = float(facts.low[deep].min()), float(facts.high[deep].max())
     ranges = _FLOATS if floats.any() else [(0.0, float(white)) for white in _WHOLE]
     black, white = next((usual for usual in ranges if usual[0] <= low and high <= usual[1]), (low, high))
     if not floats.any() and low >= 0:

@@ -22,7 +22,7 @@ from nas.data.decode import FULL_CHECK_IMAGES, Encoded, Pixels, quiet_pil, reaso
 from nas.data.folders.formats import HEAD_BYTES
 from nas.data.preparation import to_grey_or_rgb, turn_of
 
-from .facts import FACTS, Facts, Seen, is_deep, tabulate
+from .facts import Facts, Seen, is_deep, no_facts, tabulate
 from .levels import Levels, find_levels
 
 _FIRST, _LARGE = 2, 128 * 128
@@ -78,7 +78,7 @@ def look_at_all(
         given: the levels of deep images, from the facts of all images.
     """
     headers_only = len(images) > FULL_CHECK_IMAGES and not thorough
-    facts, bad, held = np.zeros(len(images), FACTS), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
+    facts, bad, held = no_facts(len(images)), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
 
     def look(numbers: range) -> None:
         seen: dict[int, Seen] = {}
@@ -100,7 +100,7 @@ def look_at_all(
 
     with quiet_pil(), ThreadPoolExecutor(threads()) as pool:
         look(range(min(_FIRST, len(images))))
-        large = (facts["width"][:_FIRST] * facts["height"][:_FIRST]).max() >= _LARGE
+        large = (facts.width[:_FIRST] * facts.height[:_FIRST]).max() >= _LARGE
         size = 1 if large else CHUNK
         parts = [range(i, min(i + size, len(images))) for i in range(_FIRST, len(images), size)]
         list((pool.map if large else map)(look, parts))
@@ -184,7 +184,7 @@ def settle(
     facts: Facts, numbers: Iterable[int], held: list[Image.Image | Pixels] | None, levels: Levels | None
 ) -> list[Pixels] | None:
     """The pixels of what is held, now that the levels of deep images are known; their facts are completed in place."""
-    if any(is_deep(mode) for mode in np.unique(facts["mode"])):
+    if any(is_deep(mode) for mode in np.unique(facts.mode)):
         _complete(facts, levels)
     if held is None:
         return None
@@ -202,8 +202,8 @@ def settle(
 
 def _complete(facts: Facts, levels: Levels | None) -> None:
     """At most how many grey levels the deep images have: as many as lie between their least and largest value."""
-    for number in np.flatnonzero([is_deep(mode) for mode in facts["mode"]]):
-        ends = np.array([[facts["low"][number], facts["high"][number]]])
-        kind = np.float32 if facts["mode"][number] == "F" else np.int32
+    for number in np.flatnonzero([is_deep(mode) for mode in facts.mode]):
+        ends = np.array([[facts.low[number], facts.high[number]]])
+        kind = np.float32 if facts.mode[number] == "F" else np.int32
         low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends.astype(kind)), levels)).ravel().tolist()
-        facts["values"][number] = high - low + 1
+        facts.values[number] = high - low + 1

@@ -27,17 +27,17 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
     Raises:
         UserError: every image is of one colour, or all images are the same picture.
     """
-    seen = facts["decoded"]
+    seen = facts.decoded
     if not seen.any():
         return []
-    constant, hidden = seen & (facts["values"] == 1), facts["hidden"]
+    constant, hidden = seen & (facts.values == 1), facts.hidden
     example = name(int(np.flatnonzero(constant)[0])) if constant.any() else ""
     if constant.all():
         raise UserError(
             f"every image of '{where}' is of one colour once decoded, such as '{example}', so there is nothing to "
-            f"learn; {_cure(hidden, facts['mode'][0])}"
+            f"learn; {_cure(hidden, facts.mode[0])}"
         )
-    if seen.all() and len(facts) > 1 and (facts["pixels"] == facts["pixels"][0]).all():
+    if seen.all() and len(facts) > 1 and (facts.pixels == facts.pixels[0]).all():
         raise UserError(
             f"all {len(facts):,} images of '{where}' are the same picture, so there is nothing to learn; "
             "copy the data again"
@@ -55,14 +55,14 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
         "them onto a background"
     )  # fmt: skip
     lines += said(
-        seen & (facts["values"] > 1) & (facts["values"] <= FEW_VALUES) & (facts["mode"] != "1"),
+        seen & (facts.values > 1) & (facts.values <= FEW_VALUES) & (facts.mode != "1"),
         f"have at most {FEW_VALUES} grey levels",
     )
-    deep = np.array([is_deep(mode) for mode in facts["mode"]])
+    deep = np.array([is_deep(mode) for mode in facts.mode])
     if deep.any():
         black, white = levels or (0, 65535)
         lines += said(deep, f"have more than 8 bits, of which {black:g} becomes 0 and {white:g} becomes 255")
-    grey = facts["channels"] == 1
+    grey = facts.channels == 1
     if grey.any() and not grey.all():
         fewer, what = (grey, "grey among colour images") if grey.mean() <= 0.5 else (~grey, "colour among grey images")
         lines += said(fewer, f"are {what}, which all become colour")

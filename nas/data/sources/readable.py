@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nas.data.checks.facts import as_facts
 from nas.data.checks.levels import find_levels
 from nas.data.checks.look import look_at_all
 from nas.data.checks.oddities import find_oddities
@@ -44,10 +45,10 @@ def keep_readable(where: str, images: Encoded, found: Arranged, request: Request
             f"{len(corrupt)} of {count} images in '{where}' cannot be used: {'; '.join(_left_out(corrupt, count, 3))}"
         )
     keep = np.array([i for i in range(len(images)) if i not in looked.bad], dtype=np.int64)
-    facts, names = looked.facts[keep], images.names
+    facts, names = as_facts(looked.facts[keep]), images.names
     odd = [] if request.earlier else find_oddities(facts, lambda number: names[int(keep[number])], where, looked.levels)
     warnings = [*_left_out(corrupt, count), *found.notes, *odd]
-    if not facts["decoded"].all():
+    if not facts.decoded.all():
         warnings.append(
             f"only the headers of {len(images):,} images were checked, not their pixels: neither damage nor copies "
             "were looked for"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nas.data.checks.facts import Facts, Seen, tabulate
+from nas.data.checks.facts import Facts, Seen, as_facts, tabulate
 from nas.data.checks.levels import find_levels
 from nas.data.checks.look import CHUNK, see, settle
 from nas.data.checks.oddities import find_oddities
@@ -69,7 +69,7 @@ def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, in
                 raise UserError(f"'{source}' has the label {label!s:.40}; give a class number from 0 on for each image")
             numbers.append(int(label))
         labels[split] = np.array(numbers, dtype=np.int64)
-    table = np.concatenate([*tables, tabulate(seen)])
+    table = as_facts(np.concatenate([*tables, tabulate(seen)]))
     levels = find_levels(table) if request.trained is None else request.trained.levels
     arrays = settle(table, range(len(held)), held, levels) or []
     contents = number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
