@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from nas.supernet.first_weights import fetch_model
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import TimmSpec, build_foreign
 from search_spaces.errors import UsageError, UserError
+from search_spaces.schema import convert
 
 _WEIGHTS = "model.safetensors"
 _FACTS = "architecture.json"
@@ -159,14 +161,11 @@ def _from_timm(name: str, dataset: Dataset) -> Teacher:
         _check(name, 3, cfg.num_classes, None, dataset)  # before anything is fetched
     fix = "give an exported folder or a run, or fetch the weights while there is a network"
     model: Any = fetch_model(name, f"the teacher {name}", fix)
-    seen: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    wanted = convert(json.loads(json.dumps(timm.data.resolve_model_data_config(model))), Input)
     names = class_names(model, dataset.info.classes)
-    _check(name, seen["input_size"][0], model.num_classes, names, dataset)
+    _check(name, wanted.input_size[0], model.num_classes, names, dataset)
     notes = () if names else (f"nothing says in which order the teacher {name} knows the classes; it must be "
                               f"{listed(dataset.info.classes)}",)  # fmt: skip
-    wanted = Input(
-        tuple(seen["input_size"]), tuple(seen["mean"]), tuple(seen["std"]), seen["interpolation"], seen["crop_pct"]
-    )
     return Teacher(model, _hash(model), wanted, notes)
 
 
