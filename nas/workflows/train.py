@@ -27,7 +27,7 @@ from nas.training.amp import check_amp
 from nas.training.builders import make_facts, make_parts, resolve_augment
 from nas.training.check import augment_warnings, check_config, ignored_settings, mirrors
 from nas.training.config import Resources, TrainConfig, total_steps
-from nas.training.fitting import TINY, choose_space, describe_view
+from nas.training.fitting import PRETRAINED, TINY, choose_space, describe_view
 from nas.training.loggers import logging_to, parse_loggers
 from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes
@@ -84,14 +84,16 @@ def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore
         UsageError: settings outside their ranges, or weights to start from that are of no known space.
         UserError: unusable data, or a damaged run.
     """
-    check_settings(config)
     if config.space != AUTO:
+        check_settings(config)
         return Settled(run or default_run(config), config)
+    check_config(replace(config, space=PRETRAINED if config.pretrained else TINY))  # before images are read
     earlier = run or default_run(replace(config, space=TINY))
     if earlier.exists:
         named = replace(config, space=earlier.read().settings.space)
         if run is not None or not _different(earlier, named):
-            report(Noted(f"{earlier.path} is continued with its own space: `space` {named.space}"))
+            if run is None:
+                report(Noted(f"{earlier.path} is continued with its own space: `space` {named.space}"))
             return Settled(earlier, named)
     dataset = open_as(config, None)
     choice = choose_space(dataset.info, config.pretrained, config.init)
@@ -138,7 +140,9 @@ def train_supernet(
     for warning in dataset.warnings:
         report(Warned(warning))
     if run.exists:
-        dataset = as_trained(run.read().data, dataset)
+        trained = run.read().data
+        check_same_data(run, trained, dataset)
+        dataset = as_trained(trained, dataset)
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
     if config.teacher is not None and not run.exists:

@@ -56,7 +56,7 @@ def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> No
     from nas.training.config import TrainConfig
     from search_spaces import get_space
 
-    space, config = get_space("mbv3-tiny"), TrainConfig(strategy="random", batch_size=16)
+    space, config = get_space("mbv3-tiny"), TrainConfig(space="mbv3-tiny", strategy="random", batch_size=16)
     asked = {"smallest": space.smallest}
     first = trained_supernet(tmp_path, config, 0.1, asked)
     again = trained_supernet(tmp_path, config, 5.0, asked)  # the plan of the first start stands

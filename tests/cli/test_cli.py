@@ -139,7 +139,7 @@ def test_no_words_and_help() -> None:
     assert shown.code == 0
     text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", shown.out).split())
     assert "default: embedded" in text
-    assert "default: mbv3-tiny" in text
+    assert "default: auto" in text
 
 
 def test_debug_shows_where(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,8 @@ def test_mutation_always_changes_and_stays_canonical(name: str, seed: int, rate:
 
 def test_extremes_have_extreme_genes() -> None:
     space = get_space("mbv3-tiny")
-    assert all(value == space.genes[space.index[name]].choices[0] for name, value in space.smallest)
-    assert all(value == space.genes[space.index[name]].choices[-1] for name, value in space.largest)
+    assert all(value == space.genes[space.index[name]].choices[0] for name, value in space.smallest.genes)
+    assert all(value == space.genes[space.index[name]].choices[-1] for name, value in space.largest.genes)
 
 
 def test_wrong_architectures_are_refused() -> None:
