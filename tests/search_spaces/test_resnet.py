@@ -78,15 +78,16 @@ def test_inner_width_rounds_as_timm(width: int, expand: float) -> None:
 def test_ofa_widths_are_the_published_ones(seed: int) -> None:
     """Outputs are multiples of 8 near .65, .8 and 1 times the base's, inner widths near .2, .25 or .35 of these."""
     architecture = OFA.decode(OFA.sample(np.random.default_rng(seed), 1)[0])
+    genes = dict(architecture.genes)
     model = timm_model(json.loads(json.dumps(OFA.family.describe(architecture, Interface(3, 10)))), device="meta")
     assert model.bn1.num_features in (40, 48, 64)
     for s, base in enumerate((256, 512, 1024, 2048), start=1):
         blocks = model.get_submodule(f"layer{s}")
-        assert len(blocks) == architecture[f"s{s}.depth"]
+        assert len(blocks) == genes[f"s{s}.depth"]
         choice = OFA.encode(architecture)[OFA.index[f"s{s}.width"]]
         width = make_divisible(base * (0.65, 0.8, 1.0)[choice], 8)
         for b, block in enumerate(blocks):
-            inner = make_divisible(width * architecture[f"s{s}.b{b}.expand"], 8)
+            inner = make_divisible(width * genes[f"s{s}.b{b}.expand"], 8)
             assert (block.conv1.out_channels, block.conv2.out_channels, block.conv3.out_channels) == (
                 inner,
                 inner,
