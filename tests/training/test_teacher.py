@@ -351,5 +351,5 @@ def test_the_command_line(photos: Path, empty: Path) -> None:
     assert {name: kept[name] for name in expected} == expected
     refused = invoke("train-supernet", "--data", photos, "--out", "none", "--teacher", "resnet18")
     assert refused.code == 1
-    assert "knows 1000 classes" in refused.message
+    assert "knows 1000 classes" in refused.err
     assert not Path("none").exists()

@@ -139,7 +139,7 @@ def test_any_timm_model_at_its_own_size_or_another(name: str, resolution: int | 
     assert 2 * facts.macs == counter.get_total_flops()
     assert facts.params == sum(p.numel() for p in model.parameters())
     assert (facts.resolution, facts.precision) == (side, "int8")
-    assert facts.latency_source == load_target("cortex-a72").label("int8")
+    assert facts.latency_source.startswith("uncalibrated: outside what was measured (")  # by size or by operators
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -159,7 +159,7 @@ def test_layers_add_up(precision: str) -> None:
 def test_it_prints_a_table_and_the_layers(empty: Path) -> None:
     shown = invoke("estimate", "resnet18", "--resolution", "64", "--layers")
     assert shown.code == 0, shown.err
-    for word in ("resnet18, 64 px, int8, on cortex-a72", "pointwise", "parameters", "latency: calibrated"):
+    for word in ("resnet18, 64 px, int8, on cortex-a72", "pointwise", "parameters", "latency: uncalibrated: outside"):
         assert word in shown.out
     assert shown.err.strip().startswith("next: nas ")
 

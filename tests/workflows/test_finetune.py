@@ -97,10 +97,11 @@ def test_wider_networks_contain_the_candidate_and_are_not_too_wide(name: str) ->
         assert (wider.role, wider.weight) == ("label", 1.0)
         for changed, value in wider.architecture.genes:
             seen.setdefault(changed, set()).add(value)
+    own = dict(base.genes)
     for gene in space.genes:
-        if gene.name in base:
-            most = FACTORS.get(kind(gene.name), np.inf) * base[gene.name]
-            allowed = {c for c in gene.choices if base[gene.name] <= c <= most}
+        if gene.name in own:
+            most = FACTORS.get(kind(gene.name), np.inf) * own[gene.name]
+            allowed = {c for c in gene.choices if own[gene.name] <= c <= most}
             assert seen[gene.name] == ({base.resolution} if gene.name == "resolution" else allowed)
         elif gene.name in seen:
             assert seen[gene.name] == set(gene.choices)
