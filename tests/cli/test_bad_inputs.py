@@ -153,7 +153,10 @@ TRAINING = [
     Bad(TRAIN + "--init junk.pth", 1, "cannot be read as named tensors", bad.raw("junk.pth", b"junk")),
     Bad(TRAIN + "--init evil.pth", 1, "can run anything and aren't loaded", bad.hostile_pickle("evil.pth")),
     Bad(TRAIN + "--init other.pth", 2, "the weights are of none of the spaces", bad.tensors_of_another("other.pth")),
-    Bad(TRAIN + "--space mbv3-tiny --init other.pth", 1, "mbv3-tiny", bad.tensors_of_another("other.pth")),
+    Bad(
+        TRAIN + "--space mbv3-tiny --init other.pth", 1, "does not hold weights of this space's",
+        bad.tensors_of_another("other.pth"),
+    ),
     Bad(TRAIN + "--init half.safetensors", 1, "cannot be read as", bad.half_of(WEIGHTS, "half.safetensors")),
     Bad("train-supernet --data photos --out run --lr 0.0123", 2, "lr 0.1 there, 0.0123 here"),
 ]  # fmt: skip
