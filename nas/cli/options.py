@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from nas.store.settings import SEED
-from nas.training.config import LAYOUT
+from nas.store.settings import LAYOUT, SEED
 from search_spaces.errors import UsageError
 from search_spaces.schema import to_json
 

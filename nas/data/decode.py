@@ -1,4 +1,4 @@
-"""From encoded files to grey or RGB pixels, and to the data set's mean, std and size."""
+"""Images as grey or RGB pixels: of encoded files, or held in memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from nas.data.folders.formats import NO_PERMISSION, TOO_LARGE, what_is
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, first_line
 
 from .dataset import Ints
 from .preparation import decode
 
-SAMPLE_IMAGES = 2_000
-SAMPLE_PIXELS = 200_000_000
 FULL_CHECK_IMAGES = 50_000
 
 Pixels = NDArray[np.uint8]
@@ -115,7 +113,7 @@ def reason(error: Exception, head: bytes) -> str:
         return TOO_LARGE
     if isinstance(error, PermissionError):
         return NO_PERMISSION
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)
 
 
 @contextmanager

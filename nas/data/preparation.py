@@ -101,9 +101,14 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+def shorter_side(side: int, crop_pct: float) -> int:
+    """What an image's shorter side becomes, of which the middle ``side`` pixels are used."""
+    return int(side / crop_pct)
+
+
 def resize_and_crop(image: Image.Image, side: int, crop_pct: float, interpolation: str) -> NDArray[np.uint8]:
     """Pixels ``[C, side, side]`` of the middle of an image whose shorter side becomes ``side / crop_pct``."""
-    short = int(side / crop_pct)
+    short = shorter_side(side, crop_pct)
     width, height = (int(short * length / min(image.size)) for length in image.size)
     if image.size != (width, height):
         image = image.resize((width, height), Resampling[interpolation.upper()])

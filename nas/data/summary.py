@@ -9,6 +9,7 @@ import numpy as np
 from nas.data.checks.near_copies import NearCopies, describe, find_near_copies
 from nas.data.sources.readable import NAMED
 from nas.store.records import SPLITS
+from nas.store.words import colour_of
 
 from .dataset import Dataset
 
@@ -89,8 +90,7 @@ def summarise(dataset: Dataset, near: bool = False) -> Summary:
 
 def lines(summary: Summary) -> list[str]:
     """The summary as text: what there is, but for warnings and corrupt images."""
-    colour = "grey" if summary.channels == 1 else "colour"
-    out = [f"{summary.source}: {len(summary.classes)} classes, {colour} images, {_sizes(summary)}"]
+    out = [f"{summary.source}: {len(summary.classes)} classes, {colour_of(summary.channels)} images, {_sizes(summary)}"]
     for name, split in summary.splits.items():
         low, high = split.smallest, split.largest
         classes = f"{low.images:,} per class"

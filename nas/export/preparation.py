@@ -31,7 +31,7 @@ def preparation_of(given: Input, task: Task) -> Preparation:
         image="the first frame, turned upright as EXIF says; an alpha channel is dropped",
         mode="L" if channels == 1 else "RGB",
         levels=given.levels,
-        shorter_side=int(height / given.crop_pct),
+        shorter_side=nas.data.preparation.shorter_side(height, given.crop_pct),
         interpolation=given.interpolation,
         crop=(height, width),
         layout="NCHW",

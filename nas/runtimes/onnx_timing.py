@@ -18,7 +18,7 @@ import numpy as np
 
 from nas.quantization.dialect import Dialect
 from nas.tasks.task import INPUT, OUTPUT
-from search_spaces.errors import UserError, install_hint
+from search_spaces.errors import UserError, first_line, install_hint
 
 from .onnx_version import OPSET, lower_version
 from .runtime import ImageShape
@@ -54,7 +54,7 @@ def traced(network: Network, image_shape: ImageShape, dialect: Dialect) -> Any:
             )  # fmt: skip
             return onnx.load(path)
     except torch.onnx.errors.OnnxExporterError as error:
-        raise UserError(f"cannot write this network as ONNX: {str(error).splitlines()[0]}") from None
+        raise UserError(f"cannot write this network as ONNX: {first_line(error)}") from None
 
 
 def _teach_integers() -> None:

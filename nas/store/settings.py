@@ -45,6 +45,9 @@ class Setting(Range):
 
 SEED = Setting("Seed of everything random.", at_least=0, at_most=2**32 - 1)
 """The setting of every command that draws."""
+LAYOUTS = ("auto", "classes", "splits")
+LAYOUT = Setting("What the folders of the data are: classes, splits of classes, or auto.", choices=LAYOUTS)
+"""The setting of every command that opens folders."""
 
 
 @dataclass(frozen=True)

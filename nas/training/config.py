@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from nas.data.sources.source import LAYOUTS
-from nas.store.settings import SEED, Setting
+from nas.store.settings import LAYOUT, LAYOUTS, SEED, Setting
 from search_spaces.errors import UsageError
 
 from .strategies.table import AUTO, STRATEGIES
@@ -37,7 +36,6 @@ def _words(names: Iterable[str]) -> str:
 
 
 _SCHEDULES = ("cosine", "poly")
-LAYOUT = Setting("What the folders of the data are: classes, splits of classes, or auto.", choices=LAYOUTS)
 DISTILL = ("soft", "alpha")
 _AMP = ("off", "bf16", "fp16")
 

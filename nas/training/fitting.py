@@ -10,10 +10,12 @@ from pathlib import Path
 from torch import Size
 
 from nas.data.dataset import SMALL_SIDE, interface_of
+from nas.data.preparation import shorter_side
 from nas.store.files import is_written_by_nas, load_tensors
 from nas.store.records import DataInfo
+from nas.store.words import colour_of
 from nas.supernet.first_weights import load_weights
-from nas.supernet.foreign.reading import read_file
+from nas.supernet.foreign.reading import find_network, load_content
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface
@@ -78,8 +80,8 @@ def choose_space(info: DataInfo, pretrained: bool = False, init: str | None = No
 
 def _choice(name: str, info: DataInfo, note: str) -> Choice:
     sides = _sides(name)
-    colour = "grey" if info.in_chans == 1 else "colour"
-    why = f"for {info.train_images:,} {colour} training images of {info.native_size} px (shorter side, median)"
+    images = f"{info.train_images:,} {colour_of(info.in_chans)} training images"
+    why = f"for {images} of {info.native_size} px (shorter side, median)"
     reason = f"`space` {name}, {sides[0]} to {sides[-1]} px, is chosen {why}"
     return Choice(name, f"{reason}; {note}" if note else reason)
 
@@ -93,10 +95,11 @@ def _for_weights(file: Path, info: DataInfo) -> tuple[str, str]:
             pass  # an exported network
         else:
             return name, f"`space` {name} is that of the supernet in {file}"
+    content = load_content(file)
     for name in _TRIED:
         shapes = _shapes_of(name)
         here = _convolutions(shapes.values())
-        there = _convolutions(tensor.shape for tensor in read_file(file, shapes).tensors.values())
+        there = _convolutions(tensor.shape for tensor in find_network(content, shapes, file).tensors.values())
         if max((here - there).total(), (there - here).total()) > 1:  # the first may see other channels
             continue
         try:
@@ -134,12 +137,11 @@ def _sides(name: str) -> tuple[int, ...]:
 def describe_view(name: str, info: DataInfo, augmented: str) -> str:
     """What the networks of a space see of the images; ``augmented``: what is done to those of training, in words."""
     sides = _sides(name)
-    resized = [int(side / info.crop_pct) for side in sides]
-    colour = "grey" if info.in_chans == 1 else "colour"
+    resized = [shorter_side(side, info.crop_pct) for side in sides]
     before, after = (", ".join(map(str, values)) for values in (resized, sides))
     cut = "the centre square is cut out" if info.crop_pct == 1 else f"a square of {after} px is cut out of the centre"
     text = (
-        f"networks see {after} px of {colour}: the shorter side of an image ({info.native_size} px in the median) "
-        f"becomes {before} px, then {cut}"
+        f"networks see {after} px of {colour_of(info.in_chans)}: the shorter side of an image "
+        f"({info.native_size} px in the median) becomes {before} px, then {cut}"
     )
     return f"{text}; in training, images are {augmented}" if augmented else f"{text}; the same in training"

@@ -37,7 +37,7 @@ def search_run(
 
     Processes that call this with the same arguments share the work: those of one run directory, and with ``storage``,
     the URL of a database, those of copies of it on other machines. With ``dry_run`` all is checked, and what would be
-    done is returned. Raises UsageError: a search that means nothing (see :func:`nas.search.search.check_config`), or no
+    done is returned. Raises UsageError: a search that means nothing (see :func:`nas.search.config.check_config`), or no
     URL of a database.
     """
     check_config(config)

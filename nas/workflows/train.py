@@ -17,7 +17,6 @@ from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
 from nas.store.records import DataInfo, RunRecord
 from nas.store.run import DEFAULT_ROOT, Run, file_hash
-from nas.store.settings import check_settings
 from nas.store.spawned import refuse_while_importing
 from nas.store.versions import versions
 from nas.store.words import count_of
@@ -85,7 +84,6 @@ def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore
         UserError: unusable data, or a damaged run.
     """
     if config.space != AUTO:
-        check_settings(config)
         return Settled(run or default_run(config), config)
     check_config(replace(config, space=PRETRAINED if config.pretrained else TINY))  # before images are read
     earlier = run or default_run(replace(config, space=TINY))
@@ -130,22 +128,21 @@ def train_supernet(
             _follow(run, config, resources, world, dataset)
         return None
     parse_loggers(",".join(resources.log))
-    if run.exists:
+    record = run.read() if run.exists else None
+    if record is not None:
         _same_settings(run, config)
-        record = run.read()
         if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
             world.from_main(None)
             return record
-    dataset = dataset or open_as(config, run.read().data if run.exists else None)
+    dataset = dataset or open_as(config, None if record is None else record.data)
     for warning in dataset.warnings:
         report(Warned(warning))
-    if run.exists:
-        trained = run.read().data
-        check_same_data(run, trained, dataset)
-        dataset = as_trained(trained, dataset)
+    if record is not None:
+        check_same_data(run, record.data, dataset)
+        dataset = as_trained(record.data, dataset)
     elif config.pretrained or config.init is not None:
         dataset = _try_start(config, dataset, report)
-    if config.teacher is not None and not run.exists:
+    if config.teacher is not None and record is None:
         for note in open_teacher(config.teacher, dataset).notes:  # one that doesn't fit must fail before there is a run
             report(Warned(note))
     facts = make_facts(config, dataset.info)

@@ -34,7 +34,7 @@ Bytes = Annotated[int, Range(above=0)]
 
 @dataclass(frozen=True)
 class Memory:
-    """The table ``memory``: see :class:`TargetCard`."""
+    """The table ``memory``: see :class:`predictors.targets.card.TargetCard`."""
 
     ram_bytes: Bytes | None = None
     flash_bytes: Bytes | None = None
@@ -60,7 +60,7 @@ class Latency(Coefficients):
 
 @dataclass(frozen=True)
 class TargetFile:
-    """A target's file: see :class:`TargetCard`."""
+    """A target's file: see :class:`predictors.targets.card.TargetCard`."""
 
     name: Text
     description: Text

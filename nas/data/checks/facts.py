@@ -38,6 +38,11 @@ def is_deep(mode: str) -> bool:
     return mode.startswith("I") or mode == "F"
 
 
+def deep_images(facts: Facts) -> NDArray[np.bool_]:
+    """Which images of a table are deep, ``[images]``."""
+    return np.isin(facts.mode, [mode for mode in np.unique(facts.mode) if is_deep(mode)])
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What one image showed, as in :data:`FACTS`.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+from nas.store.records import DataInfo, Levels
 
-from .facts import Facts
-
-Levels = tuple[float, float]
+from .facts import Facts, deep_images
 
 _WHOLE = (255, 1023, 4095, 16383, 65535)
 """Largest values of images of 8, 10, 12, 14 and 16 bits."""
@@ -25,9 +23,7 @@ def find_levels(facts: Facts) -> Levels | None:
     Returns:
         None where there are no deep images, or for 16 bits, of which the upper 8 are taken.
     """
-    modes = facts.mode
-    floats = modes == "F"
-    deep = floats | np.char.startswith(modes, "I")
+    deep, floats = deep_images(facts), facts.mode == "F"
     if not deep.any():
         return None
     low, high = float(facts.low[deep].min()), float(facts.high[deep].max())
@@ -40,3 +36,8 @@ def find_levels(facts: Facts) -> Levels | None:
     if black == white:
         white += 1
     return None if not floats.any() and (black, white) == UPPER_8_OF_16 else (black, white)
+
+
+def levels_for(trained: DataInfo | None, facts: Facts) -> Levels | None:
+    """Those that a run remembers of its data; for data that nothing was trained on yet, those of the facts."""
+    return find_levels(facts) if trained is None else trained.levels

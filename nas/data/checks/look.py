@@ -21,9 +21,10 @@ from nas.data.dataset import MEMORY_BYTES
 from nas.data.decode import FULL_CHECK_IMAGES, Encoded, Pixels, quiet_pil, reason, threads
 from nas.data.folders.formats import HEAD_BYTES
 from nas.data.preparation import to_grey_or_rgb, turn_of
+from nas.store.records import Levels
 
-from .facts import Facts, Seen, is_deep, no_facts, tabulate
-from .levels import Levels, find_levels
+from .facts import Facts, Seen, deep_images, is_deep, no_facts, tabulate
+from .levels import find_levels
 
 _FIRST, _LARGE = 2, 128 * 128
 """So many images say whether all are large, in pixels: small ones spend their time inside Python's lock, where threads
@@ -184,8 +185,7 @@ def settle(
     facts: Facts, numbers: Iterable[int], held: list[Image.Image | Pixels] | None, levels: Levels | None
 ) -> list[Pixels] | None:
     """The pixels of what is held, now that the levels of deep images are known; their facts are completed in place."""
-    if any(is_deep(mode) for mode in np.unique(facts.mode)):
-        _complete(facts, levels)
+    _complete(facts, levels)
     if held is None:
         return None
     out = []
@@ -202,7 +202,7 @@ def settle(
 
 def _complete(facts: Facts, levels: Levels | None) -> None:
     """At most how many grey levels the deep images have: as many as lie between their least and largest value."""
-    for number in np.flatnonzero([is_deep(mode) for mode in facts.mode]):
+    for number in np.flatnonzero(deep_images(facts)):
         ends = np.array([[facts.low[number], facts.high[number]]])
         kind = np.float32 if facts.mode[number] == "F" else np.int32
         low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends.astype(kind)), levels)).ravel().tolist()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from nas.data.dataset import Ints
+from nas.store.records import Levels
 from search_spaces.errors import UserError
 
-from .facts import Facts, is_deep
-from .levels import Levels
+from .facts import Facts, deep_images
+from .levels import UPPER_8_OF_16
 
 FEW_VALUES = 4
 """Grey levels up to which an image has few."""
@@ -58,9 +59,9 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
         seen & (facts.values > 1) & (facts.values <= FEW_VALUES) & (facts.mode != "1"),
         f"have at most {FEW_VALUES} grey levels",
     )
-    deep = np.array([is_deep(mode) for mode in facts.mode])
+    deep = deep_images(facts)
     if deep.any():
-        black, white = levels or (0, 65535)
+        black, white = levels or UPPER_8_OF_16
         lines += said(deep, f"have more than 8 bits, of which {black:g} becomes 0 and {white:g} becomes 255")
     grey = facts.channels == 1
     if grey.any() and not grey.all():

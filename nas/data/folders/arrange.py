@@ -37,7 +37,7 @@ def arrange(tree: Tree, where: str, layout: str = AUTO) -> Arranged:
     """Find the images of a tree, which is at ``where``, their classes and splits.
 
     Args:
-        layout: as of :func:`nas.data.layout.read_layout`.
+        layout: as of :func:`nas.data.folders.layout.read_layout`.
 
     Raises:
         UserError: it is empty, has one class, unknown classes in val/ or test/, no training split, or may be read in

@@ -36,7 +36,8 @@ class Tree:
         return f"{self.path}/{name}" if self.path else name
 
     def add(self, name: str, kind: str = IMAGE) -> None:
-        """Add a file; ``kind`` as of :func:`nas.data.formats.kind_of`, or the reason why the image cannot be used."""
+        """Add a file; ``kind`` as of :func:`nas.data.folders.formats.kind_of`, or the reason why the image cannot be
+        used."""
         path = self.below(name)
         if kind == IMAGE:
             self.files.append(path)

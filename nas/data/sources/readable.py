@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from nas.data.checks.facts import as_facts
-from nas.data.checks.levels import find_levels
+from nas.data.checks.levels import levels_for
 from nas.data.checks.look import look_at_all
 from nas.data.checks.oddities import find_oddities
 from nas.data.dataset import Images, listed
@@ -34,9 +35,8 @@ def keep_readable(where: str, images: Encoded, found: Arranged, request: Request
         UserError: more than half of the images, or all training images, are unreadable; or nothing can be learned from
             them.
     """
-    trained = request.trained
     lost = () if request.earlier else found.lost
-    looked = look_at_all(images, request.thorough, find_levels if trained is None else lambda _: trained.levels)
+    looked = look_at_all(images, request.thorough, partial(levels_for, request.trained))
     images = replace(images, levels=looked.levels)
     unread = [(images.name(number), why) for number, why in looked.bad.items()]
     corrupt, count = (*unread, *lost), len(images) + len(lost)

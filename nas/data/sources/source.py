@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nas.store.records import CLASSIFICATION, DataInfo, Levels
+from nas.store.settings import LAYOUTS
 from search_spaces.errors import UsageError, UserError, install_hint, unknown_name
 
-AUTO, CLASSES, SPLITS = "auto", "classes", "splits"
-LAYOUTS = (AUTO, CLASSES, SPLITS)
-"""What folders of images may be said to be; see :func:`nas.data.layout.read_layout`."""
+AUTO, CLASSES, SPLITS = LAYOUTS
+"""What folders of images may be said to be; see :func:`nas.data.folders.layout.read_layout`."""
 AS_EARLIER = "earlier"
 """A layout too: how versions before these read folders, by a list of names."""
 
@@ -33,7 +33,7 @@ class Request:
     Attributes:
         root: where its files are, for names that aren't paths; None: not given.
         thorough: decode every image now; else only headers may be read where there are many.
-        layout: whether its folders are splits or classes, as of :func:`nas.data.layout.read_layout`.
+        layout: whether its folders are splits or classes, as of :func:`nas.data.folders.layout.read_layout`.
         trained: what a run remembers of it, which is then read as it was; None: nothing was trained on it yet.
     """
 
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def reading(self) -> str:
-        """``layout`` for :func:`nas.data.layout.read_layout`."""
+        """``layout`` for :func:`nas.data.folders.layout.read_layout`."""
         return AS_EARLIER if self.earlier else self.layout
 
 

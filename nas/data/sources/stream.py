@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.checks.facts import Facts, Seen, as_facts, tabulate
-from nas.data.checks.levels import find_levels
+from nas.data.checks.levels import levels_for
 from nas.data.checks.look import CHUNK, see, settle
 from nas.data.checks.oddities import find_oddities
 from nas.data.dataset import MEMORY_BYTES, Images, Ints
@@ -70,7 +70,7 @@ def read_streams(source: str, parts: Mapping[str, Iterable[tuple[Image.Image, in
             numbers.append(int(label))
         labels[split] = np.array(numbers, dtype=np.int64)
     table = as_facts(np.concatenate([*tables, tabulate(seen)]))
-    levels = find_levels(table) if request.trained is None else request.trained.levels
+    levels = levels_for(request.trained, table)
     arrays = settle(table, range(len(held)), held, levels) or []
     contents = number_splits(source, ArrayImages(arrays), labels, class_names(parts["train"]))
     odd = [] if request.earlier else find_oddities(table, str, source, levels)

@@ -19,18 +19,17 @@ from .unwrap import Unwrapped, unwrap
 
 
 def read_file(file: Path, names: Mapping[str, Size]) -> Unwrapped:
-    """The network's tensors in a file; never runs code that is in it.
+    """The network's tensors in a file, of which ``names`` gives the shapes. Raises UserError as the two do that it
+    calls."""
+    return find_network(load_content(file), names, file)
 
-    Args:
-        names: shapes of the network's tensors by name.
 
-    Raises:
-        UserError: missing, damaged, or something else than named tensors.
-    """
+def load_content(file: Path) -> object:
+    """What a file of weights holds; never runs code that is in it. Raises UserError: it is missing or damaged."""
     if not file.is_file():
         raise UserError(f"`init` {file} doesn't exist, or isn't a file; give safetensors or a state dictionary (.pth)")
     try:
-        content = _content(file)
+        return _content(file)
     except Exception as error:  # a foreign file: torch, pickle and safetensors each fail in ways of their own
         reason = first_line(error)[:200]
         advice = "give safetensors or a .pth"
@@ -38,6 +37,18 @@ def read_file(file: Path, names: Mapping[str, Size]) -> Unwrapped:
             reason = f"it is damaged, or holds Python objects{_objects(file)}, which can run anything and aren't loaded"
             advice = "save the network's state_dict() alone"
         raise UserError(f"`init` {file} cannot be read as named tensors: {reason}; {advice}") from None
+
+
+def find_network(content: object, names: Mapping[str, Size], file: Path) -> Unwrapped:
+    """The tensors of a network in what a file holds.
+
+    Args:
+        names: shapes of the network's tensors by name.
+        file: where the content is from, for messages.
+
+    Raises:
+        UserError: it is something else than named tensors.
+    """
     unwrapped = unwrap(content, (*once_for_all.MARKS, *convert.MARKS), names, str(file))
     if not unwrapped.tensors:
         raise UserError(f"`init` {file} holds no named tensors; save the network's state_dict()")
