@@ -48,6 +48,11 @@ class Encoded(ABC):
     def file(self, index: int) -> Path | IO[bytes]:
         """The encoded image: a path, or a stream that nobody else reads from."""
 
+    def content(self, index: int) -> bytes:
+        """The encoded image itself."""
+        file = self.file(index)
+        return file.read_bytes() if isinstance(file, Path) else file.read()
+
     @abstractmethod
     def place(self, index: int) -> str:
         """Where a person finds the image."""
@@ -68,6 +73,10 @@ class FileImages(Encoded):
 
     def file(self, index: int) -> Path:
         return self.root / self.names[index]
+
+    def content(self, index: int) -> bytes:
+        with open(f"{self.root}/{self.names[index]}", "rb", buffering=0) as file:  # a path takes as long as its file
+            return file.read()
 
     def place(self, index: int) -> str:
         return str(self.file(index))

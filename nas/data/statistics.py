@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.checks.facts import Facts, as_facts
+from nas.data.checks.facts import Facts
 
 from .dataset import Images, Ints
 from .decode import quiet_pil
@@ -48,13 +48,12 @@ def statistics(images: Images, numbers: Ints, facts: Facts | None = None) -> Sta
     """
     if facts is None:
         seen = _look_at_some(images, numbers)
-        return _describe(seen, seen.sizes, seen.grey)
-    own = as_facts(facts[numbers])
-    sizes = [(int(width), int(height)) for width, height in zip(own.width, own.height, strict=True)]
-    if np.isnan(own.sums).any():
+        return _describe(seen, np.array(seen.sizes), seen.grey)
+    sizes = np.stack([facts.width[numbers], facts.height[numbers]], axis=1).astype(np.int64)
+    sums, squares = facts.sums[numbers].sum(0), facts.squares[numbers].sum(0)
+    seen = _Sums(sums, squares, int(sizes.prod(1).sum()))
+    if np.isnan(sums).any():
         seen = _look_at_some(images, numbers)
-    else:
-        seen = _Sums(own.sums.sum(0), own.squares.sum(0), sum(width * height for width, height in sizes))
     return _describe(seen, sizes, bool((facts.channels == 1).all()))
 
 
@@ -85,7 +84,8 @@ def _look_at_some(images: Images, numbers: Ints) -> _Sums:
     return seen
 
 
-def _describe(seen: _Sums, sizes: list[tuple[int, int]], grey: bool) -> Statistics:
+def _describe(seen: _Sums, sizes: Ints, grey: bool) -> Statistics:
+    """``sizes``: (width, height) of all images, ``[images, 2]``."""
     mean = seen.sums / seen.pixels
     std = np.maximum(np.sqrt(np.maximum(seen.squares / seen.pixels - mean**2, 0)), 1 / 255)
     channels = 1 if grey else 3
@@ -94,13 +94,14 @@ def _describe(seen: _Sums, sizes: list[tuple[int, int]], grey: bool) -> Statisti
     )
 
 
-def _side(sizes: list[tuple[int, int]]) -> int:
-    return int(np.median([min(size) for size in sizes]))
+def _side(sizes: Ints) -> int:
+    return int(np.median(sizes.min(1)))
 
 
-def _ends(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
-    return ordered[0], ordered[len(ordered) // 2], ordered[-1]
+def _ends(sizes: Ints) -> tuple[tuple[int, int], ...]:
+    ordered = sizes[np.argsort(sizes.prod(1), kind="stable")]
+    smallest, middle, largest = ((int(width), int(height)) for width, height in ordered[[0, len(sizes) // 2, -1]])
+    return smallest, middle, largest
 
 
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:

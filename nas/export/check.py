@@ -64,8 +64,7 @@ def read_file(images: Images, index: int) -> tuple[str, bytes]:
     """Name and content of the file that an image was decoded from; of one that has no file, a PNG of its pixels."""
     encoded = images.files if isinstance(images, ArrayImages) else images
     if isinstance(encoded, Encoded):
-        file = encoded.file(index)
-        return images.name(index), file.read_bytes() if isinstance(file, Path) else file.read()
+        return images.name(index), encoded.content(index)
     content = io.BytesIO()
     images.image(index).save(content, "PNG")
     return f"{images.name(index)}.png", content.getvalue()

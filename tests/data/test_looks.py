@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nas.data.checks.facts import FACTS, no_facts, tabulate
+from nas.data.checks.facts import FACTS, FEW_VALUES, no_facts, tabulate
 from nas.data.checks.levels import find_levels
 from nas.data.checks.look import see
 from nas.data.opening import open_dataset
@@ -129,7 +131,7 @@ def test_deep_images_are_mapped_by_the_range_of_the_set(
 def test_levels_hold_all_values_and_waste_little(ends: tuple[int, int], mode: str) -> None:
     low, high = sorted(abs(end) % 65536 if mode == "I;16" else end for end in ends)
     facts = no_facts(2)
-    facts.mode, facts.low, facts.high = mode, low, high
+    facts.mode, facts.low, facts.high = mode.encode(), low, high
     black, white = find_levels(facts) or (0.0, 65535.0)
     assert black <= low <= high <= white
     assert black < white
@@ -213,9 +215,35 @@ def test_only_the_headers_of_a_large_set_are_read(tmp_path: Path, monkeypatch: p
 
 
 def test_memory_holds_few_numbers_an_image() -> None:
-    assert FACTS.itemsize <= 160
-    picture = pixels_of(1)
-    (fact,) = tabulate([see(Image.fromarray(picture))[0]])
-    assert fact["values"] == max(len(np.unique(picture[..., c])) for c in range(3))
-    assert fact["sums"] == pytest.approx((picture / 255).sum((0, 1)))
-    assert fact["squares"] == pytest.approx(((picture / 255) ** 2).sum((0, 1)))
+    assert FACTS.itemsize <= 104
+
+
+@given(
+    sides=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=5),
+    levels=st.integers(1, 7), kinds=st.lists(st.sampled_from(("grey", "colour", "grey in colour")), min_size=5),
+    small=st.sampled_from((0, 100, 400)), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_facts_are_those_of_the_pixels(
+    sides: list[tuple[int, int]], levels: int, kinds: list[str], small: int, seed: int
+) -> None:
+    """Of small images, which are summed up together, of larger ones, and of those looked at in strips."""
+    rng = np.random.default_rng(seed)
+    shades = rng.integers(0, 256, (levels, 3)).astype(np.uint8)
+    pictures = []
+    for size, kind in zip(sides, kinds, strict=False):
+        picture = shades[rng.integers(levels, size=size)]
+        pictures.append(picture if kind == "colour" else picture[..., 0] if kind == "grey" else picture[..., [0, 0, 0]])
+    with patch("nas.data.checks.look._SMALL", small), patch("nas.data.checks.look._STRIP", 50):
+        for hold in (True, False):
+            found = tabulate([see(Image.fromarray(picture), hold=hold)[0] for picture in pictures])
+            for fact, picture in zip(found, pictures, strict=True):
+                parts = picture.reshape(picture.shape[0] * picture.shape[1], -1)
+                most = max(len(np.unique(part)) for part in parts.T)
+                assert fact["values"] == most if most <= FEW_VALUES else fact["values"] > FEW_VALUES
+                assert fact["sums"] == pytest.approx(np.broadcast_to((parts / 255).sum(0), 3))
+                assert fact["squares"] == pytest.approx(np.broadcast_to(((parts / 255) ** 2).sum(0), 3))
+                told = parts[:, 0] if (parts[:, :1] == parts).all() else parts
+                name = f"{picture.shape[1]} {picture.shape[0]}".encode()
+                digest = hashlib.blake2b(name + told.tobytes(), digest_size=8).digest()
+                assert fact["pixels"] == int.from_bytes(digest, "little")

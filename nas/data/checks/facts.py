@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FEW_VALUES = 4
+"""Grey levels up to which an image has few."""
+MANY_VALUES = 256
 FACTS = np.dtype(
     [
-        ("mode", "U8"), ("width", "i4"), ("height", "i4"), ("low", "f8"), ("high", "f8"), ("values", "i4"),
+        ("mode", "S8"), ("width", "i4"), ("height", "i4"), ("low", "f8"), ("high", "f8"), ("values", "i4"),
         ("channels", "u1"), ("hidden", "?"), ("pixels", "u8"), ("file", "u8"), ("sums", "f8", 3), ("squares", "f8", 3),
         ("decoded", "?"),
     ]
 )  # fmt: skip
-"""Of an image: Pillow's mode, and the size; of a deep image the least and the largest value; how many values, of the
-channel with most, 1 for a constant image; channels once decoded; whether an alpha channel varies that is dropped;
-hashes of the decoded pixels and of the file; sums of pixels in [0, 1] and of their squares, a number a channel, NaN
-where not known; whether it was decoded, or its header read only."""
+"""Of an image: Pillow's mode, in ASCII, and the size; of a deep image the least and the largest value; how many values,
+of the channel with most, 1 for a constant image, exact up to :data:`FEW_VALUES`; channels once decoded; whether an
+alpha channel varies that is dropped; hashes of the decoded pixels and of the file; sums of pixels in [0, 1] and of
+their squares, a number a channel, NaN where not known; whether it was decoded, or its header read only."""
 Facts = np.recarray[Any, np.dtype[Any]]
 
 
@@ -40,15 +43,16 @@ def is_deep(mode: str) -> bool:
 
 def deep_images(facts: Facts) -> NDArray[np.bool_]:
     """Which images of a table are deep, ``[images]``."""
-    return np.isin(facts.mode, [mode for mode in np.unique(facts.mode) if is_deep(mode)])
+    return np.isin(facts.mode, [mode for mode in np.unique(facts.mode) if is_deep(mode.decode())])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
     """What one image showed, as in :data:`FACTS`.
 
     Attributes:
-        counts: how often each of 256 values occurs, channel after channel; empty: not known.
+        sums: of pixels and of their squares, ``[2, channels]``; None: not known, or taken from ``shown``.
+        shown: the pixels of a small image, channel by channel in each; empty: not kept.
     """
 
     mode: str
@@ -61,21 +65,44 @@ class Seen:
     hidden: bool = False
     pixels: int = 0
     decoded: bool = True
-    counts: Sequence[int] = ()
+    values: int = 0
+    sums: NDArray[np.float64] | None = None
+    shown: bytes = b""
 
 
-_SCALE = np.arange(256) / 255
+_COLUMNS = ("mode", "width", "height", "channels", "file", "low", "high", "hidden", "pixels", "decoded", "values")
+_LEVELS = np.arange(256)
+_POWERS = np.stack([_LEVELS, _LEVELS**2])
+_WHITE = np.array([[255.0], [255.0**2]])
+
+
+def values_and_sums(histogram: Sequence[int]) -> tuple[int, NDArray[np.float64]]:
+    """How many values an image has, and its sums, as of :class:`Seen`; of how often each of 256 values occurs, channel
+    after channel."""
+    counts = np.array(histogram, np.int64).reshape(-1, 256)
+    return int((counts > 0).sum(1).max()), (_POWERS @ counts.T) / _WHITE
 
 
 def tabulate(images: Sequence[Seen]) -> Facts:
     """The facts of some images: for many at once, since one at a time takes as long as decoding small ones."""
     facts = no_facts(len(images))
-    for name in ("mode", "width", "height", "channels", "file", "low", "high", "hidden", "pixels", "decoded"):
+    for name in _COLUMNS:
         facts[name] = [getattr(image, name) for image in images]
     facts.sums[...], facts.squares[...] = np.nan, np.nan
-    if known := [i for i, image in enumerate(images) if image.counts]:
-        rows = [images[i].counts for i in known]
-        counts = np.array([row if len(row) == 768 else [*row] * 3 for row in rows], np.int64).reshape(-1, 3, 256)
-        facts.sums[known], facts.squares[known] = counts @ _SCALE, counts @ _SCALE**2
-        facts.values[known] = (counts > 0).sum(2).max(1)
+    for number, image in enumerate(images):
+        if image.sums is not None:
+            facts.sums[number], facts.squares[number] = image.sums
+    for channels in (1, 3):
+        if small := [number for number, image in enumerate(images) if image.shown and image.channels == channels]:
+            facts.sums[small], facts.squares[small] = _sums_of([images[number].shown for number in small], channels)
     return facts
+
+
+def _sums_of(shown: Sequence[bytes], channels: int) -> NDArray[np.float64]:
+    """Sums of the pixels of each image and of their squares, ``[2, images, channels]``."""
+    starts = np.cumsum([0, *map(len, shown[:-1])]) // channels
+    pixels = np.ascontiguousarray(np.frombuffer(b"".join(shown), np.uint8).reshape(-1, channels).T)
+    sums = np.add.reduceat(pixels, starts, axis=1, dtype=np.uint64)
+    squares = np.add.reduceat(np.square(pixels, dtype=np.uint16), starts, axis=1, dtype=np.uint64)
+    both: NDArray[np.float64] = np.stack([sums.T, squares.T]) / _WHITE[..., None]
+    return both

@@ -23,7 +23,7 @@ def find_levels(facts: Facts) -> Levels | None:
     Returns:
         None where there are no deep images, or for 16 bits, of which the upper 8 are taken.
     """
-    deep, floats = deep_images(facts), facts.mode == "F"
+    deep, floats = deep_images(facts), facts.mode == b"F"
     if not deep.any():
         return None
     low, high = float(facts.low[deep].min()), float(facts.high[deep].max())

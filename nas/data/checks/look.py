@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,16 @@ from nas.data.folders.formats import HEAD_BYTES
 from nas.data.preparation import to_grey_or_rgb, turn_of
 from nas.store.records import Levels
 
-from .facts import Facts, Seen, deep_images, is_deep, no_facts, tabulate
+from .facts import FEW_VALUES, MANY_VALUES, Facts, Seen, deep_images, is_deep, no_facts, tabulate, values_and_sums
 from .levels import find_levels
 
 _FIRST, _LARGE = 2, 128 * 128
 """So many images say whether all are large, in pixels: small ones spend their time inside Python's lock, where threads
 only get in each other's way."""
+_SMALL = 64 * 64
+"""Pixels up to which an image's are summed up together with those of others; more are counted value by value."""
+_STRIP = 2**20
+"""Pixels of a larger image that are looked at at once, where they need not be held."""
 CHUNK = 64
 """Images that are looked at before their facts go into the table."""
 
@@ -79,20 +83,19 @@ def look_at_all(
         given: the levels of deep images, from the facts of all images.
     """
     headers_only = len(images) > FULL_CHECK_IMAGES and not thorough
-    facts, bad, held = no_facts(len(images)), dict[int, str](), Held(0 if thorough else MEMORY_BYTES)
+    facts, bad, held = no_facts(len(images)), dict[int, str](), Held(MEMORY_BYTES, full=thorough)
 
     def look(numbers: range) -> None:
         seen: dict[int, Seen] = {}
         for number in numbers:
             data = b""
             try:
-                file = images.file(number)
-                if headers_only and (header := _header(file)) is not None:
+                if headers_only and (header := _header(images.file(number))) is not None:
                     seen[number] = header
                     continue
-                data = file.read_bytes() if isinstance(file, Path) else file.read()
+                data = images.content(number)
                 with Image.open(io.BytesIO(data)) as image:
-                    seen[number], shown, size = see(image, data)
+                    seen[number], shown, size = see(image, data, hold=not held.full)
             except Exception as error:  # PIL's plugins raise nearly anything on damaged files
                 bad[number] = reason(error, data[:HEAD_BYTES])
                 continue
@@ -115,16 +118,18 @@ def _header(file: Any) -> Seen | None:
     """What an image's header alone says; None for a deep image, whose values must be seen."""
     with Image.open(file) as image:
         if is_deep(image.mode):
-            if not isinstance(file, Path):
-                file.seek(0)
             return None
         mode, (width, height) = image.mode, image.size
     channels = 1 if mode in ("1", "L", "LA", "La") else 3
     return Seen(mode, width, height, channels, _hash(f"{mode} {width} {height}".encode()), decoded=False)
 
 
-def see(image: Image.Image, data: bytes = b"") -> tuple[Seen, Image.Image | Pixels, int]:
-    """Look at an image; ``data``: of its file.
+def see(image: Image.Image, data: bytes = b"", hold: bool = True) -> tuple[Seen, Image.Image | Pixels, int]:
+    """Look at an image.
+
+    Args:
+        data: of its file.
+        hold: whether its pixels are wanted; else there may be none.
 
     Returns:
         What it shows; its pixels, or the image itself where they depend on the set's levels; their bytes.
@@ -141,17 +146,50 @@ def see(image: Image.Image, data: bytes = b"") -> tuple[Seen, Image.Image | Pixe
         return seen, Image.fromarray(upright), upright.nbytes
     hidden = image.has_transparency_data and _alpha_varies(image)
     decoded = to_grey_or_rgb(image)
-    (width, height), counts, raw = decoded.size, decoded.histogram(), decoded.tobytes()
-    shown = np.frombuffer(raw, np.uint8).reshape((height, width, 3) if len(raw) > width * height else (height, width))
-    told: bytes | Pixels = raw
-    if shown.ndim == 3 and counts[:256] == counts[256:512] == counts[512:] and (shown[..., :1] == shown[..., 1:]).all():
-        told = np.ascontiguousarray(shown[..., 0])  # the same picture as a grey one
-    pixels = _hash(f"{width} {height}".encode(), told)
-    channels = 1 if shown.ndim == 2 else 3
-    seen = Seen(
-        mode, width, height, channels, _hash(data) if data else pixels, hidden=hidden, pixels=pixels, counts=counts
-    )
-    return seen, shown, len(raw)
+    width, height = decoded.size
+    channels, small = 1 if decoded.mode == "L" else 3, width * height <= _SMALL
+    raw = decoded.tobytes() if hold or small else b""
+    pixels = _hash_of_pixels(width, height, channels, [raw] if raw else _strips(decoded))
+    seen = Seen(mode, width, height, channels, _hash(data) if data else pixels, hidden=hidden, pixels=pixels)
+    if small:
+        seen.values, seen.shown = _values(decoded), raw
+    else:
+        seen.values, seen.sums = values_and_sums(decoded.histogram())
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return seen, np.frombuffer(raw, np.uint8).reshape(shape if raw else 0), len(raw)
+
+
+def _strips(image: Image.Image) -> Iterator[bytes]:
+    """The pixels of an image, a part at a time."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))).tobytes()
+
+
+def _values(image: Image.Image) -> int:
+    """How many values a small image has, as of :data:`nas.data.checks.facts.FACTS`."""
+    if image.mode == "L":
+        return MANY_VALUES - image.histogram().count(0)
+    found = image.getcolors(FEW_VALUES**3)  # not more, if no channel has more than a few values
+    if found is None:
+        return MANY_VALUES
+    colours = cast(list[tuple[int, tuple[int, int, int]]], found)
+    return max(len(set(values)) for values in zip(*(colour for _, colour in colours), strict=True))
+
+
+def _hash_of_pixels(width: int, height: int, channels: int, parts: Iterable[bytes]) -> int:
+    """Of an image; of a grey picture in colour, that of the grey one."""
+    own = _digest(f"{width} {height}".encode())
+    grey = own.copy() if channels == 3 else None
+    for part in parts:
+        own.update(part)
+        if grey is not None:
+            plane = part[::3]
+            if plane == part[1::3] == part[2::3]:
+                grey.update(plane)
+            else:
+                grey = None
+    return _number(own if grey is None else grey)
 
 
 def _alpha_varies(image: Image.Image) -> bool:
@@ -175,9 +213,16 @@ def _upright_values(image: Image.Image) -> NDArray[Any]:
 
 
 def _hash(*parts: Any) -> int:
-    digest = hashlib.blake2b(digest_size=8)
+    digest = _digest()
     for part in parts:
         digest.update(part)
+    return _number(digest)
+
+
+_digest = partial(hashlib.blake2b, digest_size=8)
+
+
+def _number(digest: hashlib.blake2b) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
@@ -192,9 +237,7 @@ def settle(
     for number, image in zip(numbers, held, strict=True):
         if isinstance(image, Image.Image):
             image = to_grey_or_rgb(image, levels)
-            own = tabulate([Seen("L", *image.size, 1, 0, counts=image.histogram())])
-            for fact in ("sums", "squares", "values"):
-                facts[fact][number] = own[fact][0]
+            facts.values[number], (facts.sums[number], facts.squares[number]) = values_and_sums(image.histogram())
             image = np.asarray(image)
         out.append(image)
     return out
@@ -202,8 +245,9 @@ def settle(
 
 def _complete(facts: Facts, levels: Levels | None) -> None:
     """At most how many grey levels the deep images have: as many as lie between their least and largest value."""
-    for number in np.flatnonzero(deep_images(facts)):
-        ends = np.array([[facts.low[number], facts.high[number]]])
-        kind = np.float32 if facts.mode[number] == "F" else np.int32
-        low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends.astype(kind)), levels)).ravel().tolist()
-        facts.values[number] = high - low + 1
+    deep, floats = deep_images(facts), facts.mode == b"F"
+    for which, kind in ((deep & floats, np.float32), (deep & ~floats, np.int32)):
+        if which.any():
+            ends = np.stack([facts.low[which], facts.high[which]], axis=1).astype(kind)
+            low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends), levels)).astype(np.int32).T
+            facts.values[which] = high - low + 1

@@ -10,11 +10,8 @@ from nas.data.dataset import Ints
 from nas.store.records import Levels
 from search_spaces.errors import UserError
 
-from .facts import Facts, deep_images
+from .facts import FEW_VALUES, Facts, deep_images
 from .levels import UPPER_8_OF_16
-
-FEW_VALUES = 4
-"""Grey levels up to which an image has few."""
 
 
 def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: Levels | None) -> list[str]:
@@ -36,7 +33,7 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
     if constant.all():
         raise UserError(
             f"every image of '{where}' is of one colour once decoded, such as '{example}', so there is nothing to "
-            f"learn; {_cure(hidden, facts.mode[0])}"
+            f"learn; {_cure(hidden, facts.mode[0].decode())}"
         )
     if seen.all() and len(facts) > 1 and (facts.pixels == facts.pixels[0]).all():
         raise UserError(
@@ -56,7 +53,7 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
         "them onto a background"
     )  # fmt: skip
     lines += said(
-        seen & (facts.values > 1) & (facts.values <= FEW_VALUES) & (facts.mode != "1"),
+        seen & (facts.values > 1) & (facts.values <= FEW_VALUES) & (facts.mode != b"1"),
         f"have at most {FEW_VALUES} grey levels",
     )
     deep = deep_images(facts)

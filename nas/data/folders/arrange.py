@@ -62,8 +62,14 @@ def arrange(tree: Tree, where: str, layout: str = AUTO) -> Arranged:
         if unknown := [c for c, files in by_class.items() if files and c not in train]:
             raise _unknown(unknown, classes, at[split], at["train"])
     label = {name: number for number, name in enumerate(classes)}
-    rows = [(path, label[c], split) for split, own in found.items() for c, files in own.items() for path in files]
-    names, labels, splits = zip(*rows, strict=True)
+    names: list[str] = []
+    labels: list[int] = []
+    splits: list[str] = []
+    for split, own in found.items():
+        for c, files in own.items():
+            names += files
+            labels += [label[c]] * len(files)
+            splits += [split] * len(files)
     return Arranged(names, labels, splits, classes, _notes(tree, reading, classes), lost)
 
 

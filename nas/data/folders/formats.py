@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable
 from functools import cache
-from pathlib import PurePosixPath
 
 from PIL import Image
 
@@ -63,7 +62,7 @@ def kind_of(name: str, images: frozenset[str], head: Callable[[], bytes]) -> str
         images: endings of images.
         head: its first :data:`HEAD_BYTES`; asked for where the ending says nothing.
     """
-    ending = PurePosixPath(name).suffix.lower()
+    ending = _ending(name)
     if ending in images:
         return IMAGE
     if ending in _UNREAD:
@@ -73,6 +72,13 @@ def kind_of(name: str, images: frozenset[str], head: Callable[[], bytes]) -> str
     if images in (EARLIER, EARLIER_TAR) or (ending and mimetypes.guess_type(f"x{ending}")[0] is not None):
         return OTHER
     return _sniff(head())
+
+
+def _ending(name: str) -> str:
+    """In lower case with the dot; as a path says it, which would take longer than all else that is done with a name."""
+    file = name.rpartition("/")[2]
+    dot = file.rfind(".")
+    return file[dot:].lower() if 0 < dot < len(file) - 1 else ""
 
 
 def lost(name: str, images: frozenset[str], reason: str) -> str:

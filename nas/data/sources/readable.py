@@ -45,7 +45,7 @@ def keep_readable(where: str, images: Encoded, found: Arranged, request: Request
             f"{len(corrupt)} of {count} images in '{where}' cannot be used: {'; '.join(_left_out(corrupt, count, 3))}"
         )
     keep = np.array([i for i in range(len(images)) if i not in looked.bad], dtype=np.int64)
-    facts, names = as_facts(looked.facts[keep]), images.names
+    facts, names = as_facts(looked.facts[keep]) if looked.bad else looked.facts, images.names
     odd = [] if request.earlier else find_oddities(facts, lambda number: names[int(keep[number])], where, looked.levels)
     warnings = [*_left_out(corrupt, count), *found.notes, *odd]
     if not facts.decoded.all():
@@ -53,14 +53,14 @@ def keep_readable(where: str, images: Encoded, found: Arranged, request: Request
             f"only the headers of {len(images):,} images were checked, not their pixels: neither damage nor copies "
             "were looked for"
         )
-    labels, splits = np.array(found.labels, dtype=np.int64)[keep], np.array(found.splits)[keep]
-    given = {str(split): np.flatnonzero(splits == split) for split in np.unique(splits)}
+    labels, splits = np.array(found.labels, dtype=np.int64)[keep], np.array(found.splits, dtype="S6")[keep]
+    given = {split.decode(): np.flatnonzero(splits == split) for split in np.unique(splits)}
     if "train" not in given:
         raise UserError(f"every training image in '{where}' is corrupt; copy the data again")
     for split in given.keys() - {"train"}:
         if absent := [c for i, c in enumerate(found.classes) if i not in labels[given[split]]]:
             warnings.append(f"the {split} split has no image of class {listed(absent)}")
-    kept_names = tuple(images.name(int(i)) for i in keep)
+    kept_names = tuple(images.name(int(i)) for i in keep) if looked.bad else images.names
     kept = Kept(kept_names, images, keep, levels=images.levels) if looked.bad else images
     usable: Images = kept if looked.held is None else ArrayImages(looked.held, kept_names, kept)
     return Contents(usable, labels, found.classes, given, tuple(warnings), corrupt, facts, looked.levels)
