@@ -51,12 +51,15 @@ RunDir = Annotated[
 Seed = Annotated[int, typer.Option(min=SEED.at_least, max=SEED.at_most, help=SEED.help)]
 Layout = Annotated[str, typer.Option(help=LAYOUT.help)]
 Json = Annotated[bool, typer.Option("--json", help="Print data only, as JSON on stdout.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen.")]
-SaveSeconds = Annotated[float, typer.Option(min=0.0, help="Time between checkpoints.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(min=-1, help="Processes that load images; -1: chosen by the number of cores.")]
+SaveSeconds = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show progress.")]
 License = Annotated[
-    str | None, typer.Option(help="Of the weights, for card and hub: apache-2.0, mit, other.", show_default=False)
+    str | None,
+    typer.Option(
+        help="License of the weights, for the card and the hub, such as apache-2.0, mit or other.", show_default=False
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would happen, and stop.")]
 

@@ -17,9 +17,12 @@ from .objectives import DEFAULT, LATENCY_ON, parse_objectives
 BATCH = 6
 AUTO = "auto"
 ALGORITHMS = ("archive", "nsga2")
-ALGORITHM = Setting("How predictions are searched: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS)
+ALGORITHM = Setting(
+    "Evolution that searches the predictions: archive; or pymoo's nsga2, for comparison.", choices=ALGORITHMS
+)
 PREDICTOR = Setting(
-    "Of accuracy: gp, boosting, mlp; auto: by cross-validation on the measurements.", choices=(AUTO, *PREDICTORS)
+    "Accuracy predictor: gp, boosting or mlp; auto: chosen by cross-validation on the measurements.",
+    choices=(AUTO, *PREDICTORS),
 )
 
 
@@ -37,23 +40,33 @@ class SearchConfig:
 
     target: str
     precision: Annotated[
-        str, Setting("Default: the target's. Several, as fp32,int8,w4a8, or mixed: searched for every stage.")
+        str,
+        Setting("Precision; several (fp32,int8,w4a8) or mixed: each stage then has its own. Default: the target's."),
     ] = ""
-    measurements: Annotated[int, Setting("Subnets to measure for a target, baselines apart.", at_least=4)] = 40
+    measurements: Annotated[
+        int, Setting("Subnets to measure per target, without those of the baselines.", at_least=4)
+    ] = 40
     bounds: Bounds = field(default_factory=Bounds)
     seed: Annotated[int, SEED] = 0
     calibration_images: Annotated[int, CALIBRATION] = CALIBRATION_IMAGES
     algorithm: Annotated[str, ALGORITHM] = "archive"
     predictor: Annotated[str, PREDICTOR] = AUTO
-    batch: Annotated[int, Setting("Candidates chosen at once.", at_least=1)] = BATCH
-    seconds: Annotated[float | None, Setting("Seconds after which no batch is begun.", above=0, unit="seconds")] = None
+    batch: Annotated[
+        int, Setting("Candidates chosen and measured before the predictor is fitted again.", at_least=1)
+    ] = BATCH
+    seconds: Annotated[
+        float | None, Setting("Seconds after which no further batch starts.", above=0, unit="seconds")
+    ] = None
     patience: Annotated[
-        int, Setting("Stop once so many measurements gain less than 0.1 % hypervolume; 0: never.", at_least=0)
+        int,
+        Setting("Stop once this many measurements in a row gain less than 0.1 % hypervolume; 0: never.", at_least=0),
     ] = 0
-    objectives: Annotated[str, Setting("Two to four of accuracy, latency, latency:TARGET, size, macs, memory.")] = (
-        DEFAULT
+    objectives: Annotated[
+        str, Setting("What the front weighs: two to four of accuracy, latency, latency:TARGET, size, macs, memory.")
+    ] = DEFAULT
+    compare: Annotated[str, Setting("Baselines to run with as many measurements: random, uniform, nsga2, or none.")] = (
+        "random"
     )
-    compare: Annotated[str, Setting("Baselines at as many measurements: random, uniform, nsga2, or none.")] = "random"
     prior: int = 0
 
 

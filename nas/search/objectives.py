@@ -53,7 +53,7 @@ class Objective:
         key: name of its figure in a member of a front.
         title, header, axis: name in a sentence, at the head of a table's column (with the unit), on an axis (without).
         unit, decimals: of tables, plots, limits and messages.
-        bound, bound_help: its limit in :class:`nas.search.bounds.Bounds`, and what the limit is of, in words.
+        bound, bound_help: its limit in :class:`nas.search.bounds.Bounds`, and what that limits, in words for help.
         device: the other device whose latency it is; empty: a cost on the search's own target.
     """
 
@@ -95,22 +95,24 @@ _MILLIONS = Unit("M", 1e6, (Unit("k", 1e3), Unit("G", 1e9), Unit("MACs"), Unit("
 
 LATENCY = Objective(
     "latency", "latency_ms", lambda costs, target, vectors, parts: costs.latency_ms(target, vectors, parts),
-    "latency", "ms", "latency", _MS, 3, "latency_ms", "ms",
+    "latency", "ms", "latency", _MS, 3, "latency_ms", "Highest latency, in ms.",
 )  # fmt: skip
 SIZE = Objective(
     "size", "size_bytes", lambda costs, _, vectors, parts: costs.size_bytes(vectors, parts),
-    "size", "kB", "size of the weights", _KB, 1, "size_bytes", "kB of weights; or with a unit: 0.1MB",
+    "size", "kB", "size of the weights", _KB, 1, "size_bytes",
+    "Largest size of the weights, in kB; or with a unit: 0.1MB.",
     Memory("flash", "weights", lambda target: target.flash_bytes),
 )  # fmt: skip
 MACS = Objective(
     "macs", "macs", lambda costs, _, vectors, parts: costs.macs(vectors),
-    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", "millions",
+    "MACs", "MMACs", "multiply-accumulates", _MILLIONS, 2, "macs", "Most multiply-accumulates, in millions.",
 )  # fmt: skip
 MEMORY = Objective(
     "memory", "peak_activation_bytes",
     lambda costs, target, vectors, parts: costs.peak_bytes(vectors, parts, target.memory_rules),
     "peak activations", "peak kB", "peak activations", _KB, 1, "memory_bytes",
-    "kB of activations at the worst moment", Memory("RAM", "activations", lambda target: target.ram_bytes),
+    "Most memory for activations at the worst moment, in kB.",
+    Memory("RAM", "activations", lambda target: target.ram_bytes),
 )  # fmt: skip
 
 OBJECTIVES: Mapping[str, Objective] = {row.name: row for row in (LATENCY, SIZE, MACS, MEMORY)}

@@ -85,6 +85,12 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     return 0, None
 
 
+def next_after_report(status: RunStatus) -> str:
+    """What one would type next, after reading the page of a run."""
+    command = "search" if not status.searched else "finetune" if status.exported else "export"
+    return hint(command, run=status.run)
+
+
 def next_command(rows: Sequence[RunStatus]) -> str:
     """What one would type next, after looking at the newest run."""
     if not rows or rows[0].state == "damaged":

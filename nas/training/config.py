@@ -76,12 +76,18 @@ class TrainConfig:
     batch_size: Annotated[int, Setting("Images per step.", at_least=2, at_most=2**20)] = 64
     optimizer: Annotated[str, Setting("Name of a timm optimizer.", choices=_optimizers)] = "nesterov"
     lr: Annotated[float, Setting("Peak learning rate.", above=0.0)] = 0.1
-    schedule: Annotated[str, Setting(f"{_words(_SCHEDULES)}.", choices=_SCHEDULES)] = "cosine"
+    schedule: Annotated[str, Setting(f"How the learning rate falls: {_words(_SCHEDULES)}.", choices=_SCHEDULES)] = (
+        "cosine"
+    )
     momentum: Annotated[float, Setting("Momentum of the optimizer.", at_least=0.0, at_most=1.0)] = 0.9
-    weight_decay: Annotated[float, Setting("Decay of the weights per step, times the rate.", at_least=0.0)] = 3e-5
-    warmup: Annotated[float, Setting("Share of the steps that warm up.", at_least=0.0, at_most=1.0)] = 0.05
+    weight_decay: Annotated[
+        float, Setting("Decay of the weights per step, as a multiple of the learning rate.", at_least=0.0)
+    ] = 3e-5
+    warmup: Annotated[
+        float, Setting("Share of the steps in which the learning rate rises to its peak.", at_least=0.0, at_most=1.0)
+    ] = 0.05
     label_smoothing: Annotated[
-        float, Setting("Share of a label that is spread over all classes.", at_least=0.0, at_most=0.9)
+        float, Setting("Share of each label that is spread over all classes.", at_least=0.0, at_most=0.9)
     ] = 0.1
     clip_norm: Annotated[float, Setting("Gradient norm limit.", above=0.0)] = 5.0
     clip_value: Annotated[float, Setting("Limit of each gradient entry; 0: none.", at_least=0.0)] = 0.0
@@ -93,14 +99,19 @@ class TrainConfig:
     teacher_weight: Annotated[float, Setting("Teacher's share of the loss.", at_least=0.0, at_most=1.0)] = 0.5
     teacher_temperature: Annotated[float, Setting("Softmax temperature of the teacher.", at_least=0.01)] = 1.0
     dropout: Annotated[
-        float, Setting("Dropout before the classifier, of the largest subnet alone.", at_least=0.0, at_most=0.95)
+        float, Setting("Dropout before the classifier, in the largest subnet only.", at_least=0.0, at_most=0.95)
     ] = 0.0
     drop_path: Annotated[
-        float, Setting("Stochastic depth in the last block, of the largest subnet alone.", at_least=0.0, at_most=0.95)
+        float,
+        Setting(
+            "Stochastic depth up to this in the last block, in the largest subnet only.", at_least=0.0, at_most=0.95
+        ),
     ] = 0.0
-    freeze_bn: Annotated[bool, Setting("Keep batch-norm statistics, those of `pretrained` or `init`.")] = False
+    freeze_bn: Annotated[bool, Setting("Keep the batch-norm statistics that `pretrained` or `init` brings.")] = False
     ema: Annotated[float, Setting("Decay of the weight average; 0: none.", at_least=0.0, at_most=0.99999)] = 0.0
-    augment: Annotated[str, Setting("auto, none, light or strong.", choices=_augmentations)] = "auto"
+    augment: Annotated[
+        str, Setting("Random changes of the training images: auto, none, light or strong.", choices=_augmentations)
+    ] = "auto"
     mirror: Annotated[bool, Setting("Part of `augment`: mirror half of the images, left to right.")] = True
     crop: Annotated[bool, Setting("Part of `augment`: cut out random parts; small images move.")] = True
     colour: Annotated[bool, Setting("Part of `augment`: change brightness, contrast and saturation.")] = True
@@ -112,22 +123,30 @@ class TrainConfig:
     mixup: Annotated[float, Setting("Alpha of mixup; 0: none.", at_least=0.0)] = 0.0
     cutmix: Annotated[float, Setting("Alpha of CutMix; 0: none.", at_least=0.0)] = 0.0
     amp: Annotated[str, Setting(f"Mixed precision: {_words(_AMP)}.", choices=_AMP)] = "off"
-    accumulate: Annotated[int, Setting("Micro-batches of a batch, to save memory.", at_least=1)] = 1
+    accumulate: Annotated[int, Setting("Micro-batches that each batch is split into, to save memory.", at_least=1)] = 1
     lr_auto: bool = False
     base_batch: Annotated[
-        int, Setting("Batch size that `lr` is for: it is scaled to the run's; 0: not scaled.", at_least=0)
+        int, Setting("Batch size that `lr` is meant for: it is scaled to that of the run; 0: not scaled.", at_least=0)
     ] = 0
     zero_gamma: Annotated[bool, Setting("Residual blocks start as the identity.")] = False
     rollbacks: Annotated[
-        int, Setting("How often a collapsed run goes back, at half the rate; 0: not watched.", at_least=0)
+        int,
+        Setting(
+            "How often a collapsed run goes back to a good state, at half the rate; 0: collapses aren't watched for.",
+            at_least=0,
+        ),
     ] = 3
     quantization_aware: Annotated[str, Setting("Precisions to train for in the last part, for example int8,w4a8.")] = ""
-    quantization_phase: Annotated[float, Setting("Share of the steps that is that part.", above=0.0, at_most=1.0)] = (
-        PHASE
-    )
+    quantization_phase: Annotated[
+        float, Setting("Share of the steps that `quantization_aware` lasts.", above=0.0, at_most=1.0)
+    ] = PHASE
     quantization_noise: Annotated[
         float,
-        Setting("Cheaper: only this share of the weights, at random; 0: everything.", at_least=0.0, at_most=1.0),
+        Setting(
+            "Round only this share of the weights, drawn at random in each step: cheaper; 0: all are rounded.",
+            at_least=0.0,
+            at_most=1.0,
+        ),
     ] = 0.0
     pretrained: Annotated[bool, Setting("Start from timm's weights.")] = False
     init: Annotated[str | None, Setting("Start from the weights in a .safetensors or .pth file.")] = None
@@ -153,7 +172,7 @@ class FinetuneConfig:
     lr: Annotated[float | None, Setting("Peak learning rate. Default: a tenth of the supernet's.", above=0.0)] = None
     netaug: Annotated[bool, Setting("Train it inside wider networks of the space too.")] = False
     quantization_aware: Annotated[
-        bool | None, Setting("Train it as its precision quantizes it. Default: as the supernet was.")
+        bool | None, Setting("Train with the rounding of its precision. Default: if the supernet was trained so.")
     ] = None
     seed: Annotated[int, SEED] = 0
 

@@ -47,18 +47,18 @@ class Request:
     device: str = "host"
     bundle: Path | None = None
     results: Path | None = None
-    space: Annotated[str | None, Setting("Whose subnets to measure. Default: the run's.")] = None
+    space: Annotated[str | None, Setting("Search space whose subnets are measured. Default: the run's.")] = None
     run: Run | None = None
-    networks: Annotated[int, Setting("Subnets chosen to fit.")] = 24
-    held_out: Annotated[int, Setting("Random subnets more that judge the fit.")] = 12
-    precision: Annotated[str, Setting("fp32, int8 or both.", choices=(BOTH, *MEASURED))] = BOTH
-    threads: Annotated[int, Setting("Of one inference.", at_least=1)] = 1
-    unsigned: Annotated[bool, Setting("The bundle is for x86, not ARM.")] = field(
+    networks: Annotated[int, Setting("Chosen subnets that the latency model is fitted to.")] = 24
+    held_out: Annotated[int, Setting("Further random subnets that the fit is judged by.")] = 12
+    precision: Annotated[str, Setting("Precision to measure: fp32, int8 or both.", choices=(BOTH, *MEASURED))] = BOTH
+    threads: Annotated[int, Setting("Threads of one inference.", at_least=1)] = 1
+    unsigned: Annotated[bool, Setting("Write the bundle for an x86 device (uint8 activations), not for ARM.")] = field(
         default=False, metadata={"key": "uint8"}
     )
-    classes: Annotated[int | None, Setting("Default: the run's.", at_least=1)] = None
-    in_chans: Annotated[int | None, Setting("Default: the run's.", at_least=1)] = None
-    name: Annotated[str | None, Setting("Of the target. Default: the file's.")] = None
+    classes: Annotated[int | None, Setting("Number of classes. Default: the run's.", at_least=1)] = None
+    in_chans: Annotated[int | None, Setting("Number of image channels. Default: the run's.", at_least=1)] = None
+    name: Annotated[str | None, Setting("Name of the target. Default: that of the target file.")] = None
     out: Path | None = None
     seed: Annotated[int, SEED] = 0
 

@@ -150,11 +150,16 @@ def read_subject(
         return _of_architecture(parse_architecture(word), num_classes, in_chans)
     if path.is_dir() or path.suffix in (".json", ".safetensors", *suffixes()):
         return _of_export(path, num_classes, in_chans)
-    if word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word):
+    if is_member(word):
         return _of_member(word, run, num_classes, in_chans)
     if "/" in word or "\\" in word:
         raise UserError(f"{word} does not exist; give an exported folder, or another model")
     return _of_timm(word, num_classes, in_chans)
+
+
+def is_member(word: str) -> bool:
+    """Whether a word can only mean a member of a front: one of :data:`PICKS`, an id or its beginning."""
+    return word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word) is not None
 
 
 def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:

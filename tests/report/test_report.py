@@ -89,7 +89,7 @@ def test_the_page_holds_what_was_found(here: Path) -> None:
     written = [f"{plot}.svg" for plot in plots]
     assert sorted(p.name for p in (here / "run" / "report-plots").iterdir()) == sorted(written)
     assert re.findall(r"wrote (.*)", done.out) == ["run/report.html", "run/report-plots: 5 plots (SVG)"]
-    assert done.err.strip() == "next: nas export --run run"
+    assert done.err.strip() == "next: nas finetune --run run"
     page = Page(here / "run" / "report.html")
     for member in result["front"]:
         assert member["id"] in page.text

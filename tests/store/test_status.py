@@ -11,7 +11,7 @@ import pytest
 
 from nas.store.records import DataInfo, RunRecord
 from nas.store.run import Run, latest
-from nas.store.status import list_runs, next_command, read_status
+from nas.store.status import list_runs, next_after_report, next_command, read_status
 from tests.support.cli_runs import invoke
 
 INFO = DataInfo("embedded", ("a", "b"), 1, (0.5,), (0.5,), 28, {"train": 8, "search": 2, "test": 2}, 1.0)
@@ -99,6 +99,16 @@ def test_the_next_command_follows_the_newest_run(tmp_path: Path) -> None:
     assert str(next_command(list_runs(tmp_path))) == f"nas report --run {run.path}"
     newer = make(tmp_path, "b")
     assert str(next_command(list_runs(tmp_path))) == f"nas train-supernet --config {newer.config} --out {newer.path}"
+
+
+def test_a_report_is_followed_by_what_the_run_lacks(tmp_path: Path) -> None:
+    run = trained(tmp_path, "a")
+    files = {"search": None, "export": run.search("host"), "finetune": run.path / "export" / "x" / "architecture.json"}
+    for command, file in files.items():
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}")
+        assert next_after_report(read_status(run)) == f"nas {command} --run {run.path}"
 
 
 def test_the_command(empty: Path) -> None:

@@ -11,7 +11,8 @@ from nas.cli.options import Config, Json, Layout, Seed, print_json
 
 def data_check(
     source: Annotated[
-        str, typer.Argument(help="As --data of train-supernet: 'embedded', a folder, a .tar file or a timm name.")
+        str,
+        typer.Argument(help="What to check, as --data of train-supernet: 'embedded', a folder, a .tar or a timm name."),
     ] = "embedded",
     data_root: Annotated[
         str | None, typer.Option(help="Folder with the files of a timm name.", show_default=False)

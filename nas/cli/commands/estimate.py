@@ -22,13 +22,18 @@ def estimate(
         str | None,
         typer.Option(help="Device or target file. Default: the candidate's.", autocompletion=completion.targets),
     ] = None,
-    resolution: Annotated[int | None, typer.Option(help="Image side. Default: the model's.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of the square image, in pixels. Default: the model's.")
+    ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="As int8, or int8,blocks.1=w4a8. Default: the candidate's, or the target's.")
+        str | None,
+        typer.Option(
+            help="Precision policy, such as int8 or int8,blocks.1=w4a8. Default: the candidate's, or the target's."
+        ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show every operator.")] = False,
-    classes: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
-    in_chans: Annotated[int | None, typer.Option(min=1, help="Default: the model's.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default: the model's.")] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="Number of image channels. Default: the model's.")] = None,
     run: RunDir = None,
     as_json: Json = False,
     config: Config = None,
@@ -38,11 +43,14 @@ def estimate(
     from nas.cli.tables.estimate import print_estimate
     from nas.store.hints import hint
     from nas.workflows.estimate import estimate_model
-    from nas.workflows.resolve import find_run
+    from nas.workflows.resolve import find_run, is_member
 
     costs = estimate_model(model, target, resolution, precision, lambda: find_run(run), classes, in_chans, layers)
     if as_json:
         print_json(costs)
     else:
         print_estimate(costs)
-        following(hint("search", run=run, target=target or costs.target))
+        if is_member(model) and target is None:
+            following(hint("export", run=find_run(run).path, candidate=costs.model, target=costs.target))
+        else:
+            following(hint("search", run=run, target=target or costs.target))

@@ -17,15 +17,22 @@ def evaluate(
             help="Exported folder or file, candidate id, or architecture JSON.", autocompletion=completion.candidates
         ),
     ] = "best",
-    split: Annotated[str, typer.Option(help="search, test or train.")] = "test",
+    split: Annotated[str, typer.Option(help="Images to measure on: search, test or train.")] = "test",
     precision: Annotated[
-        str, typer.Option(help="Of an architecture: int8, fp32, or a policy, as int8,blocks.1=w4a8.")
+        str, typer.Option(help="Precision of an architecture: int8, fp32, or a policy such as int8,blocks.1=w4a8.")
     ] = "int8",
     calibration_images: Annotated[
-        int | None, typer.Option(min=2, help="Default: the search's, or 256.", show_default=False)
+        int | None,
+        typer.Option(
+            min=2,
+            help="Images that an architecture is calibrated on. Default: as many as in the search, or 256.",
+            show_default=False,
+        ),
     ] = None,
     run: RunDir = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what the run has measured before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again, even if the run has measured it before.")
+    ] = False,
     as_json: Json = False,
     config: Config = None,
 ) -> None:

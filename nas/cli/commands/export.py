@@ -20,13 +20,21 @@ def export(
         typer.Option(help="Id from the front, or best, fastest, smallest, all.", autocompletion=completion.candidates),
     ] = "best",
     target: Annotated[
-        str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
+        str | None,
+        typer.Option(
+            help="Target whose front has the candidate. Default: that of the last search.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: <run>/export/<target>-<id>.")] = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help=f"{','.join(RUNTIMES)} or one. Default: the target's.", show_default=False),
+        typer.Option(
+            "--format",
+            help=f"Files to write: {','.join(RUNTIMES)} or one of them. Default: the target's.",
+            show_default=False,
+        ),
     ] = None,
     license: License = None,
     quiet: Quiet = False,

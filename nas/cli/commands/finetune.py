@@ -24,7 +24,11 @@ def finetune(
         ),
     ] = "best",
     target: Annotated[
-        str | None, typer.Option(help="Whose front. Default: the last search.", autocompletion=completion.targets)
+        str | None,
+        typer.Option(
+            help="Target whose front has the candidate. Default: that of the last search.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     run: options.RunDir = None,
     out: Annotated[

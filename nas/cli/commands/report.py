@@ -15,7 +15,8 @@ from search_spaces.errors import UsageError
 def report(
     ctx: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(help="Run directory, as --run.", show_default=False, autocompletion=completion.runs)
+        Path | None,
+        typer.Argument(help="Run directory; the same as --run.", show_default=False, autocompletion=completion.runs),
     ] = None,
     run: RunDir = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: <run>/report.html.", show_default=False)] = None,
@@ -25,8 +26,8 @@ def report(
     """Write what a run found as one HTML page that works offline, with its plots beside it."""
     from nas.cli.console import following, tell, warn
     from nas.report import write_report
-    from nas.store.hints import hint
     from nas.store.run import open_run
+    from nas.store.status import next_after_report, read_status
     from nas.store.words import count_of
 
     if directory is not None and run is not None:
@@ -44,4 +45,4 @@ def report(
     tell(f"wrote {result.report}")
     if result.plots:
         tell(f"wrote {result.plots[0].parent}: {count_of(len(result.plots), 'plot')} (SVG)")
-    following(hint("export" if result.searches else "search", run=home.path))
+    following(next_after_report(read_status(home)))

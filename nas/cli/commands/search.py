@@ -14,7 +14,7 @@ from nas.search.bounds import Bounds, amount, parse_limit
 from nas.search.config import SearchConfig, parse_targets
 from nas.search.objectives import LATENCY, MACS, MEMORY, SIZE, Objective
 
-_ELSEWHERE = f"TARGET={LATENCY.bound_help}: on another device. May be repeated."
+_ELSEWHERE = "Highest latency on another device, as TARGET=ms. May be repeated."
 
 
 def _limit(objective: Objective) -> Any:

@@ -36,10 +36,10 @@ def train_supernet(
     device: options.Device = "auto",
     workers: options.Workers = -1,
     nproc: Annotated[
-        int, typer.Option(min=1, help="Processes that share each batch, one a GPU with CUDA; or use torchrun.")
+        int, typer.Option(min=1, help="Processes that share each batch, one per GPU with CUDA; or use torchrun.")
     ] = 1,
     save_seconds: options.SaveSeconds = 30.0,
-    log: Annotated[str, typer.Option(help="Metrics go there too: tensorboard, wandb, or both.")] = "",
+    log: Annotated[str, typer.Option(help="Send the metrics to tensorboard, wandb, or both, too.")] = "",
     quiet: options.Quiet = False,
     as_json: options.Json = False,
     dry_run: options.DryRun = False,

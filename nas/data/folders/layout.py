@@ -13,7 +13,7 @@ from search_spaces.errors import UserError
 from .split_names import EARLIER, TRAIN, role_of, roles_of
 from .tree import Tree, folded, same_form
 
-LAYOUT = "a data folder holds one sub-folder of images a class, or train/ (and val/, test/) with such sub-folders"
+LAYOUT = "a data folder holds one sub-folder of images per class, or train/ (and val/, test/) with such sub-folders"
 
 _WRAPPER = re.compile(r"(?i)(all|unknown|unlabell?ed|data|files|images?|imgs?|photos?|pictures?|jpe?gs?)[\W_\d]*")
 """Names of folders that no class has."""
