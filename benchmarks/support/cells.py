@@ -30,7 +30,7 @@ from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
 from nas.tasks.classification import Accuracy, Classification
 from nas.training.builders import make_parts, resolve_augment
-from nas.training.config import Resources, TrainConfig, total_steps
+from nas.training.config import Resources, TrainConfig, peak_lr, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
 from nas.workflows.train import train_supernet
@@ -180,13 +180,13 @@ def train_model(
     model: nn.Module, side: int, config: TrainConfig, steps: int = 0, seconds: float = 0.0
 ) -> tuple[nn.Module, int, float]:
     """Train any network on images of a side as the trainer does, and calibrate it; with its steps and seconds."""
-    dataset = _opened(config.source, config.seed)
+    dataset, peak = _opened(config.source, config.seed), peak_lr(config)
     model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     speed_up(model)
 
     def fresh() -> torch.optim.Optimizer:
         made: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-            model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            model, opt=config.optimizer, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay
         )
         return made
 
@@ -195,8 +195,8 @@ def train_model(
     def run(first: int, count: int, total: int) -> float:
         warm = max(1, round(total * config.warmup))
         scheduler, _ = timm.scheduler.create_scheduler_v2(
-            optimizer, config.schedule, num_epochs=total, min_lr=0.01 * config.lr, warmup_epochs=warm,
-            warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
+            optimizer, config.schedule, num_epochs=total, min_lr=0.01 * peak, warmup_epochs=warm,
+            warmup_lr=peak / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
         )  # fmt: skip
         began = time.process_time()
         for step in range(first, first + count):

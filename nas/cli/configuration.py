@@ -124,7 +124,7 @@ def _training(config: Mapping[str, Json]) -> dict[str, Json]:
 
     settings = convert(config, TrainConfig)
     values = {PARAMETERS.get(name, name).replace("_", "-"): v for name, v in config.items() if name != "lr_auto"}
-    return values | {"lr": "auto" if settings.lr_auto else str(settings.lr)}
+    return values | {"lr": "auto" if settings.lr_auto else None if settings.lr is None else str(settings.lr)}
 
 
 def _search(config: Mapping[str, Json]) -> dict[str, Json]:

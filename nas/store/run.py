@@ -55,6 +55,8 @@ class Run:
     """One JSON object per line, one line per log interval or evaluation."""
     supernet = _File("supernet.safetensors")
     """The trained weights."""
+    adapted = _File("adapted.safetensors")
+    """The whole network, adapted to the data before subnets were trained; there with strategy teacher-first."""
     teacher = _File("teacher.safetensors")
     """What a fixed teacher says of every training image; see :mod:`nas.training.teacher.answers`."""
     journal = _File("journal.log")

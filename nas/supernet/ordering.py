@@ -1,52 +1,106 @@
 """Important channels first.
 
 A narrow subnet borrows the first channels of the largest network (see ``borrow``). In weights that were trained
-without that in mind, the first channels aren't better than any others; Once-for-All therefore sorts them by the L1
-norm of the weights that read them before the narrow subnets are trained (Cai et al., arXiv:1908.09791, section 3.3).
-The largest network computes the same before and after, but for the order in which floating-point sums are taken.
+without that in mind, the first channels aren't better than any others; so they are sorted before narrow subnets are
+trained. Two measures of importance: the L1 norm of the weights that read a channel (Cai et al., Once-for-All,
+arXiv:1908.09791, section 3.3), which needs no data, and what the loss would change by without the channel, estimated
+from gradients (Molchanov et al., arXiv:1906.10771). The largest network computes the same before and after, but for
+the order in which floating-point sums are taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.channels import Axis, Group
 
+Importance = Callable[[Group], Tensor]
+"""How much each item of a group matters, ``[items]`` in float64."""
+
 
 @torch.no_grad()
-def order_channels(model: nn.Module, groups: Sequence[Group]) -> None:
+def order_channels(model: nn.Module, groups: Sequence[Group], importance: Importance | None = None) -> None:
     """Permute the items of every group by falling importance, in place; equal ones keep their order.
 
-    The model is the largest network of a space, before it trains: an optimizer's state would not be permuted with it.
-    Raises ValueError where the axes of a group do not have the same number of items.
+    The model is the largest network of a space; an optimizer's state is not permuted with it.
+
+    Args:
+        importance: of a group of this model; None: :func:`weight_importance`.
+
+    Raises:
+        ValueError: the axes of a group do not have the same number of items.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for group in groups:
-        order = importance(tensors, group).argsort(descending=True, stable=True)
+        value = weight_importance(tensors, group) if importance is None else importance(group)
+        order = value.argsort(descending=True, stable=True)
         for axis in group:
             tensor, dim = tensors[axis.name], axis.dim
             tensor.copy_(_items(tensor, axis).index_select(dim + 1, order).flatten(dim, dim + 2))
 
 
-def importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
-    """How much each item of a group matters, ``[items]`` in float64.
+def weight_importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
+    """Importance by weights alone.
 
     The sum over the scoring axes of the item's share of its tensor's L1 norm: shares, so that a large tensor does not
     drown the others. Where no axis is marked as scoring, all weights count (vectors such as norms and biases do not).
     """
     scoring = [axis for axis in group if axis.score] or [axis for axis in group if tensors[axis.name].ndim > 1]
+    total = torch.zeros(_count(tensors, group), dtype=torch.float64, device=tensors[group[0].name].device)
+    for axis in scoring:
+        norms = _sums(tensors[axis.name].abs(), axis)
+        total += norms / norms.sum().clamp_min(torch.finfo(torch.float64).tiny)
+    return total
+
+
+def loss_importance(model: nn.Module, groups: Sequence[Group], losses: Iterable[Tensor]) -> Importance:
+    """Importance by a loss: how much it would change without an item, to first order.
+
+    For each loss the sum of weight times gradient over everything of the item, squared; the mean of that over losses
+    (Molchanov et al., arXiv:1906.10771, equations 7 and 8, with the item's weights as one parameter).
+
+    Args:
+        losses: of the model, each a scalar whose graph is still there; one of every batch.
+    """
+    parameters = dict(model.named_parameters())
+    tensors = {**parameters, **dict(model.named_buffers())}
+    totals: list[Tensor] = []
+    for loss in losses:
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        with torch.no_grad():
+            products = {
+                name: weight * gradient
+                for (name, weight), gradient in zip(parameters.items(), gradients, strict=True)
+                if gradient is not None
+            }
+            squares = [_group_sum(products, tensors, group).square() for group in groups]
+            totals = [a + b for a, b in zip(totals, squares, strict=True)] if totals else squares
+    known = dict(zip(groups, totals, strict=True)) if totals else {}
+    return lambda group: known[group]
+
+
+def _group_sum(products: Mapping[str, Tensor], tensors: Mapping[str, Tensor], group: Group) -> Tensor:
+    total = torch.zeros(_count(tensors, group), dtype=torch.float64, device=tensors[group[0].name].device)
+    for axis in group:
+        if axis.name in products:
+            total += _sums(products[axis.name], axis)
+    return total
+
+
+def _count(tensors: Mapping[str, Tensor], group: Group) -> int:
+    """Items of a group. Raises ValueError: its axes disagree."""
     counts = {_items(tensors[axis.name], axis).shape[axis.dim + 1] for axis in group}
     if len(counts) != 1:
         raise ValueError(f"axes of {group[0].name} and others have {sorted(counts)} items; a group has one number")
-    total = torch.zeros(counts.pop(), dtype=torch.float64, device=tensors[group[0].name].device)
-    for axis in scoring:
-        weights = _items(tensors[axis.name], axis).to(torch.float64).abs()
-        norms = weights.movedim(axis.dim + 1, 0).flatten(1).sum(dim=1)
-        total += norms / norms.sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return total
+    return counts.pop()
+
+
+def _sums(tensor: Tensor, axis: Axis) -> Tensor:
+    """Of everything that belongs to each item, ``[items]`` in float64."""
+    return _items(tensor.to(torch.float64), axis).movedim(axis.dim + 1, 0).flatten(1).sum(dim=1)
 
 
 def _items(tensor: Tensor, axis: Axis) -> Tensor:

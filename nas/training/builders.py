@@ -16,9 +16,9 @@ from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.policy import Policy, stages_of
 
-from .config import TrainConfig, total_steps
+from .config import TrainConfig, count_epochs, peak_lr, total_steps
 from .quantized import QuantizedPhase, learned_precisions, trained_menu
-from .strategies.base import RunFacts
+from .strategies.base import NETWORK, RANDOM, RunFacts
 
 _SHORT_RUN = 50  # epochs
 
@@ -39,12 +39,17 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
         return net
 
     space, steps = get_space(config.space), total_steps(config, info.train_images)
-    return RunFacts(space, steps, interface_of(info), config.seed, initial, config.batch_size)
+    return RunFacts(
+        space, steps, interface_of(info), config.seed, initial, config.batch_size, config.adapt_share,
+        NETWORK if config.starts_from_weights else RANDOM,
+    )  # fmt: skip
 
 
-def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) -> QuantizedPhase:
-    """The quantized part of a run of so many steps; ``policy`` as in :class:`nas.training.loop.Curriculum`."""
-    menu, begin = trained_menu(config.quantization_aware), steps - round(steps * config.quantization_phase)
+def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None, earliest: int = 0) -> QuantizedPhase:
+    """The quantized part of a run of so many steps, not before step ``earliest``; ``policy`` as in
+    :class:`nas.training.loop.Curriculum`."""
+    menu = trained_menu(config.quantization_aware)
+    begin = max(earliest, steps - round(steps * config.quantization_phase))
     stages = stages_of(get_space(config.space))
     return QuantizedPhase(menu, stages, begin, config.quantization_noise, config.seed, policy)
 
@@ -52,7 +57,7 @@ def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None) ->
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """timm's optimizer of all weights; norms and biases don't decay."""
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        model, opt=config.optimizer, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        model, opt=config.optimizer, lr=peak_lr(config), momentum=config.momentum, weight_decay=config.weight_decay
     )
     return optimizer
 
@@ -67,11 +72,11 @@ def make_loss(config: TrainConfig) -> Loss:
 
 def make_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> Scheduler:
     """timm's schedule by step: linear warm-up, then down to 1 % of the peak. It depends on the step alone."""
-    warm = max(1, round(steps * config.warmup))
+    warm, peak = max(1, round(steps * config.warmup)), peak_lr(config)
     scheduler: Scheduler
     scheduler, _ = timm.scheduler.create_scheduler_v2(
-        optimizer, config.schedule, num_epochs=steps, min_lr=0.01 * config.lr, warmup_epochs=warm,
-        warmup_lr=config.lr / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
+        optimizer, config.schedule, num_epochs=steps, min_lr=0.01 * peak, warmup_epochs=warm,
+        warmup_lr=peak / warm, step_on_epochs=False, updates_per_epoch=1, cooldown_epochs=0,
     )  # fmt: skip
     return scheduler
 
@@ -84,6 +89,7 @@ def make_parts(config: TrainConfig) -> Parts:
 def resolve_augment(config: TrainConfig, info: DataInfo) -> str:
     """What ``auto`` means: a short run on small images underfits, and shifts and flips only slow it down (they cost
     3 points in 14 epochs of the embedded data set)."""
-    if config.augment == "auto" and info.native_size <= SMALL_SIDE and config.epochs < _SHORT_RUN:
+    short = count_epochs(config, info.train_images) < _SHORT_RUN
+    if config.augment == "auto" and info.native_size <= SMALL_SIDE and short:
         return "none"
     return config.augment

@@ -19,7 +19,7 @@ from .builders import make_optimizer, make_parts, resolve_augment
 from .config import PHASE, TrainConfig
 from .quantized import check_quantizable, trained_menu
 from .strategies.base import Pass, RunFacts
-from .strategies.table import AUTO, choose, get_strategy
+from .strategies.table import AUTO, chosen_earlier, get_strategy
 
 _PROBES = 32
 
@@ -74,7 +74,7 @@ def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
     dropping = [name for name, rate in rates.items() if rate]
     if not dropping and config.distill == TrainConfig.distill:
         return []
-    name = choose(facts)[0] if config.strategy == AUTO else config.strategy
+    name = chosen_earlier(facts) if config.strategy == AUTO else config.strategy
     passes, lines = sample_passes(name, facts), []
     if config.distill != TrainConfig.distill and all(each.role != "student" for each in passes):
         lines.append(f"`distill` {config.distill} has no effect: with strategy {name} no subnet learns from another")

@@ -108,6 +108,10 @@ class Guard:
             loss = sum(weight * loss for weight, loss in known) / sum(weight for weight, _ in known)
             self.health = self.health.after(loss, self.constant)
 
+    def restarted(self) -> dict[str, float]:
+        """The state of a guard that knows only how often the run went back: other networks are trained from here."""
+        return {"rollbacks": self.health.rollbacks}
+
     def keeps(self, done: int) -> bool:
         """Whether the state after ``done`` steps is to be kept as a good one. It depends on the steps alone."""
         return bool(self.limit) and done % self.every == 0 and self.health.good(self.constant)

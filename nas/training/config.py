@@ -15,6 +15,8 @@ MOST_STEPS = 10**9
 """Of a run: published ones take a million."""
 PHASE = 0.25
 """Share of the steps that are quantized where nothing is said."""
+ADAPT = 0.5
+"""Share of the steps of strategy teacher-first that train the whole network alone."""
 
 
 def _optimizers() -> Iterable[str]:
@@ -46,7 +48,10 @@ class TrainConfig:
 
     Attributes:
         space: ``auto`` is settled before a run begins: :func:`nas.training.fitting.choose_space`.
+        strategy: ``auto`` is settled before a run begins, too: :func:`nas.training.strategies.table.choose`.
+        epochs, lr: None: as :func:`count_epochs` and :func:`peak_lr` have it.
         lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
+        adapt_share: as in :class:`nas.training.strategies.teacher_first.TeacherFirst`.
         clip_value: applied before ``clip_norm``. AlphaNet needs 1.
         teacher: as in :func:`nas.training.teacher.teacher.open_teacher`.
         dropout, drop_path: smaller subnets underfit already (BigNAS, arXiv:2003.11142).
@@ -72,10 +77,19 @@ class TrainConfig:
     strategy: Annotated[
         str, Setting(f"Which subnets a step trains: {_words(STRATEGIES)}.", choices=STRATEGIES.keys)
     ] = AUTO
-    epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 24
+    adapt_share: Annotated[
+        float,
+        Setting("Share of the steps that train the whole network first (teacher-first).", at_least=0.0, at_most=1.0),
+    ] = ADAPT
+    epochs: Annotated[
+        float | None,
+        Setting(
+            "Passes over the training split. Default: 24; from given weights, by the number of images.", at_least=0.001
+        ),
+    ] = None
     batch_size: Annotated[int, Setting("Images per step.", at_least=2, at_most=2**20)] = 64
     optimizer: Annotated[str, Setting("Name of a timm optimizer.", choices=_optimizers)] = "nesterov"
-    lr: Annotated[float, Setting("Peak learning rate.", above=0.0)] = 0.1
+    lr: Annotated[float | None, Setting("Peak learning rate.", above=0.0)] = None
     schedule: Annotated[str, Setting(f"How the learning rate falls: {_words(_SCHEDULES)}.", choices=_SCHEDULES)] = (
         "cosine"
     )
@@ -157,6 +171,13 @@ class TrainConfig:
         return self.pretrained or self.init is not None
 
 
+SCRATCH_LR, GIVEN_LR = 0.1, 0.01
+"""Peak learning rate from random and from given weights."""
+SCRATCH_EPOCHS = 24
+GIVEN_IMAGES = 50_000
+"""Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
+GIVEN_EPOCHS = 8, 40
+"""Fewest and most epochs from given weights: they need less, and few images are seen more often."""
 LR_SHARE = 0.1
 """Peak learning rate of a fine-tuning, as a share of the supernet's."""
 
@@ -194,13 +215,31 @@ class Resources:
     log: tuple[str, ...] = ()
 
 
+def peak_lr(config: TrainConfig) -> float:
+    """The peak learning rate that is asked for, or the one for the run's first weights."""
+    if config.lr is not None:
+        return config.lr
+    return GIVEN_LR if config.starts_from_weights else SCRATCH_LR
+
+
+def count_epochs(config: TrainConfig, images: int) -> float:
+    """The epochs that are asked for, or those that suit the first weights and so many training images."""
+    if config.epochs is not None:
+        return config.epochs
+    if not config.starts_from_weights:
+        return SCRATCH_EPOCHS
+    low, high = GIVEN_EPOCHS
+    return float(min(high, max(low, round(GIVEN_IMAGES / max(1, images)))))
+
+
 def total_steps(config: TrainConfig, images: int) -> int:
     """Optimizer steps of a whole run on so many training images; at least one. Raises UsageError: more than
     :data:`MOST_STEPS`."""
-    steps = config.epochs * max(1, images // config.batch_size)
+    epochs = count_epochs(config, images)
+    steps = epochs * max(1, images // config.batch_size)
     if steps > MOST_STEPS:
         raise UsageError(
-            f"`epochs` is {config.epochs:g}, which makes {steps:.3g} steps; at a millisecond each, {MOST_STEPS:.0e} "
+            f"`epochs` is {epochs:g}, which makes {steps:.3g} steps; at a millisecond each, {MOST_STEPS:.0e} "
             "take eleven days: give fewer"
         )
     return max(1, round(steps))

@@ -25,11 +25,12 @@ from nas.store.run import Run
 from nas.store.seeds import stream
 from nas.supernet.first_weights import start_from, zero_gamma
 from nas.training.processes.world import ALONE, World
-from nas.training.teacher.answers import answers_of
+from nas.training.teacher.answers import Answers, answers_of
 from search_spaces import Architecture, get_space
 from search_spaces.policy import Policy
 
 from . import checkpoint
+from .adaptation import hand_over
 from .amp import Amp
 from .builders import (
     make_facts,
@@ -42,7 +43,7 @@ from .builders import (
     resolve_augment,
 )
 from .collapse import Guard
-from .config import Resources, TrainConfig, total_steps
+from .config import Resources, TrainConfig, count_epochs, total_steps
 from .quantized import start_clips
 from .step import (
     StepInput,
@@ -57,6 +58,7 @@ from .step import (
 )
 from .strategies.base import Strategy
 from .strategies.table import get_strategy
+from .strategies.teacher_first import TeacherFirst
 from .weights import evaluate_watched, pick_watched, save_trained
 
 
@@ -110,15 +112,23 @@ def _until_collapse(
 ) -> bool:  # fmt: skip
     """Train to the end, which is True, or until the run collapses and goes back."""
     space = get_space(config.space)
+    if curriculum is None:
+        strategy = get_strategy(config.strategy, make_facts(config, dataset.info))
+        curriculum = Curriculum(strategy, pick_watched(space, config.seed), space.largest.resolution)
     net = make_supernet(config, dataset.info)
     net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(config, net.model)
     steps = total_steps(config, dataset.info.train_images)
-    scheduler = make_schedule(config, optimizer, steps)
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
     if warning:
         report(Warned(warning))
+    start, spent = (state.step, state.seconds) if state else (0, 0.0)
+    # subnets begin at `begin`, with rates of their own; a run that stopped at this very step hands over again
+    begin = curriculum.strategy.begin if isinstance(curriculum.strategy, TeacherFirst) else 0
+    taught = 0 < begin < start
+    first, last = (begin, steps) if taught else (0, begin or steps)
+    scheduler = make_schedule(config, optimizer, last - first)
     if state is not None:
         checkpoint.restore(run, state, net.model, optimizer, steps)
         report(Noted(f"resumed at step {state.step}"))
@@ -130,20 +140,22 @@ def _until_collapse(
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
     task, loss_settings, outputs = dataset.task, make_loss(config), dataset.interface.outputs
-    with world.main_first():
-        answers = answers_of(run, config.teacher, config.teacher_temperature, dataset, resources.device, report)
     amp = Amp(config.amp, resources.device)
     if state and state.scaler:
         amp.scaler.load_state_dict(dict(state.scaler))
-    start, spent = (state.step, state.seconds) if state else (0, 0.0)
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else ignore
-    if curriculum is None:
-        strategy = get_strategy(config.strategy, make_facts(config, dataset.info))
-        curriculum = Curriculum(strategy, pick_watched(space, config.seed), space.largest.resolution)
-    phase = make_phase(config, steps, curriculum.policy)
+    phase = make_phase(config, steps, curriculum.policy, begin)
     trained_labels = dataset.labels[dataset.train]
-    constant = task.constant_loss(trained_labels, outputs, loss_settings, config.teacher is not None)
+
+    def ask_teacher(taught: bool) -> tuple[Answers | None, float | None]:
+        """The fixed teacher's answers, and the loss of the best constant answer; ``taught``: by the adapted whole."""
+        name = str(run.adapted) if taught and config.teacher is None else config.teacher
+        with world.main_first():
+            answers = answers_of(run, name, config.teacher_temperature, dataset, resources.device, report)
+        return answers, task.constant_loss(trained_labels, outputs, loss_settings, name is not None)
+
+    answers, constant = ask_teacher(taught)
     guard = Guard(constant, config.rollbacks, steps, state.health if state else {})
     evaluate_at = {round(steps * (i + 1) / resources.evaluations) for i in range(resources.evaluations)} - {0}
     began = saved = time.monotonic()
@@ -165,14 +177,23 @@ def _until_collapse(
     )  # fmt: skip
     with _stop_requested() as stop:
         for step, (images, labels) in enumerate(batches, start=start):
-            taught = answers.batch(config.batch_size, config.seed, step)[rows].to(resources.device) if answers else None
-            batch = StepInput(images.to(resources.device), labels.to(resources.device), taught)
+            if step == begin > 0:
+                guard = Guard(constant, config.rollbacks, steps, guard.restarted())
+                if config.rollbacks:
+                    save(step, checkpoint.save_good)
+                hand_over(net, average, run, config, dataset, world, step, report)
+                answers, constant = ask_teacher(True)
+                guard = Guard(constant, config.rollbacks, steps, guard.state())
+                optimizer = make_optimizer(config, net.model)
+                first, scheduler = begin, make_schedule(config, optimizer, steps - begin)
+            says = answers.batch(config.batch_size, config.seed, step)[rows].to(resources.device) if answers else None
+            batch = StepInput(images.to(resources.device), labels.to(resources.device), says)
             batch = mix_batch(batch, task, outputs, config.mixup, config.cutmix, config.seed, step)
             batch = world.own(batch, config.batch_size)
             torch.manual_seed(torch_seed(config.seed, step, world.rank))
             if step == phase.begin:
                 start_clips(net.model, average)
-            scheduler.step_update(step)
+            scheduler.step_update(step - first)
             guard.slow(optimizer)
             optimizer.zero_grad(set_to_none=True)
             probe = partial(loss_without_gradient, net, batch, task, loss_settings, amp=amp)
@@ -198,14 +219,16 @@ def _until_collapse(
                 save(done, checkpoint.save_good)
             if done % 20 == 0 or done == steps:
                 speed = (done - start) / (time.monotonic() - began)
-                epoch = round(config.epochs * done / steps, 2)
+                epoch = round(count_epochs(config, dataset.info.train_images) * done / steps, 2)
                 eta = round((steps - done) / speed)
                 write(Stepped(done, round(loss, 4), steps, epoch, eta, *guard.setbacks()))
             if done in evaluate_at:
                 if world.main:
                     write(Evaluated(done, evaluate_watched(net, average, dataset, curriculum.watched), steps))
                 world.wait()
-            stopping, due = world.any(stop(), time.monotonic() - saved > resources.save_seconds or done == steps)
+            stopping, due = world.any(
+                stop(), time.monotonic() - saved > resources.save_seconds or done in (begin, steps)
+            )
             if stopping:
                 save(done)
                 world.wait()  # who ends early may get the others killed

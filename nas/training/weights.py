@@ -31,18 +31,26 @@ def save_trained(
     run: Run, net: Supernet, average: dict[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int
 ) -> None:
     """Write ``supernet.safetensors``, the last thing a training does."""
-    tensors = average or net.model.state_dict()
-    metadata = {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps}
-    save_tensors(run.supernet, tensors, metadata)
+    save_weights(run.supernet, average or net.model.state_dict(), config, dataset, steps)
 
 
-def load_supernet(run: Run, device: str = "cpu") -> Supernet:
-    """The trained supernet of a run. Raises UserError where it is not trained to the end, damaged, or too new."""
-    record = run.read()
-    if not run.supernet.exists():
+def save_weights(
+    path: Path, tensors: Mapping[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int
+) -> None:  # fmt: skip
+    """Write tensors of a supernet, with what they were trained on and for how long."""
+    save_tensors(path, tensors, {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps})
+
+
+def load_supernet(run: Run, device: str = "cpu", adapted: bool = False) -> Supernet:
+    """The trained supernet of a run, or with ``adapted`` the whole network as it was before its subnets were trained.
+    Raises UserError where it is not trained so far, damaged, or too new."""
+    record, file = run.read(), run.adapted if adapted else run.supernet
+    if not file.exists():
+        if adapted:
+            raise UserError(f"{file} is missing; restore it, or train again with another `out`")
         raise UserError(f"{run.path} is not trained to the end; continue it: {run.resume_hint}")
     try:
-        tensors, _ = load_tensors(run.supernet)
+        tensors, _ = load_tensors(file)
     except NewerFormat:
         raise
     except UserError as error:
@@ -53,7 +61,7 @@ def load_supernet(run: Run, device: str = "cpu") -> Supernet:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{run.supernet} does not hold the weights of {config.space}: {reason}") from None
+        raise UserError(f"{file} does not hold the weights of {config.space}: {reason}") from None
     return net.to(device).eval()
 
 

@@ -30,7 +30,7 @@ from nas.store.words import count_of
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
-from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, total_steps
+from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, peak_lr, total_steps
 from nas.training.fitting import TINY
 from nas.training.loop import Curriculum, train
 from nas.training.rehearsal.lr_finder import scale_lr
@@ -172,7 +172,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     nothing would be trained, or nothing quantized.
     """
     own = config_of(trained.run)
-    peak = (trained.run.read().lr or own.lr) if own.lr_auto else scale_lr(own).lr
+    peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,20 +26,20 @@ from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
 from nas.training.builders import make_facts, make_parts, resolve_augment
 from nas.training.check import augment_warnings, check_config, ignored_settings, mirrors
-from nas.training.config import Resources, TrainConfig, total_steps
+from nas.training.config import Resources, TrainConfig, count_epochs, peak_lr, total_steps
 from nas.training.fitting import PRETRAINED, TINY, choose_space, describe_view
 from nas.training.loggers import logging_to, parse_loggers
 from nas.training.loop import train
 from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from nas.training.rehearsal.lr_finder import settle_lr
-from nas.training.strategies.base import RunFacts
+from nas.training.strategies.base import SUPERNET, RunFacts
 from nas.training.strategies.table import AUTO, choose, get_strategy
 from nas.training.teacher.teacher import open_teacher
 from nas.training.weights import load_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError
-from search_spaces.schema import Json
+from search_spaces.schema import Json, convert
 
 from .trained import as_trained, check_same_data, open_as
 
@@ -88,7 +89,8 @@ def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore
     check_config(replace(config, space=PRETRAINED if config.pretrained else TINY))  # before images are read
     earlier = run or default_run(replace(config, space=TINY))
     if earlier.exists:
-        named = replace(config, space=earlier.read().settings.space)
+        record = earlier.read()
+        named = _as_begun(replace(config, space=record.settings.space), record.config)
         if run is not None or not _different(earlier, named):
             if run is None:
                 report(Noted(f"{earlier.path} is continued with its own space: `space` {named.space}"))
@@ -128,8 +130,9 @@ def train_supernet(
             _follow(run, config, resources, world, dataset)
         return None
     parse_loggers(",".join(resources.log))
-    record = run.read() if run.exists else None
+    record, why = run.read() if run.exists else None, ""
     if record is not None:
+        config = _as_begun(config, record.config)
         _same_settings(run, config)
         if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
             world.from_main(None)
@@ -140,8 +143,8 @@ def train_supernet(
     if record is not None:
         check_same_data(run, record.data, dataset)
         dataset = as_trained(record.data, dataset)
-    elif config.pretrained or config.init is not None:
-        dataset = _try_start(config, dataset, report)
+    else:
+        config, dataset, why = _settle_start(config, dataset, report)
     if config.teacher is not None and record is None:
         for note in open_teacher(config.teacher, dataset).notes:  # one that doesn't fit must fail before there is a run
             report(Warned(note))
@@ -154,7 +157,7 @@ def train_supernet(
     if dry_run:
         report(held)
         expected = _forecast(config, dataset, resources, report)
-        _explain(config, facts, dataset.info, report)
+        _explain(why, config, facts, dataset.info, report)
         summary = f"would train {config.space} for {count_of(steps, 'step')} in {run.path}: {describe(expected)}"
         return Planned(summary, expected)
     with run.locked("give another `out`"):
@@ -164,9 +167,10 @@ def train_supernet(
             run.write(RunRecord(config=asdict(config), data=dataset.info, versions=versions(), complete=False))
         report(held)
         report(Started(str(run.path), steps, dataset.info.source))
-        _explain(config, facts, dataset.info, report)
+        _explain(why, config, facts, dataset.info, report)
         if steps >= WORTH_A_FORECAST and not run.checkpoint.exists():
-            share = replace(config, batch_size=config.batch_size // world.size, epochs=config.epochs / world.size)
+            epochs = count_epochs(config, dataset.info.train_images) / world.size
+            share = replace(config, batch_size=config.batch_size // world.size, epochs=epochs)
             report(Noted(describe(_forecast(share, dataset, resources, report))))
         alone = replace(config, accumulate=config.accumulate * world.size)  # what no process has memory for at once
         settled = replace(settle_lr(run, alone, dataset, resources, steps, report), accumulate=config.accumulate)
@@ -207,11 +211,11 @@ def _follow(run: Run, config: TrainConfig, resources: Resources, world: World, d
         train(run, settled, as_trained(trained, dataset), resources, ignore, world=world)
 
 
-def _explain(config: TrainConfig, facts: RunFacts, info: DataInfo, report: Listener) -> None:
-    """Say which strategy ``auto`` is for a run, and why, and which settings have no effect or mix classes
+def _explain(why: str, config: TrainConfig, facts: RunFacts, info: DataInfo, report: Listener) -> None:
+    """Say ``why`` a run has its strategy, where it did not name one, and which settings have no effect or mix classes
     up."""
-    if config.strategy == AUTO:
-        report(Noted(choose(facts)[1]))
+    if why:
+        report(Noted(why))
     for warning in (*ignored_settings(config, facts), *augment_warnings(config, info)):
         report(Warned(warning))
 
@@ -224,18 +228,39 @@ def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, repor
     return expected
 
 
-def _try_start(config: TrainConfig, dataset: Dataset, report: Listener) -> Dataset:
-    """Load the first weights into a supernet that is thrown away: those that don't fit must fail before there is a
-    run. Returns the data set, normalised as the weights expect."""
-    info = dataset.info
-    net = Supernet(get_space(config.space), dataset.interface)
-    start = start_from(net, config.pretrained, config.init)
-    for note in start.notes:
-        report(Warned(note))
-    if start.normalisation is None or len(start.normalisation[0]) != info.in_chans:
-        return dataset
-    mean, std = start.normalisation
-    return replace(dataset, info=replace(info, mean=mean, std=std))
+def _settle_start(config: TrainConfig, dataset: Dataset, report: Listener) -> tuple[TrainConfig, Dataset, str]:
+    """Settle what a new run leaves to its first weights: strategy, rate, epochs, and how images are normalised.
+
+    The weights are loaded into a supernet that is thrown away: those that don't fit must fail before there is a run.
+
+    Returns:
+        The settings, the data set, and why the strategy was chosen; empty where it was asked for.
+    """
+    facts, info = make_facts(config, dataset.info), dataset.info
+    if config.starts_from_weights:
+        start = start_from(Supernet(facts.space, dataset.interface), config.pretrained, config.init)
+        for note in start.notes:
+            report(Warned(note))
+        if start.normalisation is not None and len(start.normalisation[0]) == info.in_chans:
+            mean, std = start.normalisation
+            dataset = replace(dataset, info=replace(info, mean=mean, std=std))
+        if start.supernet:
+            facts = replace(facts, start=SUPERNET)
+    name, why = choose(facts) if config.strategy == AUTO else (config.strategy, "")
+    rate = config.lr if config.lr_auto else peak_lr(config)
+    config = replace(config, strategy=name, lr=rate, epochs=count_epochs(config, info.train_images))
+    return config, dataset, why
+
+
+def _as_begun(config: TrainConfig, there: Mapping[str, Json]) -> TrainConfig:
+    """Settings of which a run that exists decides what was left open: its strategy, rate and epochs."""
+    begun = convert(dict(there), TrainConfig)
+    return replace(
+        config,
+        strategy=begun.strategy if config.strategy == AUTO else config.strategy,
+        lr=begun.lr if config.lr is None else config.lr,
+        epochs=begun.epochs if config.epochs is None else config.epochs,
+    )
 
 
 def _different(run: Run, config: TrainConfig) -> list[str]:

@@ -14,8 +14,8 @@ from search_spaces.architecture import Interface
 
 SPACES = ("mbv3-tiny", "timm:resnet18:resolution=32,64", "timm:mixnet_s:resolution=64,96")
 STEPS = 400
-UNGUIDED = ("auto", "random", "cost-uniform")
-"""Strategies for which the largest subnet is one among many."""
+UNGUIDED = ("auto", "random", "cost-uniform", "teacher-first")
+"""Strategies for which the largest subnet is one among many, at least after their beginning."""
 IMAGES = 64
 
 

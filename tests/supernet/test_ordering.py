@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.supernet.ordering import importance, order_channels
+from nas.supernet.ordering import loss_importance, order_channels, weight_importance
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.channels import Axis
+from search_spaces.channels import Axis, Group
 
 
 def randomise(model: nn.Module, seed: int = 0) -> None:
@@ -43,7 +43,7 @@ def test_the_largest_network_computes_the_same(name: str) -> None:
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {axis.name for group in groups for axis in group}
     for group in groups:
-        scores = importance(dict(net.model.state_dict()), group)
+        scores = weight_importance(dict(net.model.state_dict()), group)
         assert (scores.diff() <= 1e-12).all(), group[0].name
 
 
@@ -83,7 +83,9 @@ def test_items_by_brute_force(parts: int, items: int, unit: int, dim: int, seed:
     rows = [[(p * items + i) * unit + u for p in range(parts) for u in range(unit)] for i in range(items)]
     norms = [sum(old[r].abs().sum().item() for r in row) for row in rows]
     expected = torch.tensor([n / sum(norms) for n in norms], dtype=torch.float64)
-    torch.testing.assert_close(importance({"weight": model.weight.detach()}, (axis,)), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        weight_importance({"weight": model.weight.detach()}, (axis,)), expected, rtol=1e-5, atol=0
+    )
     order_channels(model, [(axis,)])
     new = model.weight.detach().movedim(dim, 0)
     best_first = sorted(range(items), key=lambda i: -norms[i])
@@ -100,9 +102,9 @@ def test_importance_in_closed_form() -> None:
         "bias": torch.tensor([0.0, 0.0, 9.0]),
     }
     marked = (Axis("reads", 1, score=True), Axis("reads_too", 1, score=True), Axis("writes", 0), Axis("bias", 0))
-    assert importance(tensors, marked).tolist() == [0.25 + 0.75, 0.25 + 0.25, 0.5]
+    assert weight_importance(tensors, marked).tolist() == [0.25 + 0.75, 0.25 + 0.25, 0.5]
     unmarked = (Axis("reads", 1), Axis("writes", 0), Axis("bias", 0))
-    assert importance(tensors, unmarked).tolist() == [0.25 + 1.0, 0.25, 0.5]
+    assert weight_importance(tensors, unmarked).tolist() == [0.25 + 1.0, 0.25, 0.5]
 
 
 def test_equal_items_keep_their_order() -> None:
@@ -172,3 +174,63 @@ def test_kernel_matrices_stay() -> None:
     order_channels(net.model, net.space.family.channel_groups(net.model))
     for name, matrix in matrices.items():
         assert torch.equal(net.model.get_parameter(name), matrix)
+
+
+@pytest.mark.parametrize("name", ["mbv3-tiny", "timm:vit_tiny_patch16_224:resolution=32"])
+def test_what_the_loss_loses_without_an_item(name: str) -> None:
+    """Against the derivative of the loss when everything of an item is scaled together, by finite differences."""
+    net = Supernet(get_space(name), Interface(3, 4))
+    randomise(net.model)
+    model = net.model.double().eval()
+    side = net.space.largest.resolution
+    draw = torch.Generator().manual_seed(3)
+    batches = [torch.randn(2, 3, side, side, dtype=torch.float64, generator=draw) for _ in range(2)]
+
+    def loss_of(images: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(model(images), torch.tensor([0, 3]))
+
+    groups = net.space.family.channel_groups(model)
+    importance = loss_importance(model, groups, map(loss_of, batches))
+    parameters = dict(model.named_parameters())
+    for group in groups[:: max(1, len(groups) // 4)]:
+        found, item = importance(group), len(importance(group)) // 2
+
+        def scaled(factor: float, images: Tensor, group: Group = group, item: int = item) -> float:
+            owned = [axis for axis in group if axis.name in parameters]
+            with torch.no_grad():
+                for axis in owned:
+                    _scale(parameters[axis.name], axis, item, factor)
+                value = loss_of(images).item()
+                for axis in owned:
+                    _scale(parameters[axis.name], axis, item, 1 / factor)
+            return value
+
+        step = 1e-6
+        slopes = [(scaled(1 + step, x) - scaled(1 - step, x)) / (2 * step) for x in batches]
+        expected = sum(slope**2 for slope in slopes)
+        assert found[item].item() == pytest.approx(expected, rel=1e-3, abs=1e-12), group[0].name
+
+
+def _scale(tensor: Tensor, axis: Axis, item: int, factor: float) -> None:
+    """Multiply what belongs to an item of an axis: every ``parts`` x ``unit`` rows by counting."""
+    rows = tensor.movedim(axis.dim, 0)
+    per_part = len(rows) // axis.parts
+    for part in range(axis.parts):
+        begin = part * per_part + item * axis.unit
+        rows[begin : begin + axis.unit] *= factor
+
+
+def test_the_order_by_the_loss_puts_what_matters_first() -> None:
+    """A hidden unit that nothing reads matters nothing, however large the weights that write it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[0].weight[0] *= 100
+        model[2].weight[:, 0] = 0
+    group = (Axis("0.weight", 0), Axis("0.bias", 0), Axis("2.weight", 1, score=True))
+    before = copy.deepcopy(model)
+    images, labels = torch.randn(8, 4), torch.randint(2, (8,))
+    losses = (nn.functional.cross_entropy(model(images), labels) for _ in range(1))
+    order_channels(model, [group], loss_importance(model, [group], losses))
+    assert torch.equal(model[0].weight[2], before[0].weight[0])
+    torch.testing.assert_close(model(images), before(images))

@@ -18,7 +18,7 @@ from search_spaces.schema import to_json
     TrainConfig,
     follow={
         "data_root": ("space", "out"),
-        "batch_size": ("strategy",),
+        "batch_size": ("strategy", "adapt_share"),
         "optimizer": ("lr", "base_batch"),
         "cutmix": ("quantization_aware", "quantization_phase", "quantization_noise"),
         "init": ("seed",),
@@ -29,7 +29,13 @@ def train_supernet(
     ctx: typer.Context,
     settings: TrainConfig,
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<data>-<space>.")] = None,
-    lr: Annotated[str, typer.Option(help="Peak learning rate, or auto for a short test that finds one.")] = "0.1",
+    lr: Annotated[
+        str | None,
+        typer.Option(
+            help="Peak learning rate, or auto for a short test that finds one. Default: 0.1; from given weights 0.01.",
+            show_default=False,
+        ),
+    ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights in a .safetensors or .pth file.", show_default=False)
     ] = None,
@@ -64,13 +70,13 @@ def train_supernet(
     from nas.workflows.train import Planned, settle_space
     from nas.workflows.train import train_supernet as work
 
-    rate = parse_lr(lr)
+    rate = None if lr is None else parse_lr(lr)
     settings = replace(
         settings,
         source=absolute(settings.source),
         root=settings.root and str(Path(settings.root).resolve()),
-        lr=settings.lr if rate is None else rate,
-        lr_auto=rate is None,
+        lr=rate,
+        lr_auto=lr is not None and rate is None,
         teacher=None if settings.teacher is None else absolute_path(settings.teacher),
         init=None if init is None else str(init.resolve()),
     )

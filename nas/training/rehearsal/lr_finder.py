@@ -15,7 +15,7 @@ import numpy as np
 from nas.data.dataset import Dataset
 from nas.events import Listener, Noted, Warned
 from nas.store.run import Run
-from nas.training.config import Resources, TrainConfig
+from nas.training.config import Resources, TrainConfig, peak_lr
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 
@@ -107,7 +107,7 @@ def scale_lr(config: TrainConfig) -> TrainConfig:
     arXiv:1706.02677), and nothing left to scale."""
     if not config.base_batch:
         return config
-    return replace(config, lr=config.lr * config.batch_size / config.base_batch, base_batch=0)
+    return replace(config, lr=peak_lr(config) * config.batch_size / config.base_batch, base_batch=0)
 
 
 def parse_lr(text: str) -> float | None:

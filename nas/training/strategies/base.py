@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from nas.quantization.fake import Fake
     from nas.supernet.supernet import Supernet
 
+RANDOM, NETWORK, SUPERNET = "random", "network", "supernet"
+"""First weights: random ones, those of an ordinary network, or those of a supernet, whose subnets are trained."""
+
 LossOf = Callable[[Architecture], float]
 """Loss of a subnet on the step's own batch, without gradient; the same number on every process of a run."""
 
@@ -53,6 +56,8 @@ class RunFacts:
         steps: of the whole run.
         initial: makes the supernet as it was before the first step.
         batch_size: images per step, which a strategy that splits the batch (:attr:`Pass.part`) must know.
+        adapt_share: share of the steps that train the largest alone, where a strategy does that.
+        start: the first weights: :data:`RANDOM`, :data:`NETWORK` or :data:`SUPERNET`.
     """
 
     space: SearchSpace
@@ -61,6 +66,8 @@ class RunFacts:
     seed: int
     initial: Callable[[], Supernet]
     batch_size: int = 64
+    adapt_share: float = 0.5
+    start: str = RANDOM
 
     @cached_property
     def _tables(self) -> CostTables:

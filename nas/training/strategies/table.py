@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ sandwich), since an untrained teacher hurts its students. The sandwich was publi
 ImageNet."""
 
 STRATEGIES = {
-    AUTO: Entry(".table", "make_chosen", "random in short runs, sandwich in long ones"),
+    AUTO: Entry(".table", "make_chosen", "one that suits the first weights and the length of the run"),
     "random": Entry(".plain", "SingleRandom", "one random subnet per step"),
     "sandwich": Entry(".plain", "Sandwich", "the largest subnet teaches the smallest and two random ones"),
     "alternating": Entry(".plain", "Alternating", "extremes a quarter of the steps each, random subnets half"),
@@ -39,6 +39,9 @@ STRATEGIES = {
     "attentive-best": Entry(".attentive", "Attentive", "a sandwich with the best of like subnets"),
     "attentive-worst": Entry(".attentive", "AttentiveWorst", "a sandwich with the worst of like subnets"),
     "preferred": Entry(".preferred", "Preferred", "up to 18 subnets chosen before training"),
+    "teacher-first": Entry(
+        ".teacher_first", "TeacherFirst", "the whole first; its answers then teach one random subnet per step"
+    ),
     "cost-uniform": Entry(".cost_uniform", "CostUniform", "every range of MACs alike"),
 }
 """A new strategy is one file in this folder and one line here."""
@@ -54,7 +57,12 @@ def get_strategy(name: str, facts: RunFacts) -> Strategy:
 
 
 def choose(facts: RunFacts) -> tuple[str, str]:
-    """Name of a strategy, and the reason for a person. A function of the run's settings, so the same on resume."""
+    """Name of a strategy, and the reason for a person."""
+    if facts.start == "network":
+        return "teacher-first", (
+            "strategy teacher-first: the run starts from a trained network; it is adapted to these images first, and "
+            "then teaches its subnets"
+        )
     many = facts.steps >= SANDWICH_STEPS
     name = "sandwich" if many else "random"
     why = (
@@ -66,6 +74,12 @@ def choose(facts: RunFacts) -> tuple[str, str]:
     return name, f"strategy {name}: {facts.steps:,} steps are {relation} {SANDWICH_STEPS:,}, and {why}"
 
 
+def chosen_earlier(facts: RunFacts) -> str:
+    """What ``auto`` means in the record of a run: what earlier versions chose, by the steps alone. Runs that begin now
+    record the name."""
+    return choose(replace(facts, start="random"))[0]
+
+
 def make_chosen(facts: RunFacts) -> Strategy:
-    """The strategy that suits a run."""
-    return get_strategy(choose(facts)[0], facts)
+    """The strategy of a run whose record says ``auto``."""
+    return get_strategy(chosen_earlier(facts), facts)

@@ -1,4 +1,5 @@
-"""Which network a fixed teacher is: an exported folder, the largest subnet of a run, or one of timm's with its weights.
+"""Which network a fixed teacher is: an exported folder, the largest subnet of a run (trained, or as it was before its
+subnets were), or one of timm's with its weights.
 
 Whatever it is, it must know the classes of the data set, in their order.
 """
@@ -67,7 +68,8 @@ def open_teacher(name: str, dataset: Dataset) -> Teacher:
     """The teacher of that name, with the classes and channels of the data set.
 
     Args:
-        name: folder of ``nas export`` (or a file in it), run directory, or name of a timm model.
+        name: folder of ``nas export`` (or a file in it), run directory, its ``adapted.safetensors``, or name of a timm
+            model.
 
     Raises:
         UsageError: it is none of these.
@@ -75,7 +77,7 @@ def open_teacher(name: str, dataset: Dataset) -> Teacher:
     """
     run, folder = _places(name)
     if run is not None:
-        return _with_levels(_from_run(run, dataset), name, dataset)
+        return _with_levels(_from_run(run, Path(name) == run.adapted, dataset), name, dataset)
     if folder is not None:
         return _with_levels(_from_folder(folder, dataset), name, dataset)
     if Path(name).exists():
@@ -102,7 +104,9 @@ def _with_levels(teacher: Teacher, name: str, dataset: Dataset) -> Teacher:
 def weights_of(name: str) -> str | None:
     """Hash of the weights of a teacher in a folder; None: it is timm's, or is there no more."""
     run, folder = _places(name)
-    path = run.supernet if run is not None else folder / _WEIGHTS if folder is not None else None
+    path = folder / _WEIGHTS if folder is not None else None
+    if run is not None:
+        path = run.adapted if Path(name) == run.adapted else run.supernet
     return file_hash(path) if path is not None and path.exists() else None
 
 
@@ -110,22 +114,23 @@ def _places(name: str) -> tuple[Run | None, Path | None]:
     """The run directory or the exported folder that a name means, where it means one."""
     path = Path(name)
     folder = path.parent if path.name in (_FACTS, _WEIGHTS) else path
-    run = Run(path)
+    run = Run(path.parent)
+    run = run if path == run.adapted else Run(path)
     return (run, None) if run.exists else (None, folder if (folder / _FACTS).exists() else None)
 
 
-def _from_run(run: Run, dataset: Dataset) -> Teacher:
+def _from_run(run: Run, adapted: bool, dataset: Dataset) -> Teacher:
     """The largest subnet, with batch-norm statistics of its own."""
     from nas.training.weights import load_supernet
 
     info = run.read().data
     _check(str(run.path), info.in_chans, info.num_classes, info.classes, dataset)
-    net = load_supernet(run)
+    net = load_supernet(run, adapted=adapted)
     largest = net.space.largest
     size = (info.in_chans, largest.resolution, largest.resolution)
     model = net.extract(largest)
     seen = Input(size, info.mean, info.std, info.interpolation, info.crop_pct, info.levels)
-    teacher = Teacher(model, file_hash(run.supernet), seen)
+    teacher = Teacher(model, file_hash(run.adapted if adapted else run.supernet), seen)
     calibrate(model, torch.cat(list(teacher.images(dataset, 64, CALIBRATION_IMAGES))))
     return teacher
 
