@@ -16,7 +16,7 @@ from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.policy import Policy, stages_of
 
-from .config import TrainConfig, count_epochs, peak_lr, total_steps
+from .config import TrainConfig, count_epochs, peak_lr, total_steps, weigh_teacher
 from .quantized import QuantizedPhase, learned_precisions, trained_menu
 from .strategies.base import NETWORK, RANDOM, RunFacts
 
@@ -65,7 +65,7 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
 def make_loss(config: TrainConfig) -> Loss:
     """What the passes of a run learn from."""
     return Loss(
-        config.label_smoothing, config.distill, config.teacher_weight, config.teacher_temperature,
+        config.label_smoothing, config.distill, weigh_teacher(config), config.teacher_temperature,
         drop=(config.dropout, config.drop_path),
     )  # fmt: skip
 

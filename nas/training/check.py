@@ -19,7 +19,7 @@ from .builders import make_optimizer, make_parts, resolve_augment
 from .config import PHASE, TrainConfig
 from .quantized import check_quantizable, trained_menu
 from .strategies.base import Pass, RunFacts
-from .strategies.table import AUTO, chosen_earlier, get_strategy
+from .strategies.table import AUTO, TEACHER_FIRST, chosen_earlier, get_strategy
 
 _PROBES = 32
 
@@ -45,7 +45,9 @@ def check_config(config: TrainConfig) -> None:
     if config.lr_auto and config.base_batch:
         raise UsageError("`lr` auto finds the rate for the run's own batch size; leave `base_batch` out")
     default = TrainConfig.teacher_weight, TrainConfig.teacher_temperature
-    if config.teacher is None and (config.teacher_weight, config.teacher_temperature) != default:
+    first = config.strategy == TEACHER_FIRST or (config.strategy == AUTO and config.starts_from_weights)
+    taught = config.teacher is not None or first
+    if not taught and (config.teacher_weight, config.teacher_temperature) != default:
         raise UsageError("`teacher_weight` and `teacher_temperature` say how to learn from a teacher; give `teacher`")
     if trained_menu(config.quantization_aware):
         check_quantizable(space)

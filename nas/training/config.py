@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from nas.store.settings import LAYOUT, LAYOUTS, SEED, Setting
@@ -49,7 +49,7 @@ class TrainConfig:
     Attributes:
         space: ``auto`` is settled before a run begins: :func:`nas.training.fitting.choose_space`.
         strategy: ``auto`` is settled before a run begins, too: :func:`nas.training.strategies.table.choose`.
-        epochs, lr: None: as :func:`count_epochs` and :func:`peak_lr` have it.
+        epochs, lr, teacher_weight: None: as :func:`count_epochs`, :func:`peak_lr` and :func:`weigh_teacher` have it.
         lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
         adapt_share: as in :class:`nas.training.strategies.teacher_first.TeacherFirst`.
         clip_value: applied before ``clip_norm``. AlphaNet needs 1.
@@ -110,7 +110,14 @@ class TrainConfig:
         Setting("What students learn from the largest subnet: soft, or alpha (with `clip_value` 1).", choices=DISTILL),
     ] = "soft"
     teacher: Annotated[str | None, Setting("Another teacher: exported folder, run directory or timm model.")] = None
-    teacher_weight: Annotated[float, Setting("Teacher's share of the loss.", at_least=0.0, at_most=1.0)] = 0.5
+    teacher_weight: Annotated[
+        float | None,
+        Setting(
+            "Teacher's share of the loss. Default: 0.5; of the adapted whole (teacher-first) 0.9.",
+            at_least=0.0,
+            at_most=1.0,
+        ),
+    ] = None
     teacher_temperature: Annotated[float, Setting("Softmax temperature of the teacher.", at_least=0.01)] = 1.0
     dropout: Annotated[
         float, Setting("Dropout before the classifier, in the largest subnet only.", at_least=0.0, at_most=0.95)
@@ -173,6 +180,10 @@ class TrainConfig:
 
 SCRATCH_LR, GIVEN_LR = 0.1, 0.01
 """Peak learning rate from random and from given weights."""
+SUBNETS_RATE = 2.0
+"""Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's."""
+TEACHER_WEIGHT, ADAPTED_WEIGHT = 0.5, 0.9
+"""Share of a fixed teacher in the loss: of one that is given, and of the adapted whole, which knows these images."""
 SCRATCH_EPOCHS = 24
 GIVEN_IMAGES = 50_000
 """Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
@@ -220,6 +231,19 @@ def peak_lr(config: TrainConfig) -> float:
     if config.lr is not None:
         return config.lr
     return GIVEN_LR if config.starts_from_weights else SCRATCH_LR
+
+
+def weigh_teacher(config: TrainConfig) -> float:
+    """The share of a fixed teacher in the loss."""
+    return TEACHER_WEIGHT if config.teacher_weight is None else config.teacher_weight
+
+
+def for_subnets(config: TrainConfig) -> TrainConfig:
+    """The settings of the second part of strategy teacher-first, in which subnets learn from the adapted whole."""
+    weight = config.teacher_weight
+    if weight is None and config.teacher is None:
+        weight = ADAPTED_WEIGHT
+    return replace(config, lr=SUBNETS_RATE * peak_lr(config), teacher_weight=weight)
 
 
 def count_epochs(config: TrainConfig, images: int) -> float:

@@ -43,7 +43,7 @@ from .builders import (
     resolve_augment,
 )
 from .collapse import Guard
-from .config import Resources, TrainConfig, count_epochs, total_steps
+from .config import Resources, TrainConfig, count_epochs, for_subnets, total_steps
 from .quantized import start_clips
 from .step import (
     StepInput,
@@ -117,7 +117,6 @@ def _until_collapse(
         curriculum = Curriculum(strategy, pick_watched(space, config.seed), space.largest.resolution)
     net = make_supernet(config, dataset.info)
     net.to(resources.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(config, net.model)
     steps = total_steps(config, dataset.info.train_images)
     average: dict[str, Tensor] = {}
     state, warning = checkpoint.load(run)
@@ -128,7 +127,9 @@ def _until_collapse(
     begin = curriculum.strategy.begin if isinstance(curriculum.strategy, TeacherFirst) else 0
     taught = 0 < begin < start
     first, last = (begin, steps) if taught else (0, begin or steps)
-    scheduler = make_schedule(config, optimizer, last - first)
+    now = for_subnets(config) if taught else config
+    optimizer = make_optimizer(now, net.model)
+    scheduler = make_schedule(now, optimizer, last - first)
     if state is not None:
         checkpoint.restore(run, state, net.model, optimizer, steps)
         report(Noted(f"resumed at step {state.step}"))
@@ -139,7 +140,7 @@ def _until_collapse(
             report(Warned(f"`zero_gamma`: no residual block of {config.space} ends in a batch norm"))
         if config.ema:
             average = {name: tensor.detach().clone() for name, tensor in net.model.state_dict().items()}
-    task, loss_settings, outputs = dataset.task, make_loss(config), dataset.interface.outputs
+    task, loss_settings, outputs = dataset.task, make_loss(now), dataset.interface.outputs
     amp = Amp(config.amp, resources.device)
     if state and state.scaler:
         amp.scaler.load_state_dict(dict(state.scaler))
@@ -182,10 +183,12 @@ def _until_collapse(
                 if config.rollbacks:
                     save(step, checkpoint.save_good)
                 hand_over(net, average, run, config, dataset, world, step, report)
+                now = for_subnets(config)
+                loss_settings = make_loss(now)
                 answers, constant = ask_teacher(True)
                 guard = Guard(constant, config.rollbacks, steps, guard.state())
-                optimizer = make_optimizer(config, net.model)
-                first, scheduler = begin, make_schedule(config, optimizer, steps - begin)
+                optimizer = make_optimizer(now, net.model)
+                first, scheduler = begin, make_schedule(now, optimizer, steps - begin)
             says = answers.batch(config.batch_size, config.seed, step)[rows].to(resources.device) if answers else None
             batch = StepInput(images.to(resources.device), labels.to(resources.device), says)
             batch = mix_batch(batch, task, outputs, config.mixup, config.cutmix, config.seed, step)

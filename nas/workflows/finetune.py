@@ -30,7 +30,18 @@ from nas.store.words import count_of
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
-from nas.training.config import LR_SHARE, PHASE, FinetuneConfig, Resources, TrainConfig, peak_lr, total_steps
+from nas.training.config import (
+    LR_SHARE,
+    PHASE,
+    SCRATCH_EPOCHS,
+    SCRATCH_LR,
+    TEACHER_WEIGHT,
+    FinetuneConfig,
+    Resources,
+    TrainConfig,
+    peak_lr,
+    total_steps,
+)
 from nas.training.fitting import TINY
 from nas.training.loop import Curriculum, train
 from nas.training.rehearsal.lr_finder import scale_lr
@@ -192,8 +203,11 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
 
 def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
-    defaults = asdict(TrainConfig(space=TINY))  # as when the first of these folders got their names
+    # as when the first of these folders got their names
+    defaults = asdict(TrainConfig(space=TINY, lr=SCRATCH_LR, epochs=SCRATCH_EPOCHS))
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
+    if settings.teacher_weight == TEACHER_WEIGHT:
+        told.pop("teacher_weight")
     told |= {"policy": precision} if settings.quantization_aware else {}
     return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
 

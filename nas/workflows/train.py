@@ -253,13 +253,14 @@ def _settle_start(config: TrainConfig, dataset: Dataset, report: Listener) -> tu
 
 
 def _as_begun(config: TrainConfig, there: Mapping[str, Json]) -> TrainConfig:
-    """Settings of which a run that exists decides what was left open: its strategy, rate and epochs."""
+    """The settings, with what they leave open as the run has it that exists."""
     begun = convert(dict(there), TrainConfig)
     return replace(
         config,
         strategy=begun.strategy if config.strategy == AUTO else config.strategy,
         lr=begun.lr if config.lr is None else config.lr,
         epochs=begun.epochs if config.epochs is None else config.epochs,
+        teacher_weight=begun.teacher_weight if config.teacher_weight is None else config.teacher_weight,
     )
 
 

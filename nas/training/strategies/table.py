@@ -21,7 +21,7 @@ class Entry:
     summary: str
 
 
-AUTO = "auto"
+AUTO, TEACHER_FIRST = "auto", "teacher-first"
 SANDWICH_STEPS = 50_000
 """Steps from which the sandwich rule is chosen. ``benchmarks/training/strategies.py`` measures it: on Fashion-MNIST,
 one random subnet per step was better at equal time, by less the longer the runs, up to 29,000 steps (10,000 of the
@@ -39,7 +39,7 @@ STRATEGIES = {
     "attentive-best": Entry(".attentive", "Attentive", "a sandwich with the best of like subnets"),
     "attentive-worst": Entry(".attentive", "AttentiveWorst", "a sandwich with the worst of like subnets"),
     "preferred": Entry(".preferred", "Preferred", "up to 18 subnets chosen before training"),
-    "teacher-first": Entry(
+    TEACHER_FIRST: Entry(
         ".teacher_first", "TeacherFirst", "the whole first; its answers then teach one random subnet per step"
     ),
     "cost-uniform": Entry(".cost_uniform", "CostUniform", "every range of MACs alike"),
@@ -59,7 +59,7 @@ def get_strategy(name: str, facts: RunFacts) -> Strategy:
 def choose(facts: RunFacts) -> tuple[str, str]:
     """Name of a strategy, and the reason for a person."""
     if facts.start == "network":
-        return "teacher-first", (
+        return TEACHER_FIRST, (
             "strategy teacher-first: the run starts from a trained network; it is adapted to these images first, and "
             "then teaches its subnets"
         )
