@@ -26,6 +26,7 @@ def report(
     """Write what a run found as one HTML page that works offline, with its plots beside it."""
     from nas.cli.console import following, tell, warn
     from nas.report import write_report
+    from nas.store.hints import hint
     from nas.store.run import open_run
     from nas.store.status import next_after_report, read_status
     from nas.store.words import count_of
@@ -45,4 +46,4 @@ def report(
     tell(f"wrote {result.report}")
     if result.plots:
         tell(f"wrote {result.plots[0].parent}: {count_of(len(result.plots), 'plot')} (SVG)")
-    following(next_after_report(read_status(home)))
+    following(next_after_report(read_status(home)) if result.searches else hint("search", run=home.path))
