@@ -17,6 +17,8 @@ from .hub import LOADER, data_name, front_matter
 from .preparation import preparation_of
 
 WEIGHTS = "model.safetensors"
+NAMED = 100
+"""Classes that a card names."""
 
 
 def model_card(manifest: Manifest, task: Task, scripts: Sequence[Script], checked: int) -> str:
@@ -50,7 +52,7 @@ Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latenc
 {costs.macs:,} MACs, {costs.params:,} parameters, {costs.size_bytes:,} bytes of weights at
 {manifest.precision}, {costs.peak_activation_bytes:,} bytes of activations at the peak.
 
-{_prepared(preparation_of(manifest.input, task))}{running}{_loading(manifest, task)}## Architecture
+{_prepared(preparation_of(manifest.input, task), manifest.classes)}{running}{_loading(manifest, task)}## Architecture
 
 | gene | value |
 |---|---|
@@ -101,25 +103,38 @@ it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
 """
 
 
-def _prepared(given: Preparation) -> str:
+def _prepared(given: Preparation, classes: Sequence[str]) -> str:
     """From a file to the input, and what comes out, for people who use nothing of this folder but the network."""
     channels, grey = len(given.mean), given.mode == "L"
     height, width = given.crop
-    black, white = given.levels or (0, 65535)
-    deep = f"grey values of more than 8 bits: {_exact(black)} becomes 0 and {_exact(white)} becomes 255"
+    more = ", ... (all: `label_names` in `config.json`)" if len(classes) > NAMED else ""
+    longer = f"longer one in proportion, rounded down, {given.interpolation} as in Pillow"
+    place = f"from round((height - {height}) / 2) and round((width - {width}) / 2) on"
     return f"""## What goes in and what comes out
 
 | | |
 |---|---|
 | image | {given.image} |
-| mode | {"grey" if grey else "colour, in the order red, green, blue"} (`{given.mode}` of Pillow), 8 bits; {deep} |
-| resize | shorter side to {given.shorter_side} pixels, longer one in proportion, {given.interpolation} as in Pillow |
-| crop | the middle, {height} x {width} |
+| mode | {"grey" if grey else "colour, in the order red, green, blue"} (`{given.mode}` of Pillow), 8 bits |
+| deeper grey files | {_deep(*(given.levels or (0, 65535)))} |
+| resize | shorter side to {given.shorter_side} pixels, {longer} |
+| crop | the middle, {height} x {width}, {place} |
 | input | `{given.input}`: float32 {given.layout}, `[1, {channels}, {height}, {width}]` |
 | its values | (pixel / {given.scale} - mean) / std, mean {_listed(given.mean)}, std {_listed(given.std)} |
 | output | `{given.output}`: {given.meaning} |
+| classes | {", ".join(classes[:NAMED])}{more} |
 
 """
+
+
+def _deep(black: float, white: float) -> str:
+    """What becomes of values of more than 8 bits, as :func:`nas.data.preparation.to_grey_or_rgb` has it."""
+    low, high = _exact(black), _exact(white)
+    said = f"{low} becomes 0 and {high} becomes 255: a value v becomes "
+    if black == int(black) and white == int(white):
+        whole = f"(v - {low}) * 256 // {int(white) - int(black) + 1}"
+        said += f"{whole} in files of whole numbers, else "
+    return said + f"(v - {low}) * 255 / ({high} - {low}), rounded; cut to 0 to 255; what is no number becomes 0"
 
 
 def _exact(number: float) -> str:

@@ -32,10 +32,23 @@ SAVE = "--save"
 def main(
     words: Sequence[str], about: str, needs: Mapping[str, str], open_network: Opening, answer: Answer
 ) -> int:  # fmt: skip
+    """Do what :func:`classify` does; where nobody reads on, as of ``| head``, end without a word."""
+    try:
+        code = classify(words, about, needs, open_network, answer)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
+        return 1
+
+
+def classify(
+    words: Sequence[str], about: str, needs: Mapping[str, str], open_network: Opening, answer: Answer
+) -> int:  # fmt: skip
     """Print what a network says of each image; of those in a folder that has a class's name, also how many are right.
 
     Returns:
-        The exit code: 1 where an image was skipped, or there was none.
+        The exit code: 1 where an image was skipped.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the exported file")
@@ -50,8 +63,13 @@ def main(
     expected, classes = json.loads(stored["input"]), json.loads(stored["classes"])
     names = {same_form(name): name for name in classes}
     inputs, outputs, skipped, right, known = [], [], 0, 0, 0
-    for path, folders in find_images(given.images):
+    found = list(find_images(given.images))
+    if not found:
+        raise SystemExit(f"no images in {', '.join(map(str, given.images))}")
+    for path, folders in found:
         try:
+            if path.exists() and not path.is_file():
+                raise OSError("a pipe or a device")  # which would wait for somebody who writes to it
             pixels = prepare(path, expected)[None]
         except Exception as error:  # Pillow raises nearly anything on damaged files
             print(f"skipped {path}: {reason(error)}", file=sys.stderr)

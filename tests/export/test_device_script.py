@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -118,6 +119,45 @@ def test_what_cannot_be_read_is_named_and_counted(script: Path) -> None:
     assert "skipped missing.png: no such file\n" in said.err
     assert "skipped folder/notes.txt: no image that Pillow reads\n" in said.err
     assert said.err.endswith("4 files were skipped\n")
+
+
+def test_a_pipe_among_the_photos_is_skipped(script: Path) -> None:
+    Path("folder").mkdir()
+    os.mkfifo("folder/a.png")
+    said = run(script, "folder", "light.png")
+    assert (said.code, said.out.split()[::3]) == (1, ["light"])
+    assert "skipped folder/a.png: a pipe or a device\n" in said.err
+
+
+def test_a_folder_of_nothing(script: Path) -> None:
+    Path("folder").mkdir()
+    said = run(script, "folder")
+    assert (said.code, said.out, said.err.strip()) == (1, "", "no images in folder")
+
+
+def test_a_reader_that_leaves_ends_it_quietly(script: Path) -> None:
+    facts = json.dumps({key: json.dumps(value) for key, value in Session.facts.items()})
+    Path("onnxruntime.py").write_text(f"""
+import json, types
+import numpy as np
+__version__ = "1.16.3"
+SessionOptions = lambda: types.SimpleNamespace(add_session_config_entry=lambda *_: None)
+class InferenceSession:
+    def __init__(self, *_, **__): pass
+    def get_inputs(self): return [types.SimpleNamespace(name="images")]
+    def get_modelmeta(self): return types.SimpleNamespace(custom_metadata_map=json.loads({facts!r}))
+    def run(self, *_): return [np.arange(3, dtype=np.float32)[None]]
+""")
+    with subprocess.Popen(
+        [sys.executable, script.name, "model.onnx", *["light.png"] * 900], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.read(1)
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 1
 
 
 @pytest.mark.parametrize(
