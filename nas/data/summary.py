@@ -89,7 +89,7 @@ def summarise(dataset: Dataset, near: bool = False) -> Summary:
 
 
 def lines(summary: Summary) -> list[str]:
-    """The summary as text: what there is, but for warnings and corrupt images."""
+    """The summary as text: what there is, but for warnings."""
     out = [f"{summary.source}: {len(summary.classes)} classes, {colour_of(summary.channels)} images, {_sizes(summary)}"]
     for name, split in summary.splits.items():
         low, high = split.smallest, split.largest
@@ -100,17 +100,6 @@ def lines(summary: Summary) -> list[str]:
         if name == "train" and any(other.drawn for other in summary.splits.values()):
             origin = "what is left of train"
         out.append(f"  {name:<7}{split.images:>9,} images, {classes}; {origin}")
-    return out
-
-
-def corrupt_lines(summary: Summary) -> list[str]:
-    """The first corrupt images with the reason, and how many there are."""
-    if summary.usable:
-        return []
-    out = [f"{summary.corrupt.images:,} cannot be read:"]
-    out += [f"  {each.image}: {each.reason}" for each in summary.corrupt.first]
-    if summary.corrupt.images > NAMED:
-        out.append(f"  and {summary.corrupt.images - NAMED:,} more")
     return out
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -241,9 +243,66 @@ def test_facts_are_those_of_the_pixels(
                 parts = picture.reshape(picture.shape[0] * picture.shape[1], -1)
                 most = max(len(np.unique(part)) for part in parts.T)
                 assert fact["values"] == most if most <= FEW_VALUES else fact["values"] > FEW_VALUES
+                assert fact["span"] == int(picture.max()) - int(picture.min())
                 assert fact["sums"] == pytest.approx(np.broadcast_to((parts / 255).sum(0), 3))
                 assert fact["squares"] == pytest.approx(np.broadcast_to(((parts / 255) ** 2).sum(0), 3))
                 told = parts[:, 0] if (parts[:, :1] == parts).all() else parts
                 name = f"{picture.shape[1]} {picture.shape[0]}".encode()
                 digest = hashlib.blake2b(name + told.tobytes(), digest_size=8).digest()
                 assert fact["pixels"] == int.from_bytes(digest, "little")
+
+
+def png_of_16_bits(path: Path, values: NDArray[np.uint16]) -> None:
+    """A colour PNG ``[h, w, 3]``, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_colour_images_of_fewer_bits_than_their_files_are_told(tmp_path: Path, bits: int) -> None:
+    """Pillow keeps the upper 8 of 16, so that hardly anything is left of them."""
+    for label, name in enumerate("ab"):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        for i in range(6):
+            values = np.random.default_rng(10 * label + i).integers(0, 2**bits, (24, 24, 3)).astype(np.uint16)
+            png_of_16_bits(tmp_path / "x" / name / f"{i}.png", values)
+    said = open_dataset(str(tmp_path / "x")).warnings
+    what = {10: "have at most 4 grey levels", 12: "use at most 32 of the 256 levels from black to white", 16: ""}[bits]
+    assert any(line.startswith(f"12 of 12 images {what}") for line in said) == bool(what), said
+    assert bool(what) or said == ()
+
+
+@pytest.mark.parametrize("fill", [-3.4028235e38, 9.96921e36, np.nan, np.inf])
+def test_places_without_a_value_do_not_stretch_the_range(tmp_path: Path, fill: float) -> None:
+    def draw(seed: int) -> Image.Image:
+        values = noisy(seed, 100, 7000).astype(np.float32)
+        values[:4] = fill
+        return Image.fromarray(values)
+
+    folder = write(tmp_path / "x", draw, "tif")
+    for thorough in (False, True):
+        found = open_dataset(str(folder), thorough=thorough)
+        assert found.info.levels is not None
+        assert 6000 < found.info.levels[1] < 7000
+        assert len(np.unique(np.asarray(found.image(0)))) > 150
+        assert not any("grey levels" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_range_that_a_few_values_stretch_is_told(tmp_path: Path, thorough: bool) -> None:
+    """Whether or not the pixels are held."""
+
+    def draw(seed: int) -> Image.Image:
+        values = noisy(seed, 100, 7000).astype(np.float32)
+        values[0, 0] = -1e7
+        return Image.fromarray(values)
+
+    said = open_dataset(str(write(tmp_path / "x", draw, "tif")), thorough=thorough).warnings
+    assert any(line.startswith("12 of 12 images have at most 4 grey levels") for line in said), said

@@ -87,8 +87,8 @@ def test_links_to_nothing_are_counted(empty: Path) -> None:
     assert result.code == 1
     assert said in result.err
     assert "restore the files or remove the links" in result.err
-    assert "24 cannot be read:" in result.out
-    assert "  a/l0.jpg: link to a file that is not there" in result.out
+    assert result.err.count("a/l0.jpg") == 1
+    assert "cannot be read" not in result.out
     training = invoke("train-supernet", "--data", "x", "--out", "run", "--dry-run")
     assert (training.code, said in training.err) == (0, True)
     (empty / "x" / "a" / "00.png").unlink()
@@ -116,6 +116,8 @@ def test_each_kind_of_loss_has_a_line(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = write_layout(tmp_path / "x", {"a": 20, "b": 20})
     (folder / "a" / "IMG_1.HEIC").write_bytes(HEIC)
     (folder / "a" / "renamed.jpg").write_bytes(HEIC)
+    (folder / "a" / "scan").write_bytes(bytes(128) + b"DICM" + bytes(200))
+    (folder / "a" / "floats.tif").write_bytes(b"II*\0" + bytes(200))
     (folder / "a" / "page.jpg").write_text("<!DOCTYPE html><html></html>")
     (folder / "a" / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     (folder / "a" / "empty.png").write_bytes(b"")
@@ -133,6 +135,8 @@ def test_each_kind_of_loss_has_a_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {name: why for name, why in found.corrupt if name != "b/cut.png"} == {
         "a/IMG_1.HEIC": "image of a format that Pillow does not read",
         "a/renamed.jpg": "image of a format that Pillow does not read",
+        "a/scan": "image of a format that Pillow does not read",
+        "a/floats.tif": "image of a format that Pillow does not read",
         "a/page.jpg": "web page, not an image",
         "a/pointer.png": "Git LFS pointer, not the file itself",
         "a/empty.png": "empty file",
@@ -142,12 +146,13 @@ def test_each_kind_of_loss_has_a_line(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     said = "\n".join(found.warnings)
     assert (
-        "2 of 49 images left out (image of a format that Pillow does not read): a/renamed.jpg, a/IMG_1.HEIC; " in said
+        "4 of 51 images left out (image of a format that Pillow does not read): a/floats.tif, a/renamed.jpg, "
+        "a/IMG_1.HEIC, a/scan; " in said
     )
     assert "convert them to JPEG or PNG" in said
     assert "fetch the files: git lfs pull" in said
     assert "1 archive ignored: b/more.zip; unpack what holds images" in said
-    assert "1 corrupt image left out: b/cut.png" in said
+    assert "1 corrupt image left out (" in said
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

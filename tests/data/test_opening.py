@@ -284,11 +284,12 @@ def test_corrupt_images_are_left_out_by_name(photo_folder: Folder) -> None:
     (folder / "plum" / "002.jpg").write_bytes(whole[:100] + bytes(500))
     dataset = open_dataset(str(folder), 0)
     assert len(dataset.images) == 32
+    reasons = dict(dataset.corrupt)
     assert dataset.warnings == (
-        "3 corrupt images left out: pear/003.jpg, plum/001.jpg, plum/002.jpg",
+        f"3 corrupt images left out: pear/003.jpg ({reasons['pear/003.jpg']}), "
+        f"plum/001.jpg (no image of a known format), plum/002.jpg ({reasons['plum/002.jpg']})",
         "1 of 36 images left out (empty file): plum/000.jpg; copy them again",
     )
-    reasons = dict(dataset.corrupt)
     assert "truncated" in reasons["pear/003.jpg"]
     assert reasons["plum/001.jpg"] == "no image of a known format"
     assert_partition(dataset)
@@ -299,7 +300,10 @@ def test_mostly_corrupt_folder_is_refused(photo_folder: Folder) -> None:
     for i in range(5):
         (folder / "a" / f"{i:03d}.jpg").write_text("broken")
     (folder / "b" / "000.jpg").write_text("broken")
-    with pytest.raises(UserError, match=r"6 of 10 images in .* cannot be used: 6 corrupt images left out: a/000.jpg"):
+    with pytest.raises(
+        UserError,
+        match=r"6 of 10 images in .* cannot be used: 6 corrupt images left out \(no image of a known format\): a/0",
+    ):
         open_dataset(str(folder), 0)
 
 

@@ -49,7 +49,8 @@ def test_the_script_says_what_the_evaluation_counted(empty: Path) -> None:
     assert facts["input"]["levels"] == [0, 4095]
     assert json.loads(Path("shipped/config.json").read_text())["preparation"]["levels"] == [0, 4095]
     card = Path("shipped/README.md").read_text()
-    assert "0 becomes 0 and 4095 becomes 255" in card
+    assert "0 becomes 0 and 4095 becomes 255: a value v becomes (v - 0) * 256 // 4096 in files of whole" in card
+    assert "| classes | blob, cross |" in card
     assert 'decode("photo.jpg", levels=(0, 4095))' in card
 
     dataset = open_trained(Run(empty / "run")).dataset

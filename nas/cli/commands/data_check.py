@@ -26,7 +26,7 @@ def data_check(
     """Decode every image and say what training would get; exit code 1 where images cannot be used."""
     from nas.cli.console import following, tell, warn
     from nas.data.opening import open_dataset
-    from nas.data.summary import corrupt_lines, lines, summarise
+    from nas.data.summary import lines, summarise
     from nas.store.hints import hint
 
     found = summarise(open_dataset(source, seed, data_root, thorough=True, layout=layout), near)
@@ -35,7 +35,7 @@ def data_check(
     else:
         for warning in found.warnings:
             warn(warning)
-        for line in (*lines(found), *corrupt_lines(found)):
+        for line in lines(found):
             tell(line)
         said = layout if layout != "auto" else None
         if found.usable:

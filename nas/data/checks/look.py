@@ -33,6 +33,8 @@ _SMALL = 64 * 64
 """Pixels up to which an image's are summed up together with those of others; more are counted value by value."""
 _STRIP = 2**20
 """Pixels of a larger image that are looked at at once, where they need not be held."""
+NO_VALUE = 1e20
+"""From here on, floats mark places without a value, as not-a-number does: they have no part in the range of a set."""
 CHUNK = 64
 """Images that are looked at before their facts go into the table."""
 
@@ -138,11 +140,12 @@ def see(image: Image.Image, data: bytes = b"", hold: bool = True) -> tuple[Seen,
     mode = image.mode
     if is_deep(mode):
         upright = _upright_values(image)
-        finite = upright[np.isfinite(upright)] if mode == "F" else upright
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        real = upright[np.abs(upright) < NO_VALUE] if mode == "F" else upright
+        low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
         height, width = upright.shape
         pixels = _hash(f"{width} {height} {upright.dtype}".encode(), upright)
         seen = Seen(mode, width, height, 1, _hash(data) if data else pixels, low, high, pixels=pixels)
+        seen.values = _steps(real, low, high)
         return seen, Image.fromarray(upright), upright.nbytes
     hidden = image.has_transparency_data and _alpha_varies(image)
     decoded = to_grey_or_rgb(image)
@@ -154,7 +157,7 @@ def see(image: Image.Image, data: bytes = b"", hold: bool = True) -> tuple[Seen,
     if small:
         seen.values, seen.shown = _values(decoded), raw
     else:
-        seen.values, seen.sums = values_and_sums(decoded.histogram())
+        seen.values, seen.span, seen.sums = values_and_sums(decoded.histogram())
     shape = (height, width) if channels == 1 else (height, width, channels)
     return seen, np.frombuffer(raw, np.uint8).reshape(shape if raw else 0), len(raw)
 
@@ -212,6 +215,14 @@ def _upright_values(image: Image.Image) -> NDArray[Any]:
     return values if turn is None else np.ascontiguousarray(Image.fromarray(values).transpose(turn))
 
 
+def _steps(values: NDArray[Any], low: float, high: float) -> int:
+    """How many of 256 equal steps between the least and the largest of some values hold any."""
+    if low == high:
+        return 1
+    steps = ((values.ravel() - np.float32(low)) * np.float32(255 / (high - low))).astype(np.uint8)
+    return int(np.count_nonzero(np.bincount(steps)))
+
+
 def _hash(*parts: Any) -> int:
     digest = _digest()
     for part in parts:
@@ -237,17 +248,19 @@ def settle(
     for number, image in zip(numbers, held, strict=True):
         if isinstance(image, Image.Image):
             image = to_grey_or_rgb(image, levels)
-            facts.values[number], (facts.sums[number], facts.squares[number]) = values_and_sums(image.histogram())
+            facts.values[number], facts.span[number], sums = values_and_sums(image.histogram())
+            facts.sums[number], facts.squares[number] = sums
             image = np.asarray(image)
         out.append(image)
     return out
 
 
 def _complete(facts: Facts, levels: Levels | None) -> None:
-    """At most how many grey levels the deep images have: as many as lie between their least and largest value."""
+    """About how many grey levels the deep images have: no more than lie between their least and largest value."""
     deep, floats = deep_images(facts), facts.mode == b"F"
     for which, kind in ((deep & floats, np.float32), (deep & ~floats, np.int32)):
         if which.any():
             ends = np.stack([facts.low[which], facts.high[which]], axis=1).astype(kind)
             low, high = np.asarray(to_grey_or_rgb(Image.fromarray(ends), levels)).astype(np.int32).T
-            facts.values[which] = high - low + 1
+            facts.span[which] = high - low
+            facts.values[which] = np.minimum(high - low + 1, facts.values[which])

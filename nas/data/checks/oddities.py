@@ -13,6 +13,9 @@ from search_spaces.errors import UserError
 from .facts import FEW_VALUES, Facts, deep_images
 from .levels import UPPER_8_OF_16
 
+NARROW = 32
+"""Grey levels, of 256, within which an image hardly shows anything."""
+
 
 def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: Levels | None) -> list[str]:
     """A line for each odd thing about the images of the data set ``where``, with its share and an example.
@@ -55,6 +58,10 @@ def find_oddities(facts: Facts, name: Callable[[int], str], where: str, levels: 
     lines += said(
         seen & (facts.values > 1) & (facts.values <= FEW_VALUES) & (facts.mode != b"1"),
         f"have at most {FEW_VALUES} grey levels",
+    )
+    lines += said(
+        seen & (facts.values > FEW_VALUES) & (facts.span < NARROW),
+        f"use at most {NARROW} of the 256 levels from black to white, as colour images do that hold 12 bits in 16",
     )
     deep = deep_images(facts)
     if deep.any():

@@ -40,6 +40,7 @@ UNKNOWN = "no image of a known format"
 
 HEAD_BYTES = 256
 """What is read of a file to say what it is."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -87,11 +88,11 @@ def lost(name: str, images: frozenset[str], reason: str) -> str:
 
 
 def _sniff(head: bytes) -> str:
-    if (what := what_is(head)) in (UNREAD, POINTER):
-        return what
     Image.init()
     forms = (form for form in Image.OPEN if _decodes(form) and form not in _VAGUE)
-    return IMAGE if any(_accepts(form, head) for form in forms) else OTHER
+    if any(_accepts(form, head) for form in forms):
+        return IMAGE
+    return what if (what := what_is(head)) in (UNREAD, POINTER) else OTHER
 
 
 def _accepts(form: str, head: bytes) -> bool:
@@ -112,6 +113,8 @@ def what_is(head: bytes) -> str:
     if not head:
         return EMPTY
     if head[4:8] == b"ftyp" and head[8:12] in (*_HEIF, b"avif", b"avis"):
+        return UNREAD
+    if head[128:132] == b"DICM" or head.startswith(_TIFF):  # of TIFF files, Pillow reads the usual kinds
         return UNREAD
     if head.startswith(b"version https://git-lfs"):
         return POINTER

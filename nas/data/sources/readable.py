@@ -71,10 +71,13 @@ def _left_out(corrupt: Sequence[tuple[str, str]], count: int, named: int = NAMED
     kinds = Counter(why if why in ADVICE else "" for _, why in corrupt)
     lines = []
     for kind, times in kinds.most_common():
-        names = listed([name for name, why in corrupt if (why if why in ADVICE else "") == kind], named)
+        these = [each for each in corrupt if (each[1] if each[1] in ADVICE else "") == kind]
+        whys = {why for _, why in these}
+        names = listed([name if len(whys) == 1 else f"{name} ({why})" for name, why in these], named)
         what = "image" if times == 1 else "images"
         if kind:
             lines.append(f"{times} of {count} images left out ({kind}): {names}; {ADVICE[kind]}")
         else:
-            lines.append(f"{times} corrupt {what} left out: {names}")
+            why = f" ({whys.pop()})" if len(whys) == 1 else ""
+            lines.append(f"{times} corrupt {what} left out{why}: {names}")
     return lines
