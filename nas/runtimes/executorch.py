@@ -92,7 +92,7 @@ class Executorch:
         """There is none: the runner of ``nas profile`` doesn't run ExecuTorch."""
 
     def device_code(self) -> DeviceCode:
-        source = Path(__file__).with_name("executorch_device.py").read_text()
+        source = Path(__file__).with_name("executorch_device.py").read_text(encoding="utf-8")
         return DeviceCode({"torch": "", "executorch": "1.5"}, source)
 
 

@@ -116,7 +116,8 @@ class Onnx:
         return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
 
     def device_code(self) -> DeviceCode:
-        return DeviceCode({"onnxruntime": OLDEST}, Path(__file__).with_name("onnx_device.py").read_text())
+        source = Path(__file__).with_name("onnx_device.py").read_text(encoding="utf-8")
+        return DeviceCode({"onnxruntime": OLDEST}, source)
 
 
 @dataclass(frozen=True)

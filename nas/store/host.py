@@ -13,7 +13,8 @@ def here() -> str:
     """Name of the machine as process numbers see it: two containers, or one host before and after a restart, differ."""
     parts = [socket.gethostname()]
     if os.name == "posix" and Path("/proc/self/ns/pid").exists():
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        parts += [started, os.readlink("/proc/self/ns/pid")]
     return " ".join(parts)
 
 
@@ -28,7 +29,7 @@ def is_alive(process: int) -> bool:
     except PermissionError:
         pass
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
     except (OSError, IndexError):
         return True
     return state not in ("Z", "X")  # zombie: ended, not yet reaped

@@ -64,6 +64,6 @@ class Metrics:
         atomic_write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def write(self, metric: Metric) -> None:
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line_of(metric)) + "\n")
         self.listener(metric)

@@ -121,7 +121,7 @@ class Run:
             workers = self._workers()
             if workers:
                 raise self._in_use(f" (process {workers[0]}, a search)", otherwise)
-            owner.write_text(str(os.getpid()))
+            owner.write_text(str(os.getpid()), encoding="utf-8")
             self._sweep()
             yield
         finally:
@@ -203,7 +203,7 @@ def latest(root: Path = DEFAULT_ROOT) -> Run:
 
 def _pid(owner: Path) -> int | None:
     try:
-        return int(owner.read_text())
+        return int(owner.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

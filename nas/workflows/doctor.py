@@ -215,7 +215,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text().splitlines()
+        return Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
 

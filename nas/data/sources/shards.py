@@ -90,7 +90,7 @@ def find_shards(folder: Path, earlier: bool = False) -> dict[str, str]:
 
 def _splits_of(path: Path) -> list[str]:
     try:
-        names = list(json.loads(path.read_text())["splits"])
+        names = list(json.loads(path.read_text(encoding="utf-8"))["splits"])
         if not all(isinstance(name, str) for name in names):
             raise TypeError("names of splits are texts")
         return names

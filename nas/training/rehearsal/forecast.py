@@ -102,7 +102,7 @@ def free_bytes(device: str) -> int | None:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     except OSError:
