@@ -190,43 +190,49 @@ def nms(dets, scores, iou_threshold):
 """
 
 
-@pytest.mark.parametrize(
-    ("torchvision", "repaired"),
-    [
-        (None, False),
-        ("", False),
-        (BROKEN, True),
-        ("raise RuntimeError('operator torchvision::nms does not exist')", "RuntimeError"),
-        ("raise RuntimeError('something else')", "RuntimeError"),
-    ],
-    ids=["absent", "sound", "broken", "beyond repair", "other trouble"],
-)
-def test_torchvision_is_replaced_only_where_it_must_be(
-    tmp_path: Path, torchvision: str | None, repaired: bool | str
-) -> None:
-    if torchvision is not None:
-        (tmp_path / "torchvision").mkdir()
-        (tmp_path / "torchvision" / "__init__.py").write_text(torchvision)
-    for name in ("timm", "timm/data", "timm/optim", "timm/scheduler"):  # the modules that import torchvision
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("" if torchvision is None else "import torchvision")
+TORCHVISIONS: dict[str, tuple[str | None, str]] = {
+    "absent": (None, "False"),
+    "sound": ("", "False"),
+    "broken": (BROKEN, "True"),
+    "beyond repair": ("raise RuntimeError('operator torchvision::nms does not exist')", "RuntimeError"),
+    "other trouble": ("raise RuntimeError('something else')", "RuntimeError"),
+}
+"""What lies in the place of torchvision, and whether it is replaced."""
+
+
+def test_torchvision_is_replaced_only_where_it_must_be(tmp_path: Path) -> None:
+    """Each in a process that is forked from one that has loaded torch, which takes seconds."""
+    for case, (torchvision, _) in TORCHVISIONS.items():
+        if torchvision is not None:
+            (tmp_path / case / "torchvision").mkdir(parents=True)
+            (tmp_path / case / "torchvision" / "__init__.py").write_text(torchvision)
+        for name in ("timm", "timm/data", "timm/optim", "timm/scheduler"):  # the modules that import torchvision
+            (tmp_path / case / name).mkdir(parents=True)
+            (tmp_path / case / name / "__init__.py").write_text("" if torchvision is None else "import torchvision")
     code = f"""
-import sys
+import os, sys
 from importlib.machinery import PathFinder
+import torch
 
 class Only:
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name.split(".")[0] in ("torchvision", "timm"):
-            path = path or [{str(tmp_path)!r}]
+            path = path or [place]
         return PathFinder.find_spec(name, path, target)
 
 sys.meta_path = [Only if finder is PathFinder else finder for finder in sys.meta_path]
-try:
-    from search_spaces.builders import timm_compat
-except RuntimeError:
-    print("RuntimeError")
-else:
-    print(bool(timm_compat.DECLARED))
+for case in {list(TORCHVISIONS)!r}:
+    if os.fork():
+        assert os.wait()[1] == 0
+        continue
+    place = os.path.join({str(tmp_path)!r}, case)
+    try:
+        from search_spaces.builders import timm_compat
+    except RuntimeError:
+        print(case, "RuntimeError", sep=": ")
+    else:
+        print(case, bool(timm_compat.DECLARED), sep=": ")
+    sys.exit()
 """
-    assert run(code).strip() == str(repaired)
+    assert run(code).splitlines() == [f"{case}: {repaired}" for case, (_, repaired) in TORCHVISIONS.items()]
