@@ -26,6 +26,7 @@ from tests.support.cli_runs import (
     unfinish,
     write_photos,
 )
+from tests.support.few_images import write_few
 
 # conventions
 
@@ -91,14 +92,16 @@ def test_every_command_ends_with_the_next_one(here: Path, words: tuple[object, .
 
 
 def test_flags_win_over_environment_over_config(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (empty / "run.toml").write_text("epochs = 3\nbatch-size = 100\nspace = 'mbv3-tiny'\n")
+    write_few(empty / "few.npz")
+    monkeypatch.setattr("nas.data.sources.embedded.ARRAYS", empty / "few.npz")
+    (empty / "run.toml").write_text("epochs = 3\nbatch-size = 10\nspace = 'mbv3-tiny'\n")
     words = ("train-supernet", "--dry-run", "--json", "--config", "run.toml")
-    assert invoke(*words).json["steps"] == 3 * 120  # 12,000 training images
+    assert invoke(*words).json["steps"] == 3 * 10  # 100 training images
     monkeypatch.setenv("NAS_TRAIN_SUPERNET_EPOCHS", "2")
-    assert invoke(*words).json["steps"] == 2 * 120
-    assert invoke(*words, "--epochs", "1").json["steps"] == 120
+    assert invoke(*words).json["steps"] == 2 * 10
+    assert invoke(*words, "--epochs", "1").json["steps"] == 10
     monkeypatch.setenv("NAS_TRAIN_SUPERNET_CONFIG", "run.toml")
-    assert invoke(*words[:3]).json["steps"] == 2 * 120
+    assert invoke(*words[:3]).json["steps"] == 2 * 10
 
 
 def test_a_dry_run_writes_nothing(here: Path, finished: Path) -> None:
