@@ -35,6 +35,8 @@ from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from search_spaces.operators.trace import trace
 
+pytestmark = pytest.mark.xdist_group("targets")  # the tables of a large space take long: read once, by one process
+
 CONSTANTS = {name: 0.1 * (i + 1) for i, name in enumerate(COEFFICIENTS)}
 TABLE = '[latency.int8]\nlabel = "uncalibrated"\nsource = "a guess"\n' + "".join(
     f"{name} = {value:.1f}\n" for name, value in CONSTANTS.items()
@@ -69,7 +71,7 @@ def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> 
 
 def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
     space, target = get_space("mbv3-large"), load_target("cortex-a72")
-    tables, largest = CostTables(space, Interface(3, 1000)), space.extremes()[1][None]
+    tables, largest = CostTables(space, Interface(3, 10)), space.extremes()[1][None]
     integer, floating = (predict_vectors(target.latency, tables, largest, p)[0] for p in ("int8", "fp32"))
     assert integer < floating
 

@@ -22,7 +22,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
 DRIVER = shutil.which("chromedriver")
 MISSING = "no Chromium or Chrome here" if BROWSER is None else "no chromedriver here (Debian: chromium-driver)"
-pytestmark = pytest.mark.skipif(BROWSER is None or DRIVER is None, reason=MISSING)
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None or DRIVER is None, reason=MISSING),
+    pytest.mark.xdist_group("browser"),  # it is opened once, by one process
+]
 
 PHONE, DESKTOP = 390, 1280
 FRONT = 'svg[data-file="cortex-a72-latency"]'

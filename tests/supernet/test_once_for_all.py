@@ -27,6 +27,8 @@ from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
 from tests.support.once_for_all import CLASSES, PUBLISHED, Published, State, checkpoint, divisible
 
+pytestmark = pytest.mark.xdist_group("once_for_all")  # their networks take long: made once, by one process
+
 Setting = list[list[tuple[int, int]]]
 """Per elastic stage, for each of its active blocks: kernel side and expansion."""
 
