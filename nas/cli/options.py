@@ -113,6 +113,12 @@ def is_typed(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def is_repeated(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter is what an earlier run's own file says."""
+    source, path = ctx.get_parameter_source(name), ctx.params.get("config")
+    return source is not None and source.name == "DEFAULT_MAP" and path is not None and path.suffix == ".json"
+
+
 def print_json(value: object) -> None:
     """Records, or plain data, on stdout."""
     print(json.dumps(to_json(value), indent=2, default=str))

@@ -21,6 +21,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.errors import UsageError, UserError
+from search_spaces.families.named import spell_out
 from search_spaces.families.options import PREFIX
 from search_spaces.schema import convert
 
@@ -69,7 +70,7 @@ def choose_space(info: DataInfo, pretrained: bool = False, init: str | None = No
     if pretrained:
         sides = "32,48,64" if small else "64,96,128"
         name = PRETRAINED if detailed else f"{PRETRAINED}:resolution={sides}"
-        return _choice(name, info, "timm has weights for it")
+        return _choice(spell_out(name), info, "timm has weights for it")
     if small:
         return _choice(TINY, info, "")
     if detailed and images >= MANY:
@@ -106,6 +107,7 @@ def _for_weights(file: Path, info: DataInfo) -> tuple[str, str]:
             load_weights(Supernet(get_space(name), interface_of(info)), file)
         except UserError:
             continue
+        name = spell_out(name)
         return name, f"`space` {name} is chosen because the weights in {file} fit it"
     raise UsageError(
         f"`init` {file}: the weights are of none of the spaces that are tried ({', '.join(_TRIED)}); "

@@ -39,6 +39,7 @@ from nas.training.teacher.teacher import open_teacher
 from nas.training.weights import load_supernet
 from search_spaces import get_space
 from search_spaces.errors import UsageError
+from search_spaces.families.named import WIDTHS, spell_out
 from search_spaces.schema import Json, convert
 
 from .trained import as_trained, check_same_data, open_as
@@ -59,9 +60,10 @@ class Planned:
 
 
 def default_run(config: TrainConfig) -> Run:
-    """Where a run goes when nothing is said: named after data and space, so that the same command resumes it."""
+    """Where a run goes when nothing is said: named after data and space, so that the same command resumes it. Widths
+    that no user named aren't part of it."""
     name = Path(config.source.rstrip("/")).name or "data"
-    space = re.sub(r"[^\w.]+", "-", config.space)
+    space = re.sub(r"[^\w.]+", "-", config.space.removesuffix(WIDTHS))
     return Run(DEFAULT_ROOT / f"{name}-{space}")
 
 
@@ -77,15 +79,15 @@ class Settled:
 def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore) -> Settled:
     """The space of a run that names none, and with it the directory of one that has none.
 
-    A run that exists keeps its space; so does one that the same command began when every run had ``mbv3-tiny``. For a
-    new run, the images decide.
+    A run that exists keeps its space; so does one that the same command began when every run had ``mbv3-tiny``, or when
+    the name of a timm model meant other choices. For a new run, the images decide.
 
     Raises:
         UsageError: settings outside their ranges, or weights to start from that are of no known space.
         UserError: unusable data, or a damaged run.
     """
     if config.space != AUTO:
-        return Settled(run or default_run(config), config)
+        return _keep_choices(run or default_run(config), config, report)
     check_config(replace(config, space=PRETRAINED if config.pretrained else TINY))  # before images are read
     earlier = run or default_run(replace(config, space=TINY))
     if earlier.exists:
@@ -99,7 +101,16 @@ def settle_space(run: Run | None, config: TrainConfig, report: Listener = ignore
     choice = choose_space(dataset.info, config.pretrained, config.init)
     report(Noted(choice.reason))
     config = replace(config, space=choice.space)
-    return Settled(run or default_run(config), config, dataset)
+    return replace(_keep_choices(run or default_run(config), config, report), dataset=dataset)
+
+
+def _keep_choices(run: Run, config: TrainConfig, report: Listener) -> Settled:
+    """A run, with its own space where that is what the name of the wanted one meant when the run began."""
+    own = run.read().settings.space if run.exists else config.space
+    if own != config.space and spell_out(own) == config.space:
+        report(Noted(f"{run.path} is continued with its own space: `space` {own}"))
+        config = replace(config, space=own)
+    return Settled(run, config)
 
 
 def train_supernet(

@@ -1,7 +1,8 @@
 """Spaces around a named timm model: ``timm:NAME``, or with choices, ``timm:NAME:width=0.5,1:resolution=128,160``.
 
 The largest network of such a space is the named model exactly, so its pretrained weights fit. The name says
-everything: it is what a run stores.
+everything: it is what a run stores, so what a name means never changes. Where better choices are found, a name that a
+user types stands for a longer one from then on, see :func:`spell_out`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,17 @@ FAMILIES = {
 }
 """Class of a timm model -> the module here whose ``derive`` makes its family."""
 
+WIDTHS = ":width=0.75,0.875"
+"""Choices of a new space whose user names no widths; those of a name without ``width`` are 0.75 and 1."""
+
+
+def spell_out(word: str) -> str:
+    """The name of the space that a user means today: of a word such as ``timm:NAME``, with the widths that are now
+    usual. Other names are what they are."""
+    options = word.removeprefix(PREFIX).split(":")[1:]
+    chosen = any(option.startswith("width=") for option in options)
+    return word if chosen or not word.startswith(PREFIX) else word + WIDTHS
+
 
 @lru_cache(maxsize=64)
 def derived_space(name: str) -> SearchSpace:
@@ -51,19 +63,20 @@ def _parse(name: str) -> tuple[str, Options]:
     model, *rest = name.removeprefix(PREFIX).split(":")
     known = {f.name for f in fields(Options)}
     options: dict[str, Any] = {}
+    said = name.removesuffix(WIDTHS)
     for part in rest:
         key, _, text = part.partition("=")
         if key not in known:
-            raise unknown_name("choice", key, known, f"in '{name}'")
+            raise unknown_name("choice", key, known, f"in '{said}'")
         whole = key in ("kernel", "resolution")
         try:
             values = tuple((int if whole else float)(v) for v in text.split(","))
         except ValueError:
             like = "96,128" if whole else "0.5,1"
-            raise UsageError(f"'{part}' in '{name}': give numbers, like {key}={like}") from None
+            raise UsageError(f"'{part}' in '{said}': give numbers, like {key}={like}") from None
         if min(values) <= 0 or (not whole and max(values) > 1):
             rule = "give numbers above 0" if whole else "fractions lie above 0, up to 1"
-            raise UsageError(f"'{part}' in '{name}': {rule}")
+            raise UsageError(f"'{part}' in '{said}': {rule}")
         options[key] = values
     return model, Options(**options)
 

@@ -20,7 +20,8 @@ PREFIX = "timm:"
 class Options:
     """Choices around a named model. Fractions are of the model's own values, and 1 is always among them.
 
-    A family leaves out what its networks cannot vary. An empty tuple means the family's default.
+    A family leaves out what its networks cannot vary. An empty tuple means the family's default, which never changes:
+    runs store names without it.
 
     Attributes:
         width: fractions of the channels of a stage, or of the embedding.

@@ -6,6 +6,7 @@ import pytest
 
 from search_spaces import SearchSpace, get_space
 from search_spaces.errors import UsageError, UserError
+from search_spaces.families.named import spell_out
 
 
 def choices(space: SearchSpace, gene: str) -> tuple[float, ...]:
@@ -28,6 +29,52 @@ def test_default_choices_end_at_the_model() -> None:
     assert choices(space, "s6.width")[-1] == 960
     assert all(len(gene.choices) > 1 for gene in space.genes[1:])
     assert space is get_space("timm:mobilenetv3_large_100")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["timm:tf_efficientnet_lite0:resolution=64", "timm:resnet26d:depth=0.5", "timm:convnext_atto",
+     "timm:vit_tiny_patch16_224:resolution=64,96", "timm:vit_base_patch16_siglip_224:resolution=64"],
+)  # fmt: skip
+def test_a_name_means_what_it_meant_and_a_word_more(name: str) -> None:
+    """Without widths, those of earlier runs; spelled out, finer ones between the same ends, in multiples of eight."""
+    before, named, now = get_space(name), get_space(f"{name}:width=0.75"), get_space(spell_out(name))
+    assert before.genes == named.genes
+    assert [gene.name for gene in now.genes] == [gene.name for gene in before.genes]
+    finer = 0
+    for gene, old in zip(now.genes, before.genes, strict=True):
+        if gene.kind != "width":
+            assert gene.choices == old.choices
+            continue
+        assert set(old.choices) <= set(gene.choices)
+        assert (gene.choices[0], gene.choices[-1]) == (old.choices[0], old.choices[-1])
+        assert all(width % 8 == 0 for width in gene.choices)
+        finer += len(gene.choices) > len(old.choices)
+    assert finer
+
+
+def test_the_space_of_earlier_comparisons() -> None:
+    space = get_space("timm:tf_efficientnet_lite0:resolution=64")
+    assert sum(len(gene.choices) > 1 for gene in space.genes) == 35
+    assert choices(space, "s5.width") == (144, 192)
+    assert choices(get_space(spell_out(space.name)), "s5.width") == (144, 168, 192)
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("timm:resnet18", "timm:resnet18:width=0.75,0.875"),
+        ("timm:resnet18:resolution=64", "timm:resnet18:resolution=64:width=0.75,0.875"),
+        ("timm:resnet18:width=0.75", "timm:resnet18:width=0.75"),
+        ("timm:resnet18:width=0.75,0.875", "timm:resnet18:width=0.75,0.875"),
+        ("timm:resnet18:width=1:depth=1", "timm:resnet18:width=1:depth=1"),
+        ("mbv3-tiny", "mbv3-tiny"),
+        ("auto", "auto"),
+    ],
+)
+def test_what_a_word_stands_for(word: str, name: str) -> None:
+    assert spell_out(word) == name
+    assert spell_out(name) == name
 
 
 def test_a_residual_first_block_keeps_the_width_before() -> None:

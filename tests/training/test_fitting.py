@@ -20,8 +20,10 @@ from nas.workflows.train import settle_space
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
+from search_spaces.families.named import WIDTHS, spell_out
 from tests.conftest import PhotoFolder
 from tests.support.cli_runs import invoke
+from tests.support.small_runs import train_run
 
 
 def info(side: int = 300, images: int = 1000, channels: int = 3) -> DataInfo:
@@ -40,9 +42,9 @@ def info(side: int = 300, images: int = 1000, channels: int = 3) -> DataInfo:
         (100, 10**6, False, SMALL),
         (3000, 1_000, False, SMALL),
         (3000, MANY, False, LARGE),
-        (3000, 1_000, True, PRETRAINED),
-        (64, 1_000, True, f"{PRETRAINED}:resolution=64,96,128"),
-        (32, 1_000, True, f"{PRETRAINED}:resolution=32,48,64"),
+        (3000, 1_000, True, f"{PRETRAINED}{WIDTHS}"),
+        (64, 1_000, True, f"{PRETRAINED}:resolution=64,96,128{WIDTHS}"),
+        (32, 1_000, True, f"{PRETRAINED}:resolution=32,48,64{WIDTHS}"),
     ],
 )
 def test_the_space_follows_size_number_and_weights(side: int, images: int, pretrained: bool, space: str) -> None:
@@ -90,14 +92,16 @@ def test_weights_choose_the_space_that_they_fit(tmp_path: Path) -> None:
     file = tmp_path / "model.pth"
     torch.save(timm.create_model("mobilenetv2_100", num_classes=7).state_dict(), file)
     choice = choose_space(info(), init=str(file))
-    assert choice.space == "timm:mobilenetv2_100"
+    assert choice.space == f"timm:mobilenetv2_100{WIDTHS}"
     assert "model.pth fit it" in choice.reason
 
 
 def test_the_weights_of_a_supernet_name_its_space(tmp_path: Path) -> None:
+    """As it stands there, whatever its name would be spelled out as today."""
     file = tmp_path / "supernet.safetensors"
-    save_tensors(file, {"a": torch.zeros(1)}, {"config": {"space": "mcunet"}, "data": {}, "steps": 1})
-    assert choose_space(info(), init=str(file)).space == "mcunet"
+    for space in ("mcunet", "timm:resnet18"):
+        save_tensors(file, {"a": torch.zeros(1)}, {"config": {"space": space}, "data": {}, "steps": 1})
+        assert choose_space(info(), init=str(file)).space == space
 
 
 def test_strange_and_missing_weights_are_refused(tmp_path: Path) -> None:
@@ -150,6 +154,64 @@ def test_a_run_keeps_its_space_whatever_would_be_chosen_now(photos: Path, empty:
     other = settle_space(None, replace(config, epochs=3))
     assert other.dataset is not None
     assert run.read().weights == weights
+
+
+# names of timm models, which meant fewer widths once
+
+
+TYPED = "timm:test_efficientnet:resolution=32"
+
+
+@pytest.fixture
+def earlier(photos: Path, empty: Path) -> Run:
+    """A run as the command wrote it when its space was what its name says."""
+    run = Run(Path("runs/photos-timm-test_efficientnet-resolution-32"))
+    train_run(run, TrainConfig(source=str(photos.resolve()), space=TYPED, epochs=1, batch_size=8))
+    return run
+
+
+def test_a_new_run_keeps_the_name_in_full(photos: Path, empty: Path) -> None:
+    told = invoke("train-supernet", "--data", photos, "--space", TYPED, *QUICK)
+    assert told.code == 0, told.err
+    run = Run(Path("runs/photos-timm-test_efficientnet-resolution-32"))
+    weights = run.read().weights
+    assert run.read().settings.space == TYPED + WIDTHS
+    for space in (TYPED, TYPED + WIDTHS):  # neither trains anything
+        again = invoke("train-supernet", "--data", photos, "--space", space, *QUICK)
+        assert "trained: runs/photos-timm-test_efficientnet-resolution-32" in again.out
+    assert run.read().weights == weights
+    coarse = invoke("train-supernet", "--data", photos, "--space", f"{TYPED}:width=0.75", "--dry-run", *QUICK)
+    assert f"would train {TYPED}:width=0.75 for" in coarse.out
+    assert "runs/photos-timm-test_efficientnet-resolution-32-width-0.75" in coarse.out
+
+
+def test_an_earlier_run_keeps_the_meaning_of_its_name(earlier: Run, photos: Path) -> None:
+    before = earlier.config.read_bytes()
+    again = invoke("train-supernet", "--data", photos, "--space", TYPED, *QUICK)
+    assert again.code == 0, again.err
+    assert f"is continued with its own space: --space {TYPED}" in again.err
+    named = invoke("train-supernet", "--data", photos, "--space", TYPED, "--out", earlier.path, *QUICK)
+    assert named.code == 0, named.err
+    other = invoke("train-supernet", "--data", photos, "--space", f"{TYPED}:depth=1", "--out", earlier.path, *QUICK)
+    assert "holds a run with other settings" in other.message
+    assert earlier.config.read_bytes() == before
+
+
+def test_an_earlier_run_is_repeated_as_it_was(earlier: Run) -> None:
+    """From its own file, in another directory: to the same bits."""
+    again = invoke("train-supernet", "--config", earlier.config, "--out", "again", "--workers", "0")
+    assert again.code == 0, again.err
+    assert Run(Path("again")).read().settings.space == TYPED
+    assert Run(Path("again")).read().weights == earlier.read().weights
+    typed = invoke("train-supernet", "--config", earlier.config, "--space", TYPED, "--out", "typed", "--dry-run")
+    assert f"would train {TYPED}{WIDTHS} for" in typed.out
+
+
+def test_the_chosen_space_of_an_earlier_run_is_kept(earlier: Run, photos: Path) -> None:
+    """What the images chose then, the same command chooses now."""
+    chosen = replace(TrainConfig(source=str(photos.resolve()), epochs=1, batch_size=8), space=spell_out(TYPED))
+    assert settle_space(None, chosen).config.space == TYPED
+    assert settle_space(None, chosen).run == earlier
 
 
 def test_settings_are_checked_before_images_are_read(empty: Path) -> None:

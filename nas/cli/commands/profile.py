@@ -50,11 +50,13 @@ def profile(
     from nas.cli.progress import Display
     from nas.cli.tables.estimate import print_profile
     from nas.workflows.resolve import find_run
+    from search_spaces.families.named import spell_out
 
     resources("cpu", 0)
     request = replace(
-        settings, device=device, bundle=bundle, results=results, run=None if run is None else find_run(run), out=out
-    )
+        settings, device=device, bundle=bundle, results=results, run=None if run is None else find_run(run), out=out,
+        space=settings.space and spell_out(settings.space),
+    )  # fmt: skip
     with Display(quiet or as_json or dry_run) as progress:
         result = profile_command(request, progress, dry_run)
     if as_json:

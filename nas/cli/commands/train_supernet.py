@@ -69,10 +69,12 @@ def train_supernet(
     from nas.training.rehearsal.lr_finder import parse_lr
     from nas.workflows.train import Planned, settle_space
     from nas.workflows.train import train_supernet as work
+    from search_spaces.families.named import spell_out
 
     rate = None if lr is None else parse_lr(lr)
     settings = replace(
         settings,
+        space=settings.space if options.is_repeated(ctx, "space") else spell_out(settings.space),
         source=absolute(settings.source),
         root=settings.root and str(Path(settings.root).resolve()),
         lr=rate,
