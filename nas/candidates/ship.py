@@ -48,8 +48,10 @@ def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Cal
 
 
 def measure(
-    net: Supernet, dataset: Dataset, candidate: Candidate, split: str, calibration: Calibration | None = None
-) -> Score:
-    """Score of the shipped candidate on a whole split; arguments as of :func:`ship`."""
-    batches = eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH)
+    net: Supernet, dataset: Dataset, candidate: Candidate, split: str, calibration: Calibration | None = None,
+    limit: int | None = None,
+) -> Score:  # fmt: skip
+    """Score of the shipped candidate on a whole split, or on its first ``limit`` images, a stratified sample; the other
+    arguments as of :func:`ship`."""
+    batches = eval_batches(dataset, split, candidate.architecture.resolution, EVALUATION_BATCH, limit)
     return dataset.task.score(ship(net, dataset, candidate, calibration).run, batches, "cpu")

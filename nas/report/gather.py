@@ -14,6 +14,7 @@ from nas.store.metrics import Metric, read_metrics
 from nas.store.records import RunRecord
 from nas.store.results import Member, SearchResult
 from nas.store.run import Run, file_hash
+from nas.store.sensitivity import Sensitivity
 from nas.workflows.estimate import Estimate, estimate_model
 from search_spaces.errors import UserError
 
@@ -38,6 +39,7 @@ class Material:
 
     Attributes:
         searches: result by the name of its target.
+        sensitivity: what each smaller choice costs the supernet; None: not measured.
         seconds: time of all measurements, from the journal.
         notes: what could not be read, in words.
     """
@@ -48,6 +50,7 @@ class Material:
     metrics: list[Metric]
     searches: dict[str, SearchResult]
     exports: list[Export]
+    sensitivity: Sensitivity | None = None
     seconds: Seconds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -68,7 +71,8 @@ def gather(run: Run) -> Material:
     if damaged:
         notes.append(f"{run.metrics}: damaged lines were left out, {damaged} in all")
     name, seconds = run.path.resolve().name, _add_seconds(run.journal, notes)
-    return Material(run.path, name, record, metrics, searches, exports, seconds, notes)
+    sensitivity = _read(run.sensitivity, Sensitivity, notes) if run.sensitivity.exists() else None
+    return Material(run.path, name, record, metrics, searches, exports, sensitivity, seconds, notes)
 
 
 def estimate_member(material: Material, result: SearchResult, member: Member) -> Estimate:

@@ -17,7 +17,7 @@ from search_spaces.errors import UsageError, UserError
 from .gather import Material, gather
 from .script import SCRIPT
 from .searches import describe_search, list_winners
-from .sections import describe_provenance, describe_settings, describe_training
+from .sections import describe_provenance, describe_sensitivity, describe_settings, describe_training
 from .style import STYLE
 from .winners import draw_front
 
@@ -85,6 +85,7 @@ def _make_body(material: Material) -> tuple[list[Element], list[str]]:
         *attempt("the winners", lambda: list_winners(material, list(sections))),
         *sections.values(),
         *attempt("metrics.jsonl", lambda: describe_training(material)),
+        *attempt("sensitivity.json", lambda: describe_sensitivity(material)),
         *attempt("the configuration", lambda: describe_settings(material)),
         *attempt("the provenance", lambda: describe_provenance(material)),
     ]
@@ -94,7 +95,8 @@ def _make_body(material: Material) -> tuple[list[Element], list[str]]:
 
 def _make_top(material: Material, targets: list[str]) -> list[Element]:
     places = {f"target-{name}": f"Target {name}" for name in targets}
-    places |= {"training": "Training", "configuration": "Configuration", "versions": "Versions and hashes"}
+    measured = {} if material.sensitivity is None else {"sensitivity": "Where the accuracy goes"}
+    places |= {"training": "Training", **measured, "configuration": "Configuration", "versions": "Versions and hashes"}
     links = [tag("a", name, href=f"#{place}") for place, name in places.items()]
     trained = material.record.settings
     summary = f"Supernet of the space {trained.space}, trained on {trained.source}."

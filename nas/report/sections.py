@@ -6,9 +6,12 @@ import platform
 from xml.etree.ElementTree import Element
 
 from nas.events import Evaluated, Stepped
-from nas.report.draw.markup import figure, pairs, table, tag
+from nas.report.draw.genes import plot_sensitivity
+from nas.report.draw.markup import figure, note, pairs, table, tag
 from nas.report.draw.plots import plot_accuracies, plot_losses
 from nas.runtimes.table import RUNTIMES
+from nas.search.objectives import LATENCY, MACS
+from nas.store.hints import hint
 from nas.store.versions import NAS, in_words, version
 from search_spaces.schema import Json
 
@@ -39,6 +42,36 @@ def describe_training(material: Material) -> list[Element]:
     if losses:
         plots.append(figure(plot_losses(losses), "Loss on training batches; in long runs, averaged over steps."))
     return [tag("h2", "Training", id="training"), tag("p", state), tag("div", *plots, class_="pair")]
+
+
+def describe_sensitivity(material: Material) -> list[Element]:
+    """What each smaller choice costs the supernet, gene by gene; nothing where it wasn't measured."""
+    found = material.sensitivity
+    if found is None:
+        return []
+    again = hint("spaces", run=material.path)
+    parts = [tag("h2", "Where the accuracy goes", id="sensitivity")]
+    if found.weights != material.record.weights:
+        return [*parts, note(f"The supernet's weights changed since this was measured; measure it again: {again}")]
+    if not found.complete:
+        return [*parts, note(f"Not every choice is measured yet; measure the rest: {again}")]
+    whole = percent(found.largest.accuracy)
+    text = (
+        f"The largest subnet with one gene down, everything else whole; {whole} without that. Batch norm is calibrated "
+        f"for each, nothing is trained. {found.images} images of the search split, the same for all, in fp32: one "
+        f"image is {100 / found.images:.2f} points, and smaller differences mean nothing."
+    )
+    head = ["gene", "from", "to", "accuracy, %", "lost, points", MACS.header, "saved, %"]
+    timed = found.largest.latency_ms is not None
+    rows: list[list[Element | str]] = [
+        [row.gene, f"{row.largest:g}", f"{row.choice:g}", f"{100 * row.accuracy.value:.2f}", f"{100 * row.lost:.2f}",
+         MACS.text(row.macs), f"{100 * found.saved(row):.1f}",
+         *([] if row.latency_ms is None else [LATENCY.text(row.latency_ms)])]
+        for row in found.rows
+    ]  # fmt: skip
+    columns = [*head, f"{LATENCY.header} ({found.target})"] if timed else head
+    listed = tag("details", tag("summary", "All choices"), table("Where the accuracy goes", columns, rows))
+    return [*parts, figure(plot_sensitivity(found), text), listed] if found.rows else []
 
 
 def describe_settings(material: Material) -> list[Element]:

@@ -62,6 +62,9 @@ class Run:
     journal = _File("journal.log")
     """Optuna journal of all accuracies measured on this supernet."""
 
+    sensitivity = _File("sensitivity.json")
+    """What each smaller choice costs these weights, one gene at a time; see :mod:`nas.store.sensitivity`."""
+
     def search(self, target: str) -> Path:
         """Result of the last search for a target."""
         return self.path / f"search-{target}.json"

@@ -8,7 +8,7 @@ COMMANDS = {
     "evaluate": "Accuracy of an exported file, a candidate, an architecture.",
     "estimate": "Latency, size, MACs and memory, without running anything.",
     "profile": "Measure latencies, here or on a board: a target file.",
-    "spaces": "List the search spaces.",
+    "spaces": "List the search spaces, or where a run's accuracy goes.",
     "targets": "List the targets, and how far to trust their latencies.",
     "report": "Write what a run found as one HTML page that works offline.",
     "runs": "List the runs and where they stand, newest first.",
