@@ -12,7 +12,7 @@ from .marks import Key, point, words
 from .markup import tag
 from .palette import COLOURS, GREY, GRID, INK, STRONG
 
-_LETTER, _ROW, _TOP, _BOTTOM = 7.4, 19, 62, 50
+_LETTER, _ROW, _TOP, _BOTTOM = 8.2, 19, 62, 50
 _NEXT, _FURTHER = COLOURS[:2]
 _KEYS = (Key("next smaller choice", _NEXT, "circle"), Key("further down", _FURTHER, "diamond", hollow=True))
 
