@@ -1,6 +1,6 @@
 """Image files of every kind, prepared by training, by shipped scripts and by the model card: pixels that differ.
 
-    python -m benchmarks.export.prepared [--files 200] [--formats onnx,executorch]
+    python -m benchmarks.export.prepared [--files 200] [--formats onnx,executorch] [--sets "8 bits" floats]
 
 Three data sets are written: of all modes of 8 bits a channel, of 16 and 32 bits (their values end at 4095), and of
 floats from 0 to 1; upright and turned, with one frame or more. A small network is trained on each, searched and
@@ -145,11 +145,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=200, help="of all data sets")
     parser.add_argument("--formats", default="onnx", help="for example onnx,executorch")
-    given = parser.parse_args()
     shares = {"8 bits": 0.6, "16 and 32 bits": 0.25, "floats": 0.15}
+    parser.add_argument("--sets", nargs="+", choices=shares, default=[*shares], help="which data sets")
+    given = parser.parse_args()
     different = 0
     with tempfile.TemporaryDirectory() as place:
-        for sort in sorts():
+        for sort in (sort for sort in sorts() if sort.name in given.sets):
             photos, run = Path(place, sort.name), Path(place, f"{sort.name}-run")
             files = round(given.files * shares[sort.name])
             write_set(sort, photos, files, np.random.default_rng(0))
@@ -157,7 +158,7 @@ def main() -> None:
             modes = ", ".join(dict.fromkeys(kind.mode for kind in sort.kinds))
             print(f"{sort.name}: {files} files of modes {modes}")
             for name, (wrong, pixels) in compare(run, folder).items():
-                print(f"  {name:<26}{wrong:>9,} of {pixels:,} pixels differ")
+                print(f"  {name:<26}{wrong:>9,} of {pixels:,} pixels differ", flush=True)
                 different += wrong
     print(f"{different} pixels differ")
     sys.exit(1 if different else 0)

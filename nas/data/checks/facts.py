@@ -77,6 +77,8 @@ _COLUMNS = ("mode", "width", "height", "channels", "file", "low", "high", "hidde
             "span")  # fmt: skip
 _LEVELS = np.arange(256)
 _POWERS = np.stack([_LEVELS, _LEVELS**2])
+_TOGETHER = 2**16
+"""Bytes that are summed up together: so few that memory for them is at hand, rather than asked of the system."""
 _WHITE = np.array([[255.0], [255.0**2]])
 
 
@@ -99,8 +101,10 @@ def tabulate(images: Sequence[Seen]) -> Facts:
             facts.sums[number], facts.squares[number] = image.sums
     for channels in (1, 3):
         if small := [number for number, image in enumerate(images) if image.shown and image.channels == channels]:
-            own = _sums_of([images[number].shown for number in small], channels)
-            (facts.sums[small], facts.squares[small]), facts.span[small] = own
+            step = max(1, _TOGETHER // max(len(images[number].shown) for number in small))
+            for part in (small[i : i + step] for i in range(0, len(small), step)):
+                own = _sums_of([images[number].shown for number in part], channels)
+                (facts.sums[part], facts.squares[part]), facts.span[part] = own
     return facts
 
 
@@ -108,8 +112,8 @@ def _sums_of(shown: Sequence[bytes], channels: int) -> tuple[NDArray[np.float64]
     """Sums of the pixels of each image and of their squares, ``[2, images, channels]``, and the span of each."""
     starts = np.cumsum([0, *map(len, shown[:-1])]) // channels
     pixels = np.ascontiguousarray(np.frombuffer(b"".join(shown), np.uint8).reshape(-1, channels).T)
-    sums = np.add.reduceat(pixels, starts, axis=1, dtype=np.uint64)
-    squares = np.add.reduceat(np.square(pixels, dtype=np.uint16), starts, axis=1, dtype=np.uint64)
+    sums = np.add.reduceat(pixels, starts, axis=1, dtype=np.uint32)
+    squares = np.add.reduceat(np.square(pixels, dtype=np.uint16), starts, axis=1, dtype=np.uint32)
     both: NDArray[np.float64] = np.stack([sums.T, squares.T]) / _WHITE[..., None]
     spans: NDArray[np.uint8] = np.maximum.reduceat(pixels, starts, axis=1).max(0)
     spans -= np.minimum.reduceat(pixels, starts, axis=1).min(0)
