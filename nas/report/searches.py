@@ -45,7 +45,12 @@ def describe_search(material: Material, name: str) -> list[Element]:
     fidelity = plot_fidelity(name, result)
     if fidelity is not None:
         plots.append(figure(fidelity, "Predictions of the accuracy of candidates, made before they were measured."))
-    parts += [tag("div", *plots, class_="pair"), *_list_front(result, name), *_judge_predictor(result.predictor)]
+    parts += [
+        tag("div", *plots, class_="pair"),
+        *_list_front(result, name),
+        *_list_whole(result),
+        *_judge_predictor(result.predictor),
+    ]
     protocol = pairs("Protocol of the search", describe_protocol(result, material.seconds))
     return [*parts, tag("h3", "Protocol of the search"), protocol]
 
@@ -105,6 +110,23 @@ def _list_front(result: SearchResult, name: str) -> list[Element]:
             *(["precision"] if mixed else [])]  # fmt: skip
     tips = [(member.id, describe_member(member)) for member in members]
     return [tag("h3", "Measured front"), table("Measured front", head, rows, tips)]
+
+
+def _list_whole(result: SearchResult) -> list[Element]:
+    """The whole network, fine-tuned, at each resolution: what there would be without a search."""
+    if not result.whole:
+        return []
+    costs = [LATENCY, *(row for row in OBJECTIVES.values() if row is not LATENCY)]
+    rows: list[list[Element | str]] = []
+    for member in result.whole:
+        cheaper = [each.accuracy for each in result.front if each.latency_ms <= member.latency_ms]
+        best = percent(max(cheaper, key=lambda accuracy: accuracy.value)) if cheaper else ""
+        rows.append([str(member.architecture.resolution), percent(member.accuracy), percent(member.test), best,
+                     *(row.cell(member) for row in costs)])  # fmt: skip
+    head = ["image, px", "search split (95 %)", "test split (95 %)", "best of the front at no more latency",
+            *(f"{row.title}, {row.unit.name}" for row in costs)]  # fmt: skip
+    title = "The whole network, fine-tuned, at each resolution"
+    return [tag("h3", title), table(title, head, rows)]
 
 
 def _name(member: Member, link: str | None, roles: list[str]) -> Element:

@@ -221,6 +221,8 @@ class SearchResult:
         gain_over_random: mean accuracy of the front over random subnets of equal cost; None: not known.
         seconds: time of each stage; None in the file, which is equal for equal searches.
         weights: hash of the supernet's weights that were measured.
+        whole: the whole network as it was fine-tuned before its subnets were trained, at each resolution of the space,
+            from the smallest; None where it was not kept.
     """
 
     config: Annotated[dict[str, Any], Also(_Config)]
@@ -242,6 +244,7 @@ class SearchResult:
     seconds: Mapping[str, float] | None = None
     weights: str = ""
     memory: Memory = Memory()
+    whole: Annotated[tuple[Member, ...] | None, NOT_NULL] = None
     versions: Annotated[Versions | None, NOT_NULL] = None
 
     @property

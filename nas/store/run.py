@@ -82,6 +82,10 @@ class Run:
         """Training of one candidate, a run of its own; see :mod:`nas.workflows.finetune`."""
         return Run(self.path / "finetune" / name)
 
+    def whole(self, resolution: int) -> Run:
+        """Training of the adapted whole on smaller images, a run of its own; see :mod:`nas.workflows.whole`."""
+        return Run(self.path / "whole" / f"{resolution}px")
+
     def export(self, name: str) -> Path:
         return self.path / "export" / name
 

@@ -20,6 +20,7 @@ from predictors.targets.target import load_target
 from search_spaces.schema import convert, to_json
 
 from .trained import open_trained
+from .whole import measure_whole
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ def search_run(
             atomic_write(run.predictor(target.name), to_bytes(predictor, trained.space.name))
 
         found = search(costs, config, journal, measure_one, report, keep)
-        result = replace(found, weights=trained.weights, memory=convert(target.memory, Memory), versions=versions())
+        result = replace(
+            found, weights=trained.weights, memory=convert(target.memory, Memory), versions=versions(),
+            whole=measure_whole(trained, costs, report) or None,
+        )  # fmt: skip
         if storage is not None:
             trained.journal().learn(journal)
         # seconds differ between two runs of the same search; its file does not

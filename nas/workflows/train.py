@@ -43,6 +43,7 @@ from search_spaces.families.named import WIDTHS, spell_out
 from search_spaces.schema import Json, convert
 
 from .trained import as_trained, check_same_data, open_as
+from .whole import tune_whole
 
 RESOURCES = Resources()
 
@@ -193,6 +194,7 @@ def train_supernet(
                 log(event)
 
             train(run, settled, dataset, resources, tell, world=world)
+        tune_whole(run, settled, dataset, resources, report)
         weights = file_hash(run.supernet)
         run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
         for warning in _mirror_findings(run, config, dataset):

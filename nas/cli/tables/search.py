@@ -40,6 +40,7 @@ def print_search(result: SearchResult) -> None:
         )  # fmt: skip
     show(table)
     _say_measured(result)
+    _say_whole(result)
     _say_hypervolume(result)
     _say_predictor(result.predictor)
 
@@ -70,6 +71,16 @@ def _say_measured(result: SearchResult) -> None:
         say(f"within the bounds: {bounds}")
     if limits := to_json(result.memory):
         say(f"within the memory of {result.target.name}: {memory_line(limits)}")
+
+
+def _say_whole(result: SearchResult) -> None:
+    """The whole network at each resolution, and what the front has at no more cost."""
+    for member in result.whole or ():
+        cheaper = [other for other in result.front if other.latency_ms <= member.latency_ms]
+        best = max(cheaper, key=lambda other: other.accuracy.value, default=None)
+        beside = "" if best is None else f"; on the front, at no more: {100 * best.accuracy.value:.2f} % ({best.id})"
+        say(f"the whole, fine-tuned, {member.architecture.resolution} px: {100 * member.accuracy.value:.2f} %, "
+            f"{OBJECTIVES['latency'].cell(member)} ms{beside}")  # fmt: skip
 
 
 def _say_hypervolume(result: SearchResult) -> None:

@@ -18,7 +18,7 @@ from .marks import DASHES, Key, dots, line, make_keys, point
 from .markup import tag
 from .palette import COLOURS, GREY
 
-_FRONT, _TEST, _RANDOM = COLOURS[:3]
+_FRONT, _TEST, _RANDOM, _WHOLE = COLOURS[:4]
 _BASELINES = {
     "random": (_RANDOM, DASHES[1], "diamond"),
     "uniform": (COLOURS[3], DASHES[2], "triangle"),
@@ -74,15 +74,17 @@ def list_costs(result: SearchResult) -> list[Cost]:
 
 def plot_front(name: str, result: SearchResult, cost: Cost) -> Element:
     """Measured accuracy against a cost: the front with 95 % intervals and accuracies on the test split, all measured
-    candidates, and the random baseline. Candidates worse than all intervals of the front lie below the frame."""
+    candidates, the random baseline, and the whole network at each resolution. Candidates worse than all intervals of
+    the front lie below the frame."""
     members = sorted(result.front, key=cost.of)
     ends = {key: end for key, end in result.extremes.items() if cost.objective.name in end.costs}
     measured = _places(result.measured, cost)
     random = _places(result.baselines["random"].measured, cost) if "random" in result.baselines else []
+    whole = [(cost.of(member), 100 * member.accuracy.value) for member in result.whole or ()]
     corners = {key: (cost.scale(end.costs[cost.objective.name]), 100 * end.accuracy.value) for key, end in ends.items()}
     heights = [100 * v for m in members for a in (m.accuracy, m.test) for v in (a.low, a.high)]
-    x = x_scale([*map(cost.of, members), *(a for a, _ in (*corners.values(), *measured, *random))])
-    y = y_scale([*heights, *(b for _, b in corners.values())])
+    x = x_scale([*map(cost.of, members), *(a for a, _ in (*corners.values(), *measured, *random, *whole))])
+    y = y_scale([*heights, *(b for _, b in (*corners.values(), *whole))])
     marks, keys = [], [Key("front, search split (95 %)", _FRONT, "circle")]
     keys.append(Key("test split", _TEST, "diamond", hollow=True))
     for label, places, colour in (("all measured", measured, GREY), ("random search", random, _RANDOM)):
@@ -94,6 +96,12 @@ def plot_front(name: str, result: SearchResult, cost: Cost) -> Element:
         marks.append(point("square", x(a), y(b), GREY, tip=tip))
     if ends:
         keys.append(Key("smallest, largest", GREY, "square"))
+    if whole:
+        marks.append(line([(x(a), y(b)) for a, b in whole], _WHOLE, DASHES[1]))
+        for member, (a, b) in zip(result.whole or (), whole, strict=True):
+            tip = f"the whole, fine-tuned, {member.architecture.resolution} px\nsearch {percent(member.accuracy)}"
+            marks.append(point("triangle", x(a), y(b), _WHOLE, tip=tip))
+        keys.append(Key("whole, fine-tuned", _WHOLE, "triangle"))
     marks += [_interval(member, x(cost.of(member)), y) for member in members]
     marks += [_member(member, x(cost.of(member)), y) for member in members]
     title = f"{result.target.name}: measured front, accuracy and {cost.file}"

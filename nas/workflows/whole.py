@@ -1,0 +1,116 @@
+"""What a person would do instead of searching: take the whole network, fine-tuned, on smaller images.
+
+Strategy teacher-first keeps the whole as it was adapted before its subnets were trained. For every smaller resolution
+of the space it is tuned briefly on images of that side, as a run of its own, which resumes as any training does. A
+search measures the results as it measures its candidates, so that a front stands beside them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure
+from nas.data.dataset import Dataset
+from nas.events import Listener, Noted, Started
+from nas.search.costs import CandidateCosts
+from nas.search.outcome import make_member
+from nas.store.files import load_tensors
+from nas.store.records import RunRecord
+from nas.store.results import Member
+from nas.store.run import Run, file_hash
+from nas.store.versions import versions
+from nas.supernet.supernet import Supernet
+from nas.training.config import PHASE, Resources, TrainConfig, peak_lr, total_steps
+from nas.training.loop import Curriculum, train
+from nas.training.strategies.fixed import Fixed
+from nas.training.strategies.table import TEACHER_FIRST
+from nas.training.weights import load_supernet
+from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.policy import INT8
+
+from .trained import Trained
+
+EPOCHS = 2.0
+"""Of each resolution: the network knows the images already, and learns to see them smaller."""
+RATE = 0.5
+"""Peak learning rate, as a share of that which adapted the whole."""
+
+
+def whole_networks(space: SearchSpace) -> tuple[Architecture, ...]:
+    """The largest network at every resolution of a space, from the smallest."""
+    genes = dict(space.largest.genes)
+    (sides,) = (gene.choices for gene in space.genes if gene.name == "resolution")
+    made = (Architecture(space.name, tuple((genes | {"resolution": side}).items())) for side in sorted(sides))
+    return tuple(space.decode(space.encode(one)) for one in made)
+
+
+def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> None:
+    """Tune the adapted network of a trained run at every smaller resolution of its space; nothing where there is none.
+
+    Args:
+        run: locked by the caller, and trained.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+    """
+    if config.strategy != TEACHER_FIRST or not run.adapted.exists():
+        return
+    *smaller, _ = whole_networks(get_space(config.space))
+    if smaller:
+        sides = ", ".join(str(one.resolution) for one in smaller)
+        report(Noted(f"for comparison, the adapted whole is tuned at {sides} px: {EPOCHS:g} epochs each"))
+    for architecture in smaller:
+        sub = run.whole(architecture.resolution)
+        weights = file_hash(run.adapted)
+        if sub.exists and sub.read().finetuned_from != weights:
+            shutil.rmtree(sub.path)  # of weights that were trained anew since
+        settings = replace(
+            config, strategy="fixed", epochs=EPOCHS, lr=RATE * peak_lr(config), lr_auto=False, base_batch=0, ema=0.0,
+            pretrained=False, init=str(run.adapted.resolve()), teacher=None, teacher_weight=None,
+            quantization_aware="", quantization_phase=PHASE, quantization_noise=0.0,
+        )  # fmt: skip
+        if not sub.exists:
+            sub.path.mkdir(parents=True, exist_ok=True)
+            record = RunRecord(
+                config=asdict(settings), data=dataset.info, versions=versions(), complete=False, finetuned_from=weights
+            )
+            sub.write(record)
+        if sub.read().complete and sub.supernet.exists():
+            continue
+        fixed = Curriculum(Fixed(get_space(config.space), architecture), {}, architecture.resolution)
+        steps = total_steps(settings, dataset.info.train_images)
+        report(Started(str(sub.path), steps, dataset.info.source))
+        train(sub, settings, dataset, replace(resources, evaluations=0), report, fixed)
+        sub.write(replace(sub.read(), complete=True, weights=file_hash(sub.supernet), steps=steps))
+
+
+def measure_whole(trained: Trained, costs: CandidateCosts, report: Listener) -> tuple[Member, ...]:
+    """The whole network at each resolution as it would be shipped, in the precision of a search; from the smallest.
+    Empty where it was not kept, or is of other weights than the run's."""
+    run, members = trained.run, []
+    if not run.adapted.exists():
+        return ()
+    menu = costs.candidates.menu
+    precision = INT8 if INT8 in menu else menu[0]
+    for architecture in whole_networks(trained.space):
+        sub = run.whole(architecture.resolution)
+        if architecture == trained.space.largest:
+            net = load_supernet(run, adapted=True)
+        elif sub.exists and sub.read().complete:
+            net = _net_of(trained, sub)
+        else:
+            continue
+        candidate = Candidate(architecture, precision)
+        report(Noted(f"measuring the whole network at {architecture.resolution} px, for comparison"))
+        scores = [measure(net, trained.dataset, candidate, split) for split in ("search", "test")]
+        members.append(make_member(costs, candidate, scores[0], scores[1]))
+    return tuple(members)
+
+
+def _net_of(trained: Trained, sub: Run) -> Supernet:
+    """The supernet of a run with the weights of another of the same space."""
+    net = load_supernet(trained.run)
+    net.model.load_state_dict(load_tensors(sub.supernet)[0])
+    return net.eval()
