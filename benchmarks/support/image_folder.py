@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 
-def write_image_folder(npz: str | Path, out: str | Path) -> int:
-    """Write the images of ``npz`` below ``out``; returns how many."""
+def write_image_folder(npz: str | Path, out: str | Path, most: int | None = None) -> int:
+    """Write the images of ``npz`` below ``out``, the first ``most`` of each split; returns how many."""
     written = 0
     with np.load(npz) as file:
         arrays = {name: file[name] for name in file.files}
@@ -24,7 +24,7 @@ def write_image_folder(npz: str | Path, out: str | Path) -> int:
         packed, offsets = arrays[f"{split}_bytes"].tobytes(), arrays[f"{split}_offsets"]
         for name in classes:
             (Path(out) / split / name).mkdir(parents=True, exist_ok=True)
-        for i, label in enumerate(arrays[f"{split}_labels"]):
+        for i, label in enumerate(arrays[f"{split}_labels"][:most]):
             target = Path(out) / split / classes[int(label)] / f"{i:05d}.jpg"
             target.write_bytes(packed[int(offsets[i]) : int(offsets[i + 1])])
             written += 1

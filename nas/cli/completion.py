@@ -57,9 +57,9 @@ class _Front:
 
 def candidates(ctx: typer.Context, incomplete: str) -> Completions:
     """Members of the fronts of ``--run``, or of the last run; of ``--target``'s alone where that is given."""
-    from nas.workflows.describe import PICKS
+    from nas.workflows.describe import ALL, PICKS
 
-    fixed = [*PICKS.items()] + ([("all", "the whole front")] if ctx.info_name == "export" else [])
+    fixed = [*PICKS.items()] + ([(ALL, "the whole front")] if ctx.info_name in ("export", "finetune") else [])
     found = _quietly(lambda: _members(ctx.params.get("run"), ctx.params.get("target")))
     return _matching(incomplete, [*fixed, *found])
 

@@ -181,9 +181,16 @@ def _weights(provenance: Provenance) -> str:
     if origin is None:
         return f"Supernet weights: {provenance.weights}. {first}"
     inside = " inside wider networks (NetAug)" if origin.netaug else ""
+    through = "" if origin.neighbour is None else f", by way of the fine-tuned {origin.neighbour}"
+    taught = {
+        None: "",
+        "supernet": ", with the supernet's largest network as its teacher",
+        "adapted": ", with the whole network, as it was before it was shared, as its teacher",
+    }
+    teacher = taught.get(origin.teacher, f", with the teacher {origin.teacher}")
     return (
-        f"Finetuned from supernet weights {origin.weights}{inside}: {origin.epochs:g} epochs, peak learning rate "
-        f"{origin.lr:g}. {first}"
+        f"Finetuned from supernet weights {origin.weights}{through}{inside}: {origin.epochs:g} epochs, peak learning "
+        f"rate {origin.lr:g}{teacher}. {first}"
     )
 
 

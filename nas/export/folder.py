@@ -28,7 +28,7 @@ from nas.store.exports import ExportCosts, ExportTarget, FinetuneOrigin, Manifes
 from nas.store.files import FORMAT, atomic_write, save_tensors, write_json
 from nas.store.hints import hint
 from nas.store.records import DataInfo
-from nas.store.results import Member
+from nas.store.results import AccuracyRecord, Member
 from nas.store.run import file_hash
 from nas.store.versions import libraries
 from nas.supernet.supernet import Supernet
@@ -54,7 +54,7 @@ _UNFINISHED = ".unfinished"
 class Finetuned:
     """How a candidate was fine-tuned; ``before``: its accuracy on the search split with the supernet's weights."""
 
-    before: Score
+    before: AccuracyRecord
     origin: FinetuneOrigin
 
 
@@ -173,7 +173,7 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
     (extent,) = extents_of(row[None], np.array([member.latency_ms]), [candidate.architecture.resolution])
     results = [Result(simulator, "search", member.accuracy), Result(simulator, "test", member.test)]
     if finetuned is not None:
-        results.insert(0, Result("before fine-tuning", "search", record_accuracy(finetuned.before)))
+        results.insert(0, Result("before fine-tuning", "search", finetuned.before))
     return Manifest(
         format=FORMAT,
         candidate=candidate.id,

@@ -15,6 +15,7 @@ from nas.store.records import RunRecord
 from nas.store.results import Member, SearchResult
 from nas.store.run import Run, file_hash
 from nas.store.sensitivity import Sensitivity
+from nas.store.tuned import TunedFront, TunedMember, with_tuned
 from nas.workflows.estimate import Estimate, estimate_model
 from search_spaces.errors import UserError
 
@@ -41,6 +42,7 @@ class Material:
         searches: result by the name of its target.
         sensitivity: what each smaller choice costs the supernet; None: not measured.
         seconds: time of all measurements, from the journal.
+        tuned: candidates that were fine-tuned with their front; None: there are none.
         notes: what could not be read, in words.
     """
 
@@ -53,6 +55,15 @@ class Material:
     sensitivity: Sensitivity | None = None
     seconds: Seconds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    tuned: TunedFront | None = None
+
+    def tuned_of(self, name: str) -> dict[str, TunedMember]:
+        """Members of the front for a target, by id, whose fine-tuned weights are shipped."""
+        return {} if self.tuned is None else self.tuned.kept_of(self.searches[name])
+
+    def shipped(self, name: str) -> SearchResult:
+        """The search for a target, its front with the accuracies of the weights that are shipped."""
+        return with_tuned(self.searches[name], self.tuned_of(name))
 
 
 def gather(run: Run) -> Material:
@@ -72,7 +83,8 @@ def gather(run: Run) -> Material:
         notes.append(f"{run.metrics}: damaged lines were left out, {damaged} in all")
     name, seconds = run.path.resolve().name, _add_seconds(run.journal, notes)
     sensitivity = _read(run.sensitivity, Sensitivity, notes) if run.sensitivity.exists() else None
-    return Material(run.path, name, record, metrics, searches, exports, sensitivity, seconds, notes)
+    tuned = _read(run.tuned, TunedFront, notes) if run.tuned.exists() else None
+    return Material(run.path, name, record, metrics, searches, exports, sensitivity, seconds, notes, tuned)
 
 
 def estimate_member(material: Material, result: SearchResult, member: Member) -> Estimate:

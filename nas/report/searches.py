@@ -12,6 +12,7 @@ from nas.search.config import SearchConfig
 from nas.search.objectives import LATENCY, OBJECTIVES, SIZE, latency_on, with_unit
 from nas.store.hints import hint
 from nas.store.results import AccuracyRecord, Fidelity, Foresight, Member, Ranking, SearchResult
+from nas.store.tuned import TunedMember
 from nas.store.versions import in_words
 from search_spaces.schema import convert
 
@@ -25,7 +26,7 @@ _EXPECTED = {"random": "random", "uniform": "random,uniform"}
 
 def describe_search(material: Material, name: str) -> list[Element]:
     """All about the search for one target, except the drawings of its networks; its protocol is the last two."""
-    result = material.searches[name]
+    result, tuned = material.searches[name], material.tuned_of(name)
     parts = [tag("h2", f"Target {result.target.name}", id=f"target-{name}"), tag("p", _summarise(result))]
     if result.weights != material.record.weights:
         again = hint("search", run=material.path, target=name)
@@ -34,9 +35,13 @@ def describe_search(material: Material, name: str) -> list[Element]:
         f"{len(result.front)} networks, all measured, that no other beats in {_join(result.objectives)} at once; each "
         "point with its accuracy on the test split. Point at one, touch it, or move with the arrow keys."
     )
+    if tuned:
+        text += f" A line leads from a member to itself, fine-tuned: {len(tuned)} became better."
     costs = list_costs(result)
     captions = [text, *(f"The same networks against {cost.objective.axis}." for cost in costs[1:])]
-    plots = [figure(plot_front(name, result, cost), caption) for cost, caption in zip(costs, captions, strict=True)]
+    plots = [
+        figure(plot_front(name, result, cost, tuned), caption) for cost, caption in zip(costs, captions, strict=True)
+    ]
     growth = (
         "Hypervolume: the share of the box up to the reference (see the protocol) that the measured candidates "
         "dominate. Higher is better."
@@ -47,8 +52,8 @@ def describe_search(material: Material, name: str) -> list[Element]:
         plots.append(figure(fidelity, "Predictions of the accuracy of candidates, made before they were measured."))
     parts += [
         tag("div", *plots, class_="pair"),
-        *_list_front(result, name),
-        *_list_whole(result),
+        *_list_front(material, name),
+        *_list_whole(material.shipped(name)),
         *_judge_predictor(result.predictor),
     ]
     protocol = pairs("Protocol of the search", describe_protocol(result, material.seconds))
@@ -59,7 +64,7 @@ def list_winners(material: Material, names: list[str]) -> list[Element]:
     """The best members of the fronts of all targets."""
     rows: list[list[Element | str]] = []
     for name in names:
-        result = material.searches[name]
+        result = material.shipped(name)
         members = {member.id: member for member in result.front}
         for each, roles in name_roles(result).items():
             member = members[each]
@@ -93,23 +98,33 @@ def _join(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _list_front(result: SearchResult, name: str) -> list[Element]:
+def _list_front(material: Material, name: str) -> list[Element]:
+    result, shipped, tuned = material.searches[name], material.shipped(name), material.tuned_of(name)
     members = sorted(result.front, key=lambda member: member.latency_ms)
-    linked, roles = {member.id for member in choose_drawn(result)}, name_roles(result)
+    linked, roles = {member.id for member in choose_drawn(shipped)}, name_roles(shipped)
     costs = [LATENCY, *map(latency_on, result.others), *(row for row in OBJECTIVES.values() if row is not LATENCY)]
     mixed = any("=" in member.precision for member in members)
     rows: list[list[Element | str]] = [
         [_name(member, f"#{anchor(name, member)}" if member.id in linked else None, roles.get(member.id, [])),
-         percent(member.accuracy), percent(member.test), predicted_percent(member),
+         percent(member.accuracy), percent(member.test),
+         *(_tuned_cells(tuned.get(member.id)) if tuned else []), predicted_percent(member),
          *(row.cell(member) for row in costs), str(member.architecture.resolution),
          *([describe_precision(member.precision)] if mixed else [])]
         for member in members
     ]  # fmt: skip
-    head = ["candidate", "search split (95 %)", "test split (95 %)", "predicted",
+    more = ["fine-tuned: search split", "test split", "it started from"] if tuned else []
+    head = ["candidate", "search split (95 %)", "test split (95 %)", *more, "predicted",
             *(f"{row.title}, {row.unit.name}" for row in costs), "image, px",
             *(["precision"] if mixed else [])]  # fmt: skip
-    tips = [(member.id, describe_member(member)) for member in members]
+    tips = [(member.id, describe_member(member, tuned.get(member.id))) for member in members]
     return [tag("h3", "Measured front"), table("Measured front", head, rows, tips)]
+
+
+def _tuned_cells(tuned: TunedMember | None) -> list[str]:
+    """What fine-tuning made of a member; nothing where its weights are the supernet's still."""
+    if tuned is None:
+        return ["", "", ""]
+    return [percent(tuned.after), percent(tuned.test), tuned.origin.neighbour or "the supernet"]
 
 
 def _list_whole(result: SearchResult) -> list[Element]:

@@ -41,7 +41,7 @@ def anchor(name: str, member: Member) -> str:
 
 def draw_front(material: Material, name: str) -> list[Element]:
     """Drawings of the front's members, each with its operators."""
-    result = material.searches[name]
+    result = material.shipped(name)
     members = choose_drawn(result)
     try:
         costs = {member.id: estimate_member(material, result, member) for member in members}

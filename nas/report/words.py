@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from nas.search.objectives import LATENCY, MACS, SIZE
 from nas.store.results import AccuracyRecord, Member
+from nas.store.tuned import TunedMember
 
 
 def percent(accuracy: AccuracyRecord) -> str:
@@ -18,15 +19,17 @@ def predicted_percent(member: Member) -> str:
     return "" if guess is None else f"{100 * guess.mean:.2f} ± {100 * guess.std:.2f} %"
 
 
-def describe_member(member: Member) -> str:
-    """A member of a front, in several lines."""
+def describe_member(member: Member, tuned: TunedMember | None = None) -> str:
+    """A member of a front, in several lines, and what fine-tuning made of it."""
     guess = predicted_percent(member)
+    after = [] if tuned is None else [f"fine-tuned: search {percent(tuned.after)}, test {percent(tuned.test)}"]
     return "\n".join(
         [
             member.id,
             describe_precision(member.precision),
             f"search {percent(member.accuracy)}",
             f"test {percent(member.test)}",
+            *after,
             *([f"predicted {guess}"] if guess else []),
             ", ".join(f"{row.text(row.of(member))} {row.header}" for row in (LATENCY, SIZE, MACS)),
             *(f"{ms:.3f} ms on {name}" for name, ms in (member.latency_elsewhere_ms or {}).items()),

@@ -168,6 +168,8 @@ class FinetuneOrigin:
         weights: hash of the supernet's weights.
         netaug: whether it was trained inside wider networks too.
         quantization_aware: whether it was trained as its policy quantizes it.
+        teacher: what it learned from beside the labels; None: nothing, or not recorded.
+        neighbour: the candidate whose fine-tuned weights it started from; None: from the supernet's.
     """
 
     weights: str
@@ -176,6 +178,8 @@ class FinetuneOrigin:
     netaug: bool
     quantization_aware: bool | None
     seed: int
+    teacher: str | None = None
+    neighbour: str | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ class Run:
     """The whole network, adapted to the data before subnets were trained; there with strategy teacher-first."""
     teacher = _File("teacher.safetensors")
     """What a fixed teacher says of every training image; see :mod:`nas.training.teacher.answers`."""
+    tuned = _File("tuned.json")
+    """Candidates of its fronts that were fine-tuned together; see :mod:`nas.store.tuned`."""
     journal = _File("journal.log")
     """Optuna journal of all accuracies measured on this supernet."""
 
@@ -78,8 +80,9 @@ class Run:
         """Accuracy predictor of the last search for a target; see ``predictors.accuracy.predictor``."""
         return self.path / f"predictor-{target}.safetensors"
 
-    def finetune(self, name: str) -> Run:
-        """Training of one candidate, a run of its own; see :mod:`nas.workflows.finetune`."""
+    def finetune(self, name: str = "") -> Run:
+        """Training of one candidate, a run of its own; see :mod:`nas.workflows.finetune`. Without a name, what they
+        share: the answers of their teacher."""
         return Run(self.path / "finetune" / name)
 
     def whole(self, resolution: int) -> Run:

@@ -189,19 +189,42 @@ GIVEN_IMAGES = 50_000
 """Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
 GIVEN_EPOCHS = 8, 40
 """Fewest and most epochs from given weights: they need less, and few images are seen more often."""
-LR_SHARE = 0.1
-"""Peak learning rate of a fine-tuning, as a share of the supernet's."""
+LR_SHARES = {False: 0.1, True: SUBNETS_RATE}
+"""Peak learning rate of a fine-tuning, as a share of the supernet's, which began with random weights or with given
+ones."""
+NONE = "none"
+
+
+def finetune_lr(own: TrainConfig, peak: float) -> float:
+    """Peak learning rate of a fine-tuning where none is given; ``peak``: what the supernet was trained with."""
+    return float(f"{LR_SHARES[own.starts_from_weights] * peak:.3g}")
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """What decides the fine-tuned weights beside the candidate and its supernet; the rest is as the supernet's.
 
-    Splits of the data set stay those of the run. ``netaug`` is as in :mod:`nas.training.strategies.fixed`.
+    Splits of the data set stay those of the run.
+
+    Attributes:
+        budget: None: ``epochs`` for each member of a front.
+        netaug: as in :mod:`nas.training.strategies.fixed`.
+        teacher: ``auto``: that of the supernet (one of its own, or the adapted whole), or where it had none its largest
+            network; ``none``; or as in :class:`TrainConfig`.
     """
 
     epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 5
-    lr: Annotated[float | None, Setting("Peak learning rate. Default: a tenth of the supernet's.", above=0.0)] = None
+    budget: Annotated[
+        float | None, Setting("Passes over the training split that all members of a front share.", at_least=0.001)
+    ] = None
+    lr: Annotated[
+        float | None,
+        Setting("Peak learning rate. Default: a share of the supernet's, by what that began with.", above=0.0),
+    ] = None
+    teacher: Annotated[
+        str,
+        Setting("Network to learn from: auto (the supernet's teacher or largest network), none, folder, run or model."),
+    ] = AUTO
     netaug: Annotated[bool, Setting("Train it inside wider networks of the space too.")] = False
     quantization_aware: Annotated[
         bool | None, Setting("Train with the rounding of its precision. Default: if the supernet was trained so.")

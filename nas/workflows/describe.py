@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PICKS = {"best": "the most accurate", "fastest": "on the target", "smallest": "in bytes"}
 """Words for members of a front."""
+ALL = "all"
+"""The word for all of them."""
 PRECISIONS = ("fp32", "int8")
 IMAGENET = Interface(3, 1000)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from nas.candidates.candidate import Candidate
 from nas.events import Listener, Started
 from nas.export.folder import Finetuned, export_candidate
-from nas.export.hub import check_license
+from nas.export.hub import check_license, data_name
 from nas.journal.journal import SEARCH, TEST
 from nas.search.outcome import make_member, record_accuracy
 from nas.store.exports import FinetuneOrigin, Result
@@ -31,7 +31,8 @@ from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
 from nas.training.check import check_config
 from nas.training.config import (
-    LR_SHARE,
+    ADAPTED_WEIGHT,
+    NONE,
     PHASE,
     SCRATCH_EPOCHS,
     SCRATCH_LR,
@@ -39,6 +40,7 @@ from nas.training.config import (
     FinetuneConfig,
     Resources,
     TrainConfig,
+    finetune_lr,
     peak_lr,
     total_steps,
 )
@@ -46,6 +48,8 @@ from nas.training.fitting import TINY
 from nas.training.loop import Curriculum, train
 from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
+from nas.training.strategies.table import AUTO
+from nas.training.teacher.answers import answers_of
 from nas.training.weights import config_of, load_supernet
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
@@ -56,10 +60,13 @@ from .export import export_source
 from .resolve import read_candidate
 from .trained import Trained, open_trained, same_weights
 
+SUPERNET, ADAPTED = "supernet", "adapted"
+"""What a record calls the run's own weights; as teachers, the largest network and the whole before it was shared."""
+
 
 @dataclass(frozen=True)
 class FinetunePlan:
-    """What a fine-tuning would do, in words; ``folder``: of the training."""
+    """What a fine-tuning would do, in words; ``folder``: of the training, or of all of them."""
 
     summary: str
     candidate: str
@@ -118,38 +125,32 @@ def finetune(
     check_settings(config)
     check_license(license)
     check_folder(out)
+    if config.budget is not None:
+        raise UsageError("`budget` is shared by the members of a front (`candidate` all); for one, give `epochs`")
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
-        settings = train_config(trained, config, candidate.policy)
-        check_amp(settings.amp, resources.device)
-        strategy = Fixed(trained.space, candidate.architecture, config.netaug)
-        watched = {"candidate": candidate.architecture}
-        curriculum = Curriculum(strategy, watched, candidate.architecture.resolution, candidate.policy)
-        settings_id = _settings_id(settings, trained.weights, candidate.precision)
-        sub = run.finetune(f"{candidate.architecture.id}-{settings_id}")
+        training = plan_training(trained, candidate, config)
+        check_amp(training.settings.amp, resources.device)
         if dry_run:
-            steps = total_steps(settings, trained.dataset.info.train_images)
             inside = " inside wider networks" if config.netaug else ""
-            summary = f"would fine-tune {candidate.id}{inside} for {count_of(steps, 'step')} in {sub.path}"
-            return FinetunePlan(summary, candidate.id, steps, str(sub.path))
+            summary = f"would fine-tune {candidate.id}{inside} for {count_of(training.steps, 'step')} in "
+            path = str(training.run.path)
+            return FinetunePlan(summary + path, candidate.id, training.steps, path)
         before, _ = trained.recall(candidate, SEARCH)
-        tuned = _trained_further(trained, sub, settings, curriculum, resources, report)
+        tuned = train_further(training, resources, report)
         after, _ = tuned.recall(candidate, SEARCH)
         better = after.value > before.value
         kept = tuned if better else trained
         test, _ = kept.recall(candidate, TEST)
-        origin = FinetuneOrigin(
-            trained.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed
-        )
-        weights = "finetuned" if better else "supernet"
-        folder = out or run.export(f"{device.name}-{candidate.id}-{weights}-{settings_id}")
+        weights = "finetuned" if better else SUPERNET
+        folder = out or run.export(f"{device.name}-{candidate.id}-{weights}-{training.settings_id}")
         costs = kept.costs(device, ",".join(candidate.policy.precisions))
         member = make_member(costs, candidate, after if better else before, test)
-        finetuned = Finetuned(before, origin) if better else None
+        finetuned = Finetuned(record_accuracy(before), training.origin) if better else None
         manifest = export_candidate(export_source(kept, finetuned), member, device, folder, license=license)
         return FinetuneResult(
-            candidate.id, device.name, origin, record_accuracy(before), record_accuracy(after), weights, member.test,
-            str(sub.path), str(folder), manifest.results,
+            candidate.id, device.name, training.origin, record_accuracy(before), record_accuracy(after), weights,
+            member.test, str(training.run.path), str(folder), manifest.results,
         )  # fmt: skip
 
 
@@ -176,6 +177,55 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
     return trained, Candidate(architecture, chosen.precision), device
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a candidate is to be trained further.
+
+    Attributes:
+        supernet: what it is a candidate of.
+        start: what it starts from: ``supernet``, or a candidate of it that was trained further.
+        settings_id: six hexadecimal digits that change with the settings and the weights of the start, not with where
+            they lie.
+        origin: of the weights that it ends with.
+    """
+
+    supernet: Trained
+    start: Trained
+    candidate: Candidate
+    settings: TrainConfig
+    settings_id: str
+    curriculum: Curriculum
+    origin: FinetuneOrigin
+
+    @property
+    def run(self) -> Run:
+        return self.supernet.run.finetune(f"{self.candidate.architecture.id}-{self.settings_id}")
+
+    @property
+    def steps(self) -> int:
+        return total_steps(self.settings, self.supernet.dataset.info.train_images)
+
+
+def plan_training(
+    supernet: Trained, candidate: Candidate, config: FinetuneConfig, neighbour: tuple[str, Trained] | None = None
+) -> Training:
+    """How a candidate of a supernet is trained further with these settings, from the supernet's weights or from those
+    of a ``neighbour``, given as its id and what became of it. Raises UsageError: they cannot train it."""
+    start = supernet if neighbour is None else neighbour[1]
+    settings = replace(train_config(supernet, config, candidate.policy), init=str(start.run.supernet.resolve()))
+    strategy = Fixed(supernet.space, candidate.architecture, config.netaug)
+    watched = {"candidate": candidate.architecture}
+    curriculum = Curriculum(strategy, watched, candidate.architecture.resolution, candidate.policy)
+    own = {str(supernet.run.adapted): ADAPTED, _whole(supernet): SUPERNET}
+    teacher = settings.teacher and own.get(settings.teacher, settings.teacher)
+    origin = FinetuneOrigin(
+        supernet.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed,
+        teacher and data_name(teacher), neighbour and neighbour[0],
+    )  # fmt: skip
+    settings_id = _settings_id(replace(settings, teacher=teacher), start.weights, candidate.precision)
+    return Training(supernet, start, candidate, settings, settings_id, curriculum, origin)
+
+
 def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
     """The supernet's training settings with those of a fine-tuning of a candidate of that policy in their place.
 
@@ -183,15 +233,22 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     nothing would be trained, or nothing quantized.
     """
     own = config_of(trained.run)
-    peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
-    lr = float(f"{LR_SHARE * peak:.3g}") if config.lr is None else config.lr
     augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
     if config.quantization_aware and not policy.quantized:
         raise UsageError(f"`quantization_aware`: the candidate is {policy}, nothing of it is quantized; leave it out")
     menu = ",".join(name for name in policy.precisions if name != FLOAT) if aware else ""
+    if config.teacher == NONE:
+        own = replace(own, teacher=None, teacher_weight=TrainConfig.teacher_weight,
+                      teacher_temperature=TrainConfig.teacher_temperature)  # fmt: skip
+    elif config.teacher != AUTO:
+        own = replace(own, teacher=config.teacher)
+    elif own.teacher is None:
+        own = _taught_by_itself(trained, own)
+    peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     settings = replace(
-        own, seed=config.seed, epochs=config.epochs, lr=lr, lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
+        own, seed=config.seed, epochs=config.epochs, lr=finetune_lr(own, peak) if config.lr is None else config.lr,
+        lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
         zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
         quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
         # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
@@ -201,8 +258,22 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     return replace(settings, strategy="netaug" if config.netaug else "fixed")
 
 
+def _taught_by_itself(trained: Trained, own: TrainConfig) -> TrainConfig:
+    """With the adapted whole as the teacher, of as much weight as its subnets were trained with; or with the supernet's
+    largest network."""
+    if not trained.run.adapted.exists():
+        return replace(own, teacher=_whole(trained))
+    weight = ADAPTED_WEIGHT if own.teacher_weight is None else own.teacher_weight
+    return replace(own, teacher=str(trained.run.adapted), teacher_weight=weight)
+
+
+def _whole(trained: Trained) -> str:
+    """The name of the supernet's largest network as a teacher."""
+    return str(trained.run.path.resolve())
+
+
 def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
-    """Six hexadecimal digits that change with the settings and the supernet, not with where that lies."""
+    """Six hexadecimal digits that change with the settings and the weights of the start."""
     # as when the first of these folders got their names
     defaults = asdict(TrainConfig(space=TINY, lr=SCRATCH_LR, epochs=SCRATCH_EPOCHS))
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
@@ -212,23 +283,39 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
 
 
-def _trained_further(
-    trained: Trained, sub: Run, settings: TrainConfig, curriculum: Curriculum, resources: Resources, report: Listener
-) -> Trained:
-    """The run ``sub``, trained to its end: nothing is left to do, it continues, or it begins."""
-    info = trained.dataset.info
-    if not sub.exists:
-        sub.path.mkdir(parents=True, exist_ok=True)
-        sub.write(RunRecord(
-            config=asdict(settings), data=info, versions=versions(), complete=False, finetuned_from=trained.weights
-        ))  # fmt: skip
-    record = sub.read()
-    if not (record.complete and sub.supernet.exists() and file_hash(sub.supernet) == record.weights):
-        if settings.teacher is not None and trained.run.teacher.exists() and not sub.teacher.exists():
-            shutil.copyfile(trained.run.teacher, sub.teacher)  # what it says of the images was asked before
-        steps = total_steps(settings, info.train_images)
-        report(Started(str(sub.path), steps, info.source))
-        train(sub, settings, trained.dataset, resources, report, curriculum)
-        record = replace(record, complete=True, weights=file_hash(sub.supernet), steps=steps, versions=versions())
+def train_further(training: Training, resources: Resources, report: Listener) -> Trained:
+    """The candidate's run, trained to its end: nothing is left to do, it continues, or it begins."""
+    supernet, sub, settings = training.supernet, training.run, training.settings
+    info = supernet.dataset.info
+    record = sub.read() if sub.exists else None
+    if record is None or not (record.complete and sub.supernet.exists() and file_hash(sub.supernet) == record.weights):
+        answers = _ask_teacher(supernet, settings, resources.device, report)  # one that doesn't fit fails here
+        if record is None:
+            sub.path.mkdir(parents=True, exist_ok=True)
+            record = RunRecord(
+                config=asdict(settings), data=info, versions=versions(), complete=False,
+                finetuned_from=supernet.weights,
+            )  # fmt: skip
+            sub.write(record)
+        if answers is not None and not sub.teacher.exists():
+            shutil.copyfile(answers, sub.teacher)
+        report(Started(str(sub.path), training.steps, info.source))
+        train(sub, settings, supernet.dataset, resources, report, training.curriculum)
+        weights = file_hash(sub.supernet)
+        record = replace(record, complete=True, weights=weights, steps=training.steps, versions=versions())
         sub.write(record)
-    return replace(trained, run=sub, net=load_supernet(sub), weights=record.weights or "")
+    return replace(supernet, run=sub, net=load_supernet(sub), weights=record.weights or "")
+
+
+def _ask_teacher(supernet: Trained, settings: TrainConfig, device: str, report: Listener) -> Path | None:
+    """The file of what the teacher says of the images: the supernet's own, or one that is asked once for all
+    fine-tunings of a run; None: there is no teacher."""
+    if settings.teacher is None:
+        return None
+    trained_with = config_of(supernet.run).teacher or str(supernet.run.adapted)
+    if settings.teacher == trained_with and supernet.run.teacher.exists():
+        return supernet.run.teacher
+    shared = supernet.run.finetune()
+    shared.path.mkdir(exist_ok=True)
+    answers_of(shared, settings.teacher, settings.teacher_temperature, supernet.dataset, device, report)
+    return shared.teacher

@@ -182,7 +182,7 @@ def test_what_fine_tuning_leaves_is_the_tuned_network(here: Path) -> None:
     }
     trained = open_trained(run)
     origin = {"weights": trained.weights, "epochs": 12.0, "lr": 0.05, "netaug": True, "quantization_aware": False}
-    origin |= {"seed": 0}
+    origin |= {"seed": 0, "teacher": "supernet"}
     assert facts["provenance"]["finetuned_from"] == found["finetuned_from"] == origin
     card = (folder / "README.md").read_text()
     assert f"Finetuned from supernet weights {trained.weights} inside wider networks" in card

@@ -36,6 +36,7 @@ def export(
             show_default=False,
         ),
     ] = None,
+    tuned: Annotated[bool, typer.Option(help="Export the weights of nas finetune all where they are better.")] = True,
     license: License = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -52,12 +53,12 @@ def export(
 
     resources("cpu", 0)
     directory = find_run(run)
-    written = export_model(directory, target, candidate, out, formats, license)
+    written = export_model(directory, target, candidate, out, formats, license, tuned)
     if as_json:
         print_json([{"path": str(path), **to_json(manifest)} for path, manifest in written])
         return
     for path, manifest in written:
-        tell(f"exported: {path}")
+        tell(f"exported: {path}" + ("" if manifest.provenance.finetuned_from is None else "  (fine-tuned weights)"))
         for result in manifest.results:
             accuracy = percent(result.accuracy.value, result.accuracy.low, result.accuracy.high)
             tell(f"  {result.what:<20} {result.split:<7} {accuracy} %")

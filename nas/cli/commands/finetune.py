@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,17 @@ from nas.cli.settings import flags_from
 from nas.training.config import FinetuneConfig
 
 
-@flags_from(FinetuneConfig, follow={"run": ("epochs", "lr", "netaug", "quantization_aware"), "license": ("seed",)})
+@flags_from(
+    FinetuneConfig,
+    follow={"run": ("epochs", "budget", "lr", "teacher", "netaug", "quantization_aware"), "license": ("seed",)},
+)
 def finetune(
     ctx: typer.Context,
     settings: FinetuneConfig,
     candidate: Annotated[
         str,
         typer.Argument(
-            help="Id from the front, or best, fastest, smallest; or architecture JSON.",
+            help="Id from the front, or best, fastest, smallest; all: the whole front; or architecture JSON.",
             autocompletion=completion.candidates,
         ),
     ] = "best",
@@ -44,26 +48,34 @@ def finetune(
     config: options.Config = None,
     print_config: options.PrintConfig = False,
 ) -> None:
-    """Train one subnet further, and export it if that made it better; the same command again resumes it."""
+    """Train one subnet or a whole front further, and export what became better; the same command again resumes it."""
     if options.printed(ctx, print_config):
         return
     from nas.cli.console import following, tell
     from nas.cli.progress import Display
-    from nas.cli.tables.search import print_finetuned
+    from nas.cli.tables.finetune import print_finetuned, print_tuned_front
+    from nas.store.files import absolute_path
     from nas.store.hints import hint
     from nas.training.config import Resources
     from nas.training.loop import Interrupted
-    from nas.workflows.finetune import FinetunePlan
+    from nas.workflows.describe import ALL
+    from nas.workflows.finetune import FinetunePlan, FinetuneResult
     from nas.workflows.finetune import finetune as work
+    from nas.workflows.finetune_front import FrontResult, finetune_front
     from nas.workflows.resolve import find_run
     from search_spaces.schema import to_json
 
     directory = find_run(run)
+    settings = replace(settings, teacher=absolute_path(settings.teacher))
     chosen, workers = options.resources(device, workers)
     shared = Resources(chosen, workers, save_seconds)
+    result: FinetuneResult | FrontResult | FinetunePlan
     with Display(quiet or as_json) as progress:
         try:
-            result = work(directory, candidate, target, settings, shared, progress, out, dry_run, license)
+            if candidate == ALL:
+                result = finetune_front(directory, target, settings, shared, progress, out, dry_run, license)
+            else:
+                result = work(directory, candidate, target, settings, shared, progress, out, dry_run, license)
         except Interrupted:
             raise typer.Exit(options.EXIT_INTERRUPTED) from None
     if as_json:
@@ -71,6 +83,9 @@ def finetune(
     elif isinstance(result, FinetunePlan):
         tell(result.summary)
         following(options.in_earnest())
+    elif isinstance(result, FrontResult):
+        print_tuned_front(result)
+        following(hint("report", directory.path))
     else:
         print_finetuned(result)
         following(hint("evaluate", result.path, run=directory.path))

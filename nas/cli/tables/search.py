@@ -1,26 +1,14 @@
-"""Results of a search and of fine-tuning, as tables."""
+"""Results of a search, as tables."""
 
 from __future__ import annotations
 
-from nas.cli.console import new_table, percent, say, show, tell, warn
+from nas.cli.console import new_table, say, show
 from nas.search.bounds import Bounds
 from nas.search.objectives import OBJECTIVES, latency_on, with_unit
 from nas.store.results import Fidelity, Member, SearchResult
-from nas.workflows.finetune import FinetuneResult
 from search_spaces.schema import convert, to_json
 
 from .listing import memory_line
-
-
-def print_finetuned(result: FinetuneResult) -> None:
-    """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
-    if result.kept == "supernet":
-        warn(f"fine-tuning {result.candidate} didn't make it better (search split); the supernet's weights are kept")
-    tell(f"exported: {result.path}  ({result.kept} weights)")
-    rows = [("before fine-tuning", "search", result.before), ("fine-tuned", "search", result.after)]
-    rows += [(r.what, r.split, r.accuracy) for r in result.results if r.split == "test"]
-    for what, split, accuracy in rows:
-        tell(f"  {what:<20} {split:<7} {percent(accuracy.value, accuracy.low, accuracy.high)} %")
 
 
 def print_search(result: SearchResult) -> None:

@@ -11,6 +11,7 @@ from nas.events import Evaluated, Stepped
 from nas.report.words import percent
 from nas.search.objectives import Objective, find_objective
 from nas.store.results import Member, Rows, SearchResult
+from nas.store.tuned import TunedMember
 from nas.workflows.estimate import Layer
 
 from .chart import BOTTOM, HEIGHT, Scale, chart, x_scale, y_scale
@@ -18,7 +19,7 @@ from .marks import DASHES, Key, dots, line, make_keys, point
 from .markup import tag
 from .palette import COLOURS, GREY
 
-_FRONT, _TEST, _RANDOM, _WHOLE = COLOURS[:4]
+_FRONT, _TEST, _RANDOM, _WHOLE, _TUNED = COLOURS
 _BASELINES = {
     "random": (_RANDOM, DASHES[1], "diamond"),
     "uniform": (COLOURS[3], DASHES[2], "triangle"),
@@ -72,10 +73,12 @@ def list_costs(result: SearchResult) -> list[Cost]:
     ]  # fmt: skip
 
 
-def plot_front(name: str, result: SearchResult, cost: Cost) -> Element:
-    """Measured accuracy against a cost: the front with 95 % intervals and accuracies on the test split, all measured
-    candidates, the random baseline, and the whole network at each resolution. Candidates worse than all intervals of
-    the front lie below the frame."""
+def plot_front(
+    name: str, result: SearchResult, cost: Cost, tuned: Mapping[str, TunedMember]
+) -> Element:  # fmt: skip
+    """Measured accuracy against a cost: the front with 95 % intervals and accuracies on the test split, what
+    fine-tuning made of its members, all measured candidates, the random baseline, and the whole network at each
+    resolution. Candidates worse than all intervals of the front lie below the frame."""
     members = sorted(result.front, key=cost.of)
     ends = {key: end for key, end in result.extremes.items() if cost.objective.name in end.costs}
     measured = _places(result.measured, cost)
@@ -83,6 +86,7 @@ def plot_front(name: str, result: SearchResult, cost: Cost) -> Element:
     whole = [(cost.of(member), 100 * member.accuracy.value) for member in result.whole or ()]
     corners = {key: (cost.scale(end.costs[cost.objective.name]), 100 * end.accuracy.value) for key, end in ends.items()}
     heights = [100 * v for m in members for a in (m.accuracy, m.test) for v in (a.low, a.high)]
+    heights += [100 * v for each in tuned.values() for v in (each.after.value, each.test.value)]
     x = x_scale([*map(cost.of, members), *(a for a, _ in (*corners.values(), *measured, *random, *whole))])
     y = y_scale([*heights, *(b for _, b in (*corners.values(), *whole))])
     marks, keys = [], [Key("front, search split (95 %)", _FRONT, "circle")]
@@ -104,6 +108,10 @@ def plot_front(name: str, result: SearchResult, cost: Cost) -> Element:
         keys.append(Key("whole, fine-tuned", _WHOLE, "triangle"))
     marks += [_interval(member, x(cost.of(member)), y) for member in members]
     marks += [_member(member, x(cost.of(member)), y) for member in members]
+    marks += [_tuned(member, tuned[member.id], x(cost.of(member)), y) for member in members if member.id in tuned]
+    if tuned:
+        keys.append(Key("fine-tuned, search split", _TUNED, "square"))
+        keys.append(Key("fine-tuned, test split", _TUNED, "square", hollow=True))
     title = f"{result.target.name}: measured front, accuracy and {cost.file}"
     return chart(title, f"{name}-{cost.file}", x, y, (cost.axis, "accuracy, %"), marks, keys)
 
@@ -117,6 +125,14 @@ def _member(member: Member, x: float, y: Scale) -> Element:
     """Both points of a member; its row of the table holds their description."""
     test, search = y(100 * member.test.value), y(100 * member.accuracy.value)
     return tag("g", point("diamond", x, test, _TEST, hollow=True), point("circle", x, search, _FRONT),
+               data_id=member.id)  # fmt: skip
+
+
+def _tuned(member: Member, tuned: TunedMember, x: float, y: Scale) -> Element:
+    """A line from what the search found to what fine-tuning made of it, and its place on the test split."""
+    before, after, test = (y(100 * a.value) for a in (member.accuracy, tuned.after, tuned.test))
+    return tag("g", line([(x, before), (x, after)], _TUNED, DASHES[2]),
+               point("square", x, test, _TUNED, hollow=True), point("square", x, after, _TUNED),
                data_id=member.id)  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from nas.data.dataset import Dataset
 from nas.store.results import CALIBRATION_IMAGES
 from nas.training.config import Resources, TrainConfig
 from nas.training.step import StepInput, resize, run_passes, update
-from nas.training.strategies.base import Pass
+from nas.training.strategies.base import Pass, Strategy
 from nas.training.weights import EVALUATED, pick_watched
 
 from .rehearsal import Rehearsal, aside
@@ -58,8 +58,7 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
     """Predict a run from its first step on; takes some seconds, and changes nothing."""
     cuda = torch.device(resources.device).type == "cuda"
     with aside():
-        few = dataset.train[: config.batch_size * (MOST + 1)]  # small images are decoded all at once
-        rehearsal = Rehearsal(config, replace(dataset, splits={**dataset.splits, "train": few}), resources)
+        rehearsal = Rehearsal(config, _few_images(config, dataset), resources)
         batches = rehearsal.batches(MOST + 1)
         first = next(batches)
         needed = _bytes(rehearsal, first)
@@ -75,16 +74,32 @@ def forecast(config: TrainConfig, dataset: Dataset, resources: Resources) -> For
         return Forecast(rehearsal.steps, seconds, needed, free)
 
 
+def forecast_step(config: TrainConfig, dataset: Dataset, resources: Resources, strategy: Strategy) -> float:
+    """Seconds of a step of a run that trains by a strategy of its own; takes some seconds, and changes nothing."""
+    with aside():
+        rehearsal = Rehearsal(config, _few_images(config, dataset), resources, strategy)
+        return time_step(rehearsal, rehearsal.batches(MOST), resources.workers)
+
+
+def _few_images(config: TrainConfig, dataset: Dataset) -> Dataset:
+    """As many training images as are needed: small ones are decoded all at once."""
+    few = dataset.train[: config.batch_size * (MOST + 1)]
+    return replace(dataset, splits={**dataset.splits, "train": few})
+
+
 def describe(expected: Forecast) -> str:
     """The forecast in words."""
-    size, seconds = expected.bytes, expected.seconds
+    size = expected.bytes
     memory = f"{size / 1e6:,.0f} MB of tensors" if size < 1e9 else f"{size / 1e9:.1f} GB of tensors"
-    if seconds is None:
-        return memory
+    return memory if expected.seconds is None else f"{about(expected.seconds)}, {memory}"
+
+
+def about(seconds: float) -> str:
+    """A time that was forecast, in words."""
     if seconds < 90:
-        return f"about {seconds:.0f} s, {memory}"
+        return f"about {seconds:.0f} s"
     minutes, hours = seconds / 60, seconds / 3600
-    return f"about {minutes:.0f} min, {memory}" if minutes < 90 else f"about {hours:.1f} h, {memory}"
+    return f"about {minutes:.0f} min" if minutes < 90 else f"about {hours:.1f} h"
 
 
 def shortage(expected: Forecast) -> str | None:

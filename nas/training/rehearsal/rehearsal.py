@@ -21,13 +21,17 @@ from nas.training.amp import Amp
 from nas.training.builders import make_facts, make_loss, make_optimizer, make_parts, make_phase, resolve_augment
 from nas.training.config import Resources, TrainConfig
 from nas.training.step import StepInput, loss_without_gradient, mix_batch, run_passes, torch_seed, update
+from nas.training.strategies.base import Strategy
 from nas.training.strategies.table import get_strategy
 
 
 class Rehearsal:
-    """The parts of a training run, without its directory, schedule and average."""
+    """The parts of a training run, without its directory, schedule and average; ``strategy``: None: that of
+    ``config``."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, resources: Resources) -> None:
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset, resources: Resources, strategy: Strategy | None = None
+    ) -> None:  # fmt: skip
         facts = make_facts(config, dataset.info)
         self.config, self.dataset, self.resources = config, dataset, resources
         self.steps = facts.steps
@@ -38,7 +42,7 @@ class Rehearsal:
         self.optimizer = make_optimizer(config, self.net.model)
         self.task, self.loss, self.outputs = dataset.task, make_loss(config), dataset.interface.outputs
         self.amp = Amp(config.amp, resources.device)
-        self.strategy = get_strategy(config.strategy, facts)
+        self.strategy = strategy or get_strategy(config.strategy, facts)
         self.phase = make_phase(config, self.steps)
 
     def batches(self, count: int) -> Iterator[StepInput]:

@@ -1,0 +1,318 @@
+"""Fine-tuning a whole front: neighbours start from each other, and what ships is the better of both weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import nas.workflows.export
+import nas.workflows.finetune
+import nas.workflows.finetune_front
+from nas.candidates.candidate import Candidate
+from nas.candidates.ship import measure, ship
+from nas.events import ignore
+from nas.export.folder import Source
+from nas.store.files import load_tensors, save_tensors
+from nas.store.results import Member
+from nas.store.run import Run, file_hash
+from nas.supernet.supernet import Supernet
+from nas.training.config import FinetuneConfig, Resources
+from nas.workflows.export import ship_member
+from nas.workflows.finetune import Training, plan_training, train_further
+from nas.workflows.trained import open_trained
+from search_spaces import get_space
+from search_spaces.architecture import Architecture
+from search_spaces.schema import to_json
+from tests.support.cli_runs import Result, content, edit_json, half, invoke
+from tests.support.small_runs import are_equal
+from tests.support.stopping import Acts, interrupt
+
+SEARCH = "search-cortex-a72.json"
+TINY = get_space("mbv3-tiny")
+WORDS = ("finetune", "all", "--workers", "0", "--save-seconds", "0", "--budget", "8", "--lr", "0.05", "--run")
+RESOURCES = Resources(workers=0, save_seconds=1e9, evaluations=0)
+
+
+def forget_the_classes(run: Run) -> None:
+    """As if the supernet had not learned them, and had been searched so: fine-tuning gains whatever it does."""
+    tensors, metadata = load_tensors(run.supernet)
+    save_tensors(run.supernet, tensors | {"classifier.weight": 0 * tensors["classifier.weight"]}, metadata)
+    weights = file_hash(run.supernet)
+    edit_json(run.config, lambda c: c | {"weights": weights})
+    edit_json(run.search("cortex-a72"), lambda c: c | {"weights": weights, "front": c["front"][:2]})
+    run.journal.unlink()
+
+
+@pytest.fixture(scope="module")
+def tuned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A folder with a ``run`` whose front was fine-tuned and exported, and what the command said; tests change nothing
+    in it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    shutil.copytree(finished / "run", folder / "run")
+    forget_the_classes(Run(folder / "run"))
+    result = invoke(*WORDS, folder / "run")
+    assert result.code == 0, result.err
+    return folder, result
+
+
+@pytest.fixture
+def here(tuned: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a copy of it."""
+    shutil.copytree(tuned[0] / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def members_of(run: Path) -> list[dict[str, Any]]:
+    """The front as the search found it, from the most MACs to the fewest."""
+    front = json.loads((run / SEARCH).read_text())["front"]
+    return sorted(front, key=lambda m: (-m["macs"], m["id"]))
+
+
+def read_tuned(run: Path) -> dict[str, dict[str, Any]]:
+    return {m["id"]: m for m in json.loads((run / "tuned.json").read_text())["members"]}
+
+
+def candidate(member: Mapping[str, Any]) -> Candidate:
+    return Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
+
+
+def test_the_largest_comes_first_and_the_next_starts_from_it(tuned: tuple[Path, Result]) -> None:
+    """The records against scores of networks that are put together here."""
+    run = Run(tuned[0] / "run")
+    first, second = members_of(run.path)
+    found, trained = read_tuned(run.path), open_trained(run)
+    assert "neighbour" not in found[first["id"]]["origin"]
+    for member, start in ((first, run), (second, run.finetune(found[first["id"]]["folder"]))):
+        record = Run(run.path / "finetune" / found[member["id"]]["folder"]).read()
+        if member is first or found[second["id"]]["origin"].get("neighbour"):
+            assert record.config["init"] == str(start.supernet.resolve())
+        assert record.finetuned_from == trained.weights
+    nets = {None: trained.net, first["id"]: opened(run, found[first["id"]]["folder"])}
+    scores = {
+        name: measure(net, trained.dataset, candidate(second), "search").value for name, net in nets.items()
+    }  # fmt: skip
+    better = first["id"] if scores[first["id"]] > scores[None] else None
+    assert found[second["id"]]["origin"].get("neighbour") == better
+    assert found[second["id"]]["before"]["value"] == scores[None]
+
+
+def opened(run: Run, folder: str) -> Supernet:
+    """The supernet that a candidate was trained in."""
+    trained = open_trained(run)
+    net = Supernet(trained.space, trained.dataset.interface)
+    net.model.load_state_dict(load_tensors(run.finetune(folder).supernet)[0])
+    return net.eval()
+
+
+def test_a_neighbour_start_is_the_supernet_with_the_neighbours_tensors_in_their_places(
+    tuned: tuple[Path, Result],
+) -> None:
+    """Written by hand, slice by slice. Decay of the weights moves what the neighbour doesn't have, next to nothing."""
+    run = Run(tuned[0] / "run")
+    trained = open_trained(run)
+    first, second = members_of(run.path)
+    after = opened(run, read_tuned(run.path)[first["id"]]["folder"])
+    by_hand = {name: tensor.clone() for name, tensor in trained.net.model.state_dict().items()}
+    for name, tensor in after.extract(candidate(first).architecture).state_dict().items():
+        index = [slice(0, size) for size in tensor.shape]
+        for d in (2, 3) if tensor.ndim == 4 else ():
+            begin = (by_hand[name].shape[d] - tensor.shape[d]) // 2
+            index[d] = slice(begin, begin + tensor.shape[d])
+        by_hand[name][tuple(index)] = tensor
+    wanted = Supernet(trained.space, trained.dataset.interface)
+    wanted.model.load_state_dict(by_hand)
+    small = candidate(second).architecture
+    expected = wanted.extract(small).state_dict()
+    for name, tensor in after.extract(small).state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-6)
+
+
+def test_what_ships_are_the_better_weights(tuned: tuple[Path, Result]) -> None:
+    run, said = Run(tuned[0] / "run"), tuned[1]
+    trained, found = open_trained(run), read_tuned(run.path)
+    assert any(m["kept"] == "finetuned" for m in found.values())  # the classes have their own colours
+    for member in members_of(run.path):
+        record = found[member["id"]]
+        assert (record["kept"] == "finetuned") == (record["after"]["value"] > record["before"]["value"])
+        folder = run.path / "export" / f"cortex-a72-{member['id']}"
+        assert f"exported: {folder}" in said.out
+        net = opened(run, record["folder"]) if record["kept"] == "finetuned" else trained.net
+        shipped = ship(net, trained.dataset, candidate(member)).model.state_dict()
+        exported = load_tensors(folder / "model.safetensors")[0]
+        assert all(torch.equal(tensor, exported[name]) for name, tensor in shipped.items())
+        results = json.loads((folder / "architecture.json").read_text())["results"]
+        rows = {(r["what"], r["split"]): r["correct"] for r in results}
+        assert rows[("model.int8.onnx", "test")] == record["test"]["correct"]
+        if record["kept"] == "finetuned":
+            assert rows[("simulator", "search")] == record["after"]["correct"]
+            assert "as its teacher" in (folder / "README.md").read_text()
+    assert "steps each" in said.err
+    assert not list(run.path.glob("finetune/*/checkpoint*"))
+
+
+def test_the_same_command_again_trains_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(here / "run" / "finetune") | {"tuned": (here / "run" / "tuned.json").read_bytes()}
+
+    def train_again(*_: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(nas.workflows.finetune, "train", train_again)
+    monkeypatch.setattr(nas.workflows.finetune_front, "export_members", lambda *_, **__: [])
+    assert invoke(*WORDS, "run").code == 0
+    assert content(here / "run" / "finetune") | {"tuned": (here / "run" / "tuned.json").read_bytes()} == before
+
+
+def test_stopped_or_not_is_the_same(here: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first member, then in the second; the first counts once it is finished."""
+    monkeypatch.setattr(nas.workflows.finetune_front, "export_members", lambda *_, **__: [])
+    run = here / "run"
+    wanted, weights = read_tuned(run), tensors_of(run)
+    shutil.rmtree(run / "finetune")
+    (run / "tuned.json").unlink()
+    at_steps += [(2, interrupt), (4, interrupt), (1, interrupt)]
+    done = []
+    for _ in range(3):
+        result = invoke(*WORDS, "run")
+        assert result.code == 130
+        assert "To resume: nas finetune all" in result.err
+        done.append((run / "tuned.json").exists())
+    assert done == [False, False, True]
+    assert invoke(*WORDS, "run").code == 0
+    told = ("steps", "before", "after", "kept", "test", "origin")  # a file's hash knows where its run lies
+    assert {i: [m[key] for key in told] for i, m in read_tuned(run).items()} == {
+        i: [m[key] for key in told] for i, m in wanted.items()
+    }
+    again = tensors_of(run)
+    assert again.keys() == weights.keys()
+    assert all(are_equal(tensors, weights[name]) for name, tensors in again.items())
+
+
+def tensors_of(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of each fine-tuned architecture."""
+    return {p.parent.name[:8]: load_tensors(p)[0] for p in run.glob("finetune/*/supernet.safetensors")}
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Source, Member]]:
+    """What would have been exported: writing a folder takes longer than all else."""
+    found: list[tuple[Source, Member]] = []
+
+    def record(source: Source, member: Member, *_: Any) -> SimpleNamespace:
+        found.append((source, member))
+        return SimpleNamespace(results=(), provenance=SimpleNamespace(finetuned_from=None), files={"x": ""})
+
+    monkeypatch.setattr(nas.workflows.export, "export_candidate", record)
+    return found
+
+
+def test_exports_take_the_tuned_weights_unless_told_otherwise(
+    here: Path, exported: list[tuple[Source, Member]]
+) -> None:
+    run = Run(here / "run")
+    found, trained = read_tuned(run.path), open_trained(run)
+    best = max(found.values(), key=lambda m: max(m["after"]["value"], m["before"]["value"]))
+    for words in ((), ("--no-tuned", "--candidate", best["id"])):
+        assert invoke("export", "--run", "run", *words).code == 0
+    (tuned, member), (plain, searched) = exported
+    assert member.id == searched.id == best["id"]
+    assert tuned.finetuned is not None
+    assert to_json(tuned.finetuned.origin) == best["origin"]
+    assert (tuned.weights, plain.weights, plain.finetuned) == (best["weights"], trained.weights, None)
+    assert [m.accuracy.value for m in (member, searched)] == [
+        best["after"]["value"], next(m for m in members_of(run.path) if m["id"] == best["id"])["accuracy"]["value"],
+    ]  # fmt: skip
+    net = opened(run, best["folder"])
+    shipped = ship_member(run, best["id"]).model.state_dict()
+    for name, tensor in ship(net, trained.dataset, Candidate(member.architecture, "int8")).model.state_dict().items():
+        assert torch.equal(tensor, shipped[name])
+    half(run.finetune(best["folder"]).supernet)
+    result = invoke("export", "--run", "run")
+    assert result.code == 1
+    assert "--no-tuned" in result.message
+    half(run.tuned)
+    assert "tuned.json is damaged" in invoke("export", "--run", "run").message
+
+
+def test_tuned_weights_of_another_supernet_are_not_taken(here: Path, exported: list[tuple[Source, Member]]) -> None:
+    edit_json(here / "run" / "tuned.json", lambda c: c | {"weights": "0" * 16})
+    assert invoke("export", "--run", "run").code == 0
+    [(source, _)] = exported
+    assert source.finetuned is None
+
+
+def test_the_report_shows_both(here: Path) -> None:
+    assert invoke("report", "run").code == 0
+    page = (here / "run" / "report.html").read_text()
+    kept = [m for m in read_tuned(here / "run").values() if m["kept"] == "finetuned"]
+    assert page.count('fill="#5fa300"') > 2 * len(kept)  # two marks in each of two plots
+    for each in kept:
+        for accuracy in (each["before"], each["after"], each["test"]):
+            assert f"{100 * accuracy['value']:.2f} %" in page
+    assert "fine-tuned: search split" in page
+    shutil.copy(here / "run" / SEARCH, here / "run" / "tuned.json")
+    assert "tuned.json" in invoke("report", "run").err  # damaged: left out, and said
+
+
+def test_a_dry_run_changes_nothing_and_says_what_it_costs(here: Path) -> None:
+    shutil.rmtree(here / "run" / "finetune")
+    before = content(here)
+    result = invoke(*WORDS[:-1], "--budget", "300", "--dry-run", "--run", "run")
+    assert result.code == 0, result.err
+    steps = round(150 * (Run(here / "run").read().data.counts["train"] // 16))
+    assert f"would fine-tune 2 candidates for {steps} steps each, {2 * steps:,} in all (about" in result.out
+    assert content(here) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("all", "--budget", "4", "--epochs", "2"), "give one of them"),
+        (("best", "--budget", "4"), "--budget is shared by the members"),
+        (("all", "--teacher", "nonsense"), "no model of timm's"),
+    ],
+)
+def test_bad_input(here: Path, words: tuple[str, ...], text: str) -> None:
+    before = content(here)
+    result = invoke("finetune", *words, "--workers", "0", "--run", "run", "--quiet")
+    assert result.code == 2
+    assert text in result.message
+    assert content(here) == before
+
+
+def plan(run: Path, **settings: Any) -> Training:
+    return plan_training(open_trained(Run(run)), Candidate(TINY.smallest, "int8"), FinetuneConfig(**settings))
+
+
+def test_the_teacher_is_the_largest_network_unless_told_otherwise(here: Path) -> None:
+    run = Run(here / "run")
+    assert plan(run.path).settings.teacher == str(run.path.resolve())
+    assert plan(run.path).origin.teacher == "supernet"
+    alone = plan(run.path, teacher="none", epochs=0.5)
+    assert (alone.settings.teacher, alone.origin.teacher) == (None, None)
+    taught = plan(run.path, epochs=0.5)
+    weights = []
+    for each in (alone, taught):
+        after = train_further(each, RESOURCES, ignore)
+        weights.append(load_tensors(after.run.supernet)[0])
+    assert any(not torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    assert (taught.run.teacher.read_bytes(), alone.run.teacher.exists()) == (run.finetune().teacher.read_bytes(), False)
+
+
+def test_folders_keep_their_names(here: Path) -> None:
+    """Of the settings that are not the defaults of the first version; not of where the run lies, nor of the teacher."""
+    weights = open_trained(Run(here / "run")).weights
+    source = Run(here / "run").read().settings.source
+    told = {"augment": "none", "batch_size": 16, "epochs": 3.0, "lr": 0.03, "source": source, "strategy": "fixed"}
+    expected = hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
+    assert plan(here / "run", epochs=3.0, lr=0.03, teacher="none").settings_id == expected
+    moved = shutil.copytree(here / "run", here / "elsewhere" / "run")
+    assert plan(moved, lr=0.03).settings_id == plan(here / "run", lr=0.03).settings_id
