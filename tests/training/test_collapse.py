@@ -218,6 +218,9 @@ def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: P
     config = watched_config(photos, epochs=10.0)
     run, straight = Run(tmp_path / "run"), Run(tmp_path / "straight")
     train_run(straight, config, TWO_EVALUATIONS)
+    unwatched = Run(tmp_path / "unwatched")
+    train_run(unwatched, replace(config, rollbacks=0), TWO_EVALUATIONS)
+    assert_same_run(unwatched, straight)  # the watch of a run that does not collapse changes nothing
     at_steps.append((30, interrupt))
     with pytest.raises(Interrupted):
         train_run(run, config, TWO_EVALUATIONS)
@@ -230,7 +233,7 @@ def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: P
 
 
 def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded data: no step counts as lost after it has learned, and the weights are those of an unwatched run."""
+    """The embedded data: no step counts as lost after it has learned."""
     monkeypatch.setattr(collapse, "PATIENCE", 10)
     seen: list[Health] = []
     after = Health.after
@@ -241,12 +244,7 @@ def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
         return seen[-1]
 
     monkeypatch.setattr(Health, "after", noted)
-    watched, unwatched = Run(tmp_path / "watched"), Run(tmp_path / "unwatched")
-    engine = replace(TWO_EVALUATIONS, evaluations=1)
-    assert warnings_in(train_run(watched, TrainConfig(strategy="random", epochs=0.25), engine)) == []
+    config, engine = TrainConfig(strategy="random", epochs=0.25), replace(TWO_EVALUATIONS, evaluations=1)
+    assert warnings_in(train_run(Run(tmp_path / "run"), config, engine)) == []
     assert seen[-1].learnt > 10
     assert {health.lost for health in seen} == {0}
-    steps = len(seen)
-    train_run(unwatched, TrainConfig(strategy="random", epochs=0.25, rollbacks=0), engine)
-    assert len(seen) == steps
-    assert_same_run(watched, unwatched)

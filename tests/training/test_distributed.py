@@ -180,7 +180,7 @@ def test_frozen_statistics_stay_and_normalise() -> None:
 
 GENTLE = TrainConfig(lr=0.005, clip_norm=1.0, batch_size=8, freeze_bn=True)  # rounding grows with the rate
 CONFIGS = {
-    "sandwich": replace(GENTLE, strategy="sandwich", epochs=6, ema=0.9),
+    "sandwich": replace(GENTLE, strategy="sandwich", epochs=3, ema=0.9),
     "attentive": replace(GENTLE, strategy="attentive-best", epochs=1, mixup=0.4),
     "sorted": replace(GENTLE, strategy="sorted", epochs=4, batch_size=32, augment="light"),
     "statistics": TrainConfig(strategy="random", epochs=2, batch_size=8, dropout=0.2, ema=0.9),
@@ -230,7 +230,7 @@ def _two(folder: Path) -> None:
             found[f"stopped at {step}"] = _train(Run(folder / "again"), config, world, step if second else None)
         found["went on"] = _train(Run(folder / "again"), config, world)
         config = _config(folder, "sandwich")
-        found["handed over"] = _train(Run(folder / "handed"), config, world, 11 if second else None)
+        found["handed over"] = _train(Run(folder / "handed"), config, world, 5 if second else None)
         (folder / f"rank{world.rank}.json").write_text(json.dumps(found))
 
 
@@ -276,7 +276,7 @@ def _assert_equal(run: Run, other: Run) -> None:
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.freeze_bn])
 def test_two_processes_train_as_one(two: Path, tmp_path: Path, name: str) -> None:
     losses = _train(Run(tmp_path / "one"), _config(two, name))
-    assert len(losses) == {"sandwich": 24, "attentive": 4, "sorted": 4}[name]
+    assert len(losses) == {"sandwich": 12, "attentive": 4, "sorted": 4}[name]
     assert losses[-1] != losses[0]
     _close(_found(two)[name], losses)
     ours, theirs = (load_tensors(Run(path).supernet)[0] for path in (two / f"two-{name}", tmp_path / "one"))
@@ -301,7 +301,7 @@ def test_a_signal_to_one_process_stops_both_and_resuming_is_exact(two: Path) -> 
 @pytest.mark.slow
 def test_one_process_goes_on_where_two_stopped(two: Path) -> None:
     losses = _found(two)["handed over"][:-1] + _train(Run(two / "handed"), _config(two, "sandwich"))
-    assert len(losses) == 24
+    assert len(losses) == 12
     _close(losses, _found(two)["sandwich"])
 
 

@@ -48,7 +48,7 @@ def test_the_subnet_whose_loss_is_no_number_is_named() -> None:
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(
     photos: Path, tmp_path: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, config = Run(tmp_path / "run"), watched_config(photos)
+    run, config = Run(tmp_path / "run"), watched_config(photos, epochs=10.0)
     at_steps.append((4, interrupt))
     with pytest.raises(Interrupted):
         train_run(run, config, TWO_EVALUATIONS)
