@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.support.image_folder import write_image_folder
+from tests.support.cli_runs import invoke
 from tests.support.shared_data import shared_file
 
-ROOT = Path(__file__).parents[2]
 DATA = shared_file("images/clothing10_jpeg64.npz")
 PER_CLASS = {"train": 60, "val": 10, "test": 10}
 
@@ -25,48 +26,52 @@ pytestmark = [
 ]
 
 
-def nas(folder: Path, *words: str) -> str:
-    """Standard output of a command, run in ``folder`` by a process of its own."""
+def nas(*words: str) -> str:
+    """Standard output of a command."""
+    result = invoke(*words)
+    assert result.code == 0, result.err
+    return result.out
+
+
+def nas_alone(*words: str) -> str:
+    """Standard output of a command that starts processes, and therefore has one of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "cli", *words],
-        cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``clothing/<split>/<class>/<number>.jpg``, some 60 photos a class to train on."""
-    out = tmp_path_factory.mktemp("clothing")
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.support.image_folder", DATA, out / "clothing"], check=True, cwd=ROOT
-    )
+@pytest.fixture
+def folder(empty: Path) -> Path:
+    """The working directory, with ``clothing/<split>/<class>/<number>.jpg``, some 60 photos a class to train on."""
+    write_image_folder(DATA, empty / "clothing")
     for split, count in PER_CLASS.items():
-        for by_class in (out / "clothing" / split).iterdir():
+        for by_class in (empty / "clothing" / split).iterdir():
             for surplus in sorted(by_class.iterdir())[count:]:
                 surplus.unlink()
-    return out
+    return empty
 
 
 def test_from_photos_to_an_int8_file(folder: Path) -> None:
     trained = json.loads(
-        nas(folder, "train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "8", "--batch-size",
-            "16", "--lr", "0.05", "--json")
+        nas_alone("train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "8", "--batch-size",
+                  "16", "--lr", "0.05", "--json")
     )  # fmt: skip
     with np.load(DATA) as file:
         assert trained["data"]["classes"] == sorted(str(c) for c in file["classes"])
     assert trained["data"]["in_chans"] == 3
     assert set(trained["data"]["counts"]) == {"train", "search", "test"}
 
-    table = nas(folder, "search", "--measurements", "6")
+    table = nas("search", "--measurements", "6")
     rows = dict(re.findall(r"^\s*([0-9a-f]{8}-int8)\s+[\d.]+\s+([\d.]+)\s", table, re.MULTILINE))
     assert rows, table
 
-    exported: list[dict[str, Any]] = json.loads(nas(folder, "export", "--json"))
+    exported: list[dict[str, Any]] = json.loads(nas("export", "--json"))
     path, images = Path(exported[0]["path"]), trained["data"]["counts"]["test"]
     stated = float(rows[exported[0]["candidate"]])
-    evaluated = json.loads(nas(folder, "evaluate", str(path / "model.int8.onnx"), "--json"))
+    evaluated = json.loads(nas("evaluate", str(path / "model.int8.onnx"), "--json"))
     assert evaluated["images"] == images
     one_image = 100 / images
     assert abs(100 * evaluated["value"] - stated) <= max(0.2, one_image) + 0.005  # the table rounds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import sqlite3
 import sys
@@ -40,6 +39,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError
 from search_spaces.schema import to_json
+from tests.support.cli_runs import SEARCH as WORDS
 from tests.support.cli_runs import invoke
 
 SPACE = get_space("mbv3-tiny")
@@ -204,14 +204,14 @@ def _command(words: Sequence[str]) -> None:
 
 
 def test_two_commands_share_a_search(here: Path) -> None:
-    """Started at once on one run; they end alike, with what one command finds, and measure nothing twice."""
-    words = ("search", "--run", "run", "--measurements", "5", "--seed", "3", "--quiet")
-    shutil.copytree(here / "run", here / "alone")
-    assert invoke(*words[:2], "alone", *words[3:]).code == 0
+    """Started at once on one run; they end alike, with what one command found, and measure nothing twice."""
     out = here / "run" / "search-cortex-a72.json"
-    both = [_start(_command, words) for _ in range(2)]
+    alone = out.read_bytes()
+    for path in (out, here / "run" / "journal.log"):
+        path.unlink()
+    both = [_start(_command, (*WORDS, "--run", "run", "--quiet")) for _ in range(2)]
     _ended(both)
-    assert out.read_bytes() == (here / "alone" / out.name).read_bytes()
+    assert out.read_bytes() == alone
     recorded = [t.user_attrs["architecture"] for t in _trials(here / "run" / "journal.log", "accuracy")]
     assert len(set(recorded)) == len(recorded)
     claimants = {t.user_attrs["process"] for t in _trials(here / "run" / "journal.log", "accuracy claims")}
