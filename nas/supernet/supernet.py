@@ -22,6 +22,7 @@ from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
 from search_spaces.space import NO_DROP, Drop, SearchSpace
 
+from .activations import keep_inputs
 from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
 from .depthwise import speed_up
 
@@ -227,6 +228,7 @@ class Supernet(nn.Module):
         with ``whole`` with everything."""
         module = self._switch(model.get_submodule(path), self.training)
         speed_up(module)
+        keep_inputs(module)
         prefix = f"{path}." if path else ""
         nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
         shapes = [(n, s) for n, s in (*named_shapes(module), *constant_shapes(module)) if not n.startswith(nested)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from nas.data.augment import Parts
@@ -19,6 +20,9 @@ from search_spaces.policy import Policy, stages_of
 from .config import TrainConfig, count_epochs, peak_lr, total_steps, weigh_teacher
 from .quantized import QuantizedPhase, learned_precisions, trained_menu
 from .strategies.base import NETWORK, RANDOM, RunFacts
+
+if TYPE_CHECKING:  # timm itself is imported by timm_compat alone
+    from timm.scheduler.scheduler import Scheduler
 
 _SHORT_RUN = 50  # epochs
 

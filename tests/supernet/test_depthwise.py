@@ -43,13 +43,38 @@ def test_gradients_are_torchs(side: int, kernel: int, stride: int, padding: int,
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (7, 1, 3)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_gradients_of_tiny_maps_are_torchs(
+    monkeypatch: pytest.MonkeyPatch, side: int, kernel: int, stride: int, padding: int, bias: bool
+) -> None:
+    taken = []
+    real = weight_gradient
+    monkeypatch.setattr(depthwise, "weight_gradient", lambda *args: taken.append(1) or real(*args))
+    monkeypatch.setattr(depthwise, "MANY_PAIRS", 3 * 24)
+    torch.manual_seed(0)
+    plain = _layer(24, kernel, stride, bias, padding)
+    x = torch.randn(3, 24, side, side).contiguous(memory_format=torch.channels_last)
+    output, *gradients = _gradients(FastDepthwise.sharing(plain), x, torch.ones_like(plain(x)))
+    wanted_output, *wanted = _gradients(plain, x, torch.ones_like(output))
+    assert len(taken) == (side < kernel)
+    assert torch.allclose(output, wanted_output, rtol=1e-6, atol=1e-7)
+    for found, expected in zip(gradients, wanted, strict=True):
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
 @pytest.mark.parametrize("kernel", [(5, 7), (7, 5)])
 @pytest.mark.parametrize(
-    ("side", "stride", "padding"), [(6, (1, 2), (1, 3)), (12, (1, 1), (2, 0)), (21, (2, 1), (0, 2))]
+    ("side", "stride", "padding"),
+    [(5, (2, 3), (2, 3)), (6, (1, 2), (1, 3)), (12, (1, 1), (2, 0)), (21, (2, 1), (0, 2))],
 )
 def test_gradient_is_its_definition(
-    kernel: tuple[int, int], side: int, stride: tuple[int, int], padding: tuple[int, int]
-) -> None:
+    monkeypatch: pytest.MonkeyPatch, kernel: tuple[int, int], side: int, stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(depthwise, "MANY_PAIRS", 1)
     torch.manual_seed(1)
     x = torch.randn(2, 3, side, side + 1, dtype=torch.float64)
     a = (side + 2 * padding[0] - kernel[0]) // stride[0] + 1
@@ -89,11 +114,12 @@ def test_a_whole_step_is_the_plain_networks(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_only_what_gains_is_changed() -> None:
     model = nn.Sequential(
-        _layer(8, 5, 1, True), _layer(8, 3, 1, True), nn.Conv2d(8, 8, 5, padding=2),
+        _layer(8, 5, 1, True), _layer(8, 3, 1, True), _layer(8, 1, 1, True), nn.Conv2d(8, 8, 5, padding=2),
         nn.Conv2d(8, 8, 5, padding="same", groups=8), nn.Conv2d(8, 8, 5, padding=4, dilation=2, groups=8),
     )  # fmt: skip
     speed_up(model)
-    assert [type(m) is FastDepthwise for m in model] == [depthwise.FASTER_HERE, False, False, False, False]
+    here = depthwise.FASTER_HERE
+    assert [type(m) is FastDepthwise for m in model] == [here, here, False, False, False, False]
 
 
 def test_other_tensors_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +132,7 @@ def test_other_tensors_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(2, 8, 10, 10)
     layer(rows).sum().backward()
     last = rows.contiguous(memory_format=torch.channels_last)
+    _gradients(FastDepthwise.sharing(_layer(8, 3, 1, False)), last, torch.ones_like(last))
     layer(torch.randn(2, 8, 3, 6).contiguous(memory_format=torch.channels_last)).sum().backward()
     with torch.autocast("cpu", torch.bfloat16):
         layer(last).sum().backward()
