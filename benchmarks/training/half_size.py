@@ -44,7 +44,8 @@ def macs(space: SearchSpace, architecture: Architecture) -> float:
 
 def half_sized(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """The first random subnets whose MACs are about half of the largest one's."""
-    rng, whole, found = np.random.default_rng(seed), macs(space, space.largest), []
+    rng, whole = np.random.default_rng(seed), macs(space, space.largest)
+    found: list[Architecture] = []
     while len(found) < count:
         architecture = space.decode(space.sample(rng, 1)[0])
         if HALF[0] <= macs(space, architecture) / whole <= HALF[1]:
@@ -75,7 +76,7 @@ def measure(space: SearchSpace, halves: list[Architecture], batch: int, threads:
         return step
 
     def alone(architecture: Architecture) -> Step:
-        model = net.extract(architecture).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        model = net.extract(architecture).to(memory_format=torch.channels_last).train()
         own = make_optimizer(settings, model)
 
         def step() -> None:
