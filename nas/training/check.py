@@ -16,7 +16,7 @@ from search_spaces import get_space
 from search_spaces.errors import UsageError, first_line
 
 from .builders import make_optimizer, make_parts, resolve_augment
-from .config import PHASE, TrainConfig
+from .config import PHASE, TEACHER_WEIGHT, TrainConfig
 from .quantized import check_quantizable, trained_menu
 from .strategies.base import Pass, RunFacts
 from .strategies.table import AUTO, TEACHER_FIRST, chosen_earlier, get_strategy
@@ -44,10 +44,11 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError(f"`mixup` and `cutmix` pair the images of a batch, and {size} is odd; give an even one")
     if config.lr_auto and config.base_batch:
         raise UsageError("`lr` auto finds the rate for the run's own batch size; leave `base_batch` out")
-    default = TrainConfig.teacher_weight, TrainConfig.teacher_temperature
+    usual = (None, TEACHER_WEIGHT)  # runs of earlier versions store a weight without a teacher, too
+    asked = config.teacher_weight not in usual or config.teacher_temperature != TrainConfig.teacher_temperature
     first = config.strategy == TEACHER_FIRST or (config.strategy == AUTO and config.starts_from_weights)
     taught = config.teacher is not None or first
-    if not taught and (config.teacher_weight, config.teacher_temperature) != default:
+    if asked and not taught:
         raise UsageError("`teacher_weight` and `teacher_temperature` say how to learn from a teacher; give `teacher`")
     if trained_menu(config.quantization_aware):
         check_quantizable(space)

@@ -22,7 +22,7 @@ from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from search_spaces.families.named import WIDTHS, spell_out
 from tests.conftest import PhotoFolder
-from tests.support.cli_runs import invoke
+from tests.support.cli_runs import edit_json, invoke
 from tests.support.small_runs import are_equal, train_run, weights_of
 
 
@@ -160,6 +160,17 @@ def test_a_run_keeps_its_space_whatever_would_be_chosen_now(photos: Path, empty:
 
 
 TYPED = "timm:test_efficientnet:resolution=32"
+
+
+def test_an_earlier_run_that_names_no_teacher_is_continued(photos: Path, empty: Path) -> None:
+    """Earlier versions stored the weight of a teacher that there was not."""
+    begun = invoke("train-supernet", "--data", photos, "--space", TINY, *QUICK)
+    assert begun.code == 0, begun.err
+    run = Run(Path("runs/photos-mbv3-tiny"))
+    edit_json(run.config, lambda c: c | {"config": c["config"] | {"teacher_weight": 0.5}})
+    for words in (("--data", photos, *QUICK), ("--config", run.config, "--out", run.path)):
+        again = invoke("train-supernet", *words)
+        assert "trained: runs/photos-mbv3-tiny" in again.out, again.err
 
 
 @pytest.fixture
