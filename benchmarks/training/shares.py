@@ -25,6 +25,7 @@ from nas.training.rehearsal.rehearsal import Rehearsal
 from nas.training.weights import evaluate_watched, pick_watched
 
 CLOTHING = "images/clothing10_jpeg64.npz"
+LOADED = 400  # batches: few would drown in what one costs, such as decoding all small images
 
 
 def _spent() -> float:
@@ -33,15 +34,15 @@ def _spent() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def loading(dataset: Dataset, config: TrainConfig, size: int, workers: int, steps: int) -> float:
+def loading(dataset: Dataset, config: TrainConfig, size: int, workers: int) -> float:
     """Seconds a batch, without what one batch alone costs: the start of a process, decoding all small images."""
     taken = []
-    for count in (1, 1 + steps):
+    for count in (1, 1 + LOADED):
         began = _spent()
         for _ in train_batches(dataset, config.batch_size, 0, 0, count, size, config.augment, workers):
             pass
         taken.append(_spent() - began)
-    return (taken[1] - taken[0]) / steps
+    return (taken[1] - taken[0]) / LOADED
 
 
 def measure(config: TrainConfig, steps: int) -> dict[str, float]:
@@ -62,7 +63,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, float]:
     began = time.process_time()
     evaluate_watched(net, {}, dataset, watched)
     evaluation = time.process_time() - began
-    found = {f"load_{n}": loading(dataset, config, size, n, steps) for n in (0, 1)}
+    found = {f"load_{n}": loading(dataset, config, size, n) for n in (0, 1)}
     return {"step": step_seconds, "evaluation": evaluation, "steps": rehearsal.steps, **found}
 
 
