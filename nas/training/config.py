@@ -15,8 +15,9 @@ MOST_STEPS = 10**9
 """Of a run: published ones take a million."""
 PHASE = 0.25
 """Share of the steps that are quantized where nothing is said."""
-ADAPT = 0.5
-"""Share of the steps of strategy teacher-first that train the whole network alone."""
+ADAPT = 0.33
+"""Share of the steps of strategy teacher-first that train the whole network alone. A step of a subnet costs less, so
+that the whole takes nearly half of the time."""
 
 
 def _optimizers() -> Iterable[str]:
@@ -180,14 +181,15 @@ class TrainConfig:
 
 SCRATCH_LR, GIVEN_LR = 0.1, 0.01
 """Peak learning rate from random and from given weights."""
-SUBNETS_RATE = 2.0
-"""Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's."""
+SUBNETS_RATE = 6.0
+"""Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's: they have further to go,
+and the teacher's answers keep the whole. ``benchmarks/training/results.md`` has 1 to 6."""
 TEACHER_WEIGHT, ADAPTED_WEIGHT = 0.5, 0.9
 """Share of a fixed teacher in the loss: of one that is given, and of the adapted whole, which knows these images."""
 SCRATCH_EPOCHS = 24
-GIVEN_IMAGES = 50_000
+GIVEN_IMAGES = 75_000
 """Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
-GIVEN_EPOCHS = 8, 40
+GIVEN_EPOCHS = 12, 48
 """Fewest and most epochs from given weights: they need less, and few images are seen more often."""
 LR_SHARES = {False: 0.1, True: SUBNETS_RATE}
 """Peak learning rate of a fine-tuning, as a share of the supernet's, which began with random weights or with given

@@ -42,7 +42,14 @@ BEGIN = 4  # of 8 steps
 def config_of(photos: Path, **more: Any) -> TrainConfig:
     """Eight steps: four for the whole, four for its subnets."""
     return TrainConfig(
-        source=str(photos), space=TINY.name, strategy="teacher-first", epochs=1.0, batch_size=4, lr=0.02, **more
+        source=str(photos),
+        space=TINY.name,
+        strategy="teacher-first",
+        adapt_share=0.5,
+        epochs=1.0,
+        batch_size=4,
+        lr=0.02,
+        **more,
     )
 
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from .base import LossOf, Pass, RunFacts
 
-LARGEST = 0.1
-"""Share of the later steps that train the largest again, so that it is kept."""
+LARGEST, SMALLEST = 0.15, 0.05
+"""Shares of the later steps that train the largest, so that it is kept, and the smallest, which is rarely drawn."""
 
 
 @dataclass(frozen=True)
 class TeacherFirst:
     """The largest alone; from :attr:`begin` on one subnet a step, which learns from what the largest knew then.
 
-    Subnets are random ones, and in a few steps the largest.
+    Subnets are random ones, and in some steps the largest or the smallest.
 
     For weights that were given: they are adapted to the data as a plain fine-tuning does it before anything shares
     them. At ``begin`` the training keeps the adapted network's answers as those of a fixed teacher and orders its
@@ -33,6 +33,9 @@ class TeacherFirst:
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
         space = self.facts.space
-        if step < self.begin or rng.random() < LARGEST:
+        drawn = 0.0 if step < self.begin else rng.random()
+        if drawn < LARGEST:
             return (Pass(space.largest),)
+        if drawn < LARGEST + SMALLEST:
+            return (Pass(space.smallest),)
         return (Pass(space.decode(space.sample(rng, 1)[0])),)
