@@ -43,7 +43,7 @@ from search_spaces.families.named import WIDTHS, spell_out
 from search_spaces.schema import Json, convert
 
 from .trained import as_trained, check_same_data, open_as
-from .whole import tune_whole
+from .whole import extra_epochs, tune_whole
 
 RESOURCES = Resources()
 
@@ -236,6 +236,9 @@ def _explain(why: str, config: TrainConfig, facts: RunFacts, info: DataInfo, rep
 def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> Forecast:
     """What the run will take, with a warning where it does not fit."""
     expected = forecast(config, dataset, resources)
+    if expected.seconds is not None:
+        epochs = count_epochs(config, dataset.info.train_images)
+        expected = replace(expected, seconds=expected.seconds * (1 + extra_epochs(config) / epochs))
     if problem := shortage(expected):
         report(Warned(problem))
     return expected

@@ -46,6 +46,14 @@ def whole_networks(space: SearchSpace) -> tuple[Architecture, ...]:
     return tuple(space.decode(space.encode(one)) for one in made)
 
 
+def extra_epochs(config: TrainConfig) -> float:
+    """Epochs of the whole network on its largest images that tuning it at the smaller ones takes about as long as."""
+    if config.strategy != TEACHER_FIRST:
+        return 0.0
+    *smaller, largest = (one.resolution for one in whole_networks(get_space(config.space)))
+    return EPOCHS * sum((side / largest) ** 2 for side in smaller)
+
+
 def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> None:
     """Tune the adapted network of a trained run at every smaller resolution of its space; nothing where there is none.
 
