@@ -68,15 +68,20 @@ def choose_space(info: DataInfo, pretrained: bool = False, init: str | None = No
     if init is not None:
         return Choice(*_for_weights(Path(init), info))
     if pretrained:
-        sides = "32,48,64" if small else "64,96,128"
-        name = PRETRAINED if detailed else f"{PRETRAINED}:resolution={sides}"
-        return _choice(spell_out(name), info, "timm has weights for it")
+        return _choice(spell_out(_sized(PRETRAINED, info)), info, "timm has weights for it")
     if small:
         return _choice(TINY, info, "")
     if detailed and images >= MANY:
         return _choice(LARGE, info, f"{SMALL} takes a fraction of the time")
     more = f"; {LARGE} sees more, and takes many times as long" if detailed else ""
     return _choice(SMALL, info, f"to start from timm's weights: `pretrained`{more}")
+
+
+def _sized(name: str, info: DataInfo) -> str:
+    """A space around a model of timm's, whose own sides are for photos, at sides for these images."""
+    if info.native_size >= _DETAILED or not name.startswith(PREFIX):
+        return name
+    return f"{name}:resolution={'32,48,64' if info.native_size <= SMALL_SIDE else '64,96,128'}"
 
 
 def _choice(name: str, info: DataInfo, note: str) -> Choice:
@@ -107,8 +112,8 @@ def _for_weights(file: Path, info: DataInfo) -> tuple[str, str]:
             load_weights(Supernet(get_space(name), interface_of(info)), file)
         except UserError:
             continue
-        name = spell_out(name)
-        return name, f"`space` {name} is chosen because the weights in {file} fit it"
+        name = spell_out(_sized(name, info))
+        return name, f"`space` {name} is chosen because the weights in {file} fit it, with sides for these images"
     raise UsageError(
         f"`init` {file}: the weights are of none of the spaces that are tried ({', '.join(_TRIED)}); "
         "name the one that they are of (`space`), such as timm:NAME"

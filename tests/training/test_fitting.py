@@ -94,6 +94,8 @@ def test_weights_choose_the_space_that_they_fit(tmp_path: Path) -> None:
     choice = choose_space(info(), init=str(file))
     assert choice.space == f"timm:mobilenetv2_100{WIDTHS}"
     assert "model.pth fit it" in choice.reason
+    for side, sides in ((28, "32,48,64"), (64, "64,96,128")):
+        assert choose_space(info(side), init=str(file)).space == f"timm:mobilenetv2_100:resolution={sides}{WIDTHS}"
 
 
 def test_the_weights_of_a_supernet_name_its_space(tmp_path: Path) -> None:
