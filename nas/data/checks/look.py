@@ -10,10 +10,10 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -182,7 +182,7 @@ def _values(image: Image.Image) -> int:
 
 def _hash_of_pixels(width: int, height: int, channels: int, parts: Iterable[bytes]) -> int:
     """Of an image; of a grey picture in colour, that of the grey one."""
-    own = _digest(f"{width} {height}".encode())
+    own = xxhash.xxh3_64(f"{width} {height}".encode())
     grey = own.copy() if channels == 3 else None
     for part in parts:
         own.update(part)
@@ -192,7 +192,7 @@ def _hash_of_pixels(width: int, height: int, channels: int, parts: Iterable[byte
                 grey.update(plane)
             else:
                 grey = None
-    return _number(own if grey is None else grey)
+    return (own if grey is None else grey).intdigest()
 
 
 def _alpha_varies(image: Image.Image) -> bool:
@@ -224,16 +224,9 @@ def _steps(values: NDArray[Any], low: float, high: float) -> int:
 
 
 def _hash(*parts: Any) -> int:
-    digest = _digest()
+    digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         digest.update(part)
-    return _number(digest)
-
-
-_digest = partial(hashlib.blake2b, digest_size=8)
-
-
-def _number(digest: hashlib.blake2b) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
