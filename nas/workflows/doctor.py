@@ -24,6 +24,7 @@ from search_spaces.errors import first_line, install_hint
 REQUIRED = {
     "torch": "2.9", "timm": "1.0.20", "optuna": "4.5", "pymoo": "0.6.1.5", "moocore": "0.1.8", "numpy": "1.26",
     "scipy": "1.11", "safetensors": "0.4.5", "filelock": "3.15", "rich": "13.7", "typer": "0.15", "pillow": "10.1",
+    "xxhash": "3.4",
 }  # fmt: skip
 """Distributions without which nothing works, and their lowest versions."""
 EXTRAS: dict[str, Mapping[str, str]] = {

@@ -211,8 +211,8 @@ def test_a_corrupt_image_is_named_and_left_out(empty: Path) -> None:
     half(photos / "pear" / "003.jpg")
     result = invoke("train-supernet", "--data", photos, "--out", "run", "--epochs", "0.1", "--workers", "0")
     assert result.code == 0, result.err  # and a batch of 128 is larger than these data
-    assert "1 corrupt image left out (image file is truncated" in result.err
-    assert "): pear/003.jpg" in result.err
+    assert "1 corrupt image left out (" in result.err
+    assert "pear/003.jpg" in result.err
     assert sum(Run(empty / "run").read().data.counts.values()) == 3 * 8 - 1
 
 

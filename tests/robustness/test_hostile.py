@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_training_with_a_right_checksum(here: Path, fini
     [
         (lambda c: c | {"data": c["data"] | {"in_chans": 10**9}}, "data.in_chans: 1000000000 is not"),
         (lambda c: c | {"config": c["config"] | {"space": 3}}, "config.space is 3, not a text"),
-        (lambda c: c | {"config": c["config"] | {"lr": "high"}}, 'config.lr: "high" is not a number'),
+        (lambda c: c | {"config": c["config"] | {"lr": "high"}}, 'config.lr is "high", not a number'),
         (lambda c: c | {"data": c["data"] | {"std": [0.0]}}, "data.std[0]: 0.0 is not a number"),
         (lambda c: c | {"complete": "\x1b[2J"}, "complete is"),
     ],

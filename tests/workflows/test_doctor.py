@@ -136,7 +136,9 @@ def test_little_room_and_small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     read = Path.read_text
     monkeypatch.setattr(
-        Path, "read_text", lambda path: "\n".join(files[str(path)]) if str(path) in files else read(path)
+        Path,
+        "read_text",
+        lambda path, **more: "\n".join(files[str(path)]) if str(path) in files else read(path, **more),
     )
     found = {each.name: each for each in examine()}
     assert found["memory"].text == "1.0 GB free"

@@ -40,12 +40,15 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
 
 
 def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = SimpleNamespace(results=(), files={"model.safetensors": "", "model.int8.onnx": ""})
+    origin = SimpleNamespace(finetuned_from=None)
+    written = SimpleNamespace(results=(), provenance=origin, files={"model.safetensors": "", "model.int8.onnx": ""})
     monkeypatch.setattr("nas.workflows.export.export_candidate", lambda *_, **__: written)
     done = invoke("export", "--run", "run", "--out", "to ship")
     assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.onnx' --run run"
     done = invoke("estimate", "best", "--run", "run")
-    assert done.err.strip().splitlines()[-1] == "next: nas search --run run --target cortex-a72"
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("next: nas export --run run --candidate ")
+    assert last.endswith(" --target cortex-a72")
 
 
 def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:

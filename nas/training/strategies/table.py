@@ -71,7 +71,8 @@ def choose(facts: RunFacts) -> tuple[str, str]:
         else "in short runs one random subnet per step learns most in the same time"
     )
     relation = "at least" if many else "fewer than"
-    return name, f"strategy {name}: {facts.steps:,} steps are {relation} {SANDWICH_STEPS:,}, and {why}"
+    count = f"{facts.steps:,} steps are" if facts.steps != 1 else "1 step is"
+    return name, f"strategy {name}: {count} {relation} {SANDWICH_STEPS:,}, and {why}"
 
 
 def chosen_earlier(facts: RunFacts) -> str:
