@@ -15,6 +15,7 @@ from nas.store.files import is_written_by_nas, load_tensors
 from nas.store.records import DataInfo
 from nas.store.words import colour_of
 from nas.supernet.first_weights import load_weights
+from nas.supernet.foreign.convert import is_efficientnet_pytorch
 from nas.supernet.foreign.reading import find_network, load_content
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
@@ -33,7 +34,8 @@ MANY = 50_000
 _DETAILED = 160  # pixels of the shorter side from which networks for 128 to 224 px lose nothing
 _TRIED = (
     SMALL, LARGE, TINY, "ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "ofa-proxyless", PRETRAINED, "timm:mobilenetv3_small_100",
-    "timm:mobilenetv2_100", "timm:efficientnet_b0", "timm:efficientnet_lite0", "timm:resnet18", "timm:resnet50",
+    "timm:mobilenetv2_100", "timm:efficientnet_b0", "timm:efficientnet_lite0", "timm:efficientnet_lite1",
+    "timm:efficientnet_lite2", "timm:resnet18", "timm:resnet50",
 )  # fmt: skip
 """Spaces whose largest network a file of weights may be of."""
 
@@ -104,10 +106,12 @@ def _for_weights(file: Path, info: DataInfo) -> tuple[str, str]:
     content = load_content(file)
     for name in _TRIED:
         shapes = _shapes_of(name)
-        here = _convolutions(shapes.values())
-        there = _convolutions(tensor.shape for tensor in find_network(content, shapes, file).tensors.values())
+        here, tensors = _convolutions(shapes.values()), find_network(content, shapes, file).tensors
+        there = _convolutions(tensor.shape for tensor in tensors.values())
         if max((here - there).total(), (there - here).total()) > 1:  # the first may see other channels
             continue
+        if is_efficientnet_pytorch(tensors):  # they pad as TensorFlow does, and so do timm's models of that name
+            name = name.replace(f"{PREFIX}efficientnet", f"{PREFIX}tf_efficientnet")
         try:
             load_weights(Supernet(get_space(name), interface_of(info)), file)
         except UserError:

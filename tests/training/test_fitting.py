@@ -98,6 +98,17 @@ def test_weights_choose_the_space_that_they_fit(tmp_path: Path) -> None:
         assert choose_space(info(side), init=str(file)).space == f"timm:mobilenetv2_100:resolution={sides}{WIDTHS}"
 
 
+def test_weights_that_pad_as_tensorflow_does_choose_such_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the names that EfficientNet-PyTorch gives them."""
+    file = tmp_path / "model.pth"
+    torch.save(timm.create_model("efficientnet_lite0", num_classes=7).state_dict(), file)
+    assert choose_space(info(), init=str(file)).space == f"timm:efficientnet_lite0{WIDTHS}"
+    monkeypatch.setattr("nas.training.fitting.is_efficientnet_pytorch", lambda state: True)
+    assert choose_space(info(), init=str(file)).space == f"timm:tf_efficientnet_lite0{WIDTHS}"
+
+
 def test_the_weights_of_a_supernet_name_its_space(tmp_path: Path) -> None:
     """As it stands there, whatever its name would be spelled out as today."""
     file = tmp_path / "supernet.safetensors"
