@@ -7,24 +7,28 @@ The file holds ``classes`` and, a split, ``<split>_bytes`` (all JPEG files end t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+SPLITS = ("train", "val", "test")
 
-def write_image_folder(npz: str | Path, out: str | Path, most: int | None = None) -> int:
-    """Write the images of ``npz`` below ``out``, the first ``most`` of each split; returns how many."""
-    written = 0
+
+def write_image_folder(npz: str | Path, out: str | Path, most: int | Mapping[str, int] | None = None) -> int:
+    """Write the images of ``npz`` below ``out``, the first ``most`` of each split, or of those that it names; returns
+    how many."""
+    written, limits = 0, most if isinstance(most, Mapping) else dict.fromkeys(SPLITS, most)
     with np.load(npz) as file:
         arrays = {name: file[name] for name in file.files}
     classes = [str(name).replace("/", "-") for name in arrays["classes"]]
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         if f"{split}_bytes" not in arrays:
             continue
         packed, offsets = arrays[f"{split}_bytes"].tobytes(), arrays[f"{split}_offsets"]
         for name in classes:
             (Path(out) / split / name).mkdir(parents=True, exist_ok=True)
-        for i, label in enumerate(arrays[f"{split}_labels"][:most]):
+        for i, label in enumerate(arrays[f"{split}_labels"][: limits.get(split)]):
             target = Path(out) / split / classes[int(label)] / f"{i:05d}.jpg"
             target.write_bytes(packed[int(offsets[i]) : int(offsets[i + 1])])
             written += 1

@@ -7,13 +7,13 @@ evaluation on the way; and what share of a run of so many epochs each is.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 
+from benchmarks.support.clock import processor_seconds
 from benchmarks.support.data import data_file
 from benchmarks.support.image_folder import write_image_folder
 from benchmarks.support.results import add_out, write_results
@@ -28,20 +28,14 @@ CLOTHING = "images/clothing10_jpeg64.npz"
 LOADED = 400  # batches: few would drown in what one costs, such as decoding all small images
 
 
-def _spent() -> float:
-    """Processor seconds of this process and of those that it started and that ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
 def loading(dataset: Dataset, config: TrainConfig, size: int, workers: int) -> float:
     """Seconds a batch, without what one batch alone costs: the start of a process, decoding all small images."""
     taken = []
     for count in (1, 1 + LOADED):
-        began = _spent()
+        began = processor_seconds()
         for _ in train_batches(dataset, config.batch_size, 0, 0, count, size, config.augment, workers):
             pass
-        taken.append(_spent() - began)
+        taken.append(processor_seconds() - began)
     return (taken[1] - taken[0]) / LOADED
 
 

@@ -70,6 +70,20 @@ def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> No
     assert means == pytest.approx({"smallest": 50, "middle": 60, "largest": 70, "random": 20})
 
 
+def test_the_task_of_fastnas_is_the_same_network_on_both_sides() -> None:
+    from benchmarks.training.fastnas import SIDE, SPACE, count_macs, describe, mobilenet
+    from predictors.costs.network import architecture_features, total_macs
+    from search_spaces import get_space
+    from search_spaces.architecture import Interface
+
+    space = get_space(SPACE)
+    features = architecture_features(space, space.largest, Interface(3, 10))
+    assert count_macs(mobilenet(), SIDE) == total_macs(features[None])[0]
+    row = {"test": 0.5, "search": 0.4, "before": 0.3, "macs": 8e6}
+    both = {"FastNAS": row | {"seconds": {"a": 30.0, "b": 10.0}}, "nas": row | {"seconds": {"a": 20.0}}}
+    assert describe(both)[-1].endswith(" 0.50")
+
+
 def test_the_command_line_covers_every_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from benchmarks.training import quality
     from benchmarks.training.quality import SHORT, Budget
