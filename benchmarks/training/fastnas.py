@@ -126,7 +126,8 @@ def prune_and_tune(given: argparse.Namespace, folders: dict[str, str], seed: int
     began = processor_seconds()
     adapted, _, _ = train_model(whole, SIDE, config, total_steps(config, dataset.info.train_images))
     seconds = {"whole": processor_seconds() - began}
-    print(f"  FastNAS: whole {accuracy(adapted, dataset, 'search'):.3f}, {seconds['whole']:.0f} s", flush=True)
+    first = accuracy(adapted, dataset, "search")
+    print(f"  FastNAS: whole {first:.3f}, {seconds['whole']:.0f} s", flush=True)
 
     plain = mobilenet()  # without what the trainer puts in place of depthwise convolutions
     plain.load_state_dict(adapted.state_dict())
@@ -156,7 +157,7 @@ def prune_and_tune(given: argparse.Namespace, folders: dict[str, str], seed: int
     search, rate, model, seconds["tuning"] = max(tuned, key=lambda one: one[0])
     return {
         "seconds": seconds, "macs": macs, "before": before, "search": search, "test": accuracy(model, test, "test"),
-        "whole": accuracy(adapted, test, "test"), "rate": rate,
+        "whole": first, "rate": rate,
         "rates": {f"{rate:g}": value for value, rate, _, _ in tuned},
     }  # fmt: skip
 
@@ -201,7 +202,7 @@ def search_by_defaults(given: argparse.Namespace, folders: dict[str, str], seed:
     return {
         "seconds": seconds, "macs": best.macs, "before": tuned.before.value, "search": tuned.after.value,
         "test": measure(net, test, Candidate(best.architecture, "fp32"), "test").value,
-        "whole": measure(load_supernet(run, adapted=True), test, whole, "test").value,
+        "whole": measure(load_supernet(run, adapted=True), test, whole, "search").value,
         "kept": tuned.kept, "strategy": config_of(run).strategy, "epochs": config_of(run).epochs,
     }  # fmt: skip
 
@@ -239,7 +240,7 @@ def main() -> None:
     parser.add_argument("--whole-epochs", type=float, default=8, help="FastNAS: of the whole network")
     parser.add_argument("--whole-lr", type=float, default=0.01)
     parser.add_argument("--pruned-epochs", type=float, default=8, help="FastNAS: of the pruned network")
-    parser.add_argument("--pruned-lr", type=float, nargs="+", default=[0.02, 0.06])
+    parser.add_argument("--pruned-lr", type=float, nargs="+", default=[0.03])
     parser.add_argument("--epochs", type=float, help="nas: of the supernet; default: its own")
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
     parser.add_argument("--finetune-epochs", type=float, default=FinetuneConfig().epochs)
