@@ -120,7 +120,7 @@ def accuracy(model: nn.Module, dataset: Dataset, split: str) -> float:
 def prune_and_tune(given: argparse.Namespace, folders: dict[str, str], seed: int) -> dict[str, Any]:
     """FastNAS: fine-tune the whole, prune, fine-tune."""
     prune: Any = importlib.import_module("modelopt.torch.prune")
-    config = TrainConfig(source=folders["work"], seed=seed, epochs=given.whole_epochs, lr=given.whole_lr)
+    config = TrainConfig(space=SPACE, source=folders["work"], seed=seed, epochs=given.whole_epochs, lr=given.whole_lr)
     dataset, test = open_dataset(folders["work"], seed), open_dataset(folders["test"], seed)
     whole = mobilenet(weights_file("mobilenetv2_100"))
     began = processor_seconds()
@@ -148,12 +148,13 @@ def prune_and_tune(given: argparse.Namespace, folders: dict[str, str], seed: int
 
     tuned = []
     for rate in given.pruned_lr:
+        began = processor_seconds()
         settings_of = replace(config, epochs=given.pruned_epochs, lr=rate)
         steps = total_steps(settings_of, dataset.info.train_images)
         model, _, _ = train_model(copy.deepcopy(pruned), SIDE, settings_of, steps)
-        tuned.append((accuracy(model, dataset, "search"), rate, model, processor_seconds() - began))
-        began = processor_seconds()
-        print(f"  FastNAS: fine-tuned with {rate:g} {tuned[-1][0]:.3f}, {tuned[-1][3]:.0f} s", flush=True)
+        spent = processor_seconds() - began
+        tuned.append((accuracy(model, dataset, "search"), rate, model, spent))
+        print(f"  FastNAS: fine-tuned with {rate:g} {tuned[-1][0]:.3f}, {spent:.0f} s", flush=True)
     search, rate, model, seconds["tuning"] = max(tuned, key=lambda one: one[0])
     return {
         "seconds": seconds, "macs": macs, "before": before, "search": search, "test": accuracy(model, test, "test"),
@@ -237,9 +238,9 @@ def describe(found: dict[str, dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--whole-epochs", type=float, default=8, help="FastNAS: of the whole network")
+    parser.add_argument("--whole-epochs", type=float, default=6, help="FastNAS: of the whole network")
     parser.add_argument("--whole-lr", type=float, default=0.01)
-    parser.add_argument("--pruned-epochs", type=float, default=8, help="FastNAS: of the pruned network")
+    parser.add_argument("--pruned-epochs", type=float, default=6, help="FastNAS: of the pruned network")
     parser.add_argument("--pruned-lr", type=float, nargs="+", default=[0.03])
     parser.add_argument("--epochs", type=float, help="nas: of the supernet; default: its own")
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
