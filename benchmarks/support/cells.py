@@ -6,10 +6,12 @@ import gzip
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,20 +70,22 @@ def source_of(name: str, folder: Path) -> str:
         if name == "cifar10":
             write_image_folder(data_file("images/cifar10_jpeg32.npz"), out)
         else:
-            if not FASHION.exists():
-                sys.exit(f"{FASHION} is not there: apt-get install dataset-fashion-mnist, or give --data embedded")
-            _write_fashion(out)
+            write_fashion(out)
         done.touch()
     return str(out.resolve())
 
 
-def _write_fashion(out: Path) -> None:
+def write_fashion(out: Path, limits: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Write Fashion-MNIST as a data folder, of each split the first images as ``limits`` says; ends the program where
+    Debian's package is not there."""
+    if not FASHION.exists():
+        sys.exit(f"{FASHION} is not there: apt-get install dataset-fashion-mnist, or take other images")
     for split, stem in (("train", "train"), ("test", "t10k")):
         images = _idx(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
         labels = _idx(f"{stem}-labels-idx1-ubyte.gz", 8)
         for name in CLASSES:
             (out / split / name).mkdir(parents=True, exist_ok=True)
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for i, (image, label) in enumerate(islice(zip(images, labels, strict=True), limits.get(split))):
             Image.fromarray(image).save(out / split / CLASSES[int(label)] / f"{i:05d}.png", compress_level=1)
 
 

@@ -12,7 +12,7 @@ rates the one that is best on the search split is taken, and only its time count
 ``nas``: ``train-supernet --init``, ``search --precision fp32 --max-macs 8 --objectives accuracy,macs --compare none``,
 and ``finetune`` of the best, with their defaults; without evaluations on the way.
 
-Needed beside the weights, which ``pretrained_start`` names: ``pip install --no-deps nvidia-modelopt pulp
+Needed beside the weights, which ``benchmarks/support/given.py`` names: ``pip install --no-deps nvidia-modelopt pulp
 torchprofile==0.0.4``. Finished sides are kept in ``--out`` and not run again.
 """
 
@@ -37,8 +37,8 @@ from torch import nn
 from benchmarks.support.cells import ENGINE, cell, train_model
 from benchmarks.support.clock import processor_seconds
 from benchmarks.support.data import data_file
+from benchmarks.support.given import weights_file
 from benchmarks.support.image_folder import write_image_folder
-from benchmarks.training.pretrained_start import weights_file
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import EVALUATION_BATCH, measure
 from nas.data.batches import calibration_images, eval_batches

@@ -2,8 +2,9 @@
 
 For a supernet from scratch and one from ImageNet weights: one subnet (the middle of the space, or the largest) is
 trained further at several peak rates, from the labels alone and with the supernet's largest network as its teacher,
-and measured on the search and test splits together. Every training is kept in ``--out``: the same command
-continues where it stopped. The weights are those of ``benchmarks.training.pretrained_start``.
+and measured on the search and test splits together. ``--runs`` takes trained runs instead. Every training is kept in
+``--out``, or in the run: the same command continues where it stopped. Where the weights come from:
+``benchmarks/support/given.py``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import torch
 
 from benchmarks.support.cells import ENGINE, measured, middle
 from benchmarks.support.data import data_file
+from benchmarks.support.given import weights_file
 from benchmarks.support.image_folder import write_image_folder
 from benchmarks.support.results import add_out, write_results
-from benchmarks.training.pretrained_start import weights_file
 from nas.candidates.candidate import Candidate
 from nas.events import ignore
 from nas.store.run import Run
@@ -58,16 +59,8 @@ def train_start(given: argparse.Namespace) -> tuple[str, Trained]:
     return title, open_trained(home)
 
 
-def add_start(parser: argparse.ArgumentParser) -> None:
-    """Flags of :func:`train_start`."""
-    add_out(parser)
-    parser.add_argument("--start", choices=STARTS, default="pretrained")
-    parser.add_argument("--data", choices=IMAGES, default="clothing")
-    parser.add_argument("--seed", type=int, default=0)
-
-
-def run(given: argparse.Namespace) -> dict[str, Any]:
-    title, supernet = train_start(given)
+def tuned_at(title: str, supernet: Trained, given: argparse.Namespace) -> dict[str, float]:
+    """Accuracies, %, of a subnet before and after fine-tunings at every rate."""
     space = supernet.space
     subnet = {"middle": middle(space), "largest": space.largest, "smallest": space.smallest}[given.subnet]
 
@@ -76,19 +69,28 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         tuned = train_further(plan_training(supernet, Candidate(subnet, "fp32"), settings), ENGINE, ignore)
         return 100 * measured(tuned, subnet).value
 
-    found: dict[str, Any] = {"before": 100 * measured(supernet, subnet).value}
-    print(f"{title}, {given.subnet}: accuracy, %; {found['before']:.1f} before")
+    found = {"before": 100 * measured(supernet, subnet).value}
+    print(f"{title}, {given.subnet}: accuracy, %; {found['before']:.1f} before", flush=True)
     print(f"{'peak rate':<24}" + "".join(f"{lr:>8g}" for lr in given.rates))
     for teacher, row in (("none", "from the labels"), ("auto", "with the teacher")):
         for lr in given.rates:
             found[f"{row}, {lr:g}"] = tune(lr, teacher)
-        print(f"{row:<24}" + "".join(f"{found[f'{row}, {lr:g}']:>8.1f}" for lr in given.rates))
+        print(f"{row:<24}" + "".join(f"{found[f'{row}, {lr:g}']:>8.1f}" for lr in given.rates), flush=True)
     return found
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    starts = [(path.name, open_trained(Run(path))) for path in given.runs] if given.runs else [train_start(given)]
+    return {title: tuned_at(title, supernet, given) for title, supernet in starts}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_start(parser)
+    add_out(parser)
+    parser.add_argument("--start", choices=STARTS, default="pretrained")
+    parser.add_argument("--data", choices=IMAGES, default="clothing")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, nargs="+", help="trained runs to take instead")
     parser.add_argument("--subnet", choices=("smallest", "middle", "largest"), default="middle")
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.003, 0.01, 0.02, 0.05])

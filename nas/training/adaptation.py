@@ -45,12 +45,17 @@ def hand_over(
         net.model.load_state_dict(average)
     if world.main:
         save_weights(run.adapted, net.model.state_dict(), config, dataset, steps)
-        groups = net.space.family.channel_groups(net.model)
-        order_channels(net.model, groups, loss_importance(net.model, groups, _losses(net, dataset)))
+        order_by_loss(net, dataset)
         report(Noted(f"the whole network is adapted ({run.adapted}); from step {steps} on it teaches its subnets"))
     world.wait()
     world.start_alike(net.model, steps)
     average.update((name, tensor.detach().clone()) for name, tensor in net.model.state_dict().items() if average)
+
+
+def order_by_loss(net: Supernet, dataset: Dataset) -> None:
+    """Put the channels of a trained network in the order of what the loss would lose without them, in place."""
+    groups = net.space.family.channel_groups(net.model)
+    order_channels(net.model, groups, loss_importance(net.model, groups, _losses(net, dataset)))
 
 
 def _losses(net: Supernet, dataset: Dataset) -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 
 def test_a_finished_cell_is_not_run_again(tmp_path: Path) -> None:
@@ -82,6 +83,33 @@ def test_the_task_of_fastnas_is_the_same_network_on_both_sides() -> None:
     row = {"test": 0.5, "search": 0.4, "before": 0.3, "macs": 8e6}
     both = {"FastNAS": row | {"seconds": {"a": 30.0, "b": 10.0}}, "nas": row | {"seconds": {"a": 20.0}}}
     assert describe(both)[-1].endswith(" 0.50")
+
+
+def test_the_whole_stands_beside_the_best_of_the_front_that_is_no_slower() -> None:
+    from benchmarks.training.zoo import describe
+
+    def row(ms: float, correct: int) -> dict[str, object]:
+        return {"latency_ms": ms, "search": {"correct": correct, "images": 10}, "test": {"correct": 0, "images": 10}}
+
+    front = [row(1.0, 5), row(2.0, 7), row(3.0, 6)]
+    whole = [row(0.5, 2) | {"px": 48}, row(2.5, 6) | {"px": 56}, row(3.0, 8) | {"px": 64}]
+    lines = describe({"supernet": {"seconds": 1}, "all": {"seconds": 1, "front": front, "whole": whole}}, "model")
+    shown = [line.split("|")[2:-1] for line in lines if " px |" in line]
+    assert [[cell.strip() for cell in line] for line in shown] == [
+        ["0.500", "10.0", "20.0", "", ""],
+        ["2.500", "30.0", "60.0", "35.0 (70.0)", "2.000"],
+        ["3.000", "40.0", "80.0", "35.0 (70.0)", "2.000"],
+    ]
+
+
+def test_blocks_change_places_where_their_shapes_allow_it() -> None:
+    from benchmarks.training.blocks import reorder
+
+    state = {f"blocks.1.{b}.conv.weight": torch.full((2,), float(b)) for b in (0, 1, 2)}
+    found = reorder(state, 1, (0, 2, 1))
+    assert found is not None
+    assert [found[name][0].item() for name in state] == [0, 2, 1]
+    assert reorder(state | {"blocks.1.2.conv.weight": torch.zeros(3)}, 1, (0, 2, 1)) is None
 
 
 def test_the_command_line_covers_every_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
