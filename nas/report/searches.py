@@ -134,10 +134,9 @@ def _list_whole(result: SearchResult) -> list[Element]:
     costs = [LATENCY, *(row for row in OBJECTIVES.values() if row is not LATENCY)]
     rows: list[list[Element | str]] = []
     for member in result.whole:
-        cheaper = [each.accuracy for each in result.front if each.latency_ms <= member.latency_ms]
-        best = percent(max(cheaper, key=lambda accuracy: accuracy.value)) if cheaper else ""
-        rows.append([str(member.architecture.resolution), percent(member.accuracy), percent(member.test), best,
-                     *(row.cell(member) for row in costs)])  # fmt: skip
+        best = result.best_within(member.latency_ms)
+        rows.append([str(member.architecture.resolution), percent(member.accuracy), percent(member.test),
+                     "" if best is None else percent(best.accuracy), *(row.cell(member) for row in costs)])  # fmt: skip
     head = ["image, px", "search split (95 %)", "test split (95 %)", "best of the front at no more latency",
             *(f"{row.title}, {row.unit.name}" for row in costs)]  # fmt: skip
     title = "The whole network, fine-tuned, at each resolution"

@@ -247,6 +247,11 @@ class SearchResult:
     whole: Annotated[tuple[Member, ...] | None, NOT_NULL] = None
     versions: Annotated[Versions | None, NOT_NULL] = None
 
+    def best_within(self, latency_ms: float) -> Member | None:
+        """The most accurate member of the front, on the search split, of at most that latency; None: there is none."""
+        within = [member for member in self.front if member.latency_ms <= latency_ms]
+        return max(within, key=lambda member: member.accuracy.value, default=None)
+
     @property
     def settings(self) -> _Config:
         """The settings that other commands need."""

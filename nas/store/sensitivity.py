@@ -44,7 +44,7 @@ class Sensitivity:
     Attributes:
         weights: hash of the supernet's weights that were measured.
         calibration_images: what the batch norm of each subnet was calibrated on.
-        complete: whether every choice is there; a measurement that was stopped goes on from what is.
+        complete: whether every choice is there; a measurement that was stopped continues from those.
         target: device of the latencies, and their precision; None: none.
         largest: the subnet with every gene whole, on the same images.
         rows: the most accuracy lost first; of equal ones, the fewest MACs saved first.

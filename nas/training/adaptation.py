@@ -21,7 +21,7 @@ from nas.tasks.losses import Loss
 from nas.training.processes.world import World
 
 from .config import TrainConfig
-from .step import resize
+from .step import resize, statistics_kept
 from .weights import save_weights
 
 _IMAGES = 1024
@@ -55,16 +55,15 @@ def hand_over(
 def order_by_loss(net: Supernet, dataset: Dataset) -> None:
     """Put the channels of a trained network in the order of what the loss would lose without them, in place."""
     groups = net.space.family.channel_groups(net.model)
-    order_channels(net.model, groups, loss_importance(net.model, groups, _losses(net, dataset)))
+    with statistics_kept(net):
+        importance = loss_importance(net.model, groups, _losses(net, dataset))
+    order_channels(net.model, groups, importance)
 
 
 def _losses(net: Supernet, dataset: Dataset) -> Iterator[Tensor]:
     """Losses of the largest network on batches of training images, normalised as subnets will be: by the batch."""
-    kept = {name: tensor.clone() for name, tensor in net.model.named_buffers()}
     net.train()
     largest, device = net.space.largest, next(net.parameters()).device
     for images, labels in eval_batches(dataset, "train", largest.resolution, _BATCH, _IMAGES):
         output = net(resize(images.to(device), largest.resolution), largest).float()
         yield dataset.task.loss(output, labels.to(device), None, Loss())
-    for name, tensor in net.model.named_buffers():
-        tensor.copy_(kept[name])

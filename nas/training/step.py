@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,14 +138,22 @@ def loss_without_gradient(
     net: Supernet, batch: StepInput, task: Task, loss: Loss, architecture: Architecture, amp: Amp = FULL
 ) -> float:
     """Loss of a subnet on the batch's labels in training mode, the running statistics left as they were."""
+    with statistics_kept(net):
+        net.train()
+        with amp.autocast():
+            output = net(resize(batch.images, architecture.resolution), architecture).float()
+        return task.loss(output, batch.labels, None, loss).item()
+
+
+@contextmanager
+def statistics_kept(net: Supernet) -> Iterator[None]:
+    """Put the running statistics back afterwards, which passes in training mode change."""
     statistics = {name: tensor.clone() for name, tensor in net.model.named_buffers()}
-    net.train()
-    with amp.autocast():
-        output = net(resize(batch.images, architecture.resolution), architecture).float()
-    value = task.loss(output, batch.labels, None, loss).item()
-    for name, tensor in net.model.named_buffers():
-        tensor.copy_(statistics[name])
-    return value
+    try:
+        yield
+    finally:
+        for name, tensor in net.model.named_buffers():
+            tensor.copy_(statistics[name])
 
 
 def mix_batch(

@@ -14,18 +14,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
-from nas.events import Listener, Started
+from nas.events import Listener
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license, data_name
 from nas.journal.journal import SEARCH, TEST
 from nas.search.outcome import make_member, record_accuracy
 from nas.store.exports import FinetuneOrigin, Result
 from nas.store.files import check_folder
-from nas.store.records import RunRecord
 from nas.store.results import AccuracyRecord
-from nas.store.run import Run, file_hash
+from nas.store.run import Run
 from nas.store.settings import check_settings
-from nas.store.versions import versions
 from nas.store.words import count_of
 from nas.training.amp import check_amp
 from nas.training.builders import resolve_augment
@@ -45,7 +43,7 @@ from nas.training.config import (
     total_steps,
 )
 from nas.training.fitting import TINY
-from nas.training.loop import Curriculum, train
+from nas.training.loop import Curriculum
 from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import AUTO
@@ -58,6 +56,7 @@ from search_spaces.policy import FLOAT, Policy
 from .estimate import DEFAULT_TARGET
 from .export import export_source
 from .resolve import read_candidate
+from .single import is_trained, train_single
 from .trained import Trained, open_trained, same_weights
 
 SUPERNET, ADAPTED = "supernet", "adapted"
@@ -286,25 +285,13 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
 def train_further(training: Training, resources: Resources, report: Listener) -> Trained:
     """The candidate's run, trained to its end: nothing is left to do, it continues, or it begins."""
     supernet, sub, settings = training.supernet, training.run, training.settings
-    info = supernet.dataset.info
-    record = sub.read() if sub.exists else None
-    if record is None or not (record.complete and sub.supernet.exists() and file_hash(sub.supernet) == record.weights):
+    if not is_trained(sub):
         answers = _ask_teacher(supernet, settings, resources.device, report)  # one that doesn't fit fails here
-        if record is None:
-            sub.path.mkdir(parents=True, exist_ok=True)
-            record = RunRecord(
-                config=asdict(settings), data=info, versions=versions(), complete=False,
-                finetuned_from=supernet.weights,
-            )  # fmt: skip
-            sub.write(record)
         if answers is not None and not sub.teacher.exists():
+            sub.path.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(answers, sub.teacher)
-        report(Started(str(sub.path), training.steps, info.source))
-        train(sub, settings, supernet.dataset, resources, report, training.curriculum)
-        weights = file_hash(sub.supernet)
-        record = replace(record, complete=True, weights=weights, steps=training.steps, versions=versions())
-        sub.write(record)
-    return replace(supernet, run=sub, net=load_supernet(sub), weights=record.weights or "")
+        train_single(sub, settings, supernet.dataset, supernet.weights, resources, report, training.curriculum)
+    return replace(supernet, run=sub, net=load_supernet(sub), weights=sub.read().weights or "")
 
 
 def _ask_teacher(supernet: Trained, settings: TrainConfig, device: str, report: Listener) -> Path | None:

@@ -42,6 +42,7 @@ from search_spaces.errors import UsageError
 from search_spaces.families.named import WIDTHS, spell_out
 from search_spaces.schema import Json, convert
 
+from .single import is_trained
 from .trained import as_trained, check_same_data, open_as
 from .whole import extra_epochs, tune_whole
 
@@ -146,7 +147,7 @@ def train_supernet(
     if record is not None:
         config = _as_begun(config, record.config)
         _same_settings(run, config)
-        if record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights:
+        if is_trained(run):
             world.from_main(None)
             return record
     dataset = dataset or open_as(config, None if record is None else record.data)

@@ -8,28 +8,27 @@ search measures the results as it measures its candidates, so that a front stand
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import Dataset
-from nas.events import Listener, Noted, Started
+from nas.events import Listener, Noted
 from nas.search.costs import CandidateCosts
 from nas.search.outcome import make_member
 from nas.store.files import load_tensors
-from nas.store.records import RunRecord
 from nas.store.results import Member
 from nas.store.run import Run, file_hash
-from nas.store.versions import versions
 from nas.supernet.supernet import Supernet
-from nas.training.config import PHASE, Resources, TrainConfig, peak_lr, total_steps
-from nas.training.loop import Curriculum, train
+from nas.training.config import PHASE, Resources, TrainConfig, peak_lr
+from nas.training.loop import Curriculum
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import TEACHER_FIRST
 from nas.training.weights import load_supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.policy import INT8
 
+from .single import is_trained, train_single
 from .trained import Trained
 
 EPOCHS = 2.0
@@ -69,9 +68,9 @@ def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resou
     if smaller:
         sides = ", ".join(str(one.resolution) for one in smaller)
         report(Noted(f"for comparison, the adapted whole is tuned at {sides} px: {EPOCHS:g} epochs each"))
+    weights = file_hash(run.adapted)
     for architecture in smaller:
         sub = run.whole(architecture.resolution)
-        weights = file_hash(run.adapted)
         if sub.exists and sub.read().finetuned_from != weights:
             shutil.rmtree(sub.path)  # of weights that were trained anew since
         settings = replace(
@@ -79,24 +78,14 @@ def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resou
             pretrained=False, init=str(run.adapted.resolve()), teacher=None, teacher_weight=None,
             quantization_aware="", quantization_phase=PHASE, quantization_noise=0.0,
         )  # fmt: skip
-        if not sub.exists:
-            sub.path.mkdir(parents=True, exist_ok=True)
-            record = RunRecord(
-                config=asdict(settings), data=dataset.info, versions=versions(), complete=False, finetuned_from=weights
-            )
-            sub.write(record)
-        if sub.read().complete and sub.supernet.exists():
-            continue
-        fixed = Curriculum(Fixed(get_space(config.space), architecture), {}, architecture.resolution)
-        steps = total_steps(settings, dataset.info.train_images)
-        report(Started(str(sub.path), steps, dataset.info.source))
-        train(sub, settings, dataset, replace(resources, evaluations=0), report, fixed)
-        sub.write(replace(sub.read(), complete=True, weights=file_hash(sub.supernet), steps=steps))
+        if not is_trained(sub):
+            fixed = Curriculum(Fixed(get_space(config.space), architecture), {}, architecture.resolution)
+            train_single(sub, settings, dataset, weights, replace(resources, evaluations=0), report, fixed)
 
 
 def measure_whole(trained: Trained, costs: CandidateCosts, report: Listener) -> tuple[Member, ...]:
     """The whole network at each resolution as it would be shipped, in the precision of a search; from the smallest.
-    Empty where it was not kept, or is of other weights than the run's."""
+    Empty where it was not kept."""
     run, members = trained.run, []
     if not run.adapted.exists():
         return ()

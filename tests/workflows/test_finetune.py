@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import nas.workflows.finetune
+import nas.workflows.single
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import ship
 from nas.store.files import load_tensors, save_tensors
@@ -269,7 +269,7 @@ def test_the_same_command_again_trains_nothing(here: Path, supernet: Path, monke
     def train_again(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(nas.workflows.finetune, "train", train_again)
+    monkeypatch.setattr(nas.workflows.single, "train", train_again)
     assert tune("--epochs", "1").json == first
 
 

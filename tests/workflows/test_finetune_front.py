@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import nas.workflows.export
-import nas.workflows.finetune
 import nas.workflows.finetune_front
+import nas.workflows.single
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure, ship
 from nas.events import ignore
@@ -34,6 +34,8 @@ from search_spaces.schema import to_json
 from tests.support.cli_runs import Result, content, edit_json, half, invoke
 from tests.support.small_runs import are_equal
 from tests.support.stopping import Acts, interrupt
+
+pytestmark = pytest.mark.xdist_group("finetune_front")  # its front is tuned once, by one process
 
 SEARCH = "search-cortex-a72.json"
 TINY = get_space("mbv3-tiny")
@@ -165,7 +167,7 @@ def test_the_same_command_again_trains_nothing(here: Path, monkeypatch: pytest.M
     def train_again(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(nas.workflows.finetune, "train", train_again)
+    monkeypatch.setattr(nas.workflows.single, "train", train_again)
     monkeypatch.setattr(nas.workflows.finetune_front, "export_members", lambda *_, **__: [])
     assert invoke(*WORDS, "run").code == 0
     assert content(here / "run" / "finetune") | {"tuned": (here / "run" / "tuned.json").read_bytes()} == before

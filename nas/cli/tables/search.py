@@ -64,8 +64,7 @@ def _say_measured(result: SearchResult) -> None:
 def _say_whole(result: SearchResult) -> None:
     """The whole network at each resolution, and what the front has at no more cost."""
     for member in result.whole or ():
-        cheaper = [other for other in result.front if other.latency_ms <= member.latency_ms]
-        best = max(cheaper, key=lambda other: other.accuracy.value, default=None)
+        best = result.best_within(member.latency_ms)
         beside = "" if best is None else f"; on the front, at no more: {100 * best.accuracy.value:.2f} % ({best.id})"
         say(f"the whole, fine-tuned, {member.architecture.resolution} px: {100 * member.accuracy.value:.2f} %, "
             f"{OBJECTIVES['latency'].cell(member)} ms{beside}")  # fmt: skip
