@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.few_images import write_few
+from tests.support.long_forms import long_form
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = ("Bus error", "RuntimeError: operator torchvision::nms does not exist")  # not our messages
@@ -118,7 +119,7 @@ def test_how_tos_work_when_followed(workshop: Path) -> None:
     assert "fits: 492 kB of RAM" in done.stdout
 
 
-@pytest.mark.parametrize("what", ["predictor", "task"])
+@pytest.mark.parametrize("what", long_form(["task"], ["predictor"]))
 def test_what_a_page_adds_passes_the_kit(workshop: Path, what: str) -> None:
     words = [sys.executable, "-m", "tests.support.following", f"docs/adding-a-{what}.md"]
     environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1", "WHOLE": "1"}

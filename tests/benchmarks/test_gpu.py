@@ -32,6 +32,7 @@ def test_other_losses_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1.0e-02" in line.figure
 
 
+@pytest.mark.long
 def test_a_training_that_is_never_stopped_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu.signal, "raise_signal", lambda _: None)
     assert gpu.resume("cpu", gpu.SMALL, open_dataset("embedded"), tmp_path).holds is False

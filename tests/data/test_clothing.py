@@ -20,10 +20,9 @@ from tests.support.shared_data import shared_file
 DATA = shared_file("images/clothing10_jpeg64.npz")
 PER_CLASS = {"train": 60, "val": 10, "test": 10}
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_file(), reason=f"needs {DATA.name} in {DATA.parent} (NAS_BENCH_DATA overrides)"),
-]
+pytestmark = pytest.mark.skipif(
+    not DATA.is_file(), reason=f"needs {DATA.name} in {DATA.parent} (NAS_BENCH_DATA overrides)"
+)
 
 
 def nas(*words: str) -> str:
@@ -56,7 +55,7 @@ def folder(empty: Path) -> Path:
 
 def test_from_photos_to_an_int8_file(folder: Path) -> None:
     trained = json.loads(
-        nas_alone("train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "8", "--batch-size",
+        nas_alone("train-supernet", "--data", "clothing", "--space", "mbv3-tiny", "--epochs", "4", "--batch-size",
                   "16", "--lr", "0.05", "--json")
     )  # fmt: skip
     with np.load(DATA) as file:

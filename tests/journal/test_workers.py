@@ -135,12 +135,11 @@ def postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         server.remove()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_on_postgresql_walk_the_same_path(postgres: Any, tmp_path: Path) -> None:
     check_workers(postgres.url, tmp_path, 4, batches=3)
 
 
-@pytest.mark.slow
 def test_postgresql_down_and_up_again(postgres: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Switched off in the middle of a search, it is waited for, and has kept what it was given."""
     measured = []
@@ -203,6 +202,7 @@ def _command(words: Sequence[str]) -> None:
     assert result.code == 0, result.err
 
 
+@pytest.mark.long
 def test_two_commands_share_a_search(here: Path) -> None:
     """Started at once on one run; they end alike, with what one command found, and measure nothing twice."""
     out = here / "run" / "search-cortex-a72.json"

@@ -35,6 +35,7 @@ from search_spaces.operators import deploy, operator, segments
 from search_spaces.operators import trace as tracing
 from search_spaces.operators.segments import structure
 from search_spaces.operators.trace import trace
+from tests.support.long_forms import LONG
 from tests.support.spaces import NAMES
 
 TINY = get_space("mbv3-tiny")
@@ -43,6 +44,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 OTHERS = [space for name, space in PRESETS.items() if name not in NAMES]  # these in test_families.py
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("space", OTHERS, ids=lambda s: s.name)
 @given(seed=SEEDS)
 @settings(max_examples=2, deadline=None)
@@ -64,7 +66,17 @@ def thinned(space: SearchSpace) -> SearchSpace:
     return thin
 
 
-@pytest.mark.parametrize("space", [TINY, *map(thinned, PRESETS.values())], ids=lambda s: s.name)
+SMALL = ("mbv3-tiny", "mbv3-small-thin", "ofa-resnet50-thin", "autoformer-tiny-thin", "mcunet-thin")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        pytest.param(space, marks=[] if space.name in SMALL else [LONG])
+        for space in (TINY, *map(thinned, PRESETS.values()))
+    ],
+    ids=lambda s: s.name,
+)
 def test_tables_equal_traced_models(space: SearchSpace) -> None:
     tables = CostTables(space, Interface(1, 10))
     vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(0), 4)])

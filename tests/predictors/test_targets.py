@@ -34,6 +34,7 @@ from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError
 from search_spaces.operators.trace import trace
+from tests.support.long_forms import long_form
 
 pytestmark = pytest.mark.xdist_group("targets")  # the tables of a large space take long: read once, by one process
 
@@ -60,7 +61,7 @@ def test_shipped_targets_are_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", available_targets())
-@pytest.mark.parametrize("preset", ["mbv3-tiny", "mbv3-large"])
+@pytest.mark.parametrize("preset", long_form(["mbv3-tiny"], ["mbv3-large"]))
 def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> None:
     space, target = get_space(preset), load_target(name)
     tables, vectors = CostTables(space, Interface(3, 10)), np.stack(space.extremes())

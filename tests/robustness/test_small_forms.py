@@ -43,7 +43,9 @@ def run_here(words: list[str]) -> tuple[int, str]:
 
 def test_a_killed_training_and_a_killed_search_lose_nothing(root: Path, finished: Path) -> None:
     for tally in (
-        kill_stress.stress_training(root, "plain", ["--epochs", "1", "--save-seconds", "0"], 1, random.Random(0)),
+        kill_stress.stress_training(
+            root, "plain", ["--epochs", "1", "--save-seconds", "0", "--workers", "0"], 1, random.Random(0)
+        ),
         kill_stress.stress_search(root, finished / "run", 4, 1, random.Random(0), ("--compare", "none")),
     ):
         assert not tally.failures

@@ -21,6 +21,7 @@ from tests.kits.runtime import SHAPE, images, network, quantized
 RUNTIME, DIALECT = Executorch(), dialect_for("executorch", None)
 
 
+@pytest.mark.long
 def test_floats_and_integers_in_one_file(tmp_path: Path) -> None:
     """All layers are in the file, and floats half-way between two integers part ways."""
     pytest.importorskip("executorch")
@@ -50,6 +51,7 @@ def test_weights_of_fewer_bits_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_every_layer_is_delegated() -> None:
     pytest.importorskip("executorch")
     lowered = lower(quantized(), SHAPE, {}, DIALECT)

@@ -166,6 +166,7 @@ def test_metadata_and_names(file):
     assert (logits.name, logits.shape) == ("logits", ["batch", CLASSES])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["convnext_atto"])
 def test_other_families_agree_too(name, tmp_path):
     """Strided shortcuts, attention over channels, layer norms and layer scales."""

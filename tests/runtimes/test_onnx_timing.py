@@ -39,7 +39,7 @@ def executed(data: bytes, folder: Path) -> Counter[str]:
     return Counter(n.op_type for n in onnx.load(folder / "out.onnx").graph.node if n.op_type not in _MOVES)
 
 
-@pytest.mark.parametrize("name", ["mbv3-tiny", pytest.param("resnet10t", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mbv3-tiny", pytest.param("resnet10t", marks=pytest.mark.long)])
 def test_onnxruntime_runs_what_it_runs_of_the_exported_file(name: str, tmp_path: Path) -> None:
     model = tiny() if name == "mbv3-tiny" else timm.create_model(name, num_classes=10).eval()
     images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))

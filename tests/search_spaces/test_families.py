@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import pytest
 
 from tests.kits import family
-from tests.support.spaces import DERIVED, NAMES
+from tests.support.long_forms import LONG
+from tests.support.spaces import DERIVED, NAMES, SHORT
 
 
 def of_each(names: Sequence[str]) -> pytest.MarkDecorator:
     """A test of every space, by the process that has this space's other tests, and beside them: its supernet is built
     once. To lie beside each other they need the same numbers: names are a beginning of ``NAMES``."""
-    groups = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    marks = {name: [pytest.mark.xdist_group(name), *([] if name in SHORT else [LONG])] for name in names}
+    groups = [pytest.param(name, marks=marks[name]) for name in names]
     return pytest.mark.parametrize("name", groups, scope="module")
 
 

@@ -16,22 +16,28 @@ from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import timm_model
 from search_spaces.families.options import inner_width
+from tests.support.long_forms import long_form
 from tests.support.named_models import check_against_timm, check_channel_groups, check_shapes, sizes
 
 OFA = get_space("ofa-resnet50")
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet26d", "ecaresnet26t", "seresnet18", "resnetblur18", "skresnet18"])
+@pytest.mark.parametrize(
+    "name",
+    long_form(["resnet18", "ecaresnet26t", "skresnet18"], ["resnet26d", "seresnet18", "resnetblur18"]),
+)
 def test_networks_are_those_of_timm(name: str) -> None:
     check_against_timm(f"timm:{name}:depth=0.5,1:resolution=64", 64)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["seresnet50", "ecaresnetlight", "resnetrs50", "wide_resnet50_2", "resnext50_32x4d", "senet154", "resnet50_gn",
-     "res2net50d", "resnest26d", "ecaresnet50d_pruned", "test_resnet"],
-)  # fmt: skip
+    long_form(
+        ["seresnet50", "resnext50_32x4d", "res2net50d", "resnest26d", "test_resnet"],
+        ["ecaresnetlight", "resnetrs50", "wide_resnet50_2", "senet154", "resnet50_gn", "ecaresnet50d_pruned"],
+    ),
+)
 def test_shapes_fit(name: str) -> None:
     check_shapes(f"timm:{name}")
 

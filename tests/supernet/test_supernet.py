@@ -35,7 +35,7 @@ def _randomise(model: nn.Module) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_borrowed_equals_plain_timm(net: Supernet, training: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -27,3 +27,19 @@ DERIVED = (
 # These differ from a smaller one of their family in widths alone, and take as long as twenty other spaces together.
 _WIDER = ("autoformer-base", "autoformer-small", "ofa-mbv3-w1.2")
 NAMES = (*DERIVED, *(name for name in PRESETS if name not in _WIDER))
+
+SHORT = (
+    "timm:mobilenetv3_small_075:resolution=64,96:width=0.5,1",
+    "timm:mobilenetv4_conv_small_050:resolution=64,96",
+    "timm:efficientnet_lite0:resolution=64,96:kernel=3,5",
+    "timm:mixnet_s:resolution=64,96",
+    "timm:resnet10t:resolution=64,96",
+    "timm:convnextv2_atto:resolution=64,96",
+    "timm:vit_tiny_patch16_224:resolution=64,96",
+    "mbv3-tiny",
+    "ofa-mbv3-w1.0",
+    "ofa-proxyless",
+    "mcunet",
+    "autoformer-tiny",
+)
+"""Spaces of every family and of every kind of published weights; the others are in the long form of the tests."""

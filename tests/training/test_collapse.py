@@ -192,6 +192,7 @@ def test_it_gives_up_after_so_many_times(photos: Path, tmp_path: Path, cliff: di
     assert not run.supernet.exists()
 
 
+@pytest.mark.long
 def test_unwatched_it_trains_to_its_end(photos: Path, tmp_path: Path, cliff: dict[str, float]) -> None:
     """The run that goes back where it is watched, see above."""
     run = Run(tmp_path / "run")
@@ -232,6 +233,7 @@ def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: P
     assert_same_run(run, straight)
 
 
+@pytest.mark.long
 def test_training_as_usual_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded data: no step counts as lost after it has learned."""
     monkeypatch.setattr(collapse, "PATIENCE", 10)

@@ -272,7 +272,6 @@ def _assert_equal(run: Run, other: Run) -> None:
         assert torch.equal(tensor, theirs[name]), name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.freeze_bn])
 def test_two_processes_train_as_one(two: Path, tmp_path: Path, name: str) -> None:
     losses = _train(Run(tmp_path / "one"), _config(two, name))
@@ -284,12 +283,10 @@ def test_two_processes_train_as_one(two: Path, tmp_path: Path, name: str) -> Non
         torch.testing.assert_close(ours[key], tensor, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_every_process_knows_the_same_losses(two: Path) -> None:
     assert _found(two, 0) == _found(two, 1)
 
 
-@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_resuming_is_exact(two: Path) -> None:
     found = _found(two)
     assert found["stopped at 3"] == [*found["statistics"][:4], []]
@@ -298,7 +295,6 @@ def test_a_signal_to_one_process_stops_both_and_resuming_is_exact(two: Path) -> 
     _assert_equal(Run(two / "again"), Run(two / "two-statistics"))
 
 
-@pytest.mark.slow
 def test_one_process_goes_on_where_two_stopped(two: Path) -> None:
     losses = _found(two)["handed over"][:-1] + _train(Run(two / "handed"), _config(two, "sandwich"))
     assert len(losses) == 12
@@ -335,10 +331,13 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_kill_9(straight: Path, forking: None, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    process = Forked(*_words(straight / "photos", run), "--nproc", "2")
+def test_the_death_of_one_process_ends_both_and_says_so(two: Path, tmp_path: Path) -> None:
+    _kill_one(Run(tmp_path / "run"), two / "photos")
+
+
+def _kill_one(run: Run, photos: Path) -> None:
+    """Kill the process that writes, once there is a checkpoint."""
+    process = Forked(*_words(photos, run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.kill(_owner(run), signal.SIGKILL)
     error = process.communicate(timeout=60)[1]
@@ -346,16 +345,21 @@ def test_kill_9(straight: Path, forking: None, tmp_path: Path) -> None:
     assert len(error.splitlines()) == 1, error
     assert error.startswith("error: process 0 of 2 was killed (SIGKILL); the last checkpoint is kept")
     assert not run.supernet.exists()
+
+
+@pytest.mark.long
+def test_kill_9_and_resume_by_torchrun(straight: Path, forking: None, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    _kill_one(run, straight / "photos")
     again = start([*TORCHRUN, *_words(straight / "photos", run)])  # its processes are as good as ours
     error = again.communicate(timeout=600)[1]
     assert again.returncode == 0, error
     _assert_equal(run, Run(straight / "run"))
 
 
-@pytest.mark.slow
-def test_ctrl_c_stops_all_and_says_so_once(straight: Path, forking: None, tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_and_says_so_once(two: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    process = Forked(*_words(straight / "photos", run), "--nproc", "2")
+    process = Forked(*_words(two / "photos", run), "--nproc", "2")
     wait_for(process, run.checkpoint)
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
@@ -365,9 +369,8 @@ def test_ctrl_c_stops_all_and_says_so_once(straight: Path, forking: None, tmp_pa
     assert not run.supernet.exists()
 
 
-@pytest.mark.slow
-def test_an_error_of_all_processes_is_one_line(straight: Path, forking: None) -> None:
-    process = Forked(*_words(straight / "photos", Run(straight / "run")), "--nproc", "2", "--seed", "5")
+def test_an_error_of_all_processes_is_one_line(two: Path) -> None:
+    process = Forked(*_words(two / "photos", Run(two / "two-statistics")), "--nproc", "2", "--seed", "5")
     error = process.communicate(timeout=120)[1]
     assert process.returncode == 2
     assert len(error.splitlines()) == 1, error

@@ -29,6 +29,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.policy import Policy, parse_policy, stages_of
 from tests.support.cli_runs import invoke
+from tests.support.long_forms import long_form
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
@@ -143,7 +144,7 @@ def test_micro_batches_add_up_to_one_gradient() -> None:
 # a run
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("noise", long_form([0.5], [0.0]))
 def test_stopped_twice_or_never_is_the_same(photos: Path, tmp_path: Path, at_steps: Acts, noise: float) -> None:
     """Stopped in the float part and in the quantized part."""
     config = TrainConfig(

@@ -75,7 +75,12 @@ def _assert_same(run: Run, other: Run) -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "ema", "optimizer"),  # every two settings meet
-    [("random", 0.0, "nesterov"), ("random", 0.9, "adamw"), ("sandwich", 0.0, "adamw"), ("sandwich", 0.9, "nesterov")],
+    [
+        pytest.param("random", 0.0, "nesterov", marks=pytest.mark.long),
+        ("random", 0.9, "adamw"),
+        pytest.param("sandwich", 0.0, "adamw", marks=pytest.mark.long),
+        ("sandwich", 0.9, "nesterov"),
+    ],
 )
 def test_stopped_three_times_or_never_is_the_same(
     photos: Path, straight: Straight, tmp_path: Path, at_steps: Acts, strategy: str, ema: float, optimizer: str
@@ -208,7 +213,6 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, straight: Straight
     _assert_same(stopped, straight(_config(photos), USUAL))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False], ids=["with its workers", "alone"])
 def test_kill_9(photos: Path, straight: Straight, tmp_path: Path, whole_group: bool) -> None:
     killed = Run(tmp_path / "killed")

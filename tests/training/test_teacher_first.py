@@ -33,6 +33,7 @@ from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from tests.kits.strategy import facts_of, passes_of
 from tests.support.cli_runs import invoke
+from tests.support.long_forms import long_form
 from tests.support.small_runs import RESOURCES, TINY, are_equal, assert_same_run, train_run
 from tests.support.stopping import Acts, interrupt, kill
 
@@ -130,7 +131,7 @@ def test_handing_over_changes_the_order_of_channels_alone(photos: Path, tmp_path
 # Stopping
 
 
-@pytest.mark.parametrize("step", [1, BEGIN - 1, BEGIN, BEGIN + 2])
+@pytest.mark.parametrize("step", long_form([BEGIN - 1, BEGIN], [1, BEGIN + 2]))
 @pytest.mark.parametrize("act", [interrupt, kill], ids=["interrupt", "kill"])
 def test_stopped_in_any_part_or_never_is_the_same(
     photos: Path, straight: Run, tmp_path: Path, at_steps: Acts, step: int, act: Callable[[], None]
