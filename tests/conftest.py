@@ -31,13 +31,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+# Tests run side by side; more threads each only get in each other's way, and round differently.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tests run side by side; more threads each only get in each other's way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Whatever a test does to the number of threads, the next one has one."""
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
