@@ -14,6 +14,7 @@ from torch import Tensor
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset
 from nas.events import Listener, Noted
+from nas.store.files import load_tensors
 from nas.store.run import Run
 from nas.supernet.ordering import loss_importance, order_channels
 from nas.supernet.supernet import Supernet
@@ -22,7 +23,7 @@ from nas.training.processes.world import World
 
 from .config import TrainConfig
 from .step import resize, statistics_kept
-from .weights import save_weights
+from .weights import measure_filters, save_weights
 
 _IMAGES = 1024
 """Training images whose losses say how much a channel matters."""
@@ -50,6 +51,11 @@ def hand_over(
     world.wait()
     world.start_alike(net.model, steps)
     average.update((name, tensor.detach().clone()) for name, tensor in net.model.state_dict().items() if average)
+
+
+def adapted_filters(run: Run) -> float:
+    """What decides the rate of the subnets, from the file, so that a run that was stopped has the same."""
+    return measure_filters(load_tensors(run.adapted)[0])
 
 
 def order_by_loss(net: Supernet, dataset: Dataset) -> None:

@@ -181,9 +181,10 @@ class TrainConfig:
 
 SCRATCH_LR, GIVEN_LR = 0.1, 0.01
 """Peak learning rate from random and from given weights."""
-SUBNETS_RATE = 6.0
+SUBNETS_RATE, FILTERS = 6.0, 2.8
 """Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's: they have further to go,
-and the teacher's answers keep the whole. ``benchmarks/training/results.md`` has 1 to 6."""
+and the teacher's answers keep the whole. It is the multiple for weights whose filters have a squared norm of
+:data:`FILTERS`, as EfficientNet-Lite0's. ``benchmarks/training/results.md`` has 1 to 6."""
 TEACHER_WEIGHT, ADAPTED_WEIGHT = 0.5, 0.9
 """Share of a fixed teacher in the loss: of one that is given, and of the adapted whole, which knows these images."""
 SCRATCH_EPOCHS = 24
@@ -191,15 +192,21 @@ GIVEN_IMAGES = 75_000
 """Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
 GIVEN_EPOCHS = 12, 48
 """Fewest and most epochs from given weights: they need less, and few images are seen more often."""
-LR_SHARES = {False: 0.1, True: SUBNETS_RATE}
-"""Peak learning rate of a fine-tuning, as a share of the supernet's, which began with random weights or with given
-ones."""
+FINETUNE_SHARE = 0.1
+"""Peak learning rate of a fine-tuning, as a share of that of a supernet that began with random weights."""
 NONE = "none"
 
 
-def finetune_lr(own: TrainConfig, peak: float) -> float:
-    """Peak learning rate of a fine-tuning where none is given; ``peak``: what the supernet was trained with."""
-    return float(f"{LR_SHARES[own.starts_from_weights] * peak:.3g}")
+def subnets_lr(peak: float, filters: float) -> float:
+    """Peak learning rate of networks that are cut from given weights, from that of the whole network.
+
+    What batch norm follows has no scale: a step turns a filter of norm n by about rate / n^2 (van Laarhoven,
+    arXiv:1706.05350). So networks whose filters are shorter get a lower rate, but never one below the whole's.
+
+    Args:
+        filters: typical squared norm of a filter, as :func:`nas.training.weights.measure_filters` has it.
+    """
+    return peak * min(SUBNETS_RATE, max(1.0, SUBNETS_RATE * filters / FILTERS))
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,7 @@ class FinetuneConfig:
     ] = None
     lr: Annotated[
         float | None,
-        Setting("Peak learning rate. Default: a share of the supernet's, by what that began with.", above=0.0),
+        Setting("Peak learning rate. Default: by the supernet's and by what that began with.", above=0.0),
     ] = None
     teacher: Annotated[
         str,
@@ -263,12 +270,13 @@ def weigh_teacher(config: TrainConfig) -> float:
     return TEACHER_WEIGHT if config.teacher_weight is None else config.teacher_weight
 
 
-def for_subnets(config: TrainConfig) -> TrainConfig:
-    """The settings of the second part of strategy teacher-first, in which subnets learn from the adapted whole."""
+def for_subnets(config: TrainConfig, filters: float) -> TrainConfig:
+    """The settings of the second part of strategy teacher-first, in which subnets learn from the adapted whole.
+    ``filters``: as in :func:`subnets_lr`."""
     weight = config.teacher_weight
     if weight is None and config.teacher is None:
         weight = ADAPTED_WEIGHT
-    return replace(config, lr=SUBNETS_RATE * peak_lr(config), teacher_weight=weight)
+    return replace(config, lr=subnets_lr(peak_lr(config), filters), teacher_weight=weight)
 
 
 def count_epochs(config: TrainConfig, images: int) -> float:

@@ -30,7 +30,7 @@ from search_spaces import Architecture, get_space
 from search_spaces.policy import Policy
 
 from . import checkpoint
-from .adaptation import hand_over
+from .adaptation import adapted_filters, hand_over
 from .amp import Amp
 from .builders import (
     make_facts,
@@ -127,7 +127,7 @@ def _until_collapse(
     begin = curriculum.strategy.begin if isinstance(curriculum.strategy, TeacherFirst) else 0
     taught = 0 < begin < start
     first, last = (begin, steps) if taught else (0, begin or steps)
-    now = for_subnets(config) if taught else config
+    now = for_subnets(config, adapted_filters(run)) if taught else config
     optimizer = make_optimizer(now, net.model)
     scheduler = make_schedule(now, optimizer, last - first)
     if state is not None:
@@ -183,7 +183,7 @@ def _until_collapse(
                 if config.rollbacks:
                     save(step, checkpoint.save_good)
                 hand_over(net, average, run, config, dataset, world, step, report)
-                now = for_subnets(config)
+                now = for_subnets(config, adapted_filters(run))
                 loss_settings = make_loss(now)
                 answers, constant = ask_teacher(True)
                 guard = Guard(constant, config.rollbacks, steps, guard.state())

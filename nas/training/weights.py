@@ -41,6 +41,17 @@ def save_weights(
     save_tensors(path, tensors, {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps})
 
 
+def measure_filters(weights: Mapping[str, Tensor]) -> float:
+    """Typical squared norm of a filter: the mean of a layer, the median of all layers; depthwise ones have other
+    sizes and do not count."""
+    means = sorted(
+        float(tensor.float().flatten(1).square().sum(1).mean())
+        for tensor in weights.values()
+        if tensor.ndim > 1 and tensor.shape[1] > 1 and tensor.is_floating_point()
+    )
+    return means[len(means) // 2]
+
+
 def load_supernet(run: Run, device: str = "cpu", adapted: bool = False) -> Supernet:
     """The trained supernet of a run, or with ``adapted`` the whole network as it was before its subnets were trained.
     Raises UserError where it is not trained so far, damaged, or too new."""

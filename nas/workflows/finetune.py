@@ -30,6 +30,7 @@ from nas.training.builders import resolve_augment
 from nas.training.check import check_config
 from nas.training.config import (
     ADAPTED_WEIGHT,
+    FINETUNE_SHARE,
     NONE,
     PHASE,
     SCRATCH_EPOCHS,
@@ -38,8 +39,8 @@ from nas.training.config import (
     FinetuneConfig,
     Resources,
     TrainConfig,
-    finetune_lr,
     peak_lr,
+    subnets_lr,
     total_steps,
 )
 from nas.training.fitting import TINY
@@ -48,7 +49,7 @@ from nas.training.rehearsal.lr_finder import scale_lr
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import AUTO
 from nas.training.teacher.answers import answers_of
-from nas.training.weights import config_of, load_supernet
+from nas.training.weights import config_of, load_supernet, measure_filters
 from predictors.targets.target import Target, load_target
 from search_spaces.errors import UsageError
 from search_spaces.policy import FLOAT, Policy
@@ -246,7 +247,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
         own = _taught_by_itself(trained, own)
     peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     settings = replace(
-        own, seed=config.seed, epochs=config.epochs, lr=finetune_lr(own, peak) if config.lr is None else config.lr,
+        own, seed=config.seed, epochs=config.epochs, lr=_usual_lr(trained, peak) if config.lr is None else config.lr,
         lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
         zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
         quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
@@ -255,6 +256,13 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     )  # fmt: skip
     check_config(settings)
     return replace(settings, strategy="netaug" if config.netaug else "fixed")
+
+
+def _usual_lr(trained: Trained, peak: float) -> float:
+    """The peak learning rate where none is given; ``peak``: that of the supernet."""
+    given = config_of(trained.run).starts_from_weights
+    rate = subnets_lr(peak, measure_filters(trained.net.model.state_dict())) if given else FINETUNE_SHARE * peak
+    return float(f"{rate:.3g}")
 
 
 def _taught_by_itself(trained: Trained, own: TrainConfig) -> TrainConfig:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
@@ -22,12 +23,13 @@ from nas.store.versions import versions
 from nas.supernet.supernet import Supernet
 from nas.training import adaptation
 from nas.training import loop as train
-from nas.training.config import TrainConfig, count_epochs, peak_lr, total_steps
+from nas.training.config import TrainConfig, count_epochs, peak_lr, subnets_lr, total_steps
 from nas.training.loop import Curriculum
 from nas.training.strategies.base import NETWORK, RANDOM, SUPERNET
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import choose, get_strategy
 from nas.training.teacher.answers import answers_of
+from nas.training.weights import measure_filters
 from nas.workflows.train import train_supernet
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
@@ -168,6 +170,45 @@ def test_auto_goes_by_the_first_weights() -> None:
     assert choose(replace(facts, start=NETWORK))[0] == "teacher-first"
     assert choose(replace(facts, start=RANDOM))[0] == "random"
     assert choose(replace(facts, start=SUPERNET))[0] == "random"
+
+
+def test_filters_of_twice_the_length_take_four_times_the_rate() -> None:
+    """Behind a batch norm both networks compute the same, and a step with the rates of the rule leaves it so."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(8, 3, 6, 6, dtype=torch.float64), torch.arange(8) % 4
+    outputs, rates = [], []
+    for scale in (0.3, 0.6):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, eps=1e-12), nn.Flatten(), nn.Linear(80, 4)).double()
+        weights = torch.linspace(-1, 1, 5 * 27, dtype=torch.float64).sin().reshape(5, 3, 3, 3)
+        nn.init.constant_(net[3].weight, 0.1)
+        with torch.no_grad():
+            net[0].weight.copy_(scale * weights)
+            net[3].weight.mul_(torch.arange(4 * 80).reshape(4, 80) % 7)
+        rates.append(subnets_lr(0.1, measure_filters({"conv": net[0].weight.detach()})))
+        nn.functional.cross_entropy(net(images), labels).backward()
+        with torch.no_grad():
+            net[0].weight.sub_(net[0].weight.grad, alpha=rates[-1])
+            outputs.append(net(images))
+    assert rates[1] == pytest.approx(4 * rates[0])
+    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("filters", "times"), [(1e-6, 1), (1.4, 3), (2.8, 6), (1e6, 6)])
+def test_subnets_have_one_to_six_times_the_rate(filters: float, times: float) -> None:
+    assert subnets_lr(0.01, filters) == pytest.approx(0.01 * times)
+
+
+def test_norms_of_filters_are_those_of_dense_layers() -> None:
+    weights = {
+        "dense": torch.full((4, 3, 1, 1), 2.0),
+        "linear": torch.full((2, 5), 1.0),
+        "other": torch.full((2, 7), 1.0),
+        "depthwise": torch.full((9, 1, 3, 3), 100.0),
+        "bias": torch.full((4,), 100.0),
+        "steps": torch.tensor(3),
+    }
+    assert measure_filters(weights) == 7.0  # the middle one of 5, 7 and 12
 
 
 def test_rates_and_epochs_go_by_the_start() -> None:
