@@ -9,8 +9,8 @@ Both sides begin with the same adapted whole. Some members of a front are then h
 
 Counted is processor time after the adapted whole, which both need: on one side the trainings of all members, on the
 other the second part of the training and the fine-tuning. The search that chose the members is counted on neither
-side. Accuracies are those of the search and test splits together, which no training step has seen. What is finished is
-kept in ``--out``.
+side. A supernet that ``pretrained_start`` left in the same ``--out`` is taken as it is. Accuracies are those of the
+search and test splits together, which no training step has seen. What is finished is kept in ``--out``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from nas.workflows.finetune import plan_training, train_further
 from nas.workflows.finetune_front import candidate_of, choose_start
 from nas.workflows.search import search_run
 from nas.workflows.trained import Trained, open_trained
-from search_spaces.families.named import spell_out
 
 Row = dict[str, Any]
 
@@ -110,7 +109,6 @@ def tune_together(run: Run, members: list[Candidate], config: FinetuneConfig) ->
 def run_seed(given: argparse.Namespace, seed: int) -> None:
     """Train what is not trained yet, and print the table of a seed."""
     name, config = start_of(given, seed)
-    config = replace(config, space=spell_out(config.space))
     run = Run(given.out / name)
     start = cell(given.out, name, partial(trained, run.path, config))
     chosen = members_of(run, given, seed)
@@ -129,7 +127,8 @@ def run_seed(given: argparse.Namespace, seed: int) -> None:
         )
     alone = FinetuneConfig(epochs=given.alone_epochs, lr=given.lr_alone, teacher=given.teacher_alone, seed=seed)
     rows = []
-    spread = sorted(range(len(chosen)), key=lambda i: (i % 2, i))  # a run that is stopped has members of all sizes
+    # a run that is stopped has members of all sizes; the largest, of which nothing is cut, comes last
+    spread = sorted(range(len(chosen)), key=lambda i: (i == 0, i % 2, i))
     for i in spread:
         title = f"{name}-cut-{chosen[i].id}-{given.alone_epochs:g}-lr{given.lr_alone:g}-{given.teacher_alone}"
         rows.append(cell(given.out, title, partial(tune_alone, run, chosen[i], alone)))
@@ -152,10 +151,10 @@ def _each(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_start(parser, "tf_efficientnet_lite0", [64], adapting=8, epochs=16)
+    add_start(parser, "tf_efficientnet_lite0", [64], adapting=8, epochs=24)
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
     parser.add_argument("--members", type=int, default=10)
-    parser.add_argument("--budgets", type=float, nargs="+", default=[5, 10, 20], help="epochs for all members together")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[10], help="epochs for all members together")
     parser.add_argument("--lr-shared", type=float, help="of nas finetune; default: its own")
     parser.add_argument("--alone-epochs", type=float, default=8)
     parser.add_argument("--lr-alone", type=float, default=0.02)

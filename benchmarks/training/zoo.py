@@ -106,7 +106,7 @@ def unbounded(run: Run, target: str, measurements: int, seed: int) -> Row:
 def best_within(run: Run, target: str, bound: float, given: argparse.Namespace, seed: int) -> Row:
     """The most accurate subnet within a latency, before and after it was fine-tuned."""
     began = processor_seconds()
-    best = pick_member(search(run, target, bound, given.measurements, seed))
+    best = pick_member(search(run, target, bound, given.within, seed))
     searched = processor_seconds() - began
     began = processor_seconds()
     config = FinetuneConfig(epochs=given.finetune_epochs, lr=given.finetune_lr, seed=seed)
@@ -157,7 +157,7 @@ def run_seed(given: argparse.Namespace, seed: int) -> Row:
         bound = latency_of(model, side, given.target, run.read().data)
         tuning = f"{given.finetune_epochs:g}" + ("" if given.finetune_lr is None else f"-lr{given.finetune_lr:g}")
         ours = partial(best_within, run, given.target, bound, given, seed)
-        found[f"subnet at {model}'s latency"] = cell(given.out, f"{name}-{count}-{model}-{tuning}", ours)
+        found[f"subnet at {model}'s latency"] = cell(given.out, f"{name}-{count}-{given.within}-{model}-{tuning}", ours)
         alone = replace(
             config, space=f"timm:{model}:resolution={side}", init=str(weights_file(model).resolve()), epochs=steps,
             adapt_share=1.0,
@@ -208,6 +208,7 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", default=["tf_efficientnet_lite0", "tf_efficientnet_lite1"])
     parser.add_argument("--target", default="cortex-a72")
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
+    parser.add_argument("--within", type=int, default=20, help="further measurements within each latency")
     parser.add_argument("--finetune-epochs", type=float, default=FinetuneConfig().epochs)
     parser.add_argument("--finetune-lr", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
