@@ -52,6 +52,7 @@ def test_groups_have_nearly_equal_macs() -> None:
     assert (np.diff(macs.mean(axis=1)) > 0).all()
 
 
+@pytest.mark.long
 def test_a_network_alone_and_a_subnet_through_tiny_budgets(tmp_path: Path) -> None:
     from benchmarks.support.cells import family, summary, trained_alone, trained_supernet
     from nas.training.config import TrainConfig

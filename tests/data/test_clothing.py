@@ -20,9 +20,10 @@ from tests.support.shared_data import shared_file
 DATA = shared_file("images/clothing10_jpeg64.npz")
 PER_CLASS = {"train": 60, "val": 10, "test": 10}
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_file(), reason=f"needs {DATA.name} in {DATA.parent} (NAS_BENCH_DATA overrides)"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not DATA.is_file(), reason=f"needs {DATA.name} in {DATA.parent} (NAS_BENCH_DATA overrides)"),
+]
 
 
 def nas(*words: str) -> str:

@@ -14,6 +14,7 @@ from tests.support.cli_runs import invoke
 pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.long
 def test_the_number_in_the_table_is_the_files(here: Path) -> None:
     words = ("--precision", "fp32,int8,w4a8", "--measurements", "8", "--compare", "none")
     found = invoke("search", "--run", "run", *words, "--json", "--quiet")

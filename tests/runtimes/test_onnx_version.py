@@ -19,6 +19,7 @@ from nas.runtimes.onnx_version import SINCE, lower_version, oldest_runtime  # no
 from nas.runtimes.table import dialect_for  # noqa: E402
 from search_spaces.policy import parse_policy  # noqa: E402
 from tests.kits.runtime import SHAPE, images, network  # noqa: E402
+from tests.support.long_forms import long_form  # noqa: E402
 
 OLD_OPSET, OLD_FORMAT = 19, 9
 """What onnxruntime 1.16 reads."""
@@ -53,7 +54,7 @@ def lowest(model: Any) -> int:
     return next(opset for opset in range(1, own + 1) if meaning(opset) == meaning(own))
 
 
-@pytest.mark.parametrize("kind", ["int8", "fp32", "smooth", "smooth-int8", "w4a8", "w2a8"])
+@pytest.mark.parametrize("kind", long_form(["int8", "smooth", "w2a8"], ["fp32", "smooth-int8", "w4a8"]))
 def test_files_state_the_lowest_versions(kind: str, tmp_path: Path) -> None:
     net = (Smooth() if "smooth" in kind else network()).eval()
     if kind in ("fp32", "smooth"):

@@ -26,6 +26,7 @@ nas.train_supernet(nas.Run(Path("run")), config, nas.Engine(device="cpu", worker
 """
 
 
+@pytest.mark.long
 def test_a_training_without_a_guard_ends_with_the_advice(tmp_path: Path) -> None:
     """With more images than a pipe holds, Python itself would wait for ever for the process that has ended."""
     write_photos(tmp_path / "photos", ("a", "b"), 40)

@@ -33,6 +33,7 @@ from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from tests.conftest import PhotoFolder
 from tests.kits.strategy import SPACES, STEPS, check_strategy, facts_of, passes_of, strategy_of
+from tests.support.long_forms import long_form
 from tests.support.stopping import Acts, interrupt
 
 pytestmark = pytest.mark.xdist_group("strategies")  # some take long to make: once, by one process
@@ -52,7 +53,7 @@ def macs_of(passes: tuple[Pass, ...] | list[Pass], space: SearchSpace = TINY) ->
 # All strategies
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", long_form(SPACES[::2], SPACES[1::2]))
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_passes_the_kit(name: str, space: str) -> None:
     check_strategy(name, space)

@@ -76,6 +76,7 @@ def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:
         check(classes=None, input=own["input"] | {"mean": "none"})
 
 
+@pytest.mark.long
 def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) -> None:
     """Another candidate or precision of the same folder: nothing of the first one answers for it."""
     (folder,) = (here / "run" / "export").iterdir()

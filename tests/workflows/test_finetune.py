@@ -33,6 +33,7 @@ from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError
 from search_spaces.policy import parse_policy
 from tests.support.cli_runs import Result, content, edit_json, invoke, unfinish
+from tests.support.long_forms import long_form
 from tests.support.stopping import Acts, interrupt
 
 TINY = get_space("mbv3-tiny")
@@ -215,7 +216,7 @@ def test_weights_that_are_no_better_are_not_kept(here: Path, supernet: Path) -> 
 
 
 @pytest.mark.usefixtures("no_export")
-@pytest.mark.parametrize("netaug", [False, True])
+@pytest.mark.parametrize("netaug", long_form([True], [False]))
 def test_stopped_or_not_is_the_same(here: Path, supernet: Path, at_steps: Acts, netaug: bool) -> None:
     words = ("--epochs", "3", *(["--netaug"] if netaug else []))
     straight = tune(*words)
