@@ -28,6 +28,6 @@ def write_results(name: str, given: argparse.Namespace, found: dict[str, Any]) -
     """Write the figures of an experiment and its settings to ``<out>/<name>.json``."""
     path = given.out / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()}
-    path.write_text(json.dumps({"settings": settings, "found": found, "torch": torch.__version__}, indent=1))
+    content = {"settings": vars(given), "found": found, "torch": torch.__version__}
+    path.write_text(json.dumps(content, indent=1, default=str))  # paths, alone or in a list
     print(f"written: {path}; load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
