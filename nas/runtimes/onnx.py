@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from nas.quantization.dialect import Dialect
 from nas.store.files import replace_file
-from nas.tasks.task import INPUT, OUTPUT
-from search_spaces.errors import UserError, install_hint
+from search_spaces.errors import UserError
 
-from .onnx_packing import OPSETS, pack_weights
-from .onnx_timing import shrink, traced
-from .onnx_version import OLDEST, OPSET, lower_version, oldest_runtime
+from .onnx_export import HINT, export_model
+from .onnx_packing import pack_weights
+from .onnx_timing import shrink
+from .onnx_version import OLDEST, lower_version, oldest_runtime
 from .runtime import NEEDS, DeviceCode, ImageShape
-from .silence import silence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from .runtime import Network
 
 _BATCH = 64
-_HINT = install_hint(".[onnx]")
 
 
 class Onnx:
@@ -45,38 +43,20 @@ class Onnx:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``images [batch, C, H, W]`` float, output ``[batch, outputs]``."""
-        try:
-            import onnx
-            import onnxscript  # noqa: F401  (torch.onnx needs it)
-        except ImportError as error:
-            raise UserError(f"exporting to ONNX needs the package '{error.name}'; {_HINT}") from None
-        import torch
+        """Input ``images [batch, C, H, W]`` float, output ``[batch, outputs]``.
 
-        from nas.quantization.decomposed import decompose
+        Written from the flat graph; a network that is not flat, or has an operator without a row in the table, goes
+        through PyTorch's exporter, see :func:`nas.runtimes.onnx_export.export_model`."""
+        model = export_model(network, image_shape, dialect)
+        from onnx import helper
+
         from nas.quantization.quantize import QuantizedModel
 
-        module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
-        example = torch.zeros(2, *image_shape)
-        packed = {}
         if isinstance(network, QuantizedModel):
-            packed = {f"{name}_weight": layer.bits for name, layer in network.layers.items() if layer.bits < 8}
-        opset = OPSETS[4][0] if packed else OPSET
-        with torch.no_grad(), silence():
-            program = torch.export.export(
-                module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
-            )
-            exported = torch.onnx.export(
-                program, (), dynamo=True, opset_version=opset, external_data=False, verbose=False,
-                input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},),
-            )  # fmt: skip
-        assert exported is not None
-        model = exported.model_proto
-        _strip(model)
-        pack_weights(model, packed)
+            pack_weights(model, {f"{name}_weight": x.bits for name, x in network.layers.items() if x.bits < 8})
         lower_version(model)
         needs = json.dumps({"onnxruntime": oldest_runtime(model)})
-        onnx.helper.set_model_props(model, {NEEDS: needs, **metadata})
+        helper.set_model_props(model, {NEEDS: needs, **metadata})
         replace_file(path, model.SerializeToString())
 
     def open(self, path: Path, threads: int = 1, optimized: Path | None = None) -> OnnxModel:
@@ -92,7 +72,7 @@ class Onnx:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError(f"running an ONNX file needs the package 'onnxruntime'; {_HINT}") from None
+            raise UserError(f"running an ONNX file needs the package 'onnxruntime'; {HINT}") from None
         if not path.is_file():
             raise UserError(f"no file '{path}'")
         options = onnxruntime.SessionOptions()
@@ -113,7 +93,7 @@ class Onnx:
 
     def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
         """Input ``images [1, C, H, W]`` float, float outputs; constants in place of the weights."""
-        return shrink(traced(network, image_shape, dialect)).SerializeToString()  # type: ignore[no-any-return]
+        return shrink(export_model(network, image_shape, dialect, batch=1)).SerializeToString()  # type: ignore[no-any-return]
 
     def device_code(self) -> DeviceCode:
         source = Path(__file__).with_name("onnx_device.py").read_text(encoding="utf-8")
@@ -133,12 +113,3 @@ class OnnxModel:
         name = self.session.get_inputs()[0].name
         starts = range(0, max(len(array), 1), _BATCH)
         return np.concatenate([self.session.run(None, {name: array[i : i + _BATCH]})[0] for i in starts])
-
-
-def _strip(model: Any) -> None:
-    """Drop what only explains where nodes came from: it doubles the size of a small file."""
-    graph = model.graph
-    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    graph.ClearField("value_info")

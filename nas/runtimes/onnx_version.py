@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 OPSET = 18
-"""The exporter's own: files of higher ones are made of its. 8-bit and float networks need no more."""
+"""What every file is written in first: those with packed weights go on to higher ones. Others need no more."""
 OLDEST = "1.16"
 """The oldest onnxruntime that files are tried with."""
 SINCE = {19: OLDEST, 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.22", 24: "1.23", 25: "1.24"}
