@@ -41,6 +41,7 @@ class Display:
             case Noted(text):
                 self._tell(with_flags(text))
             case Started(run, steps, source):
+                self.note = ""
                 self._tell(f"{run}: {count_of(steps, 'step')} on {source}")
                 self._show("training", 0, steps, "")
             case Evaluated(step, accuracies, steps):
@@ -70,4 +71,4 @@ class Display:
     def _show(self, bar: str, done: int, total: int | None, note: str) -> None:
         if bar not in self.bars:
             self.bars[bar] = self.progress.add_task(bar, total=total, note="")
-        self.progress.update(self.bars[bar], completed=done, note=note)
+        self.progress.update(self.bars[bar], completed=done, total=total, note=note)

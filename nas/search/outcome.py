@@ -59,7 +59,7 @@ def make_member(
         id=candidate.id, architecture=candidate.architecture, precision=candidate.precision,
         accuracy=record_accuracy(accuracy), test=record_accuracy(test), predicted_accuracy=predicted,
         latency_ms=float(costs.column("latency", vector)[0]),
-        latency_elsewhere_ms=None if predicted is None else elsewhere,
+        latency_elsewhere_ms=elsewhere if elsewhere or predicted is not None else None,
         **asdict(costs.exact(vector[0])), latency_outside=outside or None,
     )  # fmt: skip
 

@@ -49,45 +49,55 @@ def weight_importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
     drown the others. Where no axis is marked as scoring, all weights count (vectors such as norms and biases do not).
     """
     scoring = [axis for axis in group if axis.score] or [axis for axis in group if tensors[axis.name].ndim > 1]
-    total = torch.zeros(_count(tensors, group), dtype=torch.float64, device=tensors[group[0].name].device)
+    total = _zeros(tensors, group)
     for axis in scoring:
         norms = _sums(tensors[axis.name].abs(), axis)
         total += norms / norms.sum().clamp_min(torch.finfo(torch.float64).tiny)
     return total
 
 
-def loss_importance(model: nn.Module, groups: Sequence[Group], losses: Iterable[Tensor]) -> Importance:
+def loss_importance(
+    model: nn.Module, groups: Sequence[Group], batches: Iterable[Iterable[Tensor]]
+) -> Importance:  # fmt: skip
     """Importance by a loss: how much it would change without an item, to first order.
 
-    For each loss the sum of weight times gradient over everything of the item, squared; the mean of that over losses
+    For each batch the sum of weight times gradient over everything of the item, squared; the sum of that over batches
     (Molchanov et al., arXiv:1906.10771, equations 7 and 8, with the item's weights as one parameter).
 
     Args:
-        losses: of the model, each a scalar whose graph is still there; one of every batch.
+        batches: losses of the model that add up to a batch's, each a scalar whose graph is still there.
     """
     parameters = dict(model.named_parameters())
     tensors = {**parameters, **dict(model.named_buffers())}
-    totals: list[Tensor] = []
-    for loss in losses:
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        with torch.no_grad():
-            products = {
-                name: weight * gradient
-                for (name, weight), gradient in zip(parameters.items(), gradients, strict=True)
-                if gradient is not None
-            }
-            squares = [_group_sum(products, tensors, group).square() for group in groups]
-            totals = [a + b for a, b in zip(totals, squares, strict=True)] if totals else squares
-    known = dict(zip(groups, totals, strict=True)) if totals else {}
+    totals = [_zeros(tensors, group) for group in groups]
+    for losses in batches:
+        changes = [torch.zeros_like(total) for total in totals]
+        for loss in losses:
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            with torch.no_grad():
+                products = {
+                    name: weight * gradient
+                    for (name, weight), gradient in zip(parameters.items(), gradients, strict=True)
+                    if gradient is not None
+                }
+                for change, group in zip(changes, groups, strict=True):
+                    change += _group_sum(products, tensors, group)
+        totals = [total + change.square() for total, change in zip(totals, changes, strict=True)]
+    known = dict(zip(groups, totals, strict=True))
     return lambda group: known[group]
 
 
 def _group_sum(products: Mapping[str, Tensor], tensors: Mapping[str, Tensor], group: Group) -> Tensor:
-    total = torch.zeros(_count(tensors, group), dtype=torch.float64, device=tensors[group[0].name].device)
+    total = _zeros(tensors, group)
     for axis in group:
         if axis.name in products:
             total += _sums(products[axis.name], axis)
     return total
+
+
+def _zeros(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
+    """One for each item of a group."""
+    return torch.zeros(_count(tensors, group), dtype=torch.float64, device=tensors[group[0].name].device)
 
 
 def _count(tensors: Mapping[str, Tensor], group: Group) -> int:

@@ -19,6 +19,7 @@ from nas.store.run import Run
 from nas.supernet.ordering import loss_importance, order_channels
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
+from nas.tasks.task import Task
 from nas.training.processes.world import World
 
 from .config import TrainConfig
@@ -27,7 +28,7 @@ from .weights import measure_filters, save_weights
 
 _IMAGES = 1024
 """Training images whose losses say how much a channel matters."""
-_BATCH = 64
+BATCH = 64
 
 
 def hand_over(
@@ -46,8 +47,9 @@ def hand_over(
         net.model.load_state_dict(average)
     if world.main:
         save_weights(run.adapted, net.model.state_dict(), config, dataset, steps)
-        order_by_loss(net, dataset)
-        report(Noted(f"the whole network is adapted ({run.adapted}); from step {steps} on it teaches its subnets"))
+        order_by_loss(net, dataset, -(-config.batch_size // config.accumulate))
+        then = "it teaches its subnets" if config.teacher is None else "its subnets are trained"
+        report(Noted(f"the whole network is adapted ({run.adapted}); from step {steps} on {then}"))
     world.wait()
     world.start_alike(net.model, steps)
     average.update((name, tensor.detach().clone()) for name, tensor in net.model.state_dict().items() if average)
@@ -58,18 +60,27 @@ def adapted_filters(run: Run) -> float:
     return measure_filters(load_tensors(run.adapted)[0])
 
 
-def order_by_loss(net: Supernet, dataset: Dataset) -> None:
-    """Put the channels of a trained network in the order of what the loss would lose without them, in place."""
+def order_by_loss(net: Supernet, dataset: Dataset, most: int = BATCH) -> None:
+    """Put the channels of a trained network in the order of what the loss would lose without them, in place; ``most``:
+    images that there is memory for at once."""
     groups = net.space.family.channel_groups(net.model)
     with statistics_kept(net):
-        importance = loss_importance(net.model, groups, _losses(net, dataset))
+        importance = loss_importance(net.model, groups, _losses(net, dataset, most))
     order_channels(net.model, groups, importance)
 
 
-def _losses(net: Supernet, dataset: Dataset) -> Iterator[Tensor]:
-    """Losses of the largest network on batches of training images, normalised as subnets will be: by the batch."""
+def _losses(net: Supernet, dataset: Dataset, most: int) -> Iterator[Iterator[Tensor]]:
+    """Losses of the largest network on batches of training images, normalised as subnets will be: by the batch. A
+    batch's comes in parts of at most about ``most`` images, one in memory at a time."""
     net.train()
+    for images, labels in eval_batches(dataset, "train", net.space.largest.resolution, BATCH, _IMAGES):
+        if len(images) > 1:  # batch norm needs two
+            yield _parts(net, dataset.task, images, labels, min(-(-len(images) // most), len(images) // 2))
+
+
+def _parts(net: Supernet, task: Task, images: Tensor, labels: Tensor, count: int) -> Iterator[Tensor]:
+    """The shares that so many parts of a batch have in its loss."""
     largest, device = net.space.largest, next(net.parameters()).device
-    for images, labels in eval_batches(dataset, "train", largest.resolution, _BATCH, _IMAGES):
-        output = net(resize(images.to(device), largest.resolution), largest).float()
-        yield dataset.task.loss(output, labels.to(device), None, Loss())
+    for part, own in zip(images.tensor_split(count), labels.tensor_split(count), strict=True):
+        output = net(resize(part.to(device), largest.resolution), largest).float()
+        yield task.loss(output, own.to(device), None, Loss()) * (len(part) / len(images))

@@ -97,3 +97,10 @@ def resolve_augment(config: TrainConfig, info: DataInfo) -> str:
     if config.augment == "auto" and info.native_size <= SMALL_SIDE and short:
         return "none"
     return config.augment
+
+
+def settled_augment(config: TrainConfig, info: DataInfo) -> str:
+    """The same for a training that follows: ``auto`` would be settled anew by its epochs; it is ``light`` where it is
+    not ``none``."""
+    augment = resolve_augment(config, info)
+    return "light" if augment == "auto" else augment

@@ -75,10 +75,12 @@ def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
     """One line for each setting that has no effect, or next to none, with the run's strategy."""
     rates = {"`dropout`": config.dropout, "`drop_path`": config.drop_path}
     dropping = [name for name, rate in rates.items() if rate]
+    name, lines = chosen_earlier(facts) if config.strategy == AUTO else config.strategy, []
+    if config.adapt_share != TrainConfig.adapt_share and name != TEACHER_FIRST:
+        lines.append(f"`adapt_share` has no effect: strategy {name} does not train the whole network first")
     if not dropping and config.distill == TrainConfig.distill:
-        return []
-    name = chosen_earlier(facts) if config.strategy == AUTO else config.strategy
-    passes, lines = sample_passes(name, facts), []
+        return lines
+    passes = sample_passes(name, facts)
     if config.distill != TrainConfig.distill and all(each.role != "student" for each in passes):
         lines.append(f"`distill` {config.distill} has no effect: with strategy {name} no subnet learns from another")
     if dropping and all(each.architecture != facts.space.largest for each in passes):

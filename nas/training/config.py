@@ -80,7 +80,11 @@ class TrainConfig:
     ] = AUTO
     adapt_share: Annotated[
         float,
-        Setting("Share of the steps that train the whole network first (teacher-first).", at_least=0.0, at_most=1.0),
+        Setting(
+            "Share of the steps that train the whole network first (teacher-first); 1: nothing else.",
+            above=0.0,
+            at_most=1.0,
+        ),
     ] = ADAPT
     epochs: Annotated[
         float | None,

@@ -11,6 +11,7 @@ from torch import Tensor
 from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
 from nas.data.dataset import Dataset, interface_of
+from nas.quantization.grids import is_clip
 from nas.store.files import NewerFormat, load_tensors, save_tensors
 from nas.store.records import RunRecord
 from nas.store.run import Run
@@ -23,6 +24,7 @@ from search_spaces.schema import convert, problems
 from .config import TrainConfig
 from .quantized import learned_precisions
 
+_ANEW = "restore it, or train again with another `out`"
 EVALUATED = 1000
 """Images of an evaluation during training."""
 
@@ -58,16 +60,20 @@ def load_supernet(run: Run, device: str = "cpu", adapted: bool = False) -> Super
     record, file = run.read(), run.adapted if adapted else run.supernet
     if not file.exists():
         if adapted:
-            raise UserError(f"{file} is missing; restore it, or train again with another `out`")
+            raise UserError(f"{file} is missing; {_ANEW}")
         raise UserError(f"{run.path} is not trained to the end; continue it: {run.resume_hint}")
     try:
         tensors, _ = load_tensors(file)
     except NewerFormat:
         raise
     except UserError as error:
+        if adapted:
+            raise UserError(f"{error}; {_ANEW}") from None
         raise UserError(f"{error}; write it again: {run.resume_hint}") from None
     config = parse_config(record, run.config)
-    net = Supernet(get_space(config.space), interface_of(record.data), learned=learned_precisions(config))
+    learned = () if adapted else learned_precisions(config)  # grids are learned after it was adapted
+    tensors = {name: tensor for name, tensor in tensors.items() if learned or not is_clip(name)}
+    net = Supernet(get_space(config.space), interface_of(record.data), learned=learned)
     try:
         net.model.load_state_dict(tensors)
     except RuntimeError as error:

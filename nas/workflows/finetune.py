@@ -26,7 +26,7 @@ from nas.store.run import Run
 from nas.store.settings import check_settings
 from nas.store.words import count_of
 from nas.training.amp import check_amp
-from nas.training.builders import resolve_augment
+from nas.training.builders import settled_augment
 from nas.training.check import check_config
 from nas.training.config import (
     ADAPTED_WEIGHT,
@@ -233,7 +233,6 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
     nothing would be trained, or nothing quantized.
     """
     own = config_of(trained.run)
-    augment = resolve_augment(own, trained.dataset.info)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
     if config.quantization_aware and not policy.quantized:
         raise UsageError(f"`quantization_aware`: the candidate is {policy}, nothing of it is quantized; leave it out")
@@ -251,8 +250,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
         lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
         zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
         quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
-        # "auto" would be settled anew by the epochs of the fine-tuning; it is "light" where it is not "none"
-        augment="light" if augment == "auto" else augment,
+        augment=settled_augment(own, trained.dataset.info),
     )  # fmt: skip
     check_config(settings)
     return replace(settings, strategy="netaug" if config.netaug else "fixed")

@@ -11,7 +11,7 @@ from nas.events import Advanced, Listener, ignore
 from nas.journal.journal import SEARCH
 from nas.search.objectives import LATENCY
 from nas.search.outcome import record_accuracy
-from nas.store.files import read_record, write_json
+from nas.store.files import NewerFormat, read_record, write_json
 from nas.store.results import AccuracyRecord
 from nas.store.run import Run
 from nas.store.sensitivity import Lowered, MeasuredSubnet, Sensitivity
@@ -87,9 +87,12 @@ def _measure(trained: Trained, architecture: Architecture, images: int) -> Accur
 
 
 def _read_known(trained: Trained, images: int) -> Known:
-    """What was measured before of these weights, on as many images; nothing where the file is of others, or damaged."""
+    """What was measured before of these weights, on as many images; nothing where the file is of others, or damaged.
+    Raises UserError: it is of a later version."""
     try:
         kept = read_record(trained.run.sensitivity, Sensitivity)
+    except NewerFormat:
+        raise
     except UserError:
         return {}
     wanted = (trained.weights, trained.calibration_images, images)

@@ -34,7 +34,7 @@ from nas.training.processes.world import ALONE, World, check_processes
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, Forecast, describe, forecast, shortage
 from nas.training.rehearsal.lr_finder import settle_lr
 from nas.training.strategies.base import SUPERNET, RunFacts
-from nas.training.strategies.table import AUTO, choose, get_strategy
+from nas.training.strategies.table import AUTO, TEACHER_FIRST, choose, get_strategy
 from nas.training.teacher.teacher import open_teacher
 from nas.training.weights import load_supernet
 from search_spaces import get_space
@@ -195,7 +195,7 @@ def train_supernet(
                 log(event)
 
             train(run, settled, dataset, resources, tell, world=world)
-        tune_whole(run, settled, dataset, resources, report)
+        tune_whole(run, replace(settled, accumulate=alone.accumulate), dataset, resources, report)
         weights = file_hash(run.supernet)
         run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
         for warning in _mirror_findings(run, config, dataset):
@@ -263,6 +263,11 @@ def _settle_start(config: TrainConfig, dataset: Dataset, report: Listener) -> tu
             dataset = replace(dataset, info=replace(info, mean=mean, std=std))
         if start.supernet:
             facts = replace(facts, start=SUPERNET)
+            if config.strategy == TEACHER_FIRST:
+                report(Warned(
+                    "the first weights are a supernet's, and strategy teacher-first puts channels in another order: "
+                    "what narrow subnets know is lost; leave `strategy` out to keep it"
+                ))  # fmt: skip
     name, why = choose(facts) if config.strategy == AUTO else (config.strategy, "")
     rate = config.lr if config.lr_auto else peak_lr(config)
     config = replace(config, strategy=name, lr=rate, epochs=count_epochs(config, info.train_images))

@@ -10,22 +10,24 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+from nas.candidates.calibrate import Calibration
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.data.dataset import Dataset
-from nas.events import Listener, Noted
+from nas.events import Listener, Noted, Warned
 from nas.search.costs import CandidateCosts
 from nas.search.outcome import make_member
-from nas.store.files import load_tensors
 from nas.store.results import Member
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
+from nas.training.builders import settled_augment
 from nas.training.config import PHASE, Resources, TrainConfig, peak_lr
 from nas.training.loop import Curriculum
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import TEACHER_FIRST
 from nas.training.weights import load_supernet
 from search_spaces import Architecture, SearchSpace, get_space
+from search_spaces.errors import UserError
 from search_spaces.policy import INT8
 
 from .single import is_trained, train_single
@@ -55,6 +57,7 @@ def extra_epochs(config: TrainConfig) -> float:
 
 def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resources, report: Listener) -> None:
     """Tune the adapted network of a trained run at every smaller resolution of its space; nothing where there is none.
+    In this process alone, whatever number of them trained the run.
 
     Args:
         run: locked by the caller, and trained.
@@ -77,37 +80,40 @@ def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resou
             config, strategy="fixed", epochs=EPOCHS, lr=RATE * peak_lr(config), lr_auto=False, base_batch=0, ema=0.0,
             pretrained=False, init=str(run.adapted.resolve()), teacher=None, teacher_weight=None,
             quantization_aware="", quantization_phase=PHASE, quantization_noise=0.0,
+            augment=settled_augment(config, dataset.info),
         )  # fmt: skip
         if not is_trained(sub):
             fixed = Curriculum(Fixed(get_space(config.space), architecture), {}, architecture.resolution)
             train_single(sub, settings, dataset, weights, replace(resources, evaluations=0), report, fixed)
+        for state in (sub.checkpoint, sub.previous):
+            state.unlink(missing_ok=True)  # larger than the weights, which are there
 
 
 def measure_whole(trained: Trained, costs: CandidateCosts, report: Listener) -> tuple[Member, ...]:
-    """The whole network at each resolution as it would be shipped, in the precision of a search; from the smallest.
-    Empty where it was not kept."""
+    """The whole network at each resolution as it would be shipped, calibrated and in the precision of a search; from
+    the smallest. Empty where it was not kept; what cannot be read is left out with a warning."""
     run, members = trained.run, []
     if not run.adapted.exists():
         return ()
     menu = costs.candidates.menu
     precision = INT8 if INT8 in menu else menu[0]
     for architecture in whole_networks(trained.space):
-        sub = run.whole(architecture.resolution)
-        if architecture == trained.space.largest:
-            net = load_supernet(run, adapted=True)
-        elif sub.exists and sub.read().complete:
-            net = _net_of(trained, sub)
-        else:
+        side, largest = architecture.resolution, architecture == trained.space.largest
+        net = _net_of(run if largest else run.whole(side), largest)
+        if net is None:
+            file = run.adapted if largest else run.whole(side).supernet
+            report(Warned(f"{file} is missing or cannot be read; the whole network at {side} px is not compared"))
             continue
-        candidate = Candidate(architecture, precision)
-        report(Noted(f"measuring the whole network at {architecture.resolution} px, for comparison"))
-        scores = [measure(net, trained.dataset, candidate, split) for split in ("search", "test")]
+        candidate, calibration = Candidate(architecture, precision), Calibration(trained.calibration_images)
+        report(Noted(f"measuring the whole network at {side} px, for comparison"))
+        scores = [measure(net, trained.dataset, candidate, split, calibration) for split in ("search", "test")]
         members.append(make_member(costs, candidate, scores[0], scores[1]))
     return tuple(members)
 
 
-def _net_of(trained: Trained, sub: Run) -> Supernet:
-    """The supernet of a run with the weights of another of the same space."""
-    net = load_supernet(trained.run)
-    net.model.load_state_dict(load_tensors(sub.supernet)[0])
-    return net.eval()
+def _net_of(run: Run, adapted: bool) -> Supernet | None:
+    """The weights of a run, trained to its end, or its ``adapted`` ones; None: they cannot be read."""
+    try:
+        return load_supernet(run, adapted=adapted) if adapted or is_trained(run) else None
+    except UserError:
+        return None

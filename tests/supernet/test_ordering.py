@@ -190,7 +190,7 @@ def test_what_the_loss_loses_without_an_item(name: str) -> None:
         return nn.functional.cross_entropy(model(images), torch.tensor([0, 3]))
 
     groups = net.space.family.channel_groups(model)
-    importance = loss_importance(model, groups, map(loss_of, batches))
+    importance = loss_importance(model, groups, ([loss_of(images)] for images in batches))
     parameters = dict(model.named_parameters())
     for group in groups[:: max(1, len(groups) // 4)]:
         found, item = importance(group), len(importance(group)) // 2
@@ -230,7 +230,22 @@ def test_the_order_by_the_loss_puts_what_matters_first() -> None:
     group = (Axis("0.weight", 0), Axis("0.bias", 0), Axis("2.weight", 1, score=True))
     before = copy.deepcopy(model)
     images, labels = torch.randn(8, 4), torch.randint(2, (8,))
-    losses = (nn.functional.cross_entropy(model(images), labels) for _ in range(1))
-    order_channels(model, [group], loss_importance(model, [group], losses))
+    loss = nn.functional.cross_entropy(model(images), labels)
+    order_channels(model, [group], loss_importance(model, [group], [[loss]]))
     assert torch.equal(model[0].weight[2], before[0].weight[0])
     torch.testing.assert_close(model(images), before(images))
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    group = (Axis("0.weight", 0), Axis("0.bias", 0), Axis("2.weight", 1, score=True))
+    images, labels = torch.randn(6, 4, dtype=torch.float64), torch.randint(2, (6,))
+
+    def share(begin: int, end: int) -> Tensor:
+        return nn.functional.cross_entropy(model(images[begin:end]), labels[begin:end]) * (end - begin) / 6
+
+    whole = loss_importance(model, [group], [[share(0, 6)]])(group)
+    parts = loss_importance(model, [group], [[share(0, 4), share(4, 6)]])(group)
+    assert whole.any()
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)

@@ -22,6 +22,7 @@ REFUSED = [
     ({"lr_auto": float("nan")}, "`lr_auto` is nan; it must be a finite number"),
     ({"clip_norm": 0.0}, "`clip_norm` is 0; it must be above 0"),
     ({"clip_value": -1.0}, "`clip_value` is -1; it must be at least 0"),
+    ({"adapt_share": 0.0}, "`adapt_share` is 0; it must be above 0 and at most 1"),
     ({"rollbacks": -1}, "`rollbacks` is -1; it must be at least 0"),
     ({"batch_size": True}, "`batch_size` is True; it must be a whole number"),
     ({"distill": "alfa"}, "did you mean 'alpha'"),

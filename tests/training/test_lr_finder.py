@@ -14,7 +14,7 @@ import torch
 from nas.data.opening import open_dataset
 from nas.events import Warned
 from nas.store.run import Run
-from nas.training.config import TrainConfig
+from nas.training.config import TrainConfig, peak_lr
 from nas.training.rehearsal import lr_finder
 from search_spaces.errors import UsageError
 from tests.support.small_runs import (
@@ -89,6 +89,9 @@ def test_short_runs_take_a_default_rate(photos: Path, tmp_path: Path) -> None:
         reports = train_run(run, short_config(photos, lr_auto=True, optimizer=optimizer))
         assert any(isinstance(e, Warned) and "too few to find a learning rate" in e.text for e in reports)
         assert run.read().lr == rate
+    given = TrainConfig(pretrained=True)  # as much lower as their usual rate is
+    assert lr_finder.fallback(given) == pytest.approx(peak_lr(given))
+    assert lr_finder.fallback(replace(given, optimizer="adamw")) == pytest.approx(0.0002)
     assert [lr_finder.range_steps(steps) for steps in (599, 600, 5000)] == [0, 60, 100]
 
 

@@ -372,6 +372,9 @@ def test_settings_that_a_strategy_ignores_are_named(name: str) -> None:
     config = TrainConfig(strategy=name, distill="alpha", dropout=0.2, drop_path=0.1)
     assert ignored_settings(config, facts_of()) == expected
     assert ignored_settings(TrainConfig(strategy=name), facts_of()) == []
+    shared = ignored_settings(TrainConfig(strategy=name, adapt_share=0.6), facts_of())
+    words = f"`adapt_share` has no effect: strategy {chosen} does not train the whole network first"
+    assert shared == ([] if name == "teacher-first" else [words])
 
 
 @pytest.mark.parametrize("name", ["progressive", "delayed"])

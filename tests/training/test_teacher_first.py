@@ -31,6 +31,7 @@ from nas.training.strategies.table import choose, get_strategy
 from nas.training.teacher.answers import answers_of
 from nas.training.weights import measure_filters
 from nas.workflows.train import train_supernet
+from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from tests.kits.strategy import facts_of, passes_of
@@ -128,6 +129,20 @@ def test_handing_over_changes_the_order_of_channels_alone(photos: Path, tmp_path
         torch.equal(after[name].sort()[0].flatten().sort()[0], before[name].flatten().sort()[0]) for name in before
     )
     torch.testing.assert_close(net.eval()(images, TINY.largest).detach(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("most", [64, 5], ids=["batches", "parts"])
+def test_a_last_batch_of_one_image_is_not_asked(photos: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Batch norm cannot normalise it where maps are of one pixel; parts are no larger than a step has memory for."""
+    dataset = open_dataset(str(photos))
+    few = replace(dataset, splits={**dataset.splits, "train": dataset.train[:17]})
+    monkeypatch.setattr(adaptation, "BATCH", 8)
+    net = Supernet(get_space("timm:resnet10t:resolution=32"), dataset.interface, 0)
+    seen: list[int] = []
+    net.model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(net, "forward", lambda images, _: net.model(images))
+    adaptation.order_by_loss(net, few, most)
+    assert seen == ([8, 8] if most == 64 else [4, 4, 4, 4])
 
 
 # Stopping

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,13 @@ from nas.candidates.calibrate import calibrate
 from nas.data.batches import calibration_images, eval_batches
 from nas.store.files import load_tensors
 from nas.store.run import Run
+from nas.training.builders import settled_augment
 from nas.training.config import TrainConfig
 from nas.workflows.trained import open_trained
 from nas.workflows.whole import EPOCHS, whole_networks
 from search_spaces import get_space
 from search_spaces.builders.timm_compat import timm
-from tests.support.cli_runs import invoke, write_photos
+from tests.support.cli_runs import half, invoke, write_photos
 from tests.support.small_runs import RESOURCES, are_equal, assert_same_run, train_run
 from tests.support.stopping import Acts, interrupt
 
@@ -57,12 +60,17 @@ def test_smaller_images_are_tuned_from_the_adapted_weights(trained: tuple[Run, T
     assert adapted.keys() == tuned.keys()
     assert not are_equal(adapted, tuned)
     assert not run.whole(32).exists  # the adapted weights themselves
+    assert not sub.checkpoint.exists()
 
 
 def test_the_search_shows_them_beside_its_front(trained: tuple[Run, TrainConfig]) -> None:
-    """Accuracies of the plain network, calibrated by hand, in fp32."""
+    """Accuracies of the plain network, calibrated by hand, in fp32; latencies on every device of the search."""
     run, _ = trained
-    done = invoke("search", "--run", run.path, "--target", "x86-64", "--precision", "fp32", "--measurements", 4)
+    objectives = "accuracy,latency,latency:cortex-a53"
+    done = invoke(
+        "search", "--run", run.path, "--target", "x86-64", "--precision", "fp32", "--measurements", 4, "--objectives",
+        objectives, "--calibration-images", 16,
+    )  # fmt: skip
     assert done.code == 0, done.err
     result = json.loads(run.search("x86-64").read_text())
     assert [member["architecture"]["genes"]["resolution"] for member in result["whole"]] == [24, 32]
@@ -70,9 +78,10 @@ def test_the_search_shows_them_beside_its_front(trained: tuple[Run, TrainConfig]
     dataset = open_trained(run).dataset
     for member, file in zip(result["whole"], (run.whole(24).supernet, run.adapted), strict=True):
         side = member["architecture"]["genes"]["resolution"]
+        assert member["latency_elsewhere_ms"]["cortex-a53"] > 0
         model = timm.create_model("resnet10t", num_classes=3)
         model.load_state_dict(load_tensors(file)[0])
-        calibrate(model, calibration_images(dataset, side))
+        calibrate(model, calibration_images(dataset, side, 16))
         with torch.no_grad():
             for split, key in (("search", "accuracy"), ("test", "test")):
                 hits = [(model(x).argmax(1) == y) for x, y in eval_batches(dataset, split, side, 256)]
@@ -80,6 +89,40 @@ def test_the_search_shows_them_beside_its_front(trained: tuple[Run, TrainConfig]
     page = invoke("report", "--run", run.path)
     assert page.code == 0, page.err
     assert "The whole network, fine-tuned, at each resolution" in (run.path / "report.html").read_text()
+
+
+def test_a_search_does_without_what_cannot_be_read(trained: tuple[Run, TrainConfig], tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(trained[0].path, run.path)
+    half(run.whole(24).supernet)
+    words = ("search", "--run", run.path, "--target", "x86-64", "--precision", "fp32", "--measurements", 4)
+    done = invoke(*words)
+    assert done.code == 0, done.err
+    assert (
+        f"{run.whole(24).supernet} is missing or cannot be read; the whole network at 24 px is not compared" in done.err
+    )
+    (whole,) = json.loads(run.search("x86-64").read_text())["whole"]
+    assert whole["architecture"]["genes"]["resolution"] == 32
+    run.adapted.unlink()
+    assert invoke(*words).code == 0
+    assert "whole" not in json.loads(run.search("x86-64").read_text())
+
+
+def test_a_run_that_learned_its_grids_has_them_too(trained: tuple[Run, TrainConfig], tmp_path: Path) -> None:
+    """The whole was tuned without any."""
+    run, config = Run(tmp_path / "run"), trained[1]
+    train_run(run, replace(config, epochs=1.0, quantization_aware="w4a8"))
+    done = invoke("search", "--run", run.path, "--target", "cortex-a72", "--precision", "w4a8", "--measurements", 4)
+    assert done.code == 0, done.err
+    assert len(json.loads(run.search("cortex-a72").read_text())["whole"]) == 2
+
+
+def test_images_are_changed_as_in_the_run(trained: tuple[Run, TrainConfig]) -> None:
+    """Auto goes by the epochs of a training, and the ones here are few."""
+    run, config = trained
+    info = run.read().data
+    assert settled_augment(config, info) == run.whole(24).read().config["augment"] == "none"
+    assert settled_augment(replace(config, epochs=100.0), info) == "light"
 
 
 def test_stopped_while_it_is_tuned_or_never_is_the_same(

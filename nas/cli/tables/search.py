@@ -65,9 +65,13 @@ def _say_whole(result: SearchResult) -> None:
     """The whole network at each resolution, and what the front has at no more cost."""
     for member in result.whole or ():
         best = result.best_within(member.latency_ms)
-        beside = "" if best is None else f"; on the front, at no more: {100 * best.accuracy.value:.2f} % ({best.id})"
-        say(f"the whole, fine-tuned, {member.architecture.resolution} px: {100 * member.accuracy.value:.2f} %, "
+        beside = "" if best is None else f"; on the front, at no more: {_accuracies(best)} ({best.id})"
+        say(f"the whole, fine-tuned, {member.architecture.resolution} px: {_accuracies(member)}, "
             f"{OBJECTIVES['latency'].cell(member)} ms{beside}")  # fmt: skip
+
+
+def _accuracies(member: Member) -> str:
+    return f"{100 * member.accuracy.value:.2f} % (search), {100 * member.test.value:.2f} % (test)"
 
 
 def _say_hypervolume(result: SearchResult) -> None:
