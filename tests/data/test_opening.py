@@ -443,6 +443,7 @@ def test_workers_end_when_the_iterator_is_closed_early(photo_folder: Folder) -> 
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_workers_without_their_tracebacks(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

@@ -214,6 +214,7 @@ def test_a_damaged_good_state_is_named(photos: Path, tmp_path: Path, cliff: dict
         train_run(run, watched_config(photos), TWO_EVALUATIONS)
 
 
+@pytest.mark.long
 def test_runs_continue_from_checkpoints_without_health(photos: Path, tmp_path: Path, at_steps: Acts) -> None:
     """They are older than the watch, and so are runs without a good state."""
     config = watched_config(photos, epochs=10.0)

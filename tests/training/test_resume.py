@@ -194,6 +194,7 @@ def _words(photos: Path, run: Run) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, straight: Straight, tmp_path: Path) -> None:
     """Of a process of its own, with processes that load images."""
     stopped = Run(tmp_path / "with a space")
