@@ -14,7 +14,7 @@ from .runtime import ImageShape
 from .silence import silence
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import nn
 
     from .runtime import Network
 
@@ -39,35 +39,25 @@ def export_model(network: Network, image_shape: ImageShape, dialect: Dialect, ba
             raise UserError(f"exporting to ONNX needs the package '{package}'; {HINT}")
     import torch
 
+    from nas.quantization.decomposed import decompose
+    from nas.quantization.graph import capture
     from nas.quantization.quantize import QuantizedModel
 
     from .onnx_graph import write_graph
     from .onnx_operators import Unwritable
 
+    module: nn.Module
     with torch.no_grad():
-        flat = _flat(network, image_shape, dialect)
-        if flat is not None:
-            try:
-                return write_graph(flat, image_shape, batch)
-            except Unwritable:
-                pass
-        whole = flat if isinstance(network, QuantizedModel) else network
-        assert whole is not None
-        return by_torch(whole, image_shape, batch)
-
-
-def _flat(network: Network, image_shape: ImageShape, dialect: Dialect) -> fx.GraphModule | None:
-    """The network as a flat graph; None: it cannot be captured as one."""
-    from nas.quantization.decomposed import decompose
-    from nas.quantization.graph import capture
-    from nas.quantization.quantize import QuantizedModel
-
-    if isinstance(network, QuantizedModel):
-        return decompose(network, dialect)
-    try:
-        return capture(network, image_shape)
-    except UserError:
-        return None
+        try:
+            if isinstance(network, QuantizedModel):
+                module = flat = decompose(network, dialect)
+            else:
+                module = network
+                flat = capture(network, image_shape)
+            return write_graph(flat, image_shape, batch)
+        except (Unwritable, UserError):  # the latter: it cannot be captured
+            pass
+        return by_torch(module, image_shape, batch)
 
 
 def by_torch(module: nn.Module, image_shape: ImageShape, batch: int | None) -> Any:

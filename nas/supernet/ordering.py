@@ -56,9 +56,7 @@ def weight_importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
     return total
 
 
-def loss_importance(
-    model: nn.Module, groups: Sequence[Group], batches: Iterable[Iterable[Tensor]]
-) -> Importance:  # fmt: skip
+def loss_importance(model: nn.Module, groups: Sequence[Group], batches: Iterable[Iterable[Tensor]]) -> Importance:
     """Importance by a loss: how much it would change without an item, to first order.
 
     For each batch the sum of weight times gradient over everything of the item, squared; the sum of that over batches

@@ -35,6 +35,7 @@ from .describe import ALL
 from .export import export_members
 from .finetune import FinetunePlan, Training, plan_training, train_further
 from .resolve import read_search
+from .single import drop_states
 from .trained import Trained, open_trained, same_weights
 
 
@@ -108,8 +109,7 @@ def finetune_front(
             report(Noted(f"  {_percent(found.before.value)} before, {_percent(found.after.value)} fine-tuned"))
             known = known.with_member(found)
             write_json(run.tuned, to_json(known))
-            for state in (training.run.checkpoint, training.run.previous):
-                state.unlink(missing_ok=True)  # four times the size of the weights, which are there
+            drop_states(training.run)
             neighbour = member.id, after
         kept = known.kept_of(result)
         shipped = {member.id: member for member in with_tuned(result, kept).front}

@@ -1,4 +1,4 @@
-"""A training of one network as a run of its own, inside another run."""
+"""A training of one network as a run of its own, inside another run; when a training is done, and what it leaves."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def is_trained(run: Run) -> bool:
     return (
         record is not None and record.complete and run.supernet.exists() and file_hash(run.supernet) == record.weights
     )
+
+
+def mark_trained(run: Run, steps: int) -> None:
+    """Note in the run's record that its weights are written, after so many steps."""
+    weights = file_hash(run.supernet)
+    run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
+
+
+def drop_states(run: Run) -> None:
+    """Remove the states of a finished training: they are several times the size of its weights, which are there."""
+    for state in (run.checkpoint, run.previous):
+        state.unlink(missing_ok=True)
 
 
 def train_single(
@@ -42,5 +54,4 @@ def train_single(
     steps = total_steps(settings, info.train_images)
     report(Started(str(run.path), steps, info.source))
     train(run, settings, dataset, resources, report, curriculum)
-    weights = file_hash(run.supernet)
-    run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
+    mark_trained(run, steps)

@@ -17,7 +17,7 @@ from nas.data.dataset import Dataset
 from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
 from nas.store.records import DataInfo, RunRecord
-from nas.store.run import DEFAULT_ROOT, Run, file_hash
+from nas.store.run import DEFAULT_ROOT, Run
 from nas.store.spawned import refuse_while_importing
 from nas.store.versions import versions
 from nas.store.words import count_of
@@ -42,7 +42,7 @@ from search_spaces.errors import UsageError
 from search_spaces.families.named import WIDTHS, spell_out
 from search_spaces.schema import Json, convert
 
-from .single import is_trained
+from .single import is_trained, mark_trained
 from .trained import as_trained, check_same_data, open_as
 from .whole import extra_epochs, tune_whole
 
@@ -196,8 +196,7 @@ def train_supernet(
 
             train(run, settled, dataset, resources, tell, world=world)
         tune_whole(run, replace(settled, accumulate=alone.accumulate), dataset, resources, report)
-        weights = file_hash(run.supernet)
-        run.write(replace(run.read(), complete=True, weights=weights, steps=steps, versions=versions()))
+        mark_trained(run, steps)
         for warning in _mirror_findings(run, config, dataset):
             report(Warned(warning))
     return run.read()

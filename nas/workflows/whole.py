@@ -30,7 +30,7 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UserError
 from search_spaces.policy import INT8
 
-from .single import is_trained, train_single
+from .single import drop_states, is_trained, train_single
 from .trained import Trained
 
 EPOCHS = 2.0
@@ -85,8 +85,7 @@ def tune_whole(run: Run, config: TrainConfig, dataset: Dataset, resources: Resou
         if not is_trained(sub):
             fixed = Curriculum(Fixed(get_space(config.space), architecture), {}, architecture.resolution)
             train_single(sub, settings, dataset, weights, replace(resources, evaluations=0), report, fixed)
-        for state in (sub.checkpoint, sub.previous):
-            state.unlink(missing_ok=True)  # larger than the weights, which are there
+        drop_states(sub)
 
 
 def measure_whole(trained: Trained, costs: CandidateCosts, report: Listener) -> tuple[Member, ...]:

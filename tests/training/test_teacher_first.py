@@ -133,7 +133,7 @@ def test_handing_over_changes_the_order_of_channels_alone(photos: Path, tmp_path
 
 @pytest.mark.parametrize("most", [64, 5], ids=["batches", "parts"])
 def test_a_last_batch_of_one_image_is_not_asked(photos: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Batch norm cannot normalise it where maps are of one pixel; parts are no larger than a step has memory for."""
+    """Batch norm needs two values per channel; maps of one pixel give one per image. ``most``: images in a part."""
     dataset = open_dataset(str(photos))
     few = replace(dataset, splits={**dataset.splits, "train": dataset.train[:17]})
     monkeypatch.setattr(adaptation, "BATCH", 8)
