@@ -30,6 +30,7 @@ FLOORS = (
     ("search_spaces/genes.py",),
     ("search_spaces/space.py",),
     ("search_spaces/policy.py", "search_spaces/operators", "search_spaces/builders"),
+    ("search_spaces/tracing",),
     ("search_spaces/families",),
     ("search_spaces/presets",),
     ("search_spaces/__init__.py",),

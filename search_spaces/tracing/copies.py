@@ -1,0 +1,92 @@
+"""Copies of a model's tree of modules: the same tensors, and attributes that can be changed in the copy alone."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+
+from .origins import Attribute
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
+def copy_tree(model: nn.Module) -> nn.Module:
+    """A model of the same classes and tensors. What a run keeps in dictionaries and lists stays in the copy."""
+    twins: dict[int, nn.Module] = {}
+    twin = _copy(model, twins)
+    for each in twins.values():
+        for name, value in list(vars(each).items()):
+            if name not in _TABLES:
+                vars(each)[name] = _rebound(value, twins)
+    return twin
+
+
+def _copy(module: nn.Module, twins: dict[int, nn.Module]) -> nn.Module:
+    if id(module) not in twins:
+        twin = twins[id(module)] = module.__class__.__new__(module.__class__)
+        vars(twin).update(vars(module))
+        vars(twin).update({name: dict(vars(module)[name]) for name in _TABLES})
+        for name, child in twin._modules.items():
+            twin._modules[name] = None if child is None else _copy(child, twins)
+    return twins[id(module)]
+
+
+def _rebound(value: Any, twins: dict[int, nn.Module]) -> Any:
+    """An attribute's value, with the copies of modules in place of the modules."""
+    if isinstance(value, nn.Module):
+        return twins.get(id(value), value)
+    if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module) and id(value.__self__) in twins:
+        return MethodType(value.__func__, twins[id(value.__self__)])
+    if type(value) in (list, tuple):
+        return type(value)(_rebound(each, twins) for each in value)
+    if type(value) is dict:
+        return {key: _rebound(each, twins) for key, each in value.items()}
+    return value.copy() if type(value) is set else value
+
+
+def tensor_names(model: nn.Module) -> dict[int, str]:
+    """Identity of every parameter and buffer -> its name, the first of several."""
+    names: dict[int, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for table in (module._parameters, module._buffers):
+            for key, tensor in table.items():
+                if tensor is not None:
+                    names.setdefault(id(tensor), f"{path}.{key}".lstrip("."))
+    return names
+
+
+def read_attribute(model: nn.Module, attribute: Attribute) -> Any:
+    """The number in a module that an attribute names."""
+    value = vars(model.get_submodule(attribute.path))[attribute.name]
+    for place in attribute.place:
+        value = value[place]
+    return value
+
+
+def write_attribute(model: nn.Module, attribute: Attribute, number: int | float) -> None:
+    """Put another number there; a list or tuple that holds it is replaced."""
+
+    def put(value: Any, place: tuple[int, ...]) -> Any:
+        if not place:
+            return number
+        items = list(value)
+        items[place[0]] = put(items[place[0]], place[1:])
+        return items if isinstance(value, list) else tuple(items)
+
+    table = vars(model.get_submodule(attribute.path))
+    table[attribute.name] = put(table[attribute.name], attribute.place)
+
+
+def shared_tensors(module: nn.Module) -> list[tuple[list[Any], int, Tensor]]:
+    """Lists in a module's attributes that hold some of its parameters too (recurrent networks have one): the list, the
+    place in it, and the tensor."""
+    own = {id(tensor) for tensor in module._parameters.values() if tensor is not None}
+    return [
+        (value, place, tensor)
+        for name, value in vars(module).items()
+        if name not in _TABLES and type(value) is list
+        for place, tensor in enumerate(value)
+        if isinstance(tensor, Tensor) and id(tensor) in own
+    ]

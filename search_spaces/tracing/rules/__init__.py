@@ -1,0 +1,1 @@
+"""What every operator does to dimensions: a file for each kind of operator."""
