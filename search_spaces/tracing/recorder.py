@@ -89,15 +89,8 @@ def record(model: nn.Module, inputs: Inputs, names: Mapping[int, str]) -> tuple[
     return labels, tensors_in(out)
 
 
-def record_shapes(model: nn.Module, inputs: Inputs) -> Shapes:
-    """Run a model once; operators and the shapes of their results. ``path`` of what was running stays where the model
-    fails (the error passes through ``shapes_of``)."""
-    shapes = Shapes()
-    shapes_of(model, inputs, shapes)
-    return shapes
-
-
-def shapes_of(model: nn.Module, inputs: Inputs, shapes: Shapes) -> None:
+def run_shapes(model: nn.Module, inputs: Inputs, shapes: Shapes) -> None:
+    """Run a model once under ``shapes``. Where it fails, the last of ``shapes.path`` is the module that failed."""
     handles = []
     for path, module in model.named_modules():
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.builders.timm_compat import timm
+from search_spaces.tracing.elastic import ElasticModel, TensorCut, Values
 from search_spaces.tracing.inputs import Inputs
 from tests.support.own_models import CLASSES, OWN
 
@@ -79,3 +80,28 @@ def meta_of(name: str) -> tuple[nn.Module, Inputs]:
     with torch.device("meta"):
         model = build().eval()
     return model, Inputs((x.to("meta"),))
+
+
+def take(tensor: Tensor, cut: TensorCut) -> Tensor:
+    """The part of a tensor that a network takes, with gradients."""
+    for d, pieces in enumerate(cut.pieces):
+        if pieces is not None:
+            tensor = torch.cat([tensor.narrow(d, first, count) for first, count in pieces], d)
+    return tensor
+
+
+def lend(elastic: ElasticModel, model: nn.Module, values: Values) -> nn.Module:
+    """The network of a choice on parts of the model's tensors."""
+    skeleton = elastic.build(values)
+    source = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    parts = {cut.name: take(source[cut.name], cut) for cut in elastic.cuts(values)}
+    for path, module in skeleton.named_modules():
+        old = {id(t): f"{path}.{k}".lstrip(".") for k, t in module._parameters.items() if t is not None}
+        for name, value in vars(module).items():
+            if type(value) is list and any(id(each) in old for each in value):
+                vars(module)[name] = [parts[old[id(each)]] if id(each) in old else each for each in value]
+        for table in (module._parameters, module._buffers):
+            for key in table:
+                if (part := parts.get(f"{path}.{key}".lstrip("."))) is not None:
+                    table[key] = part
+    return skeleton

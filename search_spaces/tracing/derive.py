@@ -1,0 +1,67 @@
+"""From a model of any kind to what it can shrink by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import UserError, first_line
+
+from .blocks import find_runs
+from .checks import prove
+from .choices import Shares
+from .copies import tensor_names
+from .elastic import ElasticModel
+from .inputs import Inputs
+from .trace import trace
+
+
+def derive(model: nn.Module, inputs: Inputs, shares: Shares | None = None) -> ElasticModel:
+    """What a model can shrink by, proved by running the smallest network and some random ones.
+
+    Args:
+        model: in eval mode; it stays as it is. It is run where its tensors are: on ``meta`` nothing is computed.
+        inputs: on the same device, of batch 1.
+        shares: which sizes there are; None: the usual ones.
+
+    Raises:
+        UserError: no smaller network runs as foretold.
+        Exception: whatever the model's code raises on these inputs.
+    """
+    traced = trace(model, inputs)
+    elastic = ElasticModel(model, inputs, traced, shares or Shares(), tuple(find_runs(model, traced)))
+    return prove(elastic)
+
+
+def derive_anywhere(build: Callable[[], nn.Module], inputs: Inputs, shares: Shares | None = None) -> ElasticModel:
+    """:func:`derive` of the model that ``build`` makes: on ``meta`` where that is possible, and on the CPU where the
+    model's code looks at values, or keeps tensors that are neither parameters nor buffers.
+
+    Raises UserError where it runs on neither, or no smaller network runs.
+    """
+    try:
+        with torch.device("meta"):
+            model = build().eval()
+        if not _has_loose_tensors(model):
+            return derive(model, inputs.to("meta"), shares)
+    except UserError:
+        raise
+    except Exception:  # code that meets a tensor without values raises anything
+        pass
+    try:
+        return derive(build().eval(), inputs.to("cpu"), shares)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the model does not run on these inputs: {first_line(error)}") from error
+
+
+def _has_loose_tensors(model: nn.Module) -> bool:
+    known = tensor_names(model)
+    return any(
+        isinstance(value, Tensor) and id(value) not in known
+        for module in model.modules()
+        for value in vars(module).values()
+    )

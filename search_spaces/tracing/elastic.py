@@ -1,0 +1,149 @@
+"""A model whose parts can shrink: its genes, and the network of any choice of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from torch import nn
+
+from search_spaces.architecture import Choice
+from search_spaces.errors import UserError
+from search_spaces.genes import Gene
+
+from .blocks import Run
+from .choices import DepthGene, Shares, WidthGene, depth_genes, width_genes
+from .inputs import Inputs
+from .layouts import Pieces, cut_of
+from .recipe import Recipe
+from .skeletons import Selection, make_skeleton
+from .trace import Stays, Trace
+
+Values = Mapping[str, Choice]
+"""Gene -> choice. What is not named is as in the model."""
+
+
+@dataclass(frozen=True)
+class TensorCut:
+    """What a network takes of one tensor of the model.
+
+    Attributes:
+        name: of the tensor, in both.
+        pieces: for each dimension, runs of indices that are laid end to end; None: all of it.
+    """
+
+    name: str
+    pieces: tuple[Pieces | None, ...]
+
+    @property
+    def whole(self) -> bool:
+        return all(pieces is None for pieces in self.pieces)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """An axis that stays as it is since a smaller network did not run as foretold, and what happened there."""
+
+    axis: int
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticModel:
+    """A model, and what it can shrink by.
+
+    Attributes:
+        model: in eval mode; on ``meta`` unless its code looks at values.
+        inputs: what it was run on.
+        runs: blocks that may go.
+        frozen: what a check has kept from shrinking.
+        notes: what else the checks found.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    trace: Trace
+    shares: Shares
+    runs: tuple[Run, ...]
+    frozen: tuple[Frozen, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def widths(self) -> tuple[WidthGene, ...]:
+        without = frozenset(each.axis for each in self.frozen)
+        return tuple(width_genes(self.model, self.trace, self.runs, self.shares, without))
+
+    @cached_property
+    def depths(self) -> tuple[DepthGene, ...]:
+        return tuple(depth_genes(self.runs, self.shares))
+
+    @cached_property
+    def genes(self) -> tuple[Gene, ...]:
+        """All decisions, depths first: gates name genes before them."""
+        return (*(each.gene for each in self.depths), *(each.gene for each in self.widths))
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Operators without a rule -> how often they kept something from shrinking."""
+        return self.trace.unknown
+
+    def smallest(self) -> dict[str, Choice]:
+        return {gene.name: gene.choices[0] for gene in self.genes}
+
+    def select(self, values: Values) -> Selection:
+        """What a choice means for axes and blocks. Raises UserError where a gene is unknown or has no such choice."""
+        known = {gene.name: gene for gene in self.genes}
+        for name, value in values.items():
+            if name not in known or value not in known[name].choices:
+                raise UserError(f"the model has no gene {name} with the choice {value}")
+        widths = {
+            axis: int(values[each.gene.name])
+            for each in self.widths
+            if values.get(each.gene.name, each.gene.choices[-1]) != each.gene.choices[-1]
+            for axis in each.axes
+        }
+        gone = [
+            (block, each.run.delete)
+            for each in self.depths
+            for block in each.run.gone(int(values.get(each.gene.name, len(each.run.blocks))))
+        ]
+        return Selection(widths, tuple(gone))
+
+    def build(self, values: Values) -> nn.Module:
+        """The network of a choice: the model's own classes with smaller tensors, on ``meta``."""
+        return make_skeleton(self.model, self.trace, self.select(values))[0]
+
+    def recipe(self, values: Values) -> Recipe:
+        """What makes this network of the model, as data."""
+        return make_skeleton(self.model, self.trace, self.select(values))[1]
+
+    def cuts(self, values: Values) -> tuple[TensorCut, ...]:
+        """What the network takes of every parameter and buffer of the model that it has; not of buffers that the model
+        replaces while it runs."""
+        selection = self.select(values)
+        model, _ = make_skeleton(self.model, self.trace, selection)
+        names = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
+        cuts = []
+        for name in names:
+            if name in self.trace.caches:
+                continue
+            layouts = self.trace.tensors.get(name)
+            cuts.append(TensorCut(name, () if layouts is None else cut_of(layouts, selection.widths)))
+        return tuple(cuts)
+
+    def fixed(self) -> tuple[Stays, ...]:
+        """What stays as it is, and why: with the line of the model's code where there is one."""
+        checked = tuple(
+            Stays(facts.name, facts.size, f"{each.reason} in {each.path or 'the model'}")
+            for each in self.frozen
+            for facts in (self.trace.axes[each.axis],)
+        )
+        return (*self.trace.stays, *checked)
+
+    def freeze(self, axes: Mapping[int, tuple[str, str]]) -> ElasticModel:
+        """The same, without genes of some axes; for each the reason, and the module where it showed."""
+        return replace(
+            self, frozen=(*self.frozen, *(Frozen(axis, reason, path) for axis, (reason, path) in axes.items()))
+        )

@@ -1,0 +1,105 @@
+"""What makes a smaller network of a model, as data: numbers to set, and modules to take out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import nn
+
+from search_spaces.schema import Check, Json, Made, SchemaError, convert, to_json
+
+from .copies import read_attribute
+from .origins import Attribute
+
+LARGEST = 65536
+"""A number beyond this is no size of a network."""
+_MOST = 20000  # entries of a recipe
+_LONGEST = 300  # characters of a path
+_DEEPEST = 4  # places of a number in lists of lists
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number of a module, and what it is in the smaller network."""
+
+    attribute: Attribute
+    number: int | float
+
+    def to_json(self) -> Json:
+        """``[[module, attribute, place, ...], number]``."""
+        where: list[Json] = [self.attribute.path, self.attribute.name, *self.attribute.place]
+        return [where, self.number]
+
+
+def _read_setting(value: object) -> Setting:
+    """From ``[[module, attribute, place, ...], number]``. Raises ValueError where it isn't one."""
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], list):
+        raise ValueError("it is not [[module, attribute, place, ...], number]")
+    where, number = value
+    path, name, *place = [*where, "", ""] if len(where) < 2 else where
+    if not isinstance(path, str) or not isinstance(name, str) or len(path) > _LONGEST or len(name) > _LONGEST:
+        raise ValueError("it does not name a module and an attribute")
+    if not name.isidentifier() or name.startswith("__"):
+        raise ValueError("it does not name an attribute that can be set")
+    if len(place) > _DEEPEST or not all(type(each) is int and 0 <= each < LARGEST for each in place):
+        raise ValueError("its place in a list is not a whole number")
+    if type(number) not in (int, float) or not 0 <= number <= LARGEST:
+        raise ValueError(f"it does not set a number from 0 to {LARGEST}")
+    return Setting(Attribute(path, name, tuple(place)), number)
+
+
+def _path_problem(path: str) -> str:
+    return "" if 0 < len(path) <= _LONGEST else f"a path of {len(path)} characters"
+
+
+def _length_problem(entries: tuple[object, ...]) -> str:
+    return "" if len(entries) <= _MOST else f"{len(entries)} entries are more than any network needs"
+
+
+Settings = Annotated[tuple[Annotated[Setting, Made(_read_setting)], ...], Check(_length_problem)]
+Paths = Annotated[tuple[Annotated[str, Check(_path_problem)], ...], Check(_length_problem)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a smaller network of a model; its tensors bring their shapes along.
+
+    Attributes:
+        set: numbers in modules.
+        delete: paths of modules that are taken out.
+        identity: paths of modules that ``nn.Identity`` takes the place of.
+    """
+
+    set: Settings = ()
+    delete: Paths = ()
+    identity: Paths = ()
+
+
+def write_recipe(recipe: Recipe) -> Mapping[str, Json]:
+    """As a file holds it, and as :func:`search_spaces.tracing.rebuild.rebuild` takes it."""
+    content: Mapping[str, Json] = to_json(recipe)
+    return content
+
+
+def read_recipe(value: object) -> Recipe:
+    """Inverse of :func:`write_recipe`. Raises SchemaError where it is no recipe."""
+    return convert(value, Recipe, "recipe")
+
+
+def check_recipe(recipe: Recipe, model: nn.Module) -> None:
+    """Raises SchemaError where a recipe from a file is not one of this model: it names a module or an attribute that
+    the model doesn't have, or gives a number in place of something else."""
+    modules = dict(model.named_modules())
+    for setting in recipe.set:
+        where = setting.attribute
+        try:
+            before: Any = read_attribute(model, where) if where.path in modules else None
+        except (KeyError, IndexError, TypeError):
+            before = None
+        if type(before) not in (int, float) or (type(before) is int and type(setting.number) is not int):
+            raise SchemaError(f"recipe: the model has no number {str(where)[:_LONGEST]}")
+    for path in (*recipe.delete, *recipe.identity):
+        if path not in modules:
+            raise SchemaError(f"recipe: the model has no module {path}")
