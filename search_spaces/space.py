@@ -23,6 +23,12 @@ of dropping the last block (stochastic depth; earlier blocks are dropped less of
 NO_DROP: Drop = (0.0, 0.0)
 
 
+Runs = tuple[tuple[int, int], ...]
+"""Runs of indices, (first, how many), laid end to end."""
+Pieces = tuple[Runs | None, ...]
+"""What is taken of a tensor, for each dimension; None: all of it."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A part of the network whose shapes depend on few genes (gates not counted), and that exists where its gate, as of
@@ -60,6 +66,11 @@ class Family(Protocol):
     @abstractmethod
     def describe(self, architecture: Architecture, interface: Interface) -> Mapping[str, Json]:
         """What an exported folder says of the network, so that it can be built without this package."""
+
+    def pieces(self, architecture: Architecture, interface: Interface) -> Mapping[str, Pieces] | None:
+        """What a network takes of every tensor of the largest one; None: leading slices, as its shapes say, and the
+        centre of filters."""
+        return None
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
         """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all:

@@ -1,6 +1,7 @@
 """Views of a supernet's tensors for a smaller network of the same names.
 
-The rule: a convolution kernel is cropped at its centre, every other dimension is a leading slice. Two exceptions. A
+The rule: a convolution kernel is cropped at its centre, every other dimension is a leading slice. Three exceptions. A
+family that knows more (``Family.pieces``) says for each dimension which runs of it are laid end to end. A
 *packed* parameter holds several parts along its first dimension, each sliced by itself and put together again. A
 convolution with *kernel transforms* (Cai et al., arXiv:1908.09791, section 3.3: matrices ``7to5_matrix`` and
 ``5to3_matrix`` beside its weight) passes each crop through the matrix of its size.
@@ -16,7 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from search_spaces.space import Pieces
+
 Slices = tuple[slice, ...]
+_FEW_RUNS = 32
+"""Of more runs than this, joining views takes longer than looking up every index."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,19 @@ class Cut:
         name: of the tensor, in both networks.
         parts: what to cut out; several are joined along the first dimension; none: the tensor as it is.
         transforms: names of the kernel matrices that the cut passes through, largest kernel first.
+        pieces: in place of parts, runs of every dimension.
     """
 
     name: str
     parts: tuple[Slices, ...] = ()
     transforms: tuple[str, ...] = ()
+    pieces: Pieces = ()
 
     def take(self, source: Mapping[str, Tensor]) -> Tensor:
         """The tensor; a view of ``source`` unless it is packed or transformed."""
         whole = source[self.name]
+        if self.pieces:
+            return take_pieces(whole, self.pieces)
         if not self.parts:
             return whole
         if len(self.parts) > 1:
@@ -47,6 +56,24 @@ class Cut:
             crop = cut[slices(cut.shape, torch.Size((*cut.shape[:2], side, side)))]
             cut = (crop.reshape(-1, side * side) @ matrix.T).reshape(*crop.shape)
         return cut
+
+
+def take_pieces(tensor: Tensor, pieces: Pieces) -> Tensor:
+    """Runs of every dimension laid end to end; a view where each dimension has one run."""
+    plain = tuple(
+        slice(runs[0][0], sum(runs[0])) if runs is not None and len(runs) == 1 else slice(None) for runs in pieces
+    )
+    if any(each != slice(None) for each in plain):
+        tensor = tensor[plain]
+    for d, runs in enumerate(pieces):
+        if runs is None or len(runs) == 1:
+            continue
+        if len(runs) <= _FEW_RUNS:
+            tensor = torch.cat([tensor.narrow(d, first, count) for first, count in runs], d)
+        else:
+            index = torch.cat([torch.arange(first, first + count) for first, count in runs])
+            tensor = tensor.index_select(d, index.to(tensor.device))
+    return tensor
 
 
 def slices(large: torch.Size, small: torch.Size, name: str = "tensor") -> Slices:

@@ -10,7 +10,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from nas.quantization.fake import Fake, fake_quantized
 from nas.quantization.grids import add_clips, clip_name
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
-from search_spaces.space import NO_DROP, Drop, SearchSpace
+from search_spaces.space import NO_DROP, Drop, Pieces, SearchSpace
+from search_spaces.tracing.copies import shared_tensors
 
 from .activations import keep_inputs
 from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
@@ -29,6 +30,7 @@ from .depthwise import speed_up
 _SKELETONS = 256
 _PARTS = 8192
 
+Slot = tuple[Any, Any]
 PartKey = tuple[str, tuple[Choice, ...]]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -40,12 +42,13 @@ class Skeleton:
 
     Attributes:
         cuts: how to get each tensor from the supernet.
-        slots: for each cut, the module's dictionary and the key in it where the view belongs.
+        slots: for each cut, where the view belongs: the module's dictionary and the key in it, or a list of tensors and
+            the place in it.
     """
 
     model: nn.Module
     cuts: tuple[Cut, ...]
-    slots: tuple[tuple[dict[str, Tensor | None], str], ...]
+    slots: tuple[Slot, ...]
 
     def bind(self, source: Mapping[str, Tensor]) -> nn.Module:
         """The model with views of ``source`` in place of its tensors, until the next binding.
@@ -161,9 +164,9 @@ class Supernet(nn.Module):
         """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
         tensors = self._tensors()
         model = self.space.build(architecture, self.interface, "meta")
-        constants = constant_shapes(model)
+        constants = self._constants(model, architecture)
         shapes = [*named_shapes(model), *constants]
-        weights = borrow(tensors, plan(tensors, shapes, self.space.family.packed))
+        weights = borrow(tensors, self._plan(shapes, architecture))
         state = {name: view.detach().clone(memory_format=torch.contiguous_format) for name, view in weights.items()}
         for name, _ in constants:
             owner, _, key = name.rpartition(".")
@@ -184,13 +187,14 @@ class Supernet(nn.Module):
                 found = self._build_skeleton(architecture)
             else:
                 model = self.space.family.build(architecture, self.interface, "meta", drop)
-                found = self._part(model, "", whole=True)
+                found = self._part(model, "", architecture, whole=True)
             self._skeletons.keep((architecture, drop), found)
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
         if self._named is None:
-            self._named = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+            parameters = self.model.named_parameters(remove_duplicate=False)
+            self._named = {**dict(parameters), **dict(self.model.named_buffers(remove_duplicate=False))}
         return self._named
 
     def _build_skeleton(self, architecture: Architecture) -> Skeleton:
@@ -200,12 +204,14 @@ class Supernet(nn.Module):
         after a short while every block has been built once, and an unseen architecture is put together from known
         blocks.
         """
+        if self._pieces(architecture) is not None:  # blocks depend on more than the genes of their segment
+            return self._part(self.space.build(architecture, self.interface, "meta"), "", architecture, whole=True)
         keys = self._part_keys(architecture)
         if any(self._parts.recall(key) is None for key in keys.values()):
             model = self.space.build(architecture, self.interface, "meta")
             for path, key in keys.items():
                 if self._parts.recall(key) is None:
-                    self._parts.keep(key, self._part(model, path))
+                    self._parts.keep(key, self._part(model, path, architecture))
         shell = self._parts[keys[""]]
         children = {path: self._parts[key] for path, key in keys.items() if path}
         parts = [shell, *children.values()]
@@ -223,7 +229,22 @@ class Supernet(nn.Module):
                 keys[segment.path] = (segment.path, chosen)
         return keys
 
-    def _part(self, model: nn.Module, path: str, whole: bool = False) -> Skeleton:
+    def _pieces(self, architecture: Architecture) -> Mapping[str, Pieces] | None:
+        return self.space.family.pieces(architecture, self.interface)
+
+    def _plan(self, shapes: Sequence[tuple[str, torch.Size]], architecture: Architecture) -> list[Cut]:
+        """How to get the tensors of a network."""
+        pieces = self._pieces(architecture)
+        if pieces is None:
+            return plan(self._tensors(), shapes, self.space.family.packed)
+        return [Cut(name, pieces=pieces[name]) for name, _ in shapes]
+
+    def _constants(self, module: nn.Module, architecture: Architecture) -> list[tuple[str, torch.Size]]:
+        """Constants that the supernet lends; a family's networks may work out others for themselves."""
+        pieces = self._pieces(architecture)
+        return [each for each in constant_shapes(module) if pieces is None or each[0] in pieces]
+
+    def _part(self, model: nn.Module, path: str, architecture: Architecture, whole: bool = False) -> Skeleton:
         """One segment of a model with its own cuts; for the path "" the model with what lies outside all segments, or
         with ``whole`` with everything."""
         module = self._switch(model.get_submodule(path), self.training)
@@ -231,15 +252,19 @@ class Supernet(nn.Module):
         keep_inputs(module)
         prefix = f"{path}." if path else ""
         nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
-        shapes = [(n, s) for n, s in (*named_shapes(module), *constant_shapes(module)) if not n.startswith(nested)]
-        slots = []
-        for name, _ in shapes:
+        constants = self._constants(module, architecture)
+        shapes = [(n, s) for n, s in (*named_shapes(module), *constants) if not n.startswith(nested)]
+        slots: list[Slot] = []
+        lent: list[tuple[str, torch.Size]] = []
+        for name, shape in shapes:
             owner, _, key = name.rpartition(".")
             holder = module.get_submodule(owner)
             parameters = cast(dict[str, Tensor | None], holder._parameters)
-            slots.append((parameters if key in parameters else holder._buffers, key))
-        cuts = plan(self._tensors(), [(prefix + name, shape) for name, shape in shapes], self.space.family.packed)
-        return Skeleton(module, tuple(cuts), tuple(slots))
+            table = parameters if key in parameters else holder._buffers
+            places = [(several, place) for several, place, tensor in shared_tensors(holder) if tensor is table[key]]
+            slots += [(table, key), *places]
+            lent += [(prefix + name, shape)] * (1 + len(places))
+        return Skeleton(module, tuple(self._plan(lent, architecture)), tuple(slots))
 
 
 def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, range]:

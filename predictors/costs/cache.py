@@ -30,9 +30,11 @@ SOURCES = (
     "search_spaces/operators/deploy.py",
     "search_spaces/operators/operator.py",
     "search_spaces/operators/trace.py",
-    "search_spaces/operators/_tracer.py",
+    "search_spaces/operators/tracer.py",
     "search_spaces/operators/segments.py",
     "search_spaces/builders/timm_model.py",
+    "search_spaces/families/any_model.py",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "search_spaces" / "tracing").rglob("*.py")),
 )
 """Files that decide how a table is filled; a change in them is a new format."""
 

@@ -21,11 +21,11 @@ The sum of what is alive is the least that any allocator can do; one that cannot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from search_spaces.errors import unknown_name
-from search_spaces.operators.operator import Op
+from search_spaces.operators.operator import Op, Stretch
 
 SHORT = 2
 """Bytes of a 16-bit number; buffers of int8 kernels are counted in bytes, which are elements there."""
@@ -84,6 +84,17 @@ def live(ops: Sequence[Op], rules: MemoryRules) -> list[int]:
 def peaks(ops: Sequence[Op]) -> tuple[int, ...]:
     """Most elements in memory at once under each of :data:`RULES`, in their order."""
     return tuple(max(live(ops, rules), default=0) for rules in RULES.values())
+
+
+def stretch_peaks(stretches: Iterable[Stretch]) -> tuple[int, ...]:
+    """As :func:`peaks`, of parts of a network around which other tensors are alive."""
+    most = [0] * len(RULES)
+    for stretch in stretches:
+        start = Op("elementwise", "", (), 0, 0, 0, 0, (), stretch.before, False)
+        end = Op("elementwise", "", (), 0, 0, 0, 0, stretch.after, (), False)
+        for i, rules in enumerate(RULES.values()):
+            most[i] = max(most[i], *live([start, *stretch.ops, end], rules)[1:-1])
+    return tuple(most)
 
 
 def _lifetimes(ops: Sequence[Op]) -> tuple[dict[tuple[int, int], int], dict[int, int]]:

@@ -13,12 +13,12 @@ import numpy as np
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.genes import Floats
-from search_spaces.operators.operator import KINDS, Op
+from search_spaces.operators.operator import KINDS, Op, Stretch
 from search_spaces.operators.trace import trace
 from search_spaces.policy import FLOAT, PRECISIONS, WEIGHT_BITS
 from search_spaces.space import SearchSpace
 
-from .memory import DEFAULT_RULES, RULES, check_rules, peaks
+from .memory import DEFAULT_RULES, RULES, check_rules, peaks, stretch_peaks
 
 SUMS = (*(f"macs_{k}" for k in KINDS), *(f"ops_{k}" for k in KINDS), *(f"moved_{k}" for k in KINDS), "stem",
         "unfolded", "weights", "channels", "params")  # fmt: skip
@@ -48,11 +48,12 @@ class Costs:
     peak_activation_bytes: int
 
 
-def op_features(ops: Sequence[Op], params: int) -> Floats:
-    """Feature vector (order of :data:`FEATURES`) of a list of operators with ``params`` parameters."""
+def op_features(ops: Sequence[Op], params: int, stretches: Sequence[Stretch] = ()) -> Floats:
+    """Feature vector (order of :data:`FEATURES`) of a list of operators with ``params`` parameters; ``stretches``: the
+    same operators, where other tensors are alive around them."""
     row: Floats = operator_rows(ops).sum(axis=0)
     row[COLUMN["params"]] = params
-    row[SUMMED:] = peaks(ops)
+    row[SUMMED:] = stretch_peaks(stretches) if stretches else peaks(ops)
     return row
 
 

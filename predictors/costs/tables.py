@@ -8,7 +8,7 @@ Peaks of memory are maxima instead of sums: only a segment's input is alive from
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, Interface
+from search_spaces.families.any_model import AnyFamily
 from search_spaces.genes import Floats, Vectors
-from search_spaces.operators.operator import Op
+from search_spaces.operators.operator import Op, Stretch
 from search_spaces.space import SearchSpace, Segment
 
 from .cache import kept_tables, table_path
@@ -86,7 +87,7 @@ def tabulate(space: SearchSpace, interface: Interface) -> list[Floats]:
     def fill() -> list[Floats]:
         tables = [np.zeros(shape) for shape in shapes]
         for entry in traced_entries(space, interface):
-            tables[entry.segment][entry.row] = op_features(entry.ops, entry.params)
+            tables[entry.segment][entry.row] = op_features(entry.ops, entry.params, entry.stretches)
         return tables
 
     return kept_tables(table_path(space, interface, FEATURES), shapes, fill)
@@ -99,18 +100,26 @@ def table_entries(space: SearchSpace) -> list[int]:
 
 @dataclass(frozen=True)
 class Entry:
-    """The operators behind one entry of a segment's table, in execution order, and the segment's parameters."""
+    """The operators behind one entry of a segment's table, in execution order, and the segment's parameters;
+    ``stretches``: the same, where other tensors than its input are alive around them."""
 
     segment: int
     row: int
     ops: list[Op]
     params: int
+    stretches: tuple[Stretch, ...] = ()
 
 
 def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
     """Every entry of the tables, from a small set of models that covers all combinations; some come repeatedly."""
     from search_spaces.operators.segments import SegmentTracer
 
+    if isinstance(space.family, AnyFamily):
+        for part in space.family.parts(space.segments, interface):
+            row = _row(space, space.segments[part.number], part.values)
+            ops = [op for stretch in part.stretches for op in stretch.ops]
+            yield Entry(part.number, row, ops, part.params, part.stretches)
+        return
     paths = [s.path for s in space.segments]
     number = {path: i for i, path in enumerate(paths)}
     todo = [
@@ -134,7 +143,7 @@ def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
                     yield Entry(i, _row(space, segment, values), groups[segment.path], int(params[i]))
 
 
-def _row(space: SearchSpace, segment: Segment, values: dict[str, int | float]) -> int:
+def _row(space: SearchSpace, segment: Segment, values: Mapping[str, int | float]) -> int:
     row = 0
     for name in segment.genes:
         choices = space.genes[space.index[name]].choices

@@ -19,7 +19,8 @@ from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, UserError, first_line, unknown_name
 from search_spaces.space import Family, SearchSpace
 
-from .options import PREFIX, Named, Options, unsupported
+from .any_model import derive
+from .options import PREFIX, Named, Options
 
 FAMILIES = {
     "EfficientNet": "efficientnet",
@@ -49,14 +50,23 @@ def derived_space(name: str) -> SearchSpace:
     network cannot take a resolution, and UserError where it cannot be made elastic."""
     model_name, options = _parse(name)
     named = _look_at(model_name)
-    kind = type(named.model).__name__
-    if kind not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise unsupported(named, f"no family here can slice timm's class {kind}; supported classes: {known}")
-    family: Family = importlib.import_module(f".{FAMILIES[kind]}", __package__).derive(named, options)
-    space = SearchSpace(name, family, f"around timm's {model_name}", timm_name=model_name)
+    space = SearchSpace(name, _family(named, options), f"around timm's {model_name}", timm_name=model_name)
     _check(space)
     return space
+
+
+def _family(named: Named, options: Options) -> Family:
+    """The family of a model's class; where there is none, or it refuses the model, that of any model."""
+    kind = type(named.model).__name__
+    if kind in FAMILIES:
+        try:
+            family: Family = importlib.import_module(f".{FAMILIES[kind]}", __package__).derive(named, options)
+            return family
+        except UsageError:
+            raise
+        except UserError:
+            pass  # whatever it cannot slice
+    return derive(named, options)
 
 
 def _parse(name: str) -> tuple[str, Options]:
@@ -92,9 +102,7 @@ def _look_at(name: str) -> Named:
         raise unknown_name("pretrained tag", tag, [each.partition(".")[2] for each in tagged], f"of {base}")
     arguments: dict[str, Any] = {}
     module: Any = sys.modules[timm.model_entrypoint(name).__module__]
-    build = getattr(module, "build_model_with_cfg", None)
-    if build is None:
-        raise UserError(f"timm:{name} is not supported because timm does not build it by its common builder")
+    build = getattr(module, "build_model_with_cfg", timm.models.build_model_with_cfg)
 
     def record(model_class: Any, *args: Any, **kwargs: Any) -> Any:
         def construct(**given: Any) -> Any:
@@ -103,7 +111,7 @@ def _look_at(name: str) -> Named:
 
         return build(construct, *args, **kwargs)
 
-    with NoInit(), patch.object(module, "build_model_with_cfg", record):
+    with NoInit(), patch.object(module, "build_model_with_cfg", record, create=True):
         model = timm.create_model(name, device="meta")
     size = model.pretrained_cfg.get("input_size") or (3, 224, 224)
     return Named(name, model, arguments, int(size[-1]))

@@ -46,3 +46,17 @@ class Op:
     reads: tuple[Buffer, ...]
     writes: tuple[Buffer, ...]
     one_to_one: bool
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Operators of a network that follow one another, and what is alive around them.
+
+    Attributes:
+        before: buffers that were written before and are read in it or later.
+        after: buffers that are read after it.
+    """
+
+    ops: tuple[Op, ...]
+    before: tuple[Buffer, ...]
+    after: tuple[Buffer, ...]

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ._tracer import Tracer, tensors_in
 from .deploy import deploy
 from .operator import Op
+from .tracer import Tracer, tensors_in
 
 Key = tuple[int, tuple[torch.Size, ...]]
 

@@ -30,7 +30,7 @@ def trace_on(model: nn.Module, image: Tensor) -> list[Op]:
     """As :func:`trace`, on an input ``[1, ...]`` of any shape on the ``meta`` device."""
     import torch
 
-    from ._tracer import Tracer
+    from .tracer import Tracer
 
     tracer = Tracer(image)
     with torch.no_grad(), module_paths(model, tracer.path), tracer:

@@ -13,9 +13,9 @@ import numpy as np
 
 from search_spaces.errors import UserError
 
+from .dimensions.layouts import Joined, Layout, Nested, Whole, Width, measure
 from .elastic import ElasticModel
 from .inputs import Inputs
-from .layouts import Joined, Layout, Nested, Whole, Width, measure
 from .trace import Trace, trace
 
 Population = Mapping[str, Whole]

@@ -14,9 +14,9 @@ from search_spaces.errors import UserError, first_line
 
 from .blocks import Run
 from .choices import WidthGene
+from .dimensions.layouts import axes_of, measure, shape_of
+from .dimensions.origins import evaluate
 from .elastic import ElasticModel, Values
-from .layouts import axes_of, measure, shape_of
-from .origins import evaluate
 from .recorder import Shapes, run_shapes
 from .skeletons import make_skeleton
 from .trace import OperatorRow

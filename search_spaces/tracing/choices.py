@@ -11,13 +11,15 @@ from torch import nn
 from search_spaces.genes import Gene
 
 from .blocks import Run
+from .dimensions.layouts import Joined, Layout, Nested, Width, axes_of
 from .known_modules import SMALLEST_KERNEL
-from .layouts import Joined, Layout, Nested, Width, axes_of
 from .trace import AxisFacts, Trace
 
 _DIGITS = "0123456789"
 _FEW = 4
 """An axis of so many things or fewer has no gene, unless they are heads or groups."""
+_LEAST = 2
+"""Of one thing, a reshape copies nothing and sums are spread: other operators run."""
 _COUNTED = re.compile(r"head|group|branch", re.IGNORECASE)
 
 
@@ -30,7 +32,7 @@ class Shares:
         heads: of heads and groups.
         depth: of the blocks of a run.
         kernel: sides of depthwise filters; empty: every odd one from 3.
-        tied: blocks of one stage share the genes of what is inside them.
+        tied: outputs of one size of the same layer of the blocks of a stage have one gene.
     """
 
     width: tuple[float, ...] = (0.5, 0.75)
@@ -72,15 +74,6 @@ class _Place:
         return self.nested and any(_COUNTED.search(name) for _, name in self.counts)
 
     @property
-    def scope(self) -> str:
-        """Path of the module that has all its tensors."""
-        paths = [name.split(".")[:-1] for name, _ in self.uses]
-        shared = 0
-        while all(len(path) > shared and path[shared] == paths[0][shared] for path in paths):
-            shared += 1
-        return ".".join(paths[0][:shared])
-
-    @property
     def label(self) -> tuple[str, str]:
         """Module and kind that the gene is called after: the first module whose output it is."""
         if self.facts.kernel:
@@ -103,9 +96,10 @@ def width_genes(
         number = place.facts.number
         if number in without or (place.facts.size <= _FEW and not place.counted and not place.facts.kernel):
             continue
-        stage, inside = _stage_of(place.scope, names) if shares.tied else ("", "")
-        uses: object = tuple((name.removeprefix(inside), d) for name, d in place.uses) if stage else number
-        groups.setdefault((stage, place.facts.size, uses), []).append((place, inside))
+        path, kind = place.label
+        stage, inside = _stage_of(path, names) if shares.tied else ("", "")
+        label: object = (kind, f"{path}.".removeprefix(inside)) if stage else number
+        groups.setdefault((stage, place.facts.size, label), []).append((place, inside))
     found: list[WidthGene] = []
     taken: set[str] = set()
     for (stage, _, _), members in groups.items():
@@ -115,7 +109,7 @@ def width_genes(
             continue
         path, kind = place.label
         if len(members) > 1:
-            path = f"{stage}.each.{path.removeprefix(inside)}".rstrip(".")
+            path = f"{stage}.each.{f'{path}.'.removeprefix(inside)}".rstrip(".")
         name = _free_name(f"{path}.{kind}".lstrip("."), taken)
         gate = _gate([each.uses for each, _ in members], runs, shares)
         found.append(WidthGene(Gene(name, choices, gate), tuple(each.facts.number for each, _ in members)))
@@ -151,7 +145,7 @@ def _width_choices(place: _Place, shares: Shares) -> tuple[int, ...]:
         return tuple(sorted({side for side in sides if side < size and side % 2} | {size}))
     step = 1 if place.counted else 8 if size >= 64 and size % 8 == 0 else 4 if size >= 32 and size % 4 == 0 else 1
     fractions = shares.heads if place.counted else shares.width
-    sizes = {max(step, round(size * share / step) * step) for share in fractions}
+    sizes = {max(step, _LEAST, round(size * share / step) * step) for share in fractions}
     return tuple(sorted({each for each in sizes if each < size} | {size}))
 
 
@@ -184,33 +178,30 @@ def _with_inside(layout: Layout) -> Iterator[int]:
 
 
 def _numbered(model: nn.Module) -> frozenset[str]:
-    """Paths of modules with a number in their name, and a sibling of their class with another: blocks of a stage."""
+    """Paths of blocks of a stage: modules of several parts whose names differ from a sibling's in a number alone."""
     found = set()
     for path, module in model.named_modules():
         kinds = [(type(child), name.rstrip(_DIGITS)) for name, child in module._modules.items()]
-        for name, child in module._modules.items():
-            stem = name.rstrip(_DIGITS)
-            if (
-                stem != name
-                and not isinstance(child, nn.Sequential | nn.ModuleList | None)
-                and kinds.count((type(child), stem)) > 1
-            ):
+        for (name, child), kind in zip(module._modules.items(), kinds, strict=True):
+            if child is None or isinstance(child, nn.Sequential | nn.ModuleList) or not child._modules:
+                continue
+            if kind[1] != name and kinds.count(kind) > 1:
                 found.add(f"{path}.{name}".lstrip("."))
     return frozenset(found)
 
 
-def _stage_of(scope: str, blocks: frozenset[str]) -> tuple[str, str]:
+def _stage_of(path: str, blocks: frozenset[str]) -> tuple[str, str]:
     """The stage, and the prefix of the block in it, that a module lies in; empty: in none.
 
     Blocks whose name is a number alone come first: others may be layers of a block.
     """
-    around = [scope]
+    around = [path]
     while "." in around[-1]:
         around.append(around[-1].rpartition(".")[0])
     for plain in (True, False):
-        for path in around:
-            if path in blocks and path.rpartition(".")[2].isdigit() == plain:
-                return path.rpartition(".")[0] or "blocks", f"{path}."
+        for block in around:
+            if block in blocks and block.rpartition(".")[2].isdigit() == plain:
+                return block.rpartition(".")[0] or "blocks", f"{block}."
     return "", ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .origins import Attribute
+from .dimensions.origins import Attribute
 
 _TABLES = ("_parameters", "_buffers", "_modules")
 
@@ -55,6 +55,14 @@ def tensor_names(model: nn.Module) -> dict[int, str]:
                 if tensor is not None:
                     names.setdefault(id(tensor), f"{path}.{key}".lstrip("."))
     return names
+
+
+def all_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every name of a parameter or buffer -> the tensor; one with several names is there several times."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
 
 
 def read_attribute(model: nn.Module, attribute: Attribute) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from search_spaces.architecture import Choice
 from search_spaces.errors import UserError
@@ -14,8 +15,9 @@ from search_spaces.genes import Gene
 
 from .blocks import Run
 from .choices import DepthGene, Shares, WidthGene, depth_genes, width_genes
+from .copies import tensor_names
+from .dimensions.layouts import Pieces, cut_of
 from .inputs import Inputs
-from .layouts import Pieces, cut_of
 from .recipe import Recipe
 from .skeletons import Selection, make_skeleton
 from .trace import Stays, Trace
@@ -36,9 +38,13 @@ class TensorCut:
     name: str
     pieces: tuple[Pieces | None, ...]
 
-    @property
-    def whole(self) -> bool:
-        return all(pieces is None for pieces in self.pieces)
+    def take(self, tensor: Tensor) -> Tensor:
+        """That part of the tensor; a view where every dimension has one run."""
+        for d, runs in enumerate(self.pieces):
+            if runs is not None:
+                several = [tensor.narrow(d, first, count) for first, count in runs]
+                tensor = several[0] if len(several) == 1 else torch.cat(several, d)
+        return tensor
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,23 @@ class ElasticModel:
         """What the network takes of every parameter and buffer of the model that it has; not of buffers that the model
         replaces while it runs."""
         selection = self.select(values)
-        model, _ = make_skeleton(self.model, self.trace, selection)
-        names = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
+        gone = tuple(f"{path}." for path, _ in selection.gone)
         cuts = []
-        for name in names:
-            if name in self.trace.caches:
-                continue
-            layouts = self.trace.tensors.get(name)
-            cuts.append(TensorCut(name, () if layouts is None else cut_of(layouts, selection.widths)))
+        for name, first in self.names.items():
+            if first not in self.trace.caches and not name.startswith(gone or ("\0",)):
+                layouts = self.trace.tensors.get(first, ())
+                cuts.append(TensorCut(name, cut_of(layouts, selection.widths)))
         return tuple(cuts)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Every name of a parameter or buffer of the model -> the first name of the same tensor."""
+        first = tensor_names(self.model)
+        several = (
+            self.model.named_parameters(remove_duplicate=False),
+            self.model.named_buffers(remove_duplicate=False),
+        )
+        return {name: first[id(tensor)] for each in several for name, tensor in each}
 
     def fixed(self) -> tuple[Stays, ...]:
         """What stays as it is, and why: with the line of the model's code where there is one."""

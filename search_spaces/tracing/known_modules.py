@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .axes import Axis, Prod, fixed
+from .dimensions.axes import Axis, Prod, fixed
+from .dimensions.origins import Attribute
 from .labels import Labels
-from .origins import Attribute
 
 SMALLEST_KERNEL = 3
 

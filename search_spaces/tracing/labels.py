@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .axes import Axis, Dim, Dims, fix, fixed, is_fixed, leaves
-from .origins import Attribute, Traced
+from .dimensions.axes import Axis, Dim, Dims, fix, fixed, is_fixed, leaves
+from .dimensions.origins import Attribute, Traced
 
 _INNER = (f"{Path(__file__).parent}{os.sep}", f"{Path(torch.__file__).parent}{os.sep}", "<")
 """What files begin with that are no model's code."""
@@ -187,7 +187,7 @@ class Call:
         self.labels.fix(dims, why)
 
     def reason(self, why: str) -> str:
-        """For :func:`search_spaces.tracing.axes.unify`."""
+        """For :func:`search_spaces.tracing.dimensions.axes.unify`."""
         return f"{why} in {self.labels.path[-1] or 'the model'}"
 
     def count(self, *dims: Dim, times: int = 1) -> None:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .axes import Axis, Dim, is_fixed, join, nest, size_of, split, unify
+from .dimensions.axes import Axis, Dim, is_fixed, join, nest, size_of, split, unify
+from .dimensions.origins import Attribute, Computed, SizeOf, Traced
 from .labels import Demand, Labels
-from .origins import Attribute, Computed, SizeOf, Traced
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 from search_spaces.schema import Check, Json, Made, SchemaError, convert, to_json
 
 from .copies import read_attribute
-from .origins import Attribute
+from .dimensions.origins import Attribute
 
 LARGEST = 65536
 """A number beyond this is no size of a network."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .dimensions.origins import Attribute, follow_value
 from .inputs import Inputs
 from .known_modules import declare
 from .labels import Call, Labels, ModuleCall, Operator, tensors_in
 from .numbers import Numbers
-from .origins import Attribute, follow_value
 from .rules.table import apply
 
 _OWN = frozenset(vars(nn.Module()))
@@ -27,32 +28,37 @@ class Recorder(TorchDispatchMode):
     def __init__(self, labels: Labels) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.labels = labels
-        self._names: dict[Any, tuple[str, tuple[str, ...]]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        name, arguments = self._read(func)
-        results = tensors_in(out)
-        noted = Operator(name, self.labels.path[-1])
-        self.labels.operators.append(noted)
-        call = Call(self.labels, name, dict(zip(arguments, args, strict=False)) | kwargs, results, noted)
-        if results:
-            apply(call, func.tags)
-        noted.dims = [self.labels.of(result) for result in results]
-        if noted.macs is None and name != "embedding":
-            calls = frozenset[int]().union(*map(self.labels.reached, call.tensors))
-            for result in results:
-                self.labels.reach(result, calls)
+        with torch._C.DisableTorchFunction():  # what is looked at here has no origins
+            out = func(*args, **(kwargs or {}))
+            label_results(self.labels, func, args, kwargs or {}, out)
         return out
 
-    def _read(self, func: Any) -> tuple[str, tuple[str, ...]]:
-        """Name of an operator, and those of its arguments."""
-        if func not in self._names:
-            name = func.overloadpacket.__name__
-            plain = name if name.endswith("__") else name.rstrip("_")
-            self._names[func] = plain, tuple(argument.name for argument in func._schema.arguments)
-        return self._names[func]
+
+def label_results(labels: Labels, func: Any, args: Any, kwargs: Any, out: Any) -> Operator:
+    """Say what the dimensions of an operator's results are, and note it."""
+    name, arguments = _read(func)
+    results = tensors_in(out)
+    noted = Operator(name, labels.path[-1])
+    labels.operators.append(noted)
+    call = Call(labels, name, dict(zip(arguments, args, strict=False)) | kwargs, results, noted)
+    if results:
+        apply(call, func.tags)
+    noted.dims = [labels.of(result) for result in results]
+    if noted.macs is None and name != "embedding":
+        calls = frozenset[int]().union(*map(labels.reached, call.tensors))
+        for result in results:
+            labels.reach(result, calls)
+    return noted
+
+
+@cache
+def _read(func: Any) -> tuple[str, tuple[str, ...]]:
+    """Name of an operator, and those of its arguments."""
+    name = func.overloadpacket.__name__
+    plain = name if name.endswith("__") else name.rstrip("_")
+    return plain, tuple(argument.name for argument in func._schema.arguments)
 
 
 class Shapes(TorchDispatchMode):
@@ -71,10 +77,16 @@ class Shapes(TorchDispatchMode):
         return out
 
 
-def record(model: nn.Module, inputs: Inputs, names: Mapping[int, str]) -> tuple[Labels, list[Tensor]]:
+def record(
+    model: nn.Module,
+    inputs: Inputs,
+    names: Mapping[int, str],
+    recorder: Callable[[Labels], TorchDispatchMode] = Recorder,
+) -> tuple[Labels, list[Tensor]]:
     """Run a model once; what is known of it then, and the tensors that it gave.
 
-    Attributes that hold whole numbers have origins while it runs. ``names``: identity of a tensor -> its name.
+    Attributes that hold whole numbers have origins while it runs. ``names``: identity of a tensor -> its name;
+    ``recorder`` makes what labels the results of operators.
     """
     labels = Labels(names)
     declare(model, labels)
@@ -84,7 +96,7 @@ def record(model: nn.Module, inputs: Inputs, names: Mapping[int, str]) -> tuple[
         stack.enter_context(watched(model, labels))
         stack.enter_context(followed_attributes(model))
         stack.enter_context(Numbers(labels))
-        stack.enter_context(Recorder(labels))
+        stack.enter_context(recorder(labels))
         out = model(*inputs.positional, **inputs.named)
     return labels, tensors_in(out)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .copies import copy_tree, tensor_names, write_attribute
-from .layouts import full_size, measure, shape_of
-from .origins import Attribute
+from .dimensions.layouts import full_size, measure, shape_of
+from .dimensions.origins import Attribute
 from .rebuild import mirror_shapes, swap_tensors, take_out
 from .recipe import Recipe, Setting
 from .trace import Trace

@@ -3,19 +3,20 @@ what each operator costs, and why something stays as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from .axes import Axis, Cat, Dim, factors_of, fix, leaves, parts_of, resolve
 from .copies import copy_tree, tensor_names
+from .dimensions.axes import Axis, Cat, Dim, factors_of, fix, leaves, parts_of, resolve
+from .dimensions.layouts import Fixed, Joined, Layout, Nested, Width
+from .dimensions.origins import Attribute, Traced
 from .inputs import Inputs
 from .known_modules import filters_of
 from .labels import Labels
-from .layouts import Fixed, Joined, Layout, Nested, Width
-from .origins import Attribute, Traced
-from .recorder import record
+from .recorder import Recorder, record
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ class Trace:
     caches: frozenset[str]
     unknown: Mapping[str, int]
     outputs: tuple[tuple[Layout, ...], ...]
-    _reader: Reader
+    reader: Reader
 
     def layout(self, dim: Dim) -> Layout:
         """Of a dimension that an origin in :attr:`equations` refers to."""
-        return self._reader.layout(dim)
+        return self.reader.layout(dim)
 
 
 class Reader:
@@ -151,7 +152,12 @@ class Reader:
         return Joined(layouts) if isinstance(dim, Cat) else Nested(layouts)
 
 
-def trace(model: nn.Module, inputs: Inputs, free_outputs: bool = False) -> Trace:
+def trace(
+    model: nn.Module,
+    inputs: Inputs,
+    free_outputs: bool = False,
+    recorder: Callable[[Labels], TorchDispatchMode] = Recorder,
+) -> Trace:
     """Run a model once, without gradients, on the device of its tensors and inputs.
 
     The model is as it was afterwards, also where running it fails.
@@ -159,10 +165,11 @@ def trace(model: nn.Module, inputs: Inputs, free_outputs: bool = False) -> Trace
     Args:
         model: in eval mode, on ``meta`` unless its code looks at values.
         free_outputs: whether what it gives may change its size (where it is a part of a larger model).
+        recorder: makes what labels the results of operators.
     """
     twin = copy_tree(model)
     names = tensor_names(twin)
-    labels, outputs = record(twin, inputs, names)
+    labels, outputs = record(twin, inputs, names, recorder)
     caches = frozenset(names.values()) - frozenset(names[each] for each in tensor_names(twin) if each in names)
     if not free_outputs:
         for output in outputs:

@@ -108,7 +108,6 @@ NAMES = [
 TRAINING = [
     Bad(TRAIN + "--space mbv3-tini", 2, "did you mean 'mbv3-tiny'?"),
     Bad(TRAIN + "--space timm:resnet19", 2, "did you mean 'resnet18'?"),
-    Bad(TRAIN + "--space timm:vgg11", 1, "no family here can slice timm's class VGG"),
     Bad(TRAIN + "--space timm:resnet18:colour=3", 2, "unknown choice 'colour' in 'timm:resnet18:colour=3'"),
     Bad(TRAIN + "--space timm:resnet18:width=abc", 2, "give numbers, like width=0.5,1"),
     Bad(TRAIN + "--strategy sandwhich", 2, "did you mean 'sandwich'?"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -14,13 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.supernet.borrow import borrow, named_shapes, plan
+from nas.supernet.borrow import Cut, borrow, named_shapes, plan
 from nas.supernet.supernet import Supernet
 from predictors.costs.network import architecture_features, costs_of
+from predictors.costs.tables import CostTables
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.builders.timm_model import timm_model
+from search_spaces.tracing.rebuild import rebuild
 
 CLASSES, SIDE = 7, 64
 
@@ -71,25 +74,35 @@ def check_borrowing(name: str, training: bool) -> None:
         assert torch.equal(extracted.train(training)(x), theirs)
         ours.square().mean().backward()
         theirs.square().mean().backward()
-        _same_buffers(net, reference)
-        _same_gradients(net, reference)
+        _same_buffers(net, architecture, reference)
+        _same_gradients(net, architecture, reference)
 
 
-def _same_buffers(net: Supernet, reference: nn.Module) -> None:
+def cuts(
+    net: Supernet, architecture: Architecture, source: Mapping[str, Tensor], shapes: list[tuple[str, torch.Size]]
+) -> list[Cut]:
+    """How the family says that tensors of an architecture come from the supernet's."""
+    pieces = net.space.family.pieces(architecture, net.interface)
+    if pieces is None:
+        return plan(source, shapes, net.space.family.packed)
+    return [Cut(name, pieces=pieces[name]) for name, _ in shapes]
+
+
+def _same_buffers(net: Supernet, architecture: Architecture, reference: nn.Module) -> None:
     """Running statistics went into the slices they came from."""
     state = net.model.state_dict()
-    after = borrow(state, plan(state, named_shapes(reference), net.space.family.packed))
+    after = borrow(state, cuts(net, architecture, state, named_shapes(reference)))
     for name, buffer in reference.named_buffers():
         if name in after:
             assert torch.equal(after[name], buffer), name
 
 
-def _same_gradients(net: Supernet, reference: nn.Module) -> None:
+def _same_gradients(net: Supernet, architecture: Architecture, reference: nn.Module) -> None:
     """The supernet's gradients are the reference's, carried back through the cuts; nothing else has any."""
     leaves = {n: p.detach().clone().requires_grad_() for n, p in net.model.named_parameters()}
     parameters = dict(reference.named_parameters())
-    cuts = plan(leaves, [(n, p.shape) for n, p in parameters.items()], net.space.family.packed)
-    expected = [(cut.take(leaves), parameters[cut.name].grad) for cut in cuts if parameters[cut.name].grad is not None]
+    lent = cuts(net, architecture, leaves, [(n, p.shape) for n, p in parameters.items()])
+    expected = [(cut.take(leaves), parameters[cut.name].grad) for cut in lent if parameters[cut.name].grad is not None]
     torch.autograd.backward([taken for taken, _ in expected], [grad for _, grad in expected])
     largest = max(float(grad.abs().max()) for _, grad in expected if grad is not None)
     for name, parameter in net.model.named_parameters():
@@ -140,12 +153,25 @@ def check_costs(name: str) -> None:
         assert costs.params == sum(p.numel() for p in model.parameters())
 
 
+def check_tables(name: str) -> None:
+    """Costs by table, memory's peaks included, are those of networks that are traced one by one."""
+    space = get_space(name)
+    vectors = np.concatenate([space.extremes(), space.sample(np.random.default_rng(4), 3)])
+    features = CostTables(space, Interface(3, CLASSES)).features(vectors)
+    for vector, row in zip(vectors, features, strict=True):
+        np.testing.assert_array_equal(row, architecture_features(space, space.decode(vector), Interface(3, CLASSES)))
+
+
 def check_description(name: str) -> None:
     """What an exported folder holds builds the same network by timm alone."""
     space = get_space(name)
     architecture = architectures(name)[1]
-    spec = space.family.describe(architecture, Interface(3, CLASSES))
-    again = timm_model(json.loads(json.dumps(spec)), device="meta")
+    spec = json.loads(json.dumps(space.family.describe(architecture, Interface(3, CLASSES))))
+    if "recipe" in spec:
+        base = timm.create_model(spec["model"], num_classes=spec["num_classes"], in_chans=spec["in_chans"])
+        again = rebuild(base, spec["recipe"], supernet(name).extract(architecture).state_dict())
+    else:
+        again = timm_model(spec, device="meta")
     assert dict(named_shapes(again)) == dict(named_shapes(space.build(architecture, Interface(3, CLASSES), "meta")))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from search_spaces import SearchSpace, get_space
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError
+from search_spaces.families.any_model import AnyFamily
 from search_spaces.families.named import spell_out
 
 
@@ -110,6 +111,5 @@ def test_unusable_names(name: str, message: str) -> None:
     assert len(str(error.value).splitlines()) <= 2
 
 
-def test_a_family_that_cannot_be_sliced_says_why() -> None:
-    with pytest.raises(UserError, match="not supported because no family here can slice timm's class SwinTransformer;"):
-        get_space("timm:swin_tiny_patch4_window7_224")
+def test_a_class_without_a_family_is_that_of_any_model() -> None:
+    assert isinstance(get_space("timm:regnetx_002:width=0.5:resolution=64").family, AnyFamily)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.builders.timm_compat import timm
-from search_spaces.tracing.elastic import ElasticModel, TensorCut, Values
+from search_spaces.tracing.copies import all_tensors
+from search_spaces.tracing.elastic import ElasticModel, Values
 from search_spaces.tracing.inputs import Inputs
 from tests.support.own_models import CLASSES, OWN
 
@@ -82,19 +83,11 @@ def meta_of(name: str) -> tuple[nn.Module, Inputs]:
     return model, Inputs((x.to("meta"),))
 
 
-def take(tensor: Tensor, cut: TensorCut) -> Tensor:
-    """The part of a tensor that a network takes, with gradients."""
-    for d, pieces in enumerate(cut.pieces):
-        if pieces is not None:
-            tensor = torch.cat([tensor.narrow(d, first, count) for first, count in pieces], d)
-    return tensor
-
-
 def lend(elastic: ElasticModel, model: nn.Module, values: Values) -> nn.Module:
     """The network of a choice on parts of the model's tensors."""
     skeleton = elastic.build(values)
-    source = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    parts = {cut.name: take(source[cut.name], cut) for cut in elastic.cuts(values)}
+    source = all_tensors(model)
+    parts = {cut.name: cut.take(source[cut.name]) for cut in elastic.cuts(values)}
     for path, module in skeleton.named_modules():
         old = {id(t): f"{path}.{k}".lstrip(".") for k, t in module._parameters.items() if t is not None}
         for name, value in vars(module).items():

@@ -22,6 +22,10 @@ DERIVED = (
     "timm:convnextv2_atto:resolution=64,96",
     "timm:vit_tiny_patch16_224:resolution=64,96",
     "timm:deit_tiny_distilled_patch16_224:resolution=64,96",
+    "timm:regnety_002:resolution=64,96",
+    "timm:ghostnet_050:width=0.5:resolution=64,96",
+    "timm:densenet121:width=0.5:resolution=64",
+    "timm:cs3darknet_focus_s:width=0.5:resolution=64",
 )
 
 # These differ from a smaller one of their family in widths alone, and take as long as twenty other spaces together.
@@ -36,6 +40,7 @@ SHORT = (
     "timm:resnet10t:resolution=64,96",
     "timm:convnextv2_atto:resolution=64,96",
     "timm:vit_tiny_patch16_224:resolution=64,96",
+    "timm:regnety_002:resolution=64,96",
     "mbv3-tiny",
     "ofa-mbv3-w1.0",
     "ofa-proxyless",

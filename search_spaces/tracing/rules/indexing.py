@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from search_spaces.tracing.axes import fix, fixed, is_fixed, split, unify
+from search_spaces.tracing.dimensions.axes import fix, fixed, is_fixed, split, unify
 from search_spaces.tracing.labels import Call
 
 from .rule import UnknownError, pieces, rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from search_spaces.tracing.axes import Dim, fixed, size_of, split, unify
+from search_spaces.tracing.dimensions.axes import Dim, fixed, size_of, split, unify
 from search_spaces.tracing.labels import Call
 
 from .rule import UnknownError, rule

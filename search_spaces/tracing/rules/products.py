@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces.tracing.axes import Dim, fixed, is_fixed, leaves, nest, resolve, size_of, split, unify
+from search_spaces.tracing.dimensions.axes import Dim, fixed, is_fixed, leaves, nest, resolve, size_of, split, unify
 from search_spaces.tracing.labels import Call
 
 from .rule import UnknownError, rule

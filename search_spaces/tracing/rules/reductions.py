@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces.tracing.axes import fixed
+from search_spaces.tracing.dimensions.axes import fixed
 from search_spaces.tracing.labels import Call
 
 from .rule import rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces.tracing.axes import (
+from search_spaces.tracing.dimensions.axes import (
     Dim,
     Prod,
     factors_of,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search_spaces.tracing.axes import Dim, cut, fixed
+from search_spaces.tracing.dimensions.axes import Dim, cut, fixed
 from search_spaces.tracing.labels import Call
 
 Rule = Callable[[Call], None]

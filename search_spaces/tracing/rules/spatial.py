@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from search_spaces.tracing.axes import Dim, fixed, is_fixed, join, nest, split
+from search_spaces.tracing.dimensions.axes import Dim, fixed, is_fixed, join, nest, split
 from search_spaces.tracing.labels import Call
 
 from .rule import UnknownError, rule

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from search_spaces.tracing.axes import fixed, is_fixed
+from search_spaces.tracing.dimensions.axes import fixed, is_fixed
 from search_spaces.tracing.labels import Call
 
 from . import attention, elementwise, indexing, norms, products, reductions, reshape, spatial

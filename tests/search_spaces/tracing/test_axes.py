@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.tracing.axes import Axis, Cat, Prod, cut, fix, is_fixed, leaves, split, unify
-from search_spaces.tracing.layouts import Fixed, Joined, Layout, Nested, Width, full_size, kept, measure, runs
+from search_spaces.tracing.dimensions.axes import Axis, Cat, Prod, cut, fix, is_fixed, leaves, split, unify
+from search_spaces.tracing.dimensions.layouts import (
+    Fixed,
+    Joined,
+    Layout,
+    Nested,
+    Width,
+    full_size,
+    kept,
+    measure,
+    runs,
+)
 
 
 def sizes(dim: Axis | Cat | Prod) -> list[int]:

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from search_spaces.tracing.axes import Axis
-from search_spaces.tracing.origins import Attribute, SizeOf, Traced, evaluate, follow_value
+from search_spaces.tracing.dimensions.axes import Axis
+from search_spaces.tracing.dimensions.origins import Attribute, SizeOf, Traced, evaluate, follow_value
 
 HEADS = Attribute("block", "heads")
 WIDTH = Axis(12, "width")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from search_spaces.tracing.dimensions.layouts import kept
 from search_spaces.tracing.inputs import Inputs
-from search_spaces.tracing.layouts import kept
 from search_spaces.tracing.trace import Trace, trace
 from tests.support.elastic_models import LONG, SHORT, builder, example, filled, meta_of
 from tests.support.long_forms import long_form
