@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from search_spaces.schema import NOT_NULL, Also, Count, Made, Range, convert, to_json
+from search_spaces.tracing.recipe import Recipe
 
 from .records import ArchitectureField, Crop, Levels, Positive, Side, Versions
 from .results import AccuracyRecord
@@ -23,6 +24,7 @@ class _Spec:
     num_classes: Annotated[int, Range(at_least=1, at_most=10**7)]
     in_chans: Channels
     head_dim: Annotated[Channels | None, NOT_NULL] = None
+    recipe: Annotated[Recipe | None, NOT_NULL] = None
 
 
 Spec = Annotated[dict[str, Any], Also(_Spec)]

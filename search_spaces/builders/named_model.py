@@ -10,6 +10,8 @@ from search_spaces.architecture import Interface
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop
 
+from .timm_model import TimmSpec
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -49,6 +51,6 @@ class NamedModel:
                     return model
 
     def to_json(self, interface: Interface) -> dict[str, Json]:
-        """What an exported folder says of it."""
+        """What an exported folder says of it, without the recipe of a smaller network."""
         side: dict[str, Json] = {} if self.side is None else {"img_size": self.side}
-        return {"model": self.name, "options": side, "num_classes": interface.outputs, "in_chans": interface.in_chans}
+        return TimmSpec(self.name, interface, side).to_json()

@@ -23,6 +23,8 @@ from search_spaces.errors import UserError
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family
 
+from .rebuild import REBUILDING, shrink
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -56,10 +58,12 @@ def timm_model(spec, **given):
             super().__init__(*args, attn_head_dim=spec["head_dim"], **kwargs)
 
     module = sys.modules[timm.model_entrypoint(spec["model"]).__module__]
-    build = module.build_model_with_cfg
+    build = getattr(module, "build_model_with_cfg", timm.models.build_model_with_cfg)
 
     def replaced(model_class, *args, **kwargs):
         def construct(**own):
+            if "recipe" in spec:
+                return shrink(model_class(**own), spec["recipe"])
             own.update(copy.deepcopy(spec["arguments"]))
             for argument, entries in spec["blocks"].items():
                 own[argument] = Each(own.get(argument, timm.models.vision_transformer.Block), entries)
@@ -72,7 +76,7 @@ def timm_model(spec, **given):
         return build(construct, *args, **kwargs)
 
     common = {"num_classes": spec["num_classes"], "in_chans": spec["in_chans"], **spec["options"]}
-    with patch.object(module, "build_model_with_cfg", replaced):
+    with patch.object(module, "build_model_with_cfg", replaced, create=True):
         return timm.create_model(spec["model"], **{**common, **given})
 
 
@@ -85,9 +89,10 @@ def nas_subnet(pretrained=False, spec=None, **given):
 
 def loader_source() -> str:
     """Text of a module that needs timm alone and teaches it the architecture :data:`ENTRY`."""
-    functions = "\n\n".join(inspect.getsource(function) for function in (timm_model, nas_subnet))
+    functions = "\n\n".join(inspect.getsource(function) for function in (*REBUILDING, timm_model, nas_subnet))
     return f'''"""Once imported, timm.create_model("local-dir:FOLDER", pretrained=True) builds what config.json says."""
 
+import torch
 from timm.models import register_model
 
 
@@ -107,6 +112,7 @@ class TimmSpec:
         blocks: by the constructor argument that is a block class, arguments of every block in order; the n-th block
             gets those of the n-th entry in place of the common ones.
         head_dim: channels of an attention head of a ViT, where they are not embedding / heads.
+        recipe: of any model, what makes the smaller network of it once it is built (see ``rebuild``).
     """
 
     model: str
@@ -115,6 +121,7 @@ class TimmSpec:
     arguments: Mapping[str, Json] = field(default_factory=dict)
     blocks: Mapping[str, Sequence[Mapping[str, Json]]] = field(default_factory=dict)
     head_dim: int | None = None
+    recipe: Mapping[str, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As an exported folder holds it, and as :func:`timm_model` takes it."""
@@ -126,6 +133,7 @@ class TimmSpec:
             "num_classes": self.interface.outputs,
             "in_chans": self.interface.in_chans,
             **({} if self.head_dim is None else {"head_dim": self.head_dim}),
+            **({} if self.recipe is None else {"recipe": self.recipe}),
         }
 
     @staticmethod
@@ -134,8 +142,9 @@ class TimmSpec:
         data: Any = content
         interface = Interface(data["in_chans"], data["num_classes"])
         return TimmSpec(
-            data["model"], interface, data["options"], data["arguments"], data["blocks"], data.get("head_dim")
-        )
+            data["model"], interface, data["options"], data["arguments"], data["blocks"], data.get("head_dim"),
+            data.get("recipe"),
+        )  # fmt: skip
 
     def build(self, device: str = "cpu") -> nn.Module:
         """The model; on ``meta`` without storage or initialisation."""
@@ -156,7 +165,7 @@ class TimmSpec:
             if len({json.dumps(entry, sort_keys=True) for entry in entries}) > 1:
                 return None
             merged |= entries[0]
-        if "block_args" in self.arguments or self.head_dim is not None:
+        if "block_args" in self.arguments or self.head_dim is not None or self.recipe is not None:
             return None
         return {**self.options, **self.arguments, **merged}
 

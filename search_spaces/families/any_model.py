@@ -92,8 +92,8 @@ class AnyFamily(Family):
     def build(
         self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
     ) -> nn.Module:
+        from search_spaces.builders.rebuild import rebuild
         from search_spaces.tracing.copies import all_tensors
-        from search_spaces.tracing.rebuild import rebuild
         from search_spaces.tracing.recipe import write_recipe
         from search_spaces.tracing.skeletons import make_skeleton
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
-from torch import nn
+from search_spaces.schema import Check, Json, Made, Range, SchemaError, convert, to_json
 
-from search_spaces.schema import Check, Json, Made, SchemaError, convert, to_json
-
-from .copies import read_attribute
 from .dimensions.origins import Attribute
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGEST = 65536
 """A number beyond this is no size of a network."""
@@ -54,31 +54,35 @@ def _path_problem(path: str) -> str:
     return "" if 0 < len(path) <= _LONGEST else f"a path of {len(path)} characters"
 
 
-def _length_problem(entries: tuple[object, ...]) -> str:
+def _length_problem(entries: Collection[object]) -> str:
     return "" if len(entries) <= _MOST else f"{len(entries)} entries are more than any network needs"
 
 
 Settings = Annotated[tuple[Annotated[Setting, Made(_read_setting)], ...], Check(_length_problem)]
+Shape = Annotated[tuple[Annotated[int, Range(at_least=1, at_most=LARGEST)], ...], Check(_length_problem)]
+Shapes = Annotated[Mapping[str, Shape], Check(_length_problem)]
 Paths = Annotated[tuple[Annotated[str, Check(_path_problem)], ...], Check(_length_problem)]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a smaller network of a model; its tensors bring their shapes along.
+    """What makes a smaller network of a model.
 
     Attributes:
         set: numbers in modules.
         delete: paths of modules that are taken out.
         identity: paths of modules that ``nn.Identity`` takes the place of.
+        shapes: of the tensors that are smaller, by name.
     """
 
     set: Settings = ()
     delete: Paths = ()
     identity: Paths = ()
+    shapes: Shapes = field(default_factory=dict)
 
 
 def write_recipe(recipe: Recipe) -> Mapping[str, Json]:
-    """As a file holds it, and as :func:`search_spaces.tracing.rebuild.rebuild` takes it."""
+    """As a file holds it, and as :func:`search_spaces.builders.rebuild.rebuild` takes it."""
     content: Mapping[str, Json] = to_json(recipe)
     return content
 
@@ -91,6 +95,8 @@ def read_recipe(value: object) -> Recipe:
 def check_recipe(recipe: Recipe, model: nn.Module) -> None:
     """Raises SchemaError where a recipe from a file is not one of this model: it names a module or an attribute that
     the model doesn't have, or gives a number in place of something else."""
+    from .copies import all_tensors, read_attribute
+
     modules = dict(model.named_modules())
     for setting in recipe.set:
         where = setting.attribute
@@ -103,3 +109,8 @@ def check_recipe(recipe: Recipe, model: nn.Module) -> None:
     for path in (*recipe.delete, *recipe.identity):
         if path not in modules:
             raise SchemaError(f"recipe: the model has no module {path}")
+    tensors = all_tensors(model)
+    for name, shape in recipe.shapes.items():
+        whole = tensors[name].shape if name in tensors else ()
+        if len(shape) != len(whole) or any(new > old for new, old in zip(shape, whole, strict=True)):
+            raise SchemaError(f"recipe: the model has no tensor {name[:_LONGEST]} of which that is a part")

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from search_spaces.builders.rebuild import mirror_shapes, swap_tensors, take_out
+
 from .copies import copy_tree, tensor_names, write_attribute
 from .dimensions.layouts import full_size, measure, shape_of
 from .dimensions.origins import Attribute
-from .rebuild import mirror_shapes, swap_tensors, take_out
 from .recipe import Recipe, Setting
 from .trace import Trace
 
@@ -38,12 +39,14 @@ def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple
     names = tensor_names(model)
     twin = copy_tree(model)
     made: dict[int, Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def shrink(tensor: Tensor) -> Tensor:
         layouts = trace.tensors.get(names[id(tensor)], ())
         shape = shape_of(layouts, selection.widths)
         if not layouts or shape == tuple(tensor.shape):
             return tensor
+        shapes[names[id(tensor)]] = shape
         if id(tensor) not in made:
             small = torch.zeros(shape, dtype=tensor.dtype, device=tensor.device)
             made[id(tensor)] = nn.Parameter(small, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else small
@@ -59,7 +62,7 @@ def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple
         swap_tensors(module, shrink)
         mirror_shapes(module)
     there = dict(twin.named_modules())
-    return twin, Recipe(tuple(each for each in settings if each.attribute.path in there), delete, identity)
+    return twin, Recipe(tuple(each for each in settings if each.attribute.path in there), delete, identity, shapes)
 
 
 def _follow(trace: Trace, selection: Selection) -> list[Setting]:

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from .axes import Dim
 
 _LONGEST = 64  # entries of a list that are followed
@@ -107,7 +105,7 @@ def follow_value(value: Any, origin: Attribute) -> Any:
         if all(new is old for new, old in zip(items, value, strict=True)):
             return value
         return tuple(items) if isinstance(value, tuple) else items
-    if type(value) is torch.Size:
+    if type(value).__name__ == "Size" and isinstance(value, tuple):  # torch's
         return tuple(follow_value(int(v), Attribute(origin.path, origin.name, (i,))) for i, v in enumerate(value))
     return value
 

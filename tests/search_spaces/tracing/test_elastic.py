@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search_spaces.builders.rebuild import rebuild
 from search_spaces.errors import UserError
 from search_spaces.genes import GeneSpace
 from search_spaces.schema import SchemaError
@@ -18,7 +19,6 @@ from search_spaces.tracing.choices import Shares
 from search_spaces.tracing.derive import derive, derive_anywhere
 from search_spaces.tracing.elastic import ElasticModel, Values
 from search_spaces.tracing.inputs import Inputs
-from search_spaces.tracing.rebuild import rebuild
 from search_spaces.tracing.recipe import Recipe, check_recipe, read_recipe, write_recipe
 from tests.support.elastic_models import LONG, SHORT, builder, example, filled, lend, meta_of
 from tests.support.long_forms import long_form

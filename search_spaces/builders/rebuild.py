@@ -15,6 +15,8 @@ def replace_number(model, path, name, place, number):
 
     def put(value, place):
         if not place:
+            if type(value) not in (int, float):
+                raise TypeError(f"{path}.{name} is not a number")
             return number
         items = list(value)
         items[place[0]] = put(items[place[0]], place[1:])
@@ -82,6 +84,25 @@ def mirror_shapes(module):
 
 def rebuild(model, recipe, state):
     """The smaller network, from the model that it was cut from. ``state``: names in the model -> tensors."""
+    return reshape(model, recipe, lambda name, tensor: state.get(name, tensor))
+
+
+def shrink(model, recipe):
+    """The smaller network with fresh tensors of the shapes that the recipe has."""
+
+    def smaller(name, tensor):
+        shape = recipe["shapes"].get(name)
+        if shape is None:
+            return tensor
+        if len(shape) != tensor.dim() or any(not 0 < new <= old for new, old in zip(shape, tensor.shape, strict=True)):
+            raise ValueError(f"{name} cannot have the shape {shape}")
+        return tensor.detach()[tuple(slice(size) for size in shape)].clone()
+
+    return reshape(model, recipe, smaller)
+
+
+def reshape(model, recipe, replacement):
+    """The model with other numbers and fewer modules, and of each tensor (name, tensor) its replacement."""
     names = name_tensors(model)
     for (path, name, *place), number in recipe["set"]:
         replace_number(model, path, name, place, number)
@@ -90,14 +111,18 @@ def rebuild(model, recipe, state):
 
     def swap(tensor):
         name = names[id(tensor)]
-        if name not in state:
-            return tensor
         if name not in made:
-            parameter = isinstance(tensor, torch.nn.Parameter)
-            made[name] = torch.nn.Parameter(state[name], tensor.requires_grad) if parameter else state[name]
+            new = replacement(name, tensor)
+            if new is not tensor and isinstance(tensor, torch.nn.Parameter):
+                new = torch.nn.Parameter(new, tensor.requires_grad)
+            made[name] = new
         return made[name]
 
     for module in model.modules():
         swap_tensors(module, swap)
         mirror_shapes(module)
     return model
+
+
+REBUILDING = (replace_number, take_out, name_tensors, swap_tensors, mirror_shapes, reshape, shrink, rebuild)
+"""All of them, in the order in which their text is pasted."""
