@@ -7,8 +7,6 @@ they need torch alone."""
 
 from __future__ import annotations
 
-import torch
-
 
 def replace_number(model, path, name, place, number):
     """Put a number where an attribute of a module has another; ``place`` is that in a list of (lists of) numbers."""
@@ -28,6 +26,8 @@ def replace_number(model, path, name, place, number):
 
 def take_out(model, delete, identity):
     """Take modules out of the ones that hold them, or put ``Identity`` in their place."""
+    import torch
+
     for path in delete:
         owner, _, name = path.rpartition(".")
         del model.get_submodule(owner)._modules[name]
@@ -62,7 +62,9 @@ def swap_tensors(module, swap):
 
 def mirror_shapes(module):
     """Attributes of torch's own modules that repeat the shape of a weight."""
-    weight, nn = module._parameters.get("weight"), torch.nn
+    from torch import nn
+
+    weight = module._parameters.get("weight")
     if isinstance(weight, nn.UninitializedParameter | None):
         return
     shape = weight.shape
@@ -103,6 +105,8 @@ def shrink(model, recipe):
 
 def reshape(model, recipe, replacement):
     """The model with other numbers and fewer modules, and of each tensor (name, tensor) its replacement."""
+    import torch
+
     names = name_tensors(model)
     for (path, name, *place), number in recipe["set"]:
         replace_number(model, path, name, place, number)

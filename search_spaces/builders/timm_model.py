@@ -92,7 +92,6 @@ def loader_source() -> str:
     functions = "\n\n".join(inspect.getsource(function) for function in (*REBUILDING, timm_model, nas_subnet))
     return f'''"""Once imported, timm.create_model("local-dir:FOLDER", pretrained=True) builds what config.json says."""
 
-import torch
 from timm.models import register_model
 
 
