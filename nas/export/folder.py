@@ -46,6 +46,7 @@ from .device_script import Script, device_script, script_name
 from .hub import CONFIG, LOADER, data_name, timm_config
 from .manifest import MANIFEST, exported_hashes, input_size, open_model
 from .preparation import PREPARATION, input_config, preparation_of, preparation_source
+from .subnet_loader import RECIPE, SUBNET_LOADER, recipe_content, subnet_loader_source
 
 _UNFINISHED = ".unfinished"
 
@@ -135,6 +136,9 @@ def export_candidate(
         write_json(folder / CONFIG, timm_config(shipped.model, manifest, prepared))
         if TimmSpec.from_json(manifest.timm).plain_arguments() is None:
             atomic_write(folder / LOADER, loader_source().encode())
+        if "recipe" in manifest.timm:
+            write_json(folder / RECIPE, recipe_content(manifest.timm))
+            atomic_write(folder / SUBNET_LOADER, subnet_loader_source().encode())
         atomic_write(folder / "README.md", model_card(manifest, task, scripts, checked).encode())
         write_json(folder / MANIFEST, to_json(manifest))
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more

@@ -85,14 +85,12 @@ def mirror_shapes(module):
 
 
 def rebuild(model, recipe, state):
-    """The smaller network, from the model that it was cut from. ``state``: names in the model -> tensors."""
-    return reshape(model, recipe, lambda name, tensor: state.get(name, tensor))
+    """The smaller network, from the model that it was cut from. ``state``: names in the model -> tensors; those that it
+    lacks (constants that no state holds) are the model's own, cut to the shapes that the recipe has."""
 
-
-def shrink(model, recipe):
-    """The smaller network with fresh tensors of the shapes that the recipe has."""
-
-    def smaller(name, tensor):
+    def replacement(name, tensor):
+        if name in state:
+            return state[name]
         shape = recipe["shapes"].get(name)
         if shape is None:
             return tensor
@@ -100,7 +98,12 @@ def shrink(model, recipe):
             raise ValueError(f"{name} cannot have the shape {shape}")
         return tensor.detach()[tuple(slice(size) for size in shape)].clone()
 
-    return reshape(model, recipe, smaller)
+    return reshape(model, recipe, replacement)
+
+
+def shrink(model, recipe):
+    """The smaller network with tensors of its own shapes, as fresh as the model's."""
+    return rebuild(model, recipe, {})
 
 
 def reshape(model, recipe, replacement):
@@ -128,5 +131,5 @@ def reshape(model, recipe, replacement):
     return model
 
 
-REBUILDING = (replace_number, take_out, name_tensors, swap_tensors, mirror_shapes, reshape, shrink, rebuild)
+REBUILDING = (replace_number, take_out, name_tensors, swap_tensors, mirror_shapes, reshape, rebuild, shrink)
 """All of them, in the order in which their text is pasted."""

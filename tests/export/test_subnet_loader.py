@@ -1,0 +1,52 @@
+"""A folder with a recipe: an interpreter without this project rebuilds the network, to the bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from nas.export.subnet_loader import RECIPE, SUBNET_LOADER, recipe_content, subnet_loader_source
+from nas.supernet.supernet import Supernet
+from search_spaces import get_space
+from search_spaces.architecture import Interface
+
+LOAD = """
+import sys
+sys.path.insert(0, ".")
+import torch
+from load_subnet import load
+if {broken}:  # a torchvision for another torch
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+network = load()
+images, wanted = torch.load("images.pt")
+with torch.no_grad():
+    print(torch.equal(network(images), wanted))
+print([name for name in sys.modules if name.split(".")[0] in ("nas", "search_spaces", "predictors")])
+"""
+
+
+def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
+    from search_spaces.builders.timm_compat import DECLARED
+
+    space = get_space("timm:regnety_002:width=0.5:resolution=64,96")
+    network = Supernet(space, Interface(3, 7)).extract(space.smallest)
+    spec = space.family.describe(space.smallest, Interface(3, 7))
+    (tmp_path / RECIPE).write_text(json.dumps(recipe_content(spec)))
+    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source())
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.save((images, network(images)), tmp_path / "images.pt")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD.format(broken=bool(DECLARED))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["True", "[]"]
