@@ -14,7 +14,8 @@ class Axis:
     """One dimension of one tensor that is indexed by the channels (or heads) of a group.
 
     The dimension holds ``parts x n x unit`` elements for the group's ``n`` items: a ``qkv`` weight of an attention has
-    3 parts, and its items are heads of ``unit`` rows.
+    3 parts, and its items are heads of ``unit`` rows. With ``within`` it is the part of the dimension from the first to
+    before the second number that holds them: channels of several groups may lie end to end.
 
     ``name`` is that of a parameter or buffer; ``score`` says whether its weights tell how important an item is.
     """
@@ -24,6 +25,7 @@ class Axis:
     parts: int = 1
     unit: int = 1
     score: bool = False
+    within: tuple[int, int] | None = None
 
 
 Group = tuple[Axis, ...]

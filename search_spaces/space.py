@@ -33,11 +33,13 @@ Pieces = tuple[Runs | None, ...]
 class Segment:
     """A part of the network whose shapes depend on few genes (gates not counted), and that exists where its gate, as of
     :class:`Gene`, is open. ``path`` is that of a module, ``blocks.2.0``; ``""`` is all that is outside other segments.
+    ``passes``: where it doesn't exist, ``nn.Identity`` has its place.
     """
 
     path: str
     genes: tuple[str, ...]
     gate: tuple[str, Choice] | None = None
+    passes: bool = False
 
 
 class Family(Protocol):
@@ -56,6 +58,11 @@ class Family(Protocol):
     def segments(self) -> tuple[Segment, ...]:
         """Parts that depend on few genes, usually blocks, and the rest of the network, whose path is ``""``. Names of
         what isn't a gene of the space are left out."""
+
+    def blocks(self) -> tuple[Segment, ...]:
+        """Parts that networks are put together of, as :meth:`segments`: of other ones, where what a part costs depends
+        on more genes than its tensors do."""
+        return self.segments()
 
     @abstractmethod
     def build(
@@ -100,8 +107,15 @@ class SearchSpace(GeneSpace):
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
+        return self._with_genes(self.family.segments())
+
+    @cached_property
+    def blocks(self) -> tuple[Segment, ...]:
+        return self._with_genes(self.family.blocks())
+
+    def _with_genes(self, parts: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """Parts without names of what isn't a gene of the space."""
         known = self.index
-        parts = self.family.segments()
         return tuple(replace(part, genes=tuple(dict.fromkeys(g for g in part.genes if g in known))) for part in parts)
 
     def build(self, architecture: Architecture, interface: Interface, device: str = "cpu") -> nn.Module:

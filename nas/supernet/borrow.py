@@ -1,18 +1,21 @@
 """Views of a supernet's tensors for a smaller network of the same names.
 
 The rule: a convolution kernel is cropped at its centre, every other dimension is a leading slice. Three exceptions. A
-family that knows more (``Family.pieces``) says for each dimension which runs of it are laid end to end. A
 *packed* parameter holds several parts along its first dimension, each sliced by itself and put together again. A
 convolution with *kernel transforms* (Cai et al., arXiv:1908.09791, section 3.3: matrices ``7to5_matrix`` and
-``5to3_matrix`` beside its weight) passes each crop through the matrix of its size.
+``5to3_matrix`` beside its weight) passes each crop through the matrix of its size. And a family may say itself which
+*pieces* of a dimension a network takes (``search_spaces.space.Family.pieces``).
 
 Views share storage with the supernet, and gradients flow through all of them, so training a subnet trains the supernet.
+What is put together of several pieces is a copy: gradients flow through it too, but what a network writes into such a
+buffer has to be brought back (:meth:`Cut.put_back`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, product
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +23,6 @@ from torch import Tensor, nn
 from search_spaces.space import Pieces
 
 Slices = tuple[slice, ...]
-_FEW_RUNS = 32
-"""Of more runs than this, joining views takes longer than looking up every index."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,29 @@ class Cut:
 
     Attributes:
         name: of the tensor, in both networks.
-        parts: what to cut out; several are joined along the first dimension; none: the tensor as it is.
+        parts: what to cut out; several are joined along a dimension; none: the tensor as it is.
         transforms: names of the kernel matrices that the cut passes through, largest kernel first.
-        pieces: in place of parts, runs of every dimension.
+        dim: along which parts are joined.
+        then: further dimensions that are put together of several slices, where one is not enough.
     """
 
     name: str
     parts: tuple[Slices, ...] = ()
     transforms: tuple[str, ...] = ()
-    pieces: Pieces = ()
+    dim: int = 0
+    then: tuple[tuple[int, Slices], ...] = ()
 
     def take(self, source: Mapping[str, Tensor]) -> Tensor:
-        """The tensor; a view of ``source`` unless it is packed or transformed."""
+        """The tensor; a view of ``source`` unless it is put together or transformed."""
         whole = source[self.name]
-        if self.pieces:
-            return take_pieces(whole, self.pieces)
         if not self.parts:
             return whole
         if len(self.parts) > 1:
-            return torch.cat([whole[part] for part in self.parts])
+            joined = torch.cat([whole[part] for part in self.parts], self.dim)
+            for dim, pieces in self.then:
+                before = (slice(None),) * dim
+                joined = torch.cat([joined[(*before, piece)] for piece in pieces], dim)
+            return joined
         cut = whole[self.parts[0]]
         for name in self.transforms:
             matrix = source[name]
@@ -57,23 +62,35 @@ class Cut:
             cut = (crop.reshape(-1, side * side) @ matrix.T).reshape(*crop.shape)
         return cut
 
+    @property
+    def copies(self) -> bool:
+        """Whether the tensor is put together, and no view."""
+        return len(self.parts) > 1
 
-def take_pieces(tensor: Tensor, pieces: Pieces) -> Tensor:
-    """Runs of every dimension laid end to end; a view where each dimension has one run."""
-    plain = tuple(
-        slice(runs[0][0], sum(runs[0])) if runs is not None and len(runs) == 1 else slice(None) for runs in pieces
-    )
-    if any(each != slice(None) for each in plain):
-        tensor = tensor[plain]
-    for d, runs in enumerate(pieces):
-        if runs is None or len(runs) == 1:
-            continue
-        if len(runs) <= _FEW_RUNS:
-            tensor = torch.cat([tensor.narrow(d, first, count) for first, count in runs], d)
-        else:
-            index = torch.cat([torch.arange(first, first + count) for first, count in runs])
-            tensor = tensor.index_select(d, index.to(tensor.device))
-    return tensor
+    def put_back(self, source: Mapping[str, Tensor], taken: Tensor) -> None:
+        """Write a tensor that was put together to where it was taken from."""
+        joined = ((self.dim, tuple(part[self.dim] for part in self.parts)), *self.then)
+        for places in product(*(_placed(dim, pieces) for dim, pieces in joined)):
+            there, here = list(self.parts[0]), [slice(None)] * taken.dim()
+            for dim, piece, place in places:
+                there[dim], here[dim] = piece, place
+            source[self.name][tuple(there)].copy_(taken[tuple(here)])
+
+    def take_first(self, tensor: Tensor) -> Tensor:
+        """The same along the first dimension alone, of a tensor with an entry for each row of this one."""
+        if not self.parts:
+            return tensor
+        if self.dim == 0 and self.copies:
+            return torch.cat([tensor[part[0]] for part in self.parts])
+        first = next((pieces for dim, pieces in self.then if dim == 0), (self.parts[0][0],))
+        return torch.cat([tensor[piece] for piece in first]) if len(first) > 1 else tensor[first[0]]
+
+
+def _placed(dim: int, pieces: Slices) -> list[tuple[int, slice, slice]]:
+    """For each of several pieces of a dimension where it is, and where it comes to lie."""
+    ends = list(accumulate(piece.stop - piece.start for piece in pieces))
+    places = [slice(end - (piece.stop - piece.start), end) for piece, end in zip(pieces, ends, strict=True)]
+    return [(dim, piece, place) for piece, place in zip(pieces, places, strict=True)]
 
 
 def slices(large: torch.Size, small: torch.Size, name: str = "tensor") -> Slices:
@@ -93,13 +110,35 @@ def slices(large: torch.Size, small: torch.Size, name: str = "tensor") -> Slices
 
 
 def plan(
-    source: Mapping[str, Tensor], shapes: Iterable[tuple[str, torch.Size]], packed: Mapping[str, int] | None = None
+    source: Mapping[str, Tensor],
+    shapes: Iterable[tuple[str, torch.Size]],
+    packed: Mapping[str, int] | None = None,
+    pieces: Mapping[str, Pieces] | None = None,
 ) -> list[Cut]:
     """For every tensor of the smaller network, by its ``shapes``, how to get it from ``source``.
 
-    ``packed`` is as in ``search_spaces.space.Family``. Raises ValueError where a shape does not fit.
+    ``packed`` and ``pieces`` are as in ``search_spaces.space.Family``. Raises ValueError where a shape does not fit.
     """
-    return [_cut(source, name, shape, packed or {}) for name, shape in shapes]
+    if pieces is None:
+        return [_cut(source, name, shape, packed or {}) for name, shape in shapes]
+    return [_pieced(name, source[name].shape, shape, pieces.get(name)) for name, shape in shapes]
+
+
+def _pieced(name: str, large: torch.Size, small: torch.Size, pieces: Pieces | None) -> Cut:
+    sides = [((0, side),) for side in large] if pieces is None else pieces
+    runs = [((0, side),) if each is None else each for each, side in zip(sides, large, strict=True)]
+    if [sum(count for _, count in each) for each in runs] != list(small):
+        raise ValueError(f"{name}: {tuple(small)} is not what is taken of {tuple(large)}")
+    if large == small:
+        return Cut(name)
+    index = [tuple(slice(first, first + count) for first, count in each) for each in runs]
+    several = [dim for dim, each in enumerate(index) if len(each) > 1]
+    if not several:
+        return Cut(name, (tuple(each[0] for each in index),))
+    dim, *others = several
+    around = [slice(None) if d in others else each[0] for d, each in enumerate(index)]
+    parts = tuple((*around[:dim], piece, *around[dim + 1 :]) for piece in index[dim])
+    return Cut(name, parts, (), dim, tuple((other, index[other]) for other in others))
 
 
 def _cut(source: Mapping[str, Tensor], name: str, small: torch.Size, packed: Mapping[str, int]) -> Cut:

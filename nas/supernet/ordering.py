@@ -39,7 +39,7 @@ def order_channels(model: nn.Module, groups: Sequence[Group], importance: Import
         order = value.argsort(descending=True, stable=True)
         for axis in group:
             tensor, dim = tensors[axis.name], axis.dim
-            tensor.copy_(_items(tensor, axis).index_select(dim + 1, order).flatten(dim, dim + 2))
+            _section(tensor, axis).copy_(_items(tensor, axis).index_select(dim + 1, order).flatten(dim, dim + 2))
 
 
 def weight_importance(tensors: Mapping[str, Tensor], group: Group) -> Tensor:
@@ -112,6 +112,14 @@ def _sums(tensor: Tensor, axis: Axis) -> Tensor:
 
 
 def _items(tensor: Tensor, axis: Axis) -> Tensor:
-    """The tensor with the axis's dimension split into ``[parts, items, unit]``."""
-    items: Tensor = tensor.unflatten(axis.dim, (axis.parts, -1, axis.unit))
+    """What of the tensor is the axis's, with the dimension split into ``[parts, items, unit]``."""
+    items: Tensor = _section(tensor, axis).unflatten(axis.dim, (axis.parts, -1, axis.unit))
     return items
+
+
+def _section(tensor: Tensor, axis: Axis) -> Tensor:
+    """A view of what of the tensor is the axis's."""
+    if axis.within is None:
+        return tensor
+    first, end = axis.within
+    return tensor.narrow(axis.dim, first, end - first)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ from nas.quantization.fake import Fake, fake_quantized
 from nas.quantization.grids import add_clips, clip_name
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
-from search_spaces.space import NO_DROP, Drop, Pieces, SearchSpace
+from search_spaces.space import NO_DROP, Drop, SearchSpace
 from search_spaces.tracing.copies import shared_tensors
 
 from .activations import keep_inputs
@@ -29,8 +31,10 @@ from .depthwise import speed_up
 
 _SKELETONS = 256
 _PARTS = 8192
+_PASSES = -1  # in place of genes where nothing is
 
-Slot = tuple[Any, Any]
+Slot = Any  # a module's table of parameters or buffers, or a list that holds some of its parameters too
+Place = str | int
 PartKey = tuple[str, tuple[Choice, ...]]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -42,13 +46,12 @@ class Skeleton:
 
     Attributes:
         cuts: how to get each tensor from the supernet.
-        slots: for each cut, where the view belongs: the module's dictionary and the key in it, or a list of tensors and
-            the place in it.
+        slots: for each cut, the module's dictionary and the key in it where the view belongs.
     """
 
     model: nn.Module
     cuts: tuple[Cut, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[tuple[Slot, Place], ...]
 
     def bind(self, source: Mapping[str, Tensor]) -> nn.Module:
         """The model with views of ``source`` in place of its tensors, until the next binding.
@@ -59,6 +62,18 @@ class Skeleton:
         for (slot, key), cut in zip(self.slots, self.cuts, strict=True):
             slot[key] = cut.take(source)
         return self.model
+
+    def put_back(self, source: Mapping[str, Tensor]) -> None:
+        """Bring running statistics that were put together of pieces back to where they were taken from."""
+        for slot, key, cut in self._copied:
+            buffer = slot[key]
+            assert buffer is not None
+            cut.put_back(source, buffer)
+
+    @cached_property
+    def _copied(self) -> list[tuple[Slot, Place, Cut]]:
+        places = zip(self.slots, self.cuts, strict=True)
+        return [(slot, key, cut) for (slot, key), cut in places if cut.copies and _is_statistic(cut.name)]
 
 
 class _Recent(OrderedDict[Key, Value]):
@@ -115,10 +130,12 @@ class Supernet(nn.Module):
         """
         found = self.skeleton(architecture, drop)
         model = found.bind(self._tensors())
-        if fake is None or not fake.policy.quantized:
-            return model(x)  # type: ignore[no-any-return]
-        with fake_quantized(model, fake, self._clips(found, fake.policy)):
-            return model(x)  # type: ignore[no-any-return]
+        quantized = fake is not None and fake.policy.quantized
+        with fake_quantized(model, fake, self._clips(found, fake.policy)) if fake and quantized else nullcontext():
+            out: Tensor = model(x)
+        if self.training:
+            found.put_back(self._tensors())
+        return out
 
     def clips(self, architecture: Architecture, policy: Policy) -> dict[str, Tensor] | None:
         """What a subnet learned of its weights' grids, for ``nas.quantization.quantize.quantize``: path of a layer ->
@@ -132,7 +149,7 @@ class Supernet(nn.Module):
             path, _, key = cut.name.rpartition(".")
             clip = tensors.get(clip_name(path, policy.of(path))) if key == "weight" else None
             if clip is not None:
-                found[path] = clip[cut.parts[0][0]] if cut.parts else clip
+                found[path] = cut.take_first(clip)
         return found
 
     def train(self, mode: bool = True) -> Supernet:
@@ -164,9 +181,9 @@ class Supernet(nn.Module):
         """A materialised copy of the subnet, an ordinary timm model on the supernet's device, in eval mode."""
         tensors = self._tensors()
         model = self.space.build(architecture, self.interface, "meta")
-        constants = self._constants(model, architecture)
+        constants = constant_shapes(model)
         shapes = [*named_shapes(model), *constants]
-        weights = borrow(tensors, self._plan(shapes, architecture))
+        weights = borrow(tensors, self.plan(architecture, shapes))
         state = {name: view.detach().clone(memory_format=torch.contiguous_format) for name, view in weights.items()}
         for name, _ in constants:
             owner, _, key = name.rpartition(".")
@@ -175,6 +192,11 @@ class Supernet(nn.Module):
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return model.eval()
+
+    def plan(self, architecture: Architecture, shapes: Iterable[tuple[str, torch.Size]]) -> list[Cut]:
+        """How to get tensors of a subnet, by their ``shapes``, from the supernet's."""
+        family = self.space.family
+        return plan(self._tensors(), shapes, family.packed, family.pieces(architecture, self.interface))
 
     def skeleton(self, architecture: Architecture, drop: Drop = NO_DROP) -> Skeleton:
         """The storage-less timm model of an architecture, cached whole and by parts.
@@ -187,14 +209,17 @@ class Supernet(nn.Module):
                 found = self._build_skeleton(architecture)
             else:
                 model = self.space.family.build(architecture, self.interface, "meta", drop)
-                found = self._part(model, "", architecture, whole=True)
+                found = self._part(model, architecture, "", whole=True)
             self._skeletons.keep((architecture, drop), found)
         return found
 
     def _tensors(self) -> dict[str, Tensor]:
         if self._named is None:
-            parameters = self.model.named_parameters(remove_duplicate=False)
-            self._named = {**dict(parameters), **dict(self.model.named_buffers(remove_duplicate=False))}
+            model = self.model  # a tensor that several modules have goes by all its names
+            self._named = {
+                **dict(model.named_parameters(remove_duplicate=False)),
+                **dict(model.named_buffers(remove_duplicate=False)),
+            }
         return self._named
 
     def _build_skeleton(self, architecture: Architecture) -> Skeleton:
@@ -204,67 +229,58 @@ class Supernet(nn.Module):
         after a short while every block has been built once, and an unseen architecture is put together from known
         blocks.
         """
-        if self._pieces(architecture) is not None:  # blocks depend on more than the genes of their segment
-            return self._part(self.space.build(architecture, self.interface, "meta"), "", architecture, whole=True)
         keys = self._part_keys(architecture)
         if any(self._parts.recall(key) is None for key in keys.values()):
             model = self.space.build(architecture, self.interface, "meta")
             for path, key in keys.items():
                 if self._parts.recall(key) is None:
-                    self._parts.keep(key, self._part(model, path, architecture))
+                    self._parts.keep(key, self._part(model, architecture, path))
         shell = self._parts[keys[""]]
         children = {path: self._parts[key] for path, key in keys.items() if path}
         parts = [shell, *children.values()]
         cuts = tuple(cut for part in parts for cut in part.cuts)
         slots = tuple(slot for part in parts for slot in part.slots)
-        return Skeleton(_assemble(shell.model, children), cuts, slots)
+        gone = [path for path in self._paths if path not in children]
+        return Skeleton(_assemble(shell.model, children, gone), cuts, slots)
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        """Of segments, without the rest of the network."""
+        return [segment.path for segment in self.space.blocks if segment.path]
 
     def _part_keys(self, architecture: Architecture) -> dict[str, PartKey]:
         """Path -> what the part at that path depends on. The input resolution shapes no weights."""
         values = dict(architecture.genes)
         keys = {}
-        for segment in self.space.segments:
+        for segment in self.space.blocks:
             if segment.gate is None or values[segment.gate[0]] >= segment.gate[1]:
                 chosen = tuple(values[g] for g in segment.genes if g != "resolution")
                 keys[segment.path] = (segment.path, chosen)
+            elif segment.passes:
+                keys[segment.path] = (segment.path, (_PASSES,))
         return keys
 
-    def _pieces(self, architecture: Architecture) -> Mapping[str, Pieces] | None:
-        return self.space.family.pieces(architecture, self.interface)
-
-    def _plan(self, shapes: Sequence[tuple[str, torch.Size]], architecture: Architecture) -> list[Cut]:
-        """How to get the tensors of a network."""
-        pieces = self._pieces(architecture)
-        if pieces is None:
-            return plan(self._tensors(), shapes, self.space.family.packed)
-        return [Cut(name, pieces=pieces[name]) for name, _ in shapes]
-
-    def _constants(self, module: nn.Module, architecture: Architecture) -> list[tuple[str, torch.Size]]:
-        """Constants that the supernet lends; a family's networks may work out others for themselves."""
-        pieces = self._pieces(architecture)
-        return [each for each in constant_shapes(module) if pieces is None or each[0] in pieces]
-
-    def _part(self, model: nn.Module, path: str, architecture: Architecture, whole: bool = False) -> Skeleton:
+    def _part(self, model: nn.Module, architecture: Architecture, path: str, whole: bool = False) -> Skeleton:
         """One segment of a model with its own cuts; for the path "" the model with what lies outside all segments, or
         with ``whole`` with everything."""
         module = self._switch(model.get_submodule(path), self.training)
         speed_up(module)
         keep_inputs(module)
         prefix = f"{path}." if path else ""
-        nested = tuple(f"{s.path}." for s in self.space.segments if s.path) if not (path or whole) else ()
-        constants = self._constants(module, architecture)
-        shapes = [(n, s) for n, s in (*named_shapes(module), *constants) if not n.startswith(nested)]
-        slots: list[Slot] = []
-        lent: list[tuple[str, torch.Size]] = []
-        for name, shape in shapes:
+        nested = tuple(f"{each}." for each in self._paths) if not (path or whole) else ()
+        shapes = [(n, s) for n, s in (*named_shapes(module), *constant_shapes(module)) if not n.startswith(nested)]
+        cuts = self.plan(architecture, [(prefix + name, shape) for name, shape in shapes])
+        slots: list[tuple[Slot, Place]] = []
+        found: list[Cut] = []
+        for (name, _), cut in zip(shapes, cuts, strict=True):
             owner, _, key = name.rpartition(".")
             holder = module.get_submodule(owner)
-            parameters = cast(dict[str, Tensor | None], holder._parameters)
-            table = parameters if key in parameters else holder._buffers
-            places = [(several, place) for several, place, tensor in shared_tensors(holder) if tensor is table[key]]
-            slots += [(table, key), *places]
-            lent += [(prefix + name, shape)] * (1 + len(places))
-        return Skeleton(module, tuple(self._plan(lent, architecture)), tuple(slots))
+            table: Slot = holder._parameters if key in holder._parameters else holder._buffers
+            places: list[tuple[Slot, Place]] = [(table, key)]
+            places += [(values, place) for values, place, tensor in shared_tensors(holder) if tensor is table[key]]
+            slots += places
+            found += [cut] * len(places)
+        return Skeleton(module, tuple(found), tuple(slots))
 
 
 def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, range]:
@@ -278,24 +294,35 @@ def _smaller_kernels(space: SearchSpace, interface: Interface) -> dict[str, rang
     return found
 
 
-def _assemble(shell: nn.Module, children: dict[str, Skeleton]) -> nn.Module:
-    """A model like ``shell`` that has exactly ``children`` (by dotted path) in its containers of segments."""
+def _is_statistic(name: str) -> bool:
+    return name.rpartition(".")[2] in ("running_mean", "running_var")
+
+
+def _assemble(shell: nn.Module, children: dict[str, Skeleton], gone: Iterable[str]) -> nn.Module:
+    """A model like ``shell`` that has ``children`` (by dotted path) in its containers of segments, and none of those
+    that are ``gone``."""
     root = _shallow(shell)
     containers: dict[str, nn.Module] = {"": root}
+
+    def container(path: str, make: bool) -> nn.Module | None:
+        if path not in containers:
+            owner, _, name = path.rpartition(".")
+            holder = container(owner, make)
+            known = None if holder is None else holder._modules.get(name)
+            if holder is None or (known is None and not make):
+                return None
+            holder._modules[name] = containers[path] = _shallow(known) if known is not None else nn.Sequential()
+        return containers[path]
+
+    for path in gone:
+        owner, _, leaf = path.rpartition(".")
+        if (holder := container(owner, False)) is not None:
+            holder._modules.pop(leaf, None)
     for path, part in children.items():
-        *parents, leaf = path.split(".")
-        here = root
-        for depth, name in enumerate(parents):
-            key = ".".join(parents[: depth + 1])
-            if key not in containers:
-                known = here._modules.get(name)
-                fresh = _shallow(known) if known is not None else nn.Sequential()
-                if depth == len(parents) - 1:
-                    fresh._modules.clear()
-                here._modules[name] = fresh
-                containers[key] = fresh
-            here = containers[key]
-        here._modules[leaf] = part.model
+        owner, _, leaf = path.rpartition(".")
+        holder = container(owner, True)
+        assert holder is not None
+        holder._modules[leaf] = part.model
     return root
 
 

@@ -11,27 +11,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.named_model import NamedModel
-from search_spaces.channels import Axis, Group
+from search_spaces.channels import Group
 from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.genes import Gene
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family, Pieces, Segment
 
-from .options import PREFIX, Named, Options, resolutions
+from .options import PREFIX, Named, Options, resolutions, unsupported
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from search_spaces.tracing.choices import Shares
+    from search_spaces.tracing.dimensions.layouts import Layout
     from search_spaces.tracing.elastic import ElasticModel, Values
     from search_spaces.tracing.inputs import Inputs
     from search_spaces.tracing.parts import Part, Parts
+    from search_spaces.tracing.trace import Trace
 
 LOOKED_AT = Interface(3, 10)
 """The ends that a model has when its genes are looked for; they don't depend on them."""
@@ -48,46 +49,45 @@ class AnyFamily(Family):
     Attributes:
         model: what builds it.
         resolutions: sides of the image in pixels.
-        shares: which sizes there are.
+        derived: what it can shrink by, with the ends :data:`LOOKED_AT` on the largest image.
     """
 
     model: NamedModel
     resolutions: tuple[int, ...]
-    shares: Shares
-    _known: dict[Interface, ElasticModel] = field(default_factory=dict, repr=False)
+    derived: ElasticModel = field(repr=False)
+    _known: dict[tuple[Interface, Drop], ElasticModel] = field(default_factory=dict, repr=False)
 
-    def elastic(self, interface: Interface) -> ElasticModel:
-        """What the model with these ends can shrink by. Raises UserError where nothing smaller runs."""
-        from search_spaces.tracing.derive import derive
-
-        if interface not in self._known:
-            model = self.model.build(interface, "meta").eval()
-            found = derive(model, self.inputs(interface), self.shares)
-            if interface != LOOKED_AT and found.genes != self.elastic(LOOKED_AT).genes:
-                raise UserError(f"{self.model.name} has other genes with {interface.in_chans} channels")
-            self._known[interface] = found
-        return self._known[interface]
+    def elastic(self, interface: Interface, drop: Drop = NO_DROP) -> ElasticModel:
+        """What the model with these ends can shrink by: the same as with others, since its ends belong to nothing that
+        shrinks."""
+        if (interface, drop) not in self._known:
+            model = self.model.build(interface, device_of(self.derived), drop).eval()
+            inputs = self.inputs(interface)
+            self._known[interface, drop] = replace(
+                self.derived, model=model, inputs=inputs, trace=with_ends(self.derived.trace, model)
+            )
+        return self._known[interface, drop]
 
     def inputs(self, interface: Interface, side: int | None = None) -> Inputs:
         """An image without values; of the largest side."""
-        import torch
-
-        from search_spaces.tracing.inputs import Inputs
-
-        side = side or self.resolutions[-1]
-        return Inputs((torch.empty(1, interface.in_chans, side, side, device="meta"),))
+        return image_of(interface, side or self.resolutions[-1], device_of(self.derived))
 
     def genes(self) -> tuple[Gene, ...]:
-        return (Gene("resolution", self.resolutions), *self.elastic(LOOKED_AT).genes)
+        return (Gene("resolution", self.resolutions), *self.derived.genes)
 
     def segments(self) -> tuple[Segment, ...]:
-        elastic, parts = self.elastic(LOOKED_AT), self._divided
+        elastic, parts = self.derived, self._divided
         order = [gene.name for gene in elastic.genes]
         found = []
         for path in parts.paths:
             names = tuple(sorted(parts.depends(path), key=order.index))
             found.append(Segment(path, ("resolution", *names), _gate(path, elastic)))
         return tuple(found)
+
+    def blocks(self) -> tuple[Segment, ...]:
+        from search_spaces.tracing.skeleton_parts import skeleton_parts
+
+        return skeleton_parts(self.derived)
 
     def build(
         self, architecture: Architecture, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP
@@ -97,10 +97,9 @@ class AnyFamily(Family):
         from search_spaces.tracing.recipe import write_recipe
         from search_spaces.tracing.skeletons import make_skeleton
 
-        elastic, values = self.elastic(interface), _values(architecture)
+        elastic, values = self.elastic(interface, drop if device == "meta" else NO_DROP), _values(architecture)
         if device == "meta":
-            base = elastic.model if drop == NO_DROP else self.model.build(interface, "meta", drop)
-            return make_skeleton(base, elastic.trace, elastic.select(values))[0]
+            return make_skeleton(elastic.model, elastic.trace, elastic.select(values))[0]
         model = self.model.build(interface, device, drop)
         source = all_tensors(model)
         state = {cut.name: cut.take(source[cut.name]).detach().clone() for cut in elastic.cuts(values)}
@@ -114,21 +113,19 @@ class AnyFamily(Family):
         return {**self.model.to_json(interface), "recipe": write_recipe(recipe)}
 
     def pieces(self, architecture: Architecture, interface: Interface) -> Mapping[str, Pieces]:
-        return {cut.name: cut.pieces for cut in self.elastic(interface).cuts(_values(architecture))}
+        return AnyPieces(self.elastic(interface), _values(architecture))
 
     def channel_groups(self, model: nn.Module) -> list[Group]:
-        """Axes that lie the same way in all their tensors: as parts of items of some elements each."""
-        from search_spaces.tracing.ordering import axis_groups
+        from search_spaces.tracing.groups import channel_groups
 
-        trace = self.elastic(LOOKED_AT).trace
-        return [tuple(Axis(*each) for each in group) for group in axis_groups(trace)]
+        return channel_groups(self.derived.trace, [axis for each in self.derived.widths for axis in each.axes])
 
     @cached_property
     def _divided(self) -> Parts:
         """The parts that the costs are tabulated by."""
         from search_spaces.tracing.parts import divide
 
-        elastic = self.elastic(LOOKED_AT)
+        elastic = self.derived
         blocks = [block for each in elastic.depths for block in each.run.blocks[int(each.gene.choices[0]) :]]
         known = {gene.name: gene for gene in elastic.genes}
         return divide(_read_parts(elastic, elastic.inputs, ("",)), known, blocks, MOST_COMBINATIONS)
@@ -153,57 +150,109 @@ class AnyFamily(Family):
                     yield Part(number, {"resolution": side, **values}, params, stretches)
 
 
+class AnyPieces(Mapping[str, Pieces]):
+    """What a network takes of every tensor, worked out where it is asked for; all of those that are not named."""
+
+    def __init__(self, elastic: ElasticModel, values: Values) -> None:
+        self.trace, self.names = elastic.trace, elastic.names
+        self.widths = elastic.select(values).widths
+
+    def __getitem__(self, name: str) -> Pieces:
+        from search_spaces.tracing.dimensions.layouts import cut_of
+
+        return cut_of(self.trace.tensors[self.names.get(name, name)], self.widths)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name, first in self.names.items() if first in self.trace.tensors)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def derive(named: Named, options: Options) -> AnyFamily:
     """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
     UserError where no smaller network runs."""
+    import torch
+
     from search_spaces.tracing.choices import Shares
+    from search_spaces.tracing.derive import derive_anywhere
+    from search_spaces.tracing.dimensions.layouts import full_size
 
     usual = Shares()
     shares = Shares(
-        options.width or usual.width, options.heads or usual.heads, options.depth or usual.depth, options.kernel
+        options.width or usual.width,
+        options.heads or usual.heads,
+        options.depth or usual.depth,
+        options.kernel,
+        tied=not options.free,
     )
-    sides = resolutions(named, options)
-    return _with_sides(named.name, sides, shares, named.resolution, bool(options.resolution))
+    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
 
+    def build() -> nn.Module:
+        return model.build(LOOKED_AT, torch.get_default_device().type)
 
-def _with_sides(name: str, sides: Sequence[int], shares: Shares, own: int, asked: bool) -> AnyFamily:
-    """With those sides of the image that the smallest network takes. Where a user asks for one side alone that isn't
-    the model's own, it is built for that one, if timm can."""
-    family = AnyFamily(NamedModel(name), (own,), shares)
-    problem = ""
     try:
-        elastic = family.elastic(LOOKED_AT)
-        taken = [side for side in sides if side == own or not (problem := _problem(family, elastic, side))]
-    except UserError:
-        raise
-    except Exception as error:  # whatever the model's code raises on an image of its own side
-        raise UserError(f"{PREFIX}{name} is not supported because it doesn't run: {first_line(error)}") from None
-    if len(taken) < len(sides) and asked:
-        if len(sides) > 1:
-            raise UsageError(f"{PREFIX}{name} takes images of {own} px or one other side: {problem}")
-        return _for_side(name, sides[0], shares)
-    return AnyFamily(NamedModel(name), tuple(taken), shares)
+        elastic = derive_anywhere(build, image_of(LOOKED_AT, sides[-1], "cpu"), shares)
+    except UserError as error:
+        raise unsupported(named, str(error)) from None
+    if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
+        raise unsupported(named, "it does not give one value for each class")
+    if not elastic.genes:
+        raise unsupported(named, "nothing of it can be smaller")
+    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
+    if problems and options.resolution:
+        side, problem = next(iter(problems.items()))
+        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
 
 
-def _for_side(name: str, side: int, shares: Shares) -> AnyFamily:
-    family = AnyFamily(NamedModel(name, side), (side,), shares)
+def _with_sides(named: Named, sides: tuple[int, ...], asked: bool) -> tuple[NamedModel, tuple[int, ...]]:
+    """The model as timm builds it and those of the usual sides of images that it takes; where a user asked for sides,
+    as timm builds it for them."""
+    plain = NamedModel(named.name)
+    ways = [plain, NamedModel(named.name, dynamic=True), NamedModel(named.name, sides[-1])] if asked else [plain]
+    reasons = []
+    for device in ("meta", "cpu"):
+        for way in ways:
+            taken, problem = _taken(way, sides, device)
+            if taken == sides or (not asked and named.resolution in taken):
+                return way, taken
+            reasons.append((problem, taken))
+    problem, taken = reasons[0]
+    if not asked:
+        raise unsupported(named, f"it doesn't run on images of {named.resolution} px: {problem}")
+    wrong = next(side for side in sides if side not in taken)
+    raise UsageError(f"{PREFIX}{named.name} cannot take images of {wrong} px: {problem}")
+
+
+def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[int, ...], str]:
+    """Sides of images that a model takes, and why not the first of the others."""
+    import torch
+
+    found, problems = [], []
     try:
-        family.elastic(LOOKED_AT)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{PREFIX}{name} cannot take images of {side} px: {first_line(error)}") from None
-    return family
+        whole = model.build(LOOKED_AT, device).eval()
+    except Exception as error:  # whatever the model's code raises, here and below
+        return (), first_line(error)
+    for side in sides:
+        try:
+            with torch.no_grad():
+                whole(*image_of(LOOKED_AT, side, device).positional)
+        except Exception as error:
+            problems.append(first_line(error))
+        else:
+            found.append(side)
+    return tuple(found), problems[0] if problems else ""
 
 
-def _problem(family: AnyFamily, elastic: ElasticModel, side: int) -> str:
-    """Why the smallest network cannot take images of that side; empty: it can."""
+def _problem(elastic: ElasticModel, side: int) -> str:
+    """Why networks cannot be compared on images of that side; empty: they can."""
     import torch
 
     from search_spaces.tracing.amounts import match_axes
     from search_spaces.tracing.trace import trace
 
-    inputs = family.inputs(LOOKED_AT, side)
+    inputs = image_of(LOOKED_AT, side, device_of(elastic))
     try:
         with torch.no_grad():
             elastic.build(elastic.smallest())(*inputs.positional)
@@ -211,6 +260,41 @@ def _problem(family: AnyFamily, elastic: ElasticModel, side: int) -> str:
     except Exception as error:  # whatever the model's code raises
         return first_line(error)
     return ""
+
+
+def image_of(interface: Interface, side: int, device: str) -> Inputs:
+    """One image, of zeros where it has values."""
+    import torch
+
+    from search_spaces.tracing.inputs import Inputs
+
+    return Inputs((torch.zeros(1, interface.in_chans, side, side, device=device),))
+
+
+def device_of(elastic: ElasticModel) -> str:
+    """``cpu`` where the model's code looks at values, else ``meta``."""
+    return next(elastic.model.parameters()).device.type
+
+
+def with_ends(trace: Trace, model: nn.Module) -> Trace:
+    """What is known of a model, for the same one with other ends."""
+    from search_spaces.tracing.copies import all_tensors
+
+    tensors = all_tensors(model)
+    return replace(
+        trace,
+        tensors={name: tuple(map(_resized, layouts, tensors[name].shape)) for name, layouts in trace.tensors.items()},
+    )
+
+
+def _resized(layout: Layout, size: int) -> Layout:
+    from search_spaces.tracing.dimensions.layouts import Fixed, full_size
+
+    if full_size(layout) == size:
+        return layout
+    if not isinstance(layout, Fixed):
+        raise ValueError(f"a dimension of {full_size(layout)} that can shrink has {size} with other ends")
+    return Fixed(size)
 
 
 def _values(architecture: Architecture) -> Values:

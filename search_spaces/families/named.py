@@ -32,6 +32,9 @@ FAMILIES = {
 }
 """Class of a timm model -> the module here whose ``derive`` makes its family."""
 
+WORDS = {"free": "block", "family": "any"}
+"""Choices that are no numbers, and the one word of each."""
+
 WIDTHS = ":width=0.75,0.875"
 """Choices of a new space whose user names no widths; those of a name without ``width`` are 0.75 and 1."""
 
@@ -58,7 +61,9 @@ def derived_space(name: str) -> SearchSpace:
 def _family(named: Named, options: Options) -> Family:
     """The family of a model's class; where there is none, or it refuses the model, that of any model."""
     kind = type(named.model).__name__
-    if kind in FAMILIES:
+    if kind in FAMILIES and not options.family:
+        if options.free:
+            raise UsageError(f"free={options.free} in a space around {named.name}: its family has none; add family=any")
         try:
             family: Family = importlib.import_module(f".{FAMILIES[kind]}", __package__).derive(named, options)
             return family
@@ -78,6 +83,11 @@ def _parse(name: str) -> tuple[str, Options]:
         key, _, text = part.partition("=")
         if key not in known:
             raise unknown_name("choice", key, known, f"in '{said}'")
+        if key in WORDS:
+            if text != WORDS[key]:
+                raise UsageError(f"'{part}' in '{said}': the one word is {key}={WORDS[key]}")
+            options[key] = text
+            continue
         whole = key in ("kernel", "resolution")
         try:
             values = tuple((int if whole else float)(v) for v in text.split(","))
@@ -122,9 +132,10 @@ def _check(space: SearchSpace) -> None:
     import torch
 
     smallest = space.build(space.smallest, Interface(3, 10), "meta").eval()
+    device = next(smallest.parameters()).device  # some code looks at values
     for resolution in space.genes[space.index["resolution"]].choices:
         try:
             with torch.no_grad():
-                smallest(torch.empty(1, 3, int(resolution), int(resolution), device="meta"))
+                smallest(torch.empty(1, 3, int(resolution), int(resolution), device=device))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UsageError(f"{space.name} cannot take images of {resolution} px: {first_line(error)}") from None

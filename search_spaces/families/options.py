@@ -30,6 +30,9 @@ class Options:
         expand: fractions of a block's expansion, or of its MLP ratio.
         heads: fractions of a block's attention heads.
         resolution: sides of the input image in pixels.
+        free: ``block`` gives every block widths of its own inside; else those of a stage share them. Of families, any
+            model's alone.
+        family: ``any`` takes what a run of the model shows, also where a family knows it.
     """
 
     width: tuple[float, ...] = ()
@@ -38,6 +41,8 @@ class Options:
     expand: tuple[float, ...] = ()
     heads: tuple[float, ...] = ()
     resolution: tuple[int, ...] = ()
+    free: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.supernet.borrow import Cut, borrow, named_shapes, plan
+from nas.supernet.borrow import borrow, constant_shapes, named_shapes
 from nas.supernet.supernet import Supernet
 from predictors.costs.network import architecture_features, costs_of
 from predictors.costs.tables import CostTables
@@ -23,6 +22,7 @@ from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.builders.timm_model import timm_model
+from search_spaces.families.any_model import AnyFamily
 
 CLASSES, SIDE = 7, 64
 
@@ -51,7 +51,8 @@ def architectures(name: str) -> list[Architecture]:
 
 def images(architecture: Architecture, number: int = 2) -> Tensor:
     """As small as the network takes them; the weights do not depend on it."""
-    side = min(SIDE, architecture.resolution)
+    fixed = len(get_space(architecture.space).genes[0].choices) == 1
+    side = architecture.resolution if fixed else min(SIDE, architecture.resolution)
     return torch.randn(number, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -77,20 +78,9 @@ def check_borrowing(name: str, training: bool) -> None:
         _same_gradients(net, architecture, reference)
 
 
-def cuts(
-    net: Supernet, architecture: Architecture, source: Mapping[str, Tensor], shapes: list[tuple[str, torch.Size]]
-) -> list[Cut]:
-    """How the family says that tensors of an architecture come from the supernet's."""
-    pieces = net.space.family.pieces(architecture, net.interface)
-    if pieces is None:
-        return plan(source, shapes, net.space.family.packed)
-    return [Cut(name, pieces=pieces[name]) for name, _ in shapes]
-
-
 def _same_buffers(net: Supernet, architecture: Architecture, reference: nn.Module) -> None:
     """Running statistics went into the slices they came from."""
-    state = net.model.state_dict()
-    after = borrow(state, cuts(net, architecture, state, named_shapes(reference)))
+    after = borrow(net.model.state_dict(), net.plan(architecture, named_shapes(reference)))
     for name, buffer in reference.named_buffers():
         if name in after:
             assert torch.equal(after[name], buffer), name
@@ -100,7 +90,7 @@ def _same_gradients(net: Supernet, architecture: Architecture, reference: nn.Mod
     """The supernet's gradients are the reference's, carried back through the cuts; nothing else has any."""
     leaves = {n: p.detach().clone().requires_grad_() for n, p in net.model.named_parameters()}
     parameters = dict(reference.named_parameters())
-    lent = cuts(net, architecture, leaves, [(n, p.shape) for n, p in parameters.items()])
+    lent = net.plan(architecture, [(n, p.shape) for n, p in parameters.items()])
     expected = [(cut.take(leaves), parameters[cut.name].grad) for cut in lent if parameters[cut.name].grad is not None]
     torch.autograd.backward([taken for taken, _ in expected], [grad for _, grad in expected])
     largest = max(float(grad.abs().max()) for _, grad in expected if grad is not None)
@@ -118,11 +108,12 @@ def check_named_model(name: str) -> None:
     """The largest network of a space around a named timm model is that model."""
     space = get_space(name)
     net = supernet(name).eval()
+    options = space.family.model.options if isinstance(space.family, AnyFamily) else {}
     with NoInit():
-        plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
+        plain = timm.create_model(space.timm_name, num_classes=CLASSES, **options).eval()
     plain.load_state_dict(net.model.state_dict())
-    side = plain.pretrained_cfg["input_size"][-1] if hasattr(plain, "pos_embed") else SIDE
-    x = torch.randn(1, 3, side, side)
+    side = plain.pretrained_cfg["input_size"][-1] if hasattr(plain, "pos_embed") and not options else 0
+    x = torch.randn(1, 3, side, side) if side else images(space.largest, 1)
     with torch.no_grad():
         assert torch.equal(net(x, space.largest), plain(x))
 
@@ -136,7 +127,7 @@ def check_assembly(name: str) -> None:
         assembled = net.skeleton(architecture)
         fresh = space.build(architecture, Interface(3, CLASSES), "meta")
         assert dict(named_shapes(assembled.model)) == dict(named_shapes(fresh))
-        assert {cut.name for cut in assembled.cuts} == set(fresh.state_dict())
+        assert {cut.name for cut in assembled.cuts} == {n for n, _ in (*named_shapes(fresh), *constant_shapes(fresh))}
         assert [n for n, _ in assembled.model.named_modules()] == [n for n, _ in fresh.named_modules()]
 
 
@@ -187,10 +178,12 @@ def check_channel_groups(name: str) -> None:
             order: Tensor | None = None
             for axis in group:
                 tensor = state[axis.name]
-                items = tensor.shape[axis.dim] // (axis.parts * axis.unit)
+                first, end = axis.within or (0, tensor.shape[axis.dim])
+                section = tensor.narrow(axis.dim, first, end - first)
+                items = (end - first) // (axis.parts * axis.unit)
                 order = torch.from_numpy(rng.permutation(items)) if order is None else order
-                split = tensor.unflatten(axis.dim, (axis.parts, items, axis.unit))
-                tensor.copy_(split.index_select(axis.dim + 1, order).flatten(axis.dim, axis.dim + 2))
+                split = section.unflatten(axis.dim, (axis.parts, items, axis.unit))
+                section.copy_(split.index_select(axis.dim + 1, order).flatten(axis.dim, axis.dim + 2))
         torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-9)
 
 
