@@ -42,6 +42,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 @dataclass(frozen=True)
 class _TrainedOn:
     data: DataField | None = None
+    shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
         state = fetch_model(name, name, fix).state_dict()
     elif is_written_by_nas(file):
         state, metadata = load_tensors(file)
-        supernet = True
-        info = read_content(metadata, _TrainedOn, file).data
-        normalisation = (info.mean, info.std) if info else None
+        found = read_content(metadata, _TrainedOn, file)
+        supernet = found.shared
+        normalisation = (found.data.mean, found.data.std) if found.data else None
     else:
         here = {n: t.shape for n, t in net.model.state_dict().items() if not is_clip(n)}
         unwrapped = read_file(file, here)

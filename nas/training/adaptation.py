@@ -46,7 +46,7 @@ def hand_over(
     if average:
         net.model.load_state_dict(average)
     if world.main:
-        save_weights(run.adapted, net.model.state_dict(), config, dataset, steps)
+        save_weights(run.adapted, net.model.state_dict(), config, dataset, steps, shared=False)
         order_by_loss(net, dataset, -(-config.batch_size // config.accumulate))
         then = "it teaches its subnets" if config.teacher is None else "its subnets are trained"
         report(Noted(f"the whole network is adapted ({run.adapted}); from step {steps} on {then}"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data.augment import Parts
 from nas.data.dataset import SMALL_SIDE, interface_of
@@ -14,12 +15,24 @@ from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.policy import Policy, stages_of
+from search_spaces.space import SearchSpace
 
-from .config import TrainConfig, count_epochs, peak_lr, total_steps, weigh_teacher
+from .config import (
+    ADAMW,
+    NESTEROV,
+    TrainConfig,
+    count_epochs,
+    decay_of,
+    peak_lr,
+    total_steps,
+    weigh_teacher,
+)
 from .quantized import QuantizedPhase, learned_precisions, trained_menu
 from .strategies.base import NETWORK, RANDOM, RunFacts
+from .strategies.table import AUTO
 
 if TYPE_CHECKING:  # timm itself is imported by timm_compat alone
     from timm.scheduler.scheduler import Scheduler
@@ -60,10 +73,19 @@ def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None, ea
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """timm's optimizer of all weights; norms and biases don't decay."""
+    name = NESTEROV if config.optimizer == AUTO else config.optimizer
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        model, opt=config.optimizer, lr=peak_lr(config), momentum=config.momentum, weight_decay=config.weight_decay
+        model, opt=name, lr=peak_lr(config), momentum=config.momentum, weight_decay=decay_of(config)
     )
     return optimizer
+
+
+def choose_optimizer(space: SearchSpace, interface: Interface) -> str:
+    """The optimizer that suits the networks of a space: AdamW where nothing is normalised by batch, as in
+    transformers, whose gradients differ by orders of magnitude between weights."""
+    model = space.build(space.largest, interface, "meta")
+    batch = any(isinstance(module, _BatchNorm) for module in model.modules())
+    return NESTEROV if batch else ADAMW
 
 
 def make_loss(config: TrainConfig) -> Loss:

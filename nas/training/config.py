@@ -9,7 +9,7 @@ from typing import Annotated
 from nas.store.settings import LAYOUT, LAYOUTS, SEED, Setting
 from search_spaces.errors import UsageError
 
-from .strategies.table import AUTO, STRATEGIES
+from .strategies.table import AUTO, STRATEGIES, TEACHER_FIRST, adapting_steps
 
 MOST_STEPS = 10**9
 """Of a run: published ones take a million."""
@@ -24,7 +24,7 @@ def _optimizers() -> Iterable[str]:
     from search_spaces.builders.timm_compat import timm
 
     names: list[str] = timm.optim.list_optimizers()
-    return names
+    return [AUTO, *names]
 
 
 def _augmentations() -> Iterable[str]:
@@ -50,7 +50,10 @@ class TrainConfig:
     Attributes:
         space: ``auto`` is settled before a run begins: :func:`nas.training.fitting.choose_space`.
         strategy: ``auto`` is settled before a run begins, too: :func:`nas.training.strategies.table.choose`.
-        epochs, lr, teacher_weight: None: as :func:`count_epochs`, :func:`peak_lr` and :func:`weigh_teacher` have it.
+        epochs, lr, weight_decay, teacher_weight: None: as :func:`count_epochs`, :func:`peak_lr`, :func:`decay_of` and
+            :func:`weigh_teacher` have it.
+        optimizer: ``auto`` is settled before a run begins: :func:`nas.training.builders.choose_optimizer`; where
+            nobody did, it means :data:`NESTEROV`.
         lr: peak learning rate, reached after ``warmup``; the schedule ends at 1 % of it.
         adapt_share: as in :class:`nas.training.strategies.teacher_first.TeacherFirst`.
         clip_value: applied before ``clip_norm``. AlphaNet needs 1.
@@ -93,15 +96,21 @@ class TrainConfig:
         ),
     ] = None
     batch_size: Annotated[int, Setting("Images per step.", at_least=2, at_most=2**20)] = 64
-    optimizer: Annotated[str, Setting("Name of a timm optimizer.", choices=_optimizers)] = "nesterov"
+    optimizer: Annotated[
+        str, Setting("Name of a timm optimizer. auto: nesterov, or for transformers adamw.", choices=_optimizers)
+    ] = AUTO
     lr: Annotated[float | None, Setting("Peak learning rate.", above=0.0)] = None
     schedule: Annotated[str, Setting(f"How the learning rate falls: {_words(_SCHEDULES)}.", choices=_SCHEDULES)] = (
         "cosine"
     )
     momentum: Annotated[float, Setting("Momentum of the optimizer.", at_least=0.0, at_most=1.0)] = 0.9
     weight_decay: Annotated[
-        float, Setting("Decay of the weights per step, as a multiple of the learning rate.", at_least=0.0)
-    ] = 3e-5
+        float | None,
+        Setting(
+            "Decay of the weights per step, as a multiple of the learning rate. Default: by the optimizer.",
+            at_least=0.0,
+        ),
+    ] = None
     warmup: Annotated[
         float, Setting("Share of the steps in which the learning rate rises to its peak.", at_least=0.0, at_most=1.0)
     ] = 0.05
@@ -183,8 +192,26 @@ class TrainConfig:
         return self.pretrained or self.init is not None
 
 
+NESTEROV, ADAMW = "nesterov", "adamw"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a kind of optimizer starts with where nothing is said; ``benchmarks/training/results.md`` has the trials.
+
+    Attributes:
+        scratch, given: peak learning rate from random and from given weights.
+        decay: of the weights, as a multiple of the learning rate.
+    """
+
+    scratch: float
+    given: float
+    decay: float
+
+
 SCRATCH_LR, GIVEN_LR = 0.1, 0.01
-"""Peak learning rate from random and from given weights."""
+PLAIN, ADAPTIVE = Rates(SCRATCH_LR, GIVEN_LR, 3e-5), Rates(1e-3, 2e-5, 0.05)
+"""Of SGD with momentum and its like; of optimizers that scale every weight's step by its gradients, as Adam does."""
 SUBNETS_RATE, FILTERS = 6.0, 2.8
 """Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's: they have further to go,
 and the teacher's answers keep the whole. It is the multiple for weights whose filters have a squared norm of
@@ -262,11 +289,29 @@ class Resources:
     log: tuple[str, ...] = ()
 
 
+def is_adaptive(optimizer: str) -> bool:
+    """Whether one of timm's optimizers scales the step of every weight by its own gradients."""
+    from search_spaces.builders.timm_compat import timm
+
+    return optimizer != AUTO and bool(timm.optim.get_optimizer_info(optimizer).has_betas)
+
+
+def rates_of(config: TrainConfig) -> Rates:
+    """The usual rates of the optimizer that is asked for."""
+    return ADAPTIVE if is_adaptive(config.optimizer) else PLAIN
+
+
 def peak_lr(config: TrainConfig) -> float:
-    """The peak learning rate that is asked for, or the one for the run's first weights."""
+    """The peak learning rate that is asked for, or the usual one of the optimizer for the run's first weights."""
     if config.lr is not None:
         return config.lr
-    return GIVEN_LR if config.starts_from_weights else SCRATCH_LR
+    usual = rates_of(config)
+    return usual.given if config.starts_from_weights else usual.scratch
+
+
+def decay_of(config: TrainConfig) -> float:
+    """The weight decay that is asked for, or the optimizer's usual one."""
+    return rates_of(config).decay if config.weight_decay is None else config.weight_decay
 
 
 def weigh_teacher(config: TrainConfig) -> float:
@@ -281,6 +326,11 @@ def for_subnets(config: TrainConfig, filters: float) -> TrainConfig:
     if weight is None and config.teacher is None:
         weight = ADAPTED_WEIGHT
     return replace(config, lr=subnets_lr(peak_lr(config), filters), teacher_weight=weight)
+
+
+def shares_weights(config: TrainConfig, steps: int) -> bool:
+    """Whether a run of so many steps trains subnets: strategy teacher-first may spend all of them on the whole."""
+    return config.strategy != TEACHER_FIRST or adapting_steps(config.adapt_share, steps) < steps
 
 
 def count_epochs(config: TrainConfig, images: int) -> float:

@@ -44,6 +44,7 @@ from .builders import (
 )
 from .collapse import Guard
 from .config import Resources, TrainConfig, count_epochs, for_subnets, total_steps
+from .head import fit_head
 from .quantized import start_clips
 from .step import (
     StepInput,
@@ -136,6 +137,8 @@ def _until_collapse(
         average = {name: tensor.to(resources.device) for name, tensor in state.average.items()}
     else:
         start_from(net, config.pretrained, config.init)
+        if config.starts_from_weights and world.main:
+            fit_head(net, dataset, config.label_smoothing, report)
         if config.zero_gamma and not zero_gamma(net.model):
             report(Warned(f"`zero_gamma`: no residual block of {config.space} ends in a batch norm"))
         if config.ema:

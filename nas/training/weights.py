@@ -21,7 +21,7 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.errors import UserError
 from search_spaces.schema import convert, problems
 
-from .config import TrainConfig
+from .config import TrainConfig, shares_weights
 from .quantized import learned_precisions
 
 _ANEW = "restore it, or train again with another `out`"
@@ -33,14 +33,16 @@ def save_trained(
     run: Run, net: Supernet, average: dict[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int
 ) -> None:
     """Write ``supernet.safetensors``, the last thing a training does."""
-    save_weights(run.supernet, average or net.model.state_dict(), config, dataset, steps)
+    save_weights(run.supernet, average or net.model.state_dict(), config, dataset, steps, shares_weights(config, steps))
 
 
 def save_weights(
-    path: Path, tensors: Mapping[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int
+    path: Path, tensors: Mapping[str, Tensor], config: TrainConfig, dataset: Dataset, steps: int, shared: bool = True
 ) -> None:  # fmt: skip
-    """Write tensors of a supernet, with what they were trained on and for how long."""
-    save_tensors(path, tensors, {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps})
+    """Write tensors of a supernet, with what they were trained on and for how long; ``shared``: subnets were trained,
+    so that every channel has its place."""
+    about = {"config": asdict(config), "data": dataset.info.to_json(), "steps": steps}
+    save_tensors(path, tensors, about if shared else {**about, "shared": False})
 
 
 def measure_filters(weights: Mapping[str, Tensor]) -> float:

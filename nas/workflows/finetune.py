@@ -31,8 +31,10 @@ from nas.training.check import check_config
 from nas.training.config import (
     ADAPTED_WEIGHT,
     FINETUNE_SHARE,
+    NESTEROV,
     NONE,
     PHASE,
+    PLAIN,
     SCRATCH_EPOCHS,
     SCRATCH_LR,
     TEACHER_WEIGHT,
@@ -280,7 +282,9 @@ def _whole(trained: Trained) -> str:
 def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     """Six hexadecimal digits that change with the settings and the weights of the start."""
     # as when the first of these folders got their names
-    defaults = asdict(TrainConfig(space=TINY, lr=SCRATCH_LR, epochs=SCRATCH_EPOCHS))
+    defaults = asdict(TrainConfig(
+        space=TINY, lr=SCRATCH_LR, epochs=SCRATCH_EPOCHS, optimizer=NESTEROV, weight_decay=PLAIN.decay
+    ))  # fmt: skip
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
     if settings.teacher_weight == TEACHER_WEIGHT:
         told.pop("teacher_weight")

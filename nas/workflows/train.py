@@ -24,9 +24,9 @@ from nas.store.words import count_of
 from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
-from nas.training.builders import make_facts, make_parts, resolve_augment
+from nas.training.builders import choose_optimizer, make_facts, make_parts, resolve_augment
 from nas.training.check import augment_warnings, check_config, ignored_settings, mirrors
-from nas.training.config import Resources, TrainConfig, count_epochs, peak_lr, total_steps
+from nas.training.config import Resources, TrainConfig, count_epochs, decay_of, peak_lr, total_steps
 from nas.training.fitting import PRETRAINED, TINY, choose_space, describe_view
 from nas.training.loggers import logging_to, parse_loggers
 from nas.training.loop import train
@@ -237,8 +237,9 @@ def _forecast(config: TrainConfig, dataset: Dataset, resources: Resources, repor
     """What the run will take, with a warning where it does not fit."""
     expected = forecast(config, dataset, resources)
     if expected.seconds is not None:
-        epochs = count_epochs(config, dataset.info.train_images)
-        expected = replace(expected, seconds=expected.seconds * (1 + extra_epochs(config) / epochs))
+        images = dataset.info.train_images
+        more = extra_epochs(config, total_steps(config, images)) / count_epochs(config, images)
+        expected = replace(expected, seconds=expected.seconds * (1 + more))
     if problem := shortage(expected):
         report(Warned(problem))
     return expected
@@ -268,8 +269,9 @@ def _settle_start(config: TrainConfig, dataset: Dataset, report: Listener) -> tu
                     "what narrow subnets know is lost; leave `strategy` out to keep it"
                 ))  # fmt: skip
     name, why = choose(facts) if config.strategy == AUTO else (config.strategy, "")
-    rate = config.lr if config.lr_auto else peak_lr(config)
-    config = replace(config, strategy=name, lr=rate, epochs=count_epochs(config, info.train_images))
+    optimizer = choose_optimizer(facts.space, dataset.interface) if config.optimizer == AUTO else config.optimizer
+    config = replace(config, strategy=name, optimizer=optimizer, epochs=count_epochs(config, info.train_images))
+    config = replace(config, lr=config.lr if config.lr_auto else peak_lr(config), weight_decay=decay_of(config))
     return config, dataset, why
 
 
@@ -279,7 +281,9 @@ def _as_begun(config: TrainConfig, there: Mapping[str, Json]) -> TrainConfig:
     return replace(
         config,
         strategy=begun.strategy if config.strategy == AUTO else config.strategy,
+        optimizer=begun.optimizer if config.optimizer == AUTO else config.optimizer,
         lr=begun.lr if config.lr is None else config.lr,
+        weight_decay=begun.weight_decay if config.weight_decay is None else config.weight_decay,
         epochs=begun.epochs if config.epochs is None else config.epochs,
         teacher_weight=begun.teacher_weight if config.teacher_weight is None else config.teacher_weight,
     )

@@ -21,7 +21,7 @@ from nas.store.results import Member
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.training.builders import settled_augment
-from nas.training.config import PHASE, Resources, TrainConfig, peak_lr
+from nas.training.config import PHASE, Resources, TrainConfig, peak_lr, shares_weights
 from nas.training.loop import Curriculum
 from nas.training.strategies.fixed import Fixed
 from nas.training.strategies.table import TEACHER_FIRST
@@ -47,9 +47,10 @@ def whole_networks(space: SearchSpace) -> tuple[Architecture, ...]:
     return tuple(space.decode(space.encode(one)) for one in made)
 
 
-def extra_epochs(config: TrainConfig) -> float:
-    """Epochs of the whole network on its largest images that tuning it at the smaller ones takes about as long as."""
-    if config.strategy != TEACHER_FIRST:
+def extra_epochs(config: TrainConfig, steps: int) -> float:
+    """Epochs of the whole network on its largest images that tuning it at the smaller ones takes about as long as,
+    after a training of so many steps."""
+    if config.strategy != TEACHER_FIRST or not shares_weights(config, steps):
         return 0.0
     *smaller, largest = (one.resolution for one in whole_networks(get_space(config.space)))
     return EPOCHS * sum((side / largest) ** 2 for side in smaller)

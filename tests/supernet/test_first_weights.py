@@ -25,8 +25,10 @@ from nas.supernet.foreign.convert import convert
 from nas.supernet.foreign.reading import read_file
 from nas.supernet.ordering import order_channels
 from nas.supernet.supernet import Supernet
+from nas.training.builders import make_facts
 from nas.training.config import Resources, TrainConfig
 from nas.training.loop import Interrupted
+from nas.training.strategies.table import choose
 from nas.workflows.train import train_supernet
 from nas.workflows.trained import open_trained
 from search_spaces import get_space
@@ -360,6 +362,22 @@ def test_weights_of_an_earlier_run(photos: Path, tmp_path: Path) -> None:
     train_supernet(second, replace(config, init=str(first.supernet)), ENGINE, lambda entry: None)
     for key in ("mean", "std"):
         assert getattr(second.read().data, key) == getattr(first.read().data, key)
+
+
+def test_an_adapted_whole_is_no_supernet(photos: Path, tmp_path: Path) -> None:
+    """None of its subnets was trained, so its channels have no place to keep."""
+    net = Supernet(get_space(SPACE), Interface(3, 3), seed=5)
+    dataset = open_dataset(str(photos), 0)
+    for share, file in ((1.0, "supernet"), (0.5, "adapted")):
+        run = Run(tmp_path / file)
+        config = TrainConfig(
+            source=str(photos), space=SPACE, epochs=0.25, batch_size=4, strategy="teacher-first", adapt_share=share
+        )
+        train_supernet(run, config, ENGINE, lambda entry: None)
+        assert not load_weights(net, getattr(run, file)).supernet
+    assert load_weights(net, run.supernet).supernet
+    facts = replace(make_facts(config, dataset.info), start="network", adapt_share=1.0)
+    assert "nothing else" in choose(facts)[1]
 
 
 # timm's own weights

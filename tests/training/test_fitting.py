@@ -158,7 +158,8 @@ def test_a_run_keeps_its_space_whatever_would_be_chosen_now(photos: Path, empty:
     larger = replace(run.read().data, native_size=3000)  # as if the images of that run had been photos
     run.write(replace(run.read(), data=larger))
     settled = settle_space(None, config, told.append)
-    assert settled.config == replace(config, space=TINY, strategy="random", lr=0.1)  # as the run has it
+    as_it_has = replace(config, space=TINY, strategy="random", optimizer="nesterov", lr=0.1, weight_decay=3e-5)
+    assert settled.config == as_it_has
     assert settled.run == run
     assert [event.text for event in told if isinstance(event, Noted)] == [
         "runs/photos-mbv3-tiny is continued with its own space: `space` mbv3-tiny"

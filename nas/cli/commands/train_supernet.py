@@ -32,7 +32,8 @@ def train_supernet(
     lr: Annotated[
         str | None,
         typer.Option(
-            help="Peak learning rate, or auto for a short test that finds one. Default: 0.1; from given weights 0.01.",
+            help="Peak learning rate, or auto for a short test that finds one. Default: 0.1, from given weights 0.01; "
+            "with AdamW and its like 0.001 and 0.00002.",
             show_default=False,
         ),
     ] = None,

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from nas.data.dataset import Dataset
-from nas.events import Listener, Noted, Warned
+from nas.events import Listener, Noted, Warned, ignore
 from nas.store.run import Run
-from nas.training.config import GIVEN_LR, SCRATCH_LR, Resources, TrainConfig, peak_lr
-from search_spaces.builders.timm_compat import timm
+from nas.training.config import Resources, TrainConfig, peak_lr
+from nas.training.head import fit_head
 from search_spaces.errors import UsageError, UserError
 
 from .rehearsal import Rehearsal, aside
@@ -30,9 +30,6 @@ DIVERGED = 1.5
 """The test ends where the smoothed loss is this many times its lowest."""
 BELOW = 3.0
 """The rate taken is the one of the lowest smoothed loss divided by this: what a few steps bear is too much for many."""
-FALLBACK = {False: 0.1, True: 2e-3}
-"""The rate of runs from random weights too short for a test: with SGD-like optimizers, and with those that have betas
-(Adam-like)."""
 
 
 def settle_lr(
@@ -52,19 +49,13 @@ def settle_lr(
             lr = find_lr(config, dataset, resources, count)
             report(Noted(f"learning rate {lr:g}, found in {count} steps on a copy of the supernet"))
         else:
-            lr = fallback(config)
+            lr = peak_lr(config)
             report(Warned(
                 f"{steps} steps are too few to find a learning rate (a test takes {LEAST_STEPS} steps and "
                 f"{SHARE:.0%} of a run at most); taking {lr:g}. Give more `epochs`, or `lr`"
             ))  # fmt: skip
         run.write(replace(record, lr=lr))
     return replace(config, lr=lr, lr_auto=False)
-
-
-def fallback(config: TrainConfig) -> float:
-    """The rate of a run too short for a test; given weights take a smaller one."""
-    lr = FALLBACK[bool(timm.optim.get_optimizer_info(config.optimizer).has_betas)]
-    return lr * GIVEN_LR / SCRATCH_LR if config.starts_from_weights else lr
 
 
 def range_steps(steps: int) -> int:
@@ -80,6 +71,7 @@ def find_lr(config: TrainConfig, dataset: Dataset, resources: Resources, count: 
     losses: list[float] = []
     with aside():
         rehearsal = Rehearsal(config, dataset, resources)
+        fit_head(rehearsal.net, dataset, config.label_smoothing, ignore)
         for step, batch in enumerate(rehearsal.batches(count)):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (count - 1))
             for group in rehearsal.optimizer.param_groups:

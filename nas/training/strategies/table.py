@@ -56,12 +56,18 @@ def get_strategy(name: str, facts: RunFacts) -> Strategy:
     return strategy
 
 
+def adapting_steps(share: float, steps: int) -> int:
+    """The steps that strategy teacher-first trains the whole network alone."""
+    return max(1, round(share * steps))
+
+
 def choose(facts: RunFacts) -> tuple[str, str]:
     """Name of a strategy, and the reason for a person."""
     if facts.start == "network":
+        alone = adapting_steps(facts.adapt_share, facts.steps) >= facts.steps
+        then = "(`adapt_share` 1: nothing else)" if alone else "first, and then teaches its subnets"
         return TEACHER_FIRST, (
-            "strategy teacher-first: the run starts from a trained network; it is adapted to these images first, and "
-            "then teaches its subnets"
+            f"strategy teacher-first: the run starts from a trained network; it is adapted to these images {then}"
         )
     many = facts.steps >= SANDWICH_STEPS
     name = "sandwich" if many else "random"

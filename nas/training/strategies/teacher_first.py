@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import LossOf, Pass, RunFacts
+from .table import adapting_steps
 
 LARGEST, SMALLEST = 0.15, 0.05
 """Shares of the later steps that train the largest, so that it is kept, and the smallest, which is rarely drawn."""
@@ -29,7 +30,7 @@ class TeacherFirst:
     @property
     def begin(self) -> int:
         """First step that trains a subnet."""
-        return max(1, round(self.facts.adapt_share * self.facts.steps))
+        return adapting_steps(self.facts.adapt_share, self.facts.steps)
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
         space = self.facts.space
