@@ -90,6 +90,17 @@ def ignored_settings(config: TrainConfig, facts: RunFacts) -> list[str]:
     return lines
 
 
+def batch_warnings(config: TrainConfig, info: DataInfo) -> list[str]:
+    """A line where a batch is larger than the training split, so that a pass over it is a single step."""
+    images = info.train_images
+    if images >= config.batch_size:
+        return []
+    return [
+        f"`batch_size` is {config.batch_size}, and there are {images} training images: each step shows some of them "
+        f"twice, and a pass is one step; a smaller batch, such as {max(2, images // 4)}, makes more steps of them"
+    ]
+
+
 def mirrors(config: TrainConfig, info: DataInfo) -> bool:
     """Whether a training mirrors images."""
     parts, augment = make_parts(config), resolve_augment(config, info)

@@ -216,6 +216,8 @@ SUBNETS_RATE, FILTERS = 6.0, 2.8
 """Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's: they have further to go,
 and the teacher's answers keep the whole. It is the multiple for weights whose filters have a squared norm of
 :data:`FILTERS`, as EfficientNet-Lite0's. ``benchmarks/training/results.md`` has 1 to 6."""
+ADAPTIVE_RATE = 5.0
+"""The same multiple for optimizers that scale the step of every weight by its gradients."""
 TEACHER_WEIGHT, ADAPTED_WEIGHT = 0.5, 0.9
 """Share of a fixed teacher in the loss: of one that is given, and of the adapted whole, which knows these images."""
 SCRATCH_EPOCHS = 24
@@ -228,15 +230,19 @@ FINETUNE_SHARE = 0.1
 NONE = "none"
 
 
-def subnets_lr(peak: float, filters: float) -> float:
+def subnets_lr(peak: float, filters: float, optimizer: str = AUTO) -> float:
     """Peak learning rate of networks that are cut from given weights, from that of the whole network.
 
     What batch norm follows has no scale: a step turns a filter of norm n by about rate / n^2 (van Laarhoven,
-    arXiv:1706.05350). So networks whose filters are shorter get a lower rate, but never one below the whole's.
+    arXiv:1706.05350). So networks whose filters are shorter get a lower rate, but never one below the whole's. A step
+    of Adam and its like has the same length for all gradients, so there the multiple is :data:`ADAPTIVE_RATE`.
 
     Args:
         filters: typical squared norm of a filter, as :func:`nas.training.weights.measure_filters` has it.
+        optimizer: the training's.
     """
+    if is_adaptive(optimizer):
+        return peak * ADAPTIVE_RATE
     return peak * min(SUBNETS_RATE, max(1.0, SUBNETS_RATE * filters / FILTERS))
 
 
@@ -325,7 +331,7 @@ def for_subnets(config: TrainConfig, filters: float) -> TrainConfig:
     weight = config.teacher_weight
     if weight is None and config.teacher is None:
         weight = ADAPTED_WEIGHT
-    return replace(config, lr=subnets_lr(peak_lr(config), filters), teacher_weight=weight)
+    return replace(config, lr=subnets_lr(peak_lr(config), filters, config.optimizer), teacher_weight=weight)
 
 
 def shares_weights(config: TrainConfig, steps: int) -> bool:

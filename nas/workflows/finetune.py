@@ -260,8 +260,10 @@ def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> Tr
 
 def _usual_lr(trained: Trained, peak: float) -> float:
     """The peak learning rate where none is given; ``peak``: that of the supernet."""
-    given = config_of(trained.run).starts_from_weights
-    rate = subnets_lr(peak, measure_filters(trained.net.model.state_dict())) if given else FINETUNE_SHARE * peak
+    own = config_of(trained.run)
+    if not own.starts_from_weights:
+        return float(f"{FINETUNE_SHARE * peak:.3g}")
+    rate = subnets_lr(peak, measure_filters(trained.net.model.state_dict()), own.optimizer)
     return float(f"{rate:.3g}")
 
 

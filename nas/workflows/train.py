@@ -25,7 +25,7 @@ from nas.supernet.first_weights import start_from
 from nas.supernet.supernet import Supernet
 from nas.training.amp import check_amp
 from nas.training.builders import choose_optimizer, make_facts, make_parts, resolve_augment
-from nas.training.check import augment_warnings, check_config, ignored_settings, mirrors
+from nas.training.check import augment_warnings, batch_warnings, check_config, ignored_settings, mirrors
 from nas.training.config import Resources, TrainConfig, count_epochs, decay_of, peak_lr, total_steps
 from nas.training.fitting import PRETRAINED, TINY, choose_space, describe_view
 from nas.training.loggers import logging_to, parse_loggers
@@ -229,7 +229,7 @@ def _explain(why: str, config: TrainConfig, facts: RunFacts, info: DataInfo, rep
     up."""
     if why:
         report(Noted(why))
-    for warning in (*ignored_settings(config, facts), *augment_warnings(config, info)):
+    for warning in (*ignored_settings(config, facts), *batch_warnings(config, info), *augment_warnings(config, info)):
         report(Warned(warning))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nas.data.opening import open_dataset
 from nas.store.settings import declared_settings
-from nas.training.check import check_config
+from nas.training.check import batch_warnings, check_config
 from nas.training.config import TrainConfig
 from nas.training.quantized import check_quantizable
 from search_spaces import get_space
@@ -80,3 +82,10 @@ def test_a_space_of_attention_layers_cannot_be_trained_for_quantization() -> Non
     with pytest.raises(UserError, match=r"`quantization_aware`: space 'timm:vit_tiny.*attention") as caught:
         check_quantizable(space)
     assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_a_batch_that_shows_images_twice_is_said(photos: Path) -> None:
+    info = open_dataset(str(photos), 0).info
+    assert batch_warnings(TrainConfig(batch_size=info.train_images), info) == []
+    (line,) = batch_warnings(TrainConfig(batch_size=info.train_images + 1), info)
+    assert f"there are {info.train_images} training images" in line

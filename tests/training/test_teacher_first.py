@@ -23,6 +23,7 @@ from nas.store.versions import versions
 from nas.supernet.supernet import Supernet
 from nas.training import adaptation
 from nas.training import loop as train
+from nas.training.builders import choose_optimizer
 from nas.training.config import TrainConfig, count_epochs, peak_lr, subnets_lr, total_steps
 from nas.training.loop import Curriculum
 from nas.training.strategies.base import NETWORK, RANDOM, SUPERNET
@@ -73,6 +74,14 @@ def straight(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 # What is trained
+
+
+def test_transformers_are_trained_with_adamw() -> None:
+    for name, optimizer in ((TINY.name, "nesterov"), ("timm:test_vit", "adamw"), ("timm:convnext_atto", "adamw")):
+        assert choose_optimizer(get_space(name), Interface(3, 2)) == optimizer
+    rates = [peak_lr(TrainConfig(optimizer="adamw", init=init)) for init in (None, "given.pth")]
+    assert 0.0001 <= rates[0] <= 0.01  # published ones are about 0.001 from scratch
+    assert rates[1] < 0.1 * rates[0]
 
 
 def test_the_largest_first_and_then_subnets() -> None:
@@ -211,7 +220,8 @@ def test_filters_of_twice_the_length_take_four_times_the_rate() -> None:
 
 @pytest.mark.parametrize(("filters", "times"), [(1e-6, 1), (1.4, 3), (2.8, 6), (1e6, 6)])
 def test_subnets_have_one_to_six_times_the_rate(filters: float, times: float) -> None:
-    assert subnets_lr(0.01, filters) == pytest.approx(0.01 * times)
+    assert subnets_lr(0.01, filters, "nesterov") == pytest.approx(0.01 * times)
+    assert subnets_lr(0.01, filters, "adamw") == pytest.approx(0.05)  # whatever the filters: its steps have one length
 
 
 def test_norms_of_filters_are_those_of_dense_layers() -> None:
