@@ -229,6 +229,8 @@ def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[
     """Sides of images that a model takes, and why not the first of the others."""
     import torch
 
+    from search_spaces.tracing.meta import Quick
+
     found, problems = [], []
     try:
         whole = model.build(LOOKED_AT, device).eval()
@@ -236,7 +238,7 @@ def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[
         return (), first_line(error)
     for side in sides:
         try:
-            with torch.no_grad():
+            with torch.no_grad(), Quick():
                 whole(*image_of(LOOKED_AT, side, device).positional)
         except Exception as error:
             problems.append(first_line(error))
@@ -250,11 +252,12 @@ def _problem(elastic: ElasticModel, side: int) -> str:
     import torch
 
     from search_spaces.tracing.amounts import match_axes
+    from search_spaces.tracing.meta import Quick
     from search_spaces.tracing.trace import trace
 
     inputs = image_of(LOOKED_AT, side, device_of(elastic))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), Quick():
             elastic.build(elastic.smallest())(*inputs.positional)
         match_axes(trace(elastic.model, inputs), elastic.trace)
     except Exception as error:  # whatever the model's code raises

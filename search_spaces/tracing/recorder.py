@@ -15,6 +15,7 @@ from .dimensions.origins import Attribute, follow_value
 from .inputs import Inputs
 from .known_modules import declare
 from .labels import Call, Labels, ModuleCall, Operator, tensors_in
+from .meta import run
 from .numbers import Numbers
 from .rules.table import apply
 
@@ -31,7 +32,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():  # what is looked at here has no origins
-            out = func(*args, **(kwargs or {}))
+            out = run(func, args, kwargs or {})
             label_results(self.labels, func, args, kwargs or {}, out)
         return out
 
@@ -70,7 +71,7 @@ class Shapes(TorchDispatchMode):
         self.notes: list[tuple[str, str, list[tuple[int, ...]]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = run(func, args, kwargs or {})
         name = func.overloadpacket.__name__
         plain = name if name.endswith("__") else name.rstrip("_")
         self.notes.append((plain, self.path[-1], [tuple(result.shape) for result in tensors_in(out)]))
