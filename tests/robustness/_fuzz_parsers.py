@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.robustness import (
     _fuzz_data,  # noqa: F401  (registers)
+    _fuzz_recipes,  # noqa: F401
     _fuzz_tensors,  # noqa: F401
 )
 from tests.robustness._fuzz_json import bundle_id, bundle_manifest
