@@ -13,6 +13,7 @@ import typer
 
 from search_spaces.errors import UserError, presentable
 
+from .code import allow_typed_code
 from .commands import COMMANDS, GROUPS
 from .encoding import flush, write_anything
 from .messages import explain, refuse_empty, speak_of, usage, with_flags
@@ -26,6 +27,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
+        arguments = allow_typed_code(arguments)
         refuse_empty(arguments)
         code = _command(arguments)(arguments or ["--help"], prog_name="nas", standalone_mode=False, obj=main)
     except UserError as error:
@@ -52,7 +54,8 @@ def make_app(only: str | None = None) -> typer.Typer:
     """All commands; where ``only`` is one of them, the others are merely listed, and their files not loaded."""
     app = _group("nas", "Train one supernet, search it for every device, ship quantized subnets.")
     app.info.epilog = (
-        "Flags can also stand in a file (--config) or in the environment: NAS_SEARCH_TARGET is search --target."
+        "Flags can also stand in a file (--config) or in the environment: NAS_SEARCH_TARGET is search --target. "
+        "--code mypkg.module.build lets a run import that function, which builds its network."
     )
     app.info.context_settings = {"auto_envvar_prefix": "NAS"}
     app.callback()(_options)

@@ -22,6 +22,8 @@ PARAMETERS = {
     "unsigned": "uint8",
 }
 """Settings whose parameter of a command has another name."""
+EVERYWHERE = {"code": "--code"}
+"""Flags that every command takes, see ``nas.cli.code``."""
 _SETTING = re.compile(r"`([a-z]\w*)`")
 _flags: ContextVar[dict[str, str]] = ContextVar("flags", default={})  # noqa: B039 - never changed in place
 
@@ -47,7 +49,7 @@ def speak_of(parameters: Iterable[Any]) -> None:
 def with_flags(text: str) -> str:
     """A message with flags in place of settings: `` `label_smoothing` `` is ``--label-smoothing``,
     and `` `no_mirror` `` ``--no-mirror``."""
-    return _SETTING.sub(lambda match: _flags.get().get(match[1], match[0]), text)
+    return _SETTING.sub(lambda match: (_flags.get() | EVERYWHERE).get(match[1], match[0]), text)
 
 
 def as_flags(text: str) -> str:

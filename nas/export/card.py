@@ -10,11 +10,13 @@ from nas.store.hints import hint
 from nas.store.words import count_of
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
+from search_spaces.builders.own_code import PREFIX as OWN
 from search_spaces.builders.timm_model import TimmSpec
 
 from .device_script import Script
 from .hub import LOADER, data_name, front_matter
 from .preparation import preparation_of
+from .subnet_loader import RECIPE, SUBNET_LOADER
 
 WEIGHTS = "model.safetensors"
 NAMED = 100
@@ -72,7 +74,10 @@ def _loading(manifest: Manifest, task: Task) -> str:
     if manifest.input.levels is not None:
         levels = f", levels=({', '.join(map(_exact, manifest.input.levels))})"
     name = LOADER.removesuffix(".py")
-    plain = TimmSpec.from_json(manifest.timm).plain_arguments() is not None
+    spec = TimmSpec.from_json(manifest.timm)
+    if not spec.of_timm:
+        return _loading_own(spec.model.removeprefix(OWN))
+    plain = spec.plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
     why = (
         "The network is a model of timm with other arguments; timm alone loads this folder."
@@ -99,6 +104,26 @@ photos upright nor scales images of more than 8 bits.
 
 The weights are floats, with batch norm calibrated: to look at and to train further. The folder is one as the hub keeps
 it: after `hf upload USER/NAME .`, the name is `"hf-hub:USER/NAME"`.
+
+"""
+
+
+def _loading_own(function: str) -> str:
+    """How a model of one's own takes the weights."""
+    module, _, name = function.rpartition(".")
+    return f"""## Load it
+
+The network is cut from the model of `{function}`. `{SUBNET_LOADER}` of this folder builds it with that function, torch
+and safetensors; `{RECIPE}` says what is smaller.
+
+```python
+from {module} import {name}
+from load_subnet import load
+
+model = load(build={name})
+```
+
+The weights are floats, with batch norm calibrated: to look at and to train further.
 
 """
 

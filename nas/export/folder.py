@@ -133,9 +133,11 @@ def export_candidate(
                 scripts.append(script)
         manifest = replace(manifest, results=tuple(results), files=files)
         checked = check_folder(folder, scripts, source.dataset, manifest.input)
-        write_json(folder / CONFIG, timm_config(shipped.model, manifest, prepared))
-        if TimmSpec.from_json(manifest.timm).plain_arguments() is None:
-            atomic_write(folder / LOADER, loader_source().encode())
+        spec = TimmSpec.from_json(manifest.timm)
+        if spec.of_timm:
+            write_json(folder / CONFIG, timm_config(shipped.model, manifest, prepared))
+            if spec.plain_arguments() is None:
+                atomic_write(folder / LOADER, loader_source().encode())
         if "recipe" in manifest.timm:
             write_json(folder / RECIPE, recipe_content(manifest.timm))
             atomic_write(folder / SUBNET_LOADER, subnet_loader_source().encode())

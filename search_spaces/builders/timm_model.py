@@ -23,6 +23,7 @@ from search_spaces.errors import UserError
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family
 
+from .own_code import PREFIX as OWN
 from .rebuild import REBUILDING, shrink
 
 if TYPE_CHECKING:
@@ -153,6 +154,11 @@ class TimmSpec:
             model: nn.Module = timm_model(self.to_json(), device=device)
         return model
 
+    @property
+    def of_timm(self) -> bool:
+        """Whether the model is one of timm's, and not of a user's own code."""
+        return not self.model.startswith(OWN)
+
     def plain_arguments(self) -> dict[str, Json] | None:
         """All keyword arguments but ``num_classes`` and ``in_chans`` with which ``timm.create_model`` builds the model
         without help; None: timm's own functions do not take it. Those of EfficientNet and MobileNet decode
@@ -202,6 +208,10 @@ def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
     """:meth:`TimmSpec.build` for a description from the file ``where``. Raises UserError where it has another option
     than those that shape a network (timm's others load files) or a size beyond any network's, or timm cannot build
     it."""
+    if not spec.of_timm:
+        raise UserError(
+            f"{where} is cut from the model of {spec.model.removeprefix('code:')}; its load_subnet.py builds it"
+        )
     for option in spec.options:
         if option not in _OPTIONS:
             raise UserError(f"{where} asks timm for '{option!s:.50}', which doesn't shape a network; export it again")

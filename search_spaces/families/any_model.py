@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.named_model import NamedModel
+from search_spaces.builders.own_code import OwnModel
 from search_spaces.channels import Group
 from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.genes import Gene
@@ -52,7 +53,7 @@ class AnyFamily(Family):
         derived: what it can shrink by, with the ends :data:`LOOKED_AT` on the largest image.
     """
 
-    model: NamedModel
+    model: NamedModel | OwnModel
     resolutions: tuple[int, ...]
     derived: ElasticModel = field(repr=False)
     _known: dict[tuple[Interface, Drop], ElasticModel] = field(default_factory=dict, repr=False)
@@ -172,6 +173,35 @@ class AnyPieces(Mapping[str, Pieces]):
 def derive(named: Named, options: Options) -> AnyFamily:
     """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
     UserError where no smaller network runs."""
+    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
+
+    try:
+        elastic = _derived(model, sides[-1], options)
+    except UserError as error:
+        raise unsupported(named, str(error)) from None
+    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
+    if problems and options.resolution:
+        side, problem = next(iter(problems.items()))
+        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
+
+
+def derive_own(model: OwnModel, options: Options) -> AnyFamily:
+    """The family around a model of one's own. Raises UsageError where it doesn't take a side that is asked for, and
+    UserError where it doesn't run, or nothing smaller does."""
+    sides = tuple(sorted(set(options.resolution or (model.side,))))
+    try:
+        elastic = _derived(model, sides[-1], options)
+    except UserError as error:
+        raise UserError(f"{model.name} is not supported because {error}") from None
+    for side in sides[:-1]:
+        if problem := _problem(elastic, side):
+            raise UsageError(f"{model.name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, sides, elastic)
+
+
+def _derived(model: NamedModel | OwnModel, side: int, options: Options) -> ElasticModel:
+    """What a model can shrink by. Raises UserError where that is nothing, or it isn't a classifier."""
     import torch
 
     from search_spaces.tracing.choices import Shares
@@ -186,24 +216,16 @@ def derive(named: Named, options: Options) -> AnyFamily:
         options.kernel,
         tied=not options.free,
     )
-    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
 
     def build() -> nn.Module:
         return model.build(LOOKED_AT, torch.get_default_device().type)
 
-    try:
-        elastic = derive_anywhere(build, image_of(LOOKED_AT, sides[-1], "cpu"), shares)
-    except UserError as error:
-        raise unsupported(named, str(error)) from None
+    elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "cpu"), shares)
     if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
-        raise unsupported(named, "it does not give one value for each class")
+        raise UserError("it does not give one value for each class")
     if not elastic.genes:
-        raise unsupported(named, "nothing of it can be smaller")
-    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
-    if problems and options.resolution:
-        side, problem = next(iter(problems.items()))
-        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
-    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
+        raise UserError("nothing of it can be smaller")
+    return elastic
 
 
 def _with_sides(named: Named, sides: tuple[int, ...], asked: bool) -> tuple[NamedModel, tuple[int, ...]]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
 from search_spaces.architecture import Interface
+from search_spaces.builders.own_code import PREFIX as OWN
+from search_spaces.builders.own_code import spell_out_own
 from search_spaces.errors import UsageError, UserError, first_line, unknown_name
 from search_spaces.space import Family, SearchSpace
 
@@ -42,6 +45,8 @@ WIDTHS = ":width=0.75,0.875"
 def spell_out(word: str) -> str:
     """The name of the space that a user means today: of a word such as ``timm:NAME``, with the widths that are now
     usual. Other names are what they are."""
+    if word.startswith(OWN):
+        return spell_out_own(word)
     options = word.removeprefix(PREFIX).split(":")[1:]
     chosen = any(option.startswith("width=") for option in options)
     return word if chosen or not word.startswith(PREFIX) else word + WIDTHS
@@ -77,10 +82,15 @@ def _family(named: Named, options: Options) -> Family:
 
 def _parse(name: str) -> tuple[str, Options]:
     model, *rest = name.removeprefix(PREFIX).split(":")
+    return model, parse_choices(rest, name.removesuffix(WIDTHS))
+
+
+def parse_choices(parts: Sequence[str], said: str) -> Options:
+    """Choices such as ``width=0.5,1``, of a name that a user ``said``. Raises UsageError where one is unknown or not
+    made of numbers that it can have."""
     known = {f.name for f in fields(Options)}
     options: dict[str, Any] = {}
-    said = name.removesuffix(WIDTHS)
-    for part in rest:
+    for part in parts:
         key, _, text = part.partition("=")
         if key not in known:
             raise unknown_name("choice", key, known, f"in '{said}'")
@@ -99,7 +109,7 @@ def _parse(name: str) -> tuple[str, Options]:
             rule = "give numbers above 0" if whole else "fractions lie above 0, up to 1"
             raise UsageError(f"'{part}' in '{said}': {rule}")
         options[key] = values
-    return model, Options(**options)
+    return Options(**options)
 
 
 def _look_at(name: str) -> Named:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from search_spaces.builders.own_code import PREFIX as OWN
 from search_spaces.errors import unknown_name
 from search_spaces.families.named import derived_space
 from search_spaces.families.options import PREFIX
+from search_spaces.families.own_code import own_space
 from search_spaces.space import SearchSpace
 
 from . import autoformer, efficientnet, resnet
@@ -15,10 +17,13 @@ PRESETS: dict[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``). Raises
+    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``) or around
+    one's own (``code:mypkg.module.build``, see ``families.own_code``). Raises
     UsageError where it is unknown, and UserError where a timm model cannot be made elastic."""
     if name.startswith(PREFIX):
         return derived_space(name)
+    if name.startswith(OWN):
+        return own_space(name)
     if name not in PRESETS:
         raise unknown_name("search space", name, PRESETS)
     return PRESETS[name]

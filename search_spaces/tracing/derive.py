@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,31 @@ def derive_anywhere(build: Callable[[], nn.Module], inputs: Inputs, shares: Shar
         raise
     except Exception as error:
         raise UserError(f"the model does not run on these inputs: {first_line(error)}") from error
+
+
+def derive_examples(model: nn.Module, example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> ElasticModel:
+    """What a model of one's own can shrink by: its genes, and the network, the index plan and the recipe of any choice.
+
+    Args:
+        model: it is put into eval mode while it is looked at, and run on these inputs, without gradients.
+        example_inputs: a tensor, or the arguments by place or by name, as the model is called; of batch 1.
+
+    Raises:
+        UserError: no smaller network runs as foretold.
+        Exception: whatever the model's code raises on these inputs.
+    """
+    if isinstance(example_inputs, Tensor):
+        inputs = Inputs((example_inputs,))
+    elif isinstance(example_inputs, Mapping):
+        inputs = Inputs((), example_inputs)
+    else:
+        inputs = Inputs(tuple(example_inputs))
+    training = [module for module in model.modules() if module.training]
+    try:
+        return derive(model.eval(), inputs)
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _has_loose_tensors(model: nn.Module) -> bool:

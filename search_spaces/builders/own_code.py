@@ -1,0 +1,141 @@
+"""A model of a user's own: a function of a module that builds it.
+
+Importing a module runs it. So only a function whose name somebody typed, on the command line or in Python, is imported
+(:func:`allow`); a name that stands in a run, a folder or a journal alone never is. The name of a space holds the start
+of a hash of the module's source, so that a run says when the code that made it has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.architecture import Interface
+from search_spaces.errors import UsageError, UserError, first_line
+from search_spaces.schema import Json
+from search_spaces.space import NO_DROP, Drop
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PREFIX = "code:"
+"""What the name of a space around a model of one's own begins with."""
+_ALLOWED = "NAS_ALLOWED_CODE"
+"""Environment variable with the names that were typed, by commas: processes that this one starts inherit it."""
+_HASHED = 12  # hexadecimal digits of a hash in a name
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def allow(name: str) -> None:
+    """Let a function be imported: ``mypkg.module.build``, because a person asked for it. Modules are looked for in the
+    current folder, too. Raises UsageError where it isn't the name of a function in a module."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' isn't the name of a function; give module and function, like mypkg.module.build")
+    os.environ[_ALLOWED] = ",".join(dict.fromkeys([*_allowed(), name]))
+
+
+def is_allowed(name: str) -> bool:
+    """Whether somebody typed this name."""
+    return name in _allowed()
+
+
+def _allowed() -> list[str]:
+    return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
+
+
+def spell_out_own(word: str) -> str:
+    """The name of a space that a user means: with the hash of the source, where the function is allowed."""
+    function, *choices = word.removeprefix(PREFIX).split(":")
+    if "@" in function or not is_allowed(function):
+        return word
+    return ":".join([f"{PREFIX}{function}@{_hash(_function(function))}", *choices])
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A model that a function builds.
+
+    Attributes:
+        function: ``mypkg.module.build``, which takes ``num_classes`` and ``in_chans``.
+    """
+
+    function: str
+
+    @property
+    def name(self) -> str:
+        return f"{PREFIX}{self.function}"
+
+    @property
+    def side(self) -> int:
+        """Pixels of the side of an image that it is made for: the function's attribute ``resolution``, or 224."""
+        return int(getattr(_function(self.function), "resolution", 224))
+
+    def build(self, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP) -> nn.Module:
+        """The model, freshly initialised; on ``meta`` without storage or initialisation. ``drop`` is not passed on.
+        Raises UserError where the function fails or gives something else."""
+        import torch
+
+        from .timm_compat import NoInit
+
+        function = _function(self.function)
+        with NoInit() if device == "meta" else nullcontext(), torch.device(device):
+            try:
+                model = function(num_classes=interface.outputs, in_chans=interface.in_chans)
+            except Exception as error:  # whatever the user's code raises
+                raise UserError(f"{self.function} fails: {type(error).__name__}: {first_line(error)}") from error
+        if not isinstance(model, torch.nn.Module):
+            raise UserError(f"{self.function} gives {type(model).__name__}; it has to give a torch.nn.Module")
+        return model
+
+    def to_json(self, interface: Interface) -> dict[str, Json]:
+        """What an exported folder says of it, without the recipe of a smaller network."""
+        ends = {"num_classes": interface.outputs, "in_chans": interface.in_chans}
+        return {"model": self.name, "options": {}, "arguments": {}, "blocks": {}, **ends}
+
+
+def check_hash(name: str, digest: str) -> None:
+    """Raises UserError where the source of a function's module is another than when the name was made."""
+    if (now := _hash(_function(name))) != digest:
+        raise UserError(
+            f"the source of {name} has changed since this space was named ({digest}, now {now}); restore it, or train "
+            "anew"
+        )
+
+
+@lru_cache(maxsize=16)
+def _function(name: str) -> Callable[..., Any]:
+    """The function of an allowed name. Raises UserError where nobody typed the name, or it cannot be imported."""
+    if not is_allowed(name):
+        raise UserError(
+            f"{name} builds this network, and importing it runs its code; if you trust it, give `code` {name}"
+        )
+    module, _, function = name.rpartition(".")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever the module raises
+        raise UserError(f"{name} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+    if not callable(found):
+        raise UserError(f"{name} is not a function")
+    builder: Callable[..., Any] = found
+    return builder
+
+
+def _hash(function: Callable[..., Any]) -> str:
+    """The start of a hash of the source of a function's module."""
+    module = inspect.getmodule(function)
+    file = None if module is None else inspect.getsourcefile(module)
+    if file is None:
+        raise UserError(f"{function} has no source file")
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:_HASHED]

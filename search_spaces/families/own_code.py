@@ -1,0 +1,26 @@
+"""Spaces around a model of a user's own: ``code:mypkg.module.build``, or with choices after it, ``:width=0.5``.
+
+A new space's name also holds a hash of the source, ``code:mypkg.module.build@1a2b3c4d5e6f:width=0.5``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from search_spaces.builders.own_code import PREFIX, OwnModel, check_hash
+from search_spaces.space import SearchSpace
+
+from .any_model import derive_own
+from .named import parse_choices
+
+
+@lru_cache(maxsize=16)
+def own_space(name: str) -> SearchSpace:
+    """The space of a name that begins with ``code:``. Raises UserError where the function may not be imported, its
+    source has changed, or its model cannot be made elastic."""
+    function, *choices = name.removeprefix(PREFIX).split(":")
+    function, _, digest = function.partition("@")
+    options = parse_choices(choices, name)
+    if digest:
+        check_hash(function, digest)
+    return SearchSpace(name, derive_own(OwnModel(function), options), f"around {function}")

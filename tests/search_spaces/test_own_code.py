@@ -1,0 +1,102 @@
+"""Spaces around a model of one's own: what may be imported, what the name of a space holds, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.cli.code import allow_typed_code
+from search_spaces import get_space
+from search_spaces.architecture import Interface
+from search_spaces.builders import own_code
+from search_spaces.errors import UsageError, UserError
+from search_spaces.families.named import spell_out
+
+SOURCE = """
+from pathlib import Path
+from torch import nn
+
+Path(__file__).with_suffix(".ran").touch()
+
+class Net(nn.Module):
+    def __init__(self, num_classes, in_chans):
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 32, 3, stride=2, padding=1)
+        self.mix = nn.Conv2d(32, 64, 3, padding=1)
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, x):
+        return self.head(self.mix(self.stem(x).relu()).relu().mean((2, 3)))
+
+def build(num_classes, in_chans):
+    return Net(num_classes, in_chans)
+
+build.resolution = 32
+
+def wrong(num_classes, in_chans):
+    return 3
+
+def failing(num_classes, in_chans):
+    raise RuntimeError("no such net")
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Name of a module that lies in the current folder, and of which nobody has typed a function."""
+    name = f"own_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NAS_ALLOWED_CODE", "")
+    return name
+
+
+def test_only_what_was_typed_is_imported(module: str, tmp_path: Path) -> None:
+    for word in (f"code:{module}.build", f"code:{module}.build@0123456789ab:width=0.5"):
+        with pytest.raises(UserError, match="importing it runs its code"):
+            get_space(spell_out(word))
+    assert not list(tmp_path.glob("*.ran"))
+    assert allow_typed_code(["search", "--run", "x", "--code", f"{module}.build"]) == ["search", "--run", "x"]
+    get_space(f"code:{module}.build")
+    assert list(tmp_path.glob("*.ran"))
+
+
+@pytest.mark.parametrize("word", ["train-supernet --space code:{}", "train-supernet --space=code:{}", "spaces code:{}"])
+def test_a_space_that_was_typed_is_allowed(module: str, word: str) -> None:
+    arguments = word.format(f"{module}.build:width=0.5").split()
+    assert allow_typed_code(arguments) == arguments
+    assert own_code.is_allowed(f"{module}.build")
+
+
+def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) -> None:
+    own_code.allow(f"{module}.build")
+    name = spell_out(f"code:{module}.build:width=0.5")
+    assert name.startswith(f"code:{module}.build@")
+    assert name.endswith(":width=0.5")
+    assert spell_out(name) == name
+    space = get_space(name)
+    assert space.genes[0].choices == (32,)
+    assert {gene.name: gene.choices for gene in space.genes[1:]} == {"stem.width": (16, 32), "mix.width": (32, 64)}
+    assert space.build(space.smallest, Interface(1, 4))(torch.zeros(1, 1, 32, 32)).shape == (1, 4)
+    (tmp_path / f"{module}.py").write_text(SOURCE + "\n")
+    with pytest.raises(UserError, match="has changed"):
+        get_space(f"{name}:resolution=64")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [("wrong", "it has to give a torch.nn.Module"), ("failing", "no such net"), ("absent", "cannot be imported")],
+)
+def test_what_builds_no_model_is_refused(module: str, function: str, message: str) -> None:
+    own_code.allow(f"{module}.{function}")
+    with pytest.raises(UserError, match=message):
+        get_space(f"code:{module}.{function}")
+
+
+@pytest.mark.parametrize("name", ["build", "os;x", "a..b", "a.b()", "", "../a.b"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="isn't the name of a function"):
+        own_code.allow(name)
