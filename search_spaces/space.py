@@ -79,6 +79,11 @@ class Family(Protocol):
         centre of filters."""
         return None
 
+    def stays(self) -> Mapping[str, tuple[str, ...]]:
+        """Where that is known: why dimensions cannot shrink, with the line of the model's code where there is one ->
+        the dimensions, as ``conv1.weight:2``, or the number of operators."""
+        return {}
+
     def channel_groups(self, model: nn.Module) -> list[Group]:
         """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all:
         smaller architectures borrow leading slices of these."""

@@ -36,12 +36,13 @@ class SpaceSummary:
 @dataclass(frozen=True)
 class SpaceDescription(SpaceSummary):
     """A search space in full; ``costs``: of the ``smallest`` and the ``largest`` subnet by precision, for so many
-    classes and channels of an image."""
+    classes and channels of an image; ``stays``: why what cannot shrink, as ``Family.stays`` has it."""
 
     classes: int
     in_chans: int
     choices: Mapping[str, tuple[int | float, ...]]
     costs: Mapping[str, Mapping[str, Costs]]
+    stays: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def describe_space(space: SearchSpace) -> SpaceDescription:
         in_chans=IMAGENET.in_chans,
         choices={gene.name: tuple(gene.choices) for gene in space.genes},
         costs={name: {p: costs_of(row, p) for p in PRECISIONS} for name, row in features.items()},
+        stays=space.family.stays(),
     )
 
 

@@ -116,6 +116,14 @@ class AnyFamily(Family):
     def pieces(self, architecture: Architecture, interface: Interface) -> Mapping[str, Pieces]:
         return AnyPieces(self.elastic(interface), _values(architecture))
 
+    def stays(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for each in self.derived.fixed():
+            found.setdefault(each.reason, []).append(each.name)
+        for name, times in self.derived.unknown.items():
+            found[f"the operator {name} has no rule"] = [f"{times} times"]
+        return {reason: tuple(names) for reason, names in found.items()} | dict.fromkeys(self.derived.notes, ())
+
     def channel_groups(self, model: nn.Module) -> list[Group]:
         from search_spaces.tracing.groups import channel_groups
 

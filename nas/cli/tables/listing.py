@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nas.store.status import RunStatus
     from nas.workflows.describe import SpaceDescription, SpaceSummary, TargetDescription, TargetSummary
 
+_SHOWN = 3  # dimensions of a tensor that stay for the same reason
+
 
 def print_spaces(rows: Sequence[SpaceSummary]) -> None:
     table = new_table()
@@ -29,6 +31,11 @@ def print_space(space: SpaceDescription) -> None:
     for name, choices in space.choices.items():
         table.add_row(name, ", ".join(map(str, choices)))
     show(table)
+    if space.stays:
+        say("what stays as it is, and why:")
+    for reason, names in space.stays.items():
+        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        say(f"  {reason}{': ' if names else ''}{', '.join(names[:_SHOWN])}{more}")
     for name, costs in space.costs.items():
         fp32, int8 = costs["fp32"], costs["int8"]
         say(
