@@ -102,6 +102,7 @@ def test_parts_of_skeletons_depend_on_fewer_genes_than_their_costs() -> None:
 def test_what_stays_says_why_and_where() -> None:
     stays = get_space("timm:regnety_002:width=0.5:resolution=64,96").family.stays()
     reason = next(reason for reason, names in stays.items() if "stem.conv.weight:2" in names)
-    assert reason.startswith("side of a filter (timm/") and ".py:" in reason
+    assert reason.startswith("side of a filter (timm/")
+    assert ".py:" in reason
     assert "head.fc.bias:0" in stays["an output of the model"]
     assert get_space("mbv3-tiny").family.stays() == {}
