@@ -1,6 +1,7 @@
 """Which timm models become a supernet: walks ``timm.list_models()`` and tries every name.
 
     python -m benchmarks.spaces.timm_models --jobs 2 --out results/timm_models.json --list docs/timm-models.md
+    python -m benchmarks.spaces.timm_models --classes    # one name of each class: that of the fewest parameters
 
 For a name to count, the space ``timm:NAME`` must give a supernet whose largest subnet is the plain model (equal output
 for equal weights), whose smallest runs, and whose random one equals its extraction. Models above ``--limit`` million
@@ -25,7 +26,7 @@ from nas.supernet.borrow import named_shapes, plan
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
-from search_spaces.builders.timm_compat import timm
+from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.errors import UserError
 
 CLASSES = 10
@@ -65,7 +66,8 @@ def _check_shapes(space: SearchSpace) -> None:
     plain = timm.create_model(space.timm_name, num_classes=CLASSES, device="meta").state_dict()
     assert {n: t.shape for n, t in largest.items()} == {n: t.shape for n, t in plain.items()}
     for architecture in (space.smallest, *_random(space, 5)):
-        plan(largest, named_shapes(space.build(architecture, Interface(3, CLASSES), "meta")), space.family.packed)
+        shapes = named_shapes(space.build(architecture, Interface(3, CLASSES), "meta"))
+        plan(largest, shapes, space.family.packed, space.family.pieces(architecture, Interface(3, CLASSES)))
 
 
 @torch.no_grad()
@@ -112,8 +114,19 @@ def markdown(results: list[dict[str, Any]]) -> str:
 
 
 def _reason(text: str) -> str:
-    reason = text.split("not supported because ", 1)[-1]
-    return reason.split("; supported classes", 1)[0]
+    return text.split("not supported because ", 1)[-1]
+
+
+def smallest_of_each_class(names: list[str]) -> list[str]:
+    """The name of the fewest parameters of every class."""
+    found: dict[str, tuple[int, str]] = {}
+    for name in names:
+        with NoInit():
+            model = timm.create_model(name, device="meta")
+        size = sum(parameter.numel() for parameter in model.parameters())
+        kind = type(model).__name__
+        found[kind] = min(found.get(kind, (size, name)), (size, name))
+    return sorted(name for _, name in found.values())
 
 
 def main() -> None:
@@ -123,8 +136,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON")
     parser.add_argument("--list", type=Path, help="Markdown")
+    parser.add_argument("--classes", action="store_true", help="one name of each class alone")
     arguments = parser.parse_args()
     names = timm.list_models(arguments.filter)
+    if arguments.classes:
+        names = smallest_of_each_class(names)
     with ProcessPoolExecutor(arguments.jobs) as pool:
         results = list(pool.map(check, names, [arguments.limit] * len(names), chunksize=4))
     for result in results:

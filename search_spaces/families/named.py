@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -105,7 +106,7 @@ def parse_choices(parts: Sequence[str], said: str) -> Options:
         except ValueError:
             like = "96,128" if whole else "0.5,1"
             raise UsageError(f"'{part}' in '{said}': give numbers, like {key}={like}") from None
-        if min(values) <= 0 or (not whole and max(values) > 1):
+        if not all(0 < value <= (math.inf if whole else 1) for value in values):  # nan is no fraction either
             rule = "give numbers above 0" if whole else "fractions lie above 0, up to 1"
             raise UsageError(f"'{part}' in '{said}': {rule}")
         options[key] = values

@@ -98,6 +98,7 @@ def test_pretrained_tags_are_part_of_a_name() -> None:
         ("timm:mobilenetv2_100:widht=0.5", "did you mean 'width'"),
         ("timm:mobilenetv2_100:width=wide", "give numbers, like width=0.5,1"),
         ("timm:mobilenetv2_100:width=1.5", "fractions lie above 0, up to 1"),
+        ("timm:mobilenetv2_100:width=0.5,nan", "fractions lie above 0, up to 1"),
         ("timm:mobilenetv2_100:resolution=0", "give numbers above 0"),
         ("timm:mobilenetv2_100:resolution=", "give numbers, like resolution=96,128"),
         ("timm:convnext_atto:resolution=8", "cannot take images of 8 px"),
