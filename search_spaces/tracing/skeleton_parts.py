@@ -97,7 +97,7 @@ def _depends(elastic: ElasticModel, paths: tuple[str, ...]) -> dict[str, list[st
     for name, layouts in trace.tensors.items():
         mine = found[_part_of(name, paths)]
         mine.update(genes[axis] for layout in layouts for axis in axes_of(layout) if axis in genes)
-    for table in (trace.attributes, trace.halves):
+    for table in (trace.attributes, trace.halves, trace.roots):
         for attribute, layout in table.items():
             found[_part_of(attribute.path, paths)].update(genes[axis] for axis in axes_of(layout) if axis in genes)
     return {path: [gene.name for gene in elastic.genes if gene.name in names] for path, names in found.items()}

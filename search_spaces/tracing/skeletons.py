@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from search_spaces.builders.rebuild import mirror_shapes, swap_tensors, take_out
 
 from .copies import copy_tree, tensor_names, write_attribute
-from .dimensions.layouts import full_size, measure, shape_of
+from .dimensions.layouts import Layout, full_size, measure, shape_of
 from .dimensions.origins import Attribute
 from .recipe import Recipe, Setting
 from .trace import Trace
@@ -68,9 +68,14 @@ def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple
 def _follow(trace: Trace, selection: Selection) -> list[Setting]:
     """Numbers that follow a dimension that is smaller."""
     found = []
-    for table, divisor in ((trace.attributes, 1), (trace.halves, 2)):
+    tables: tuple[tuple[Mapping[Attribute, Layout], Callable[[int], int | float]], ...] = (
+        (trace.attributes, lambda size: size),
+        (trace.halves, lambda size: size // 2),
+        (trace.roots, lambda size: size**-0.5),
+    )
+    for table, value in tables:
         for attribute, layout in table.items():
             size = measure(layout, selection.widths)
             if size != full_size(layout):
-                found.append(Setting(Attribute(attribute.path, attribute.name, attribute.place), size // divisor))
+                found.append(Setting(attribute, value(size)))
     return found
