@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 
 from search_spaces.builders.rebuild import REBUILDING
+from search_spaces.builders.timm_model import OPTIONS
 from search_spaces.schema import Json
 
 RECIPE = "recipe.json"
@@ -37,15 +38,21 @@ def load(folder=None, build=None):
     recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     base = recipe["base"]
     ends = {"num_classes": base["num_classes"], "in_chans": base["in_chans"]}
-    if build is None and base["model"].startswith("code:"):
-        raise ValueError("give build, the function " + base["model"].removeprefix("code:") + ": load(build=...)")
+    if not all(type(count) is int and 0 < count <= 10**7 for count in ends.values()):
+        raise ValueError(f"recipe.json asks for {ends}")
     if build is None:
+        if base["model"].startswith("code:"):
+            raise ValueError("give build, the function " + base["model"].removeprefix("code:") + ": load(build=...)")
+        if ":" in base["model"] or not set(base["options"]) <= OPTIONS:  # timm would read other files
+            raise ValueError("recipe.json asks timm for more than a network")
         import timm
 
         model = timm.create_model(base["model"], **ends, **base["options"])
     else:
         model = build(**ends)
-    return rebuild(model, recipe, load_file(str(folder / "model.safetensors"))).eval()
+    network = shrink(model, recipe)
+    network.load_state_dict(load_file(str(folder / "model.safetensors")))
+    return network.eval()
 '''
 
 
@@ -58,4 +65,5 @@ def recipe_content(spec: Mapping[str, Json]) -> Mapping[str, Json]:
 
 def subnet_loader_source() -> str:
     """Text of ``load_subnet.py``."""
-    return _HEAD + "\n\n".join(inspect.getsource(function) for function in REBUILDING) + "\n" + _LOAD
+    functions = "\n\n".join(inspect.getsource(function) for function in REBUILDING)
+    return f"{_HEAD}OPTIONS = {set(OPTIONS)}\n\n\n{functions}\n{_LOAD}"

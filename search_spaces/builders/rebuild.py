@@ -13,8 +13,9 @@ def replace_number(model, path, name, place, number):
 
     def put(value, place):
         if not place:
-            if type(value) not in (int, float):
-                raise TypeError(f"{path}.{name} is not a number")
+            largest = value if type(value) is int else 65536  # whole numbers of a smaller network are smaller
+            if type(value) not in (int, float) or type(number) not in (int, type(value)) or not 0 <= number <= largest:
+                raise ValueError(f"{path}.{name} cannot be {number!r:.40} in a smaller network")
             return number
         items = list(value)
         items[place[0]] = put(items[place[0]], place[1:])
@@ -32,6 +33,7 @@ def take_out(model, delete, identity):
         owner, _, name = path.rpartition(".")
         del model.get_submodule(owner)._modules[name]
     for path in identity:
+        model.get_submodule(path)  # has to be there
         owner, _, name = path.rpartition(".")
         model.get_submodule(owner)._modules[name] = torch.nn.Identity()
 
@@ -111,6 +113,8 @@ def reshape(model, recipe, replacement):
     import torch
 
     names = name_tensors(model)
+    if not set(recipe["shapes"]) <= set(names.values()):
+        raise ValueError("the recipe is not one of this model: it has tensors of other names")
     for (path, name, *place), number in recipe["set"]:
         replace_number(model, path, name, place, number)
     take_out(model, recipe["delete"], recipe["identity"])

@@ -199,7 +199,7 @@ class TimmFamily(Family):
         return self.spec(architecture, interface).to_json()
 
 
-_OPTIONS = ("act_layer", "bn_eps", "dynamic_img_size", "head_bias", "img_size")
+OPTIONS = ("act_layer", "bn_eps", "dynamic_img_size", "head_bias", "img_size")
 """Those of ``timm.create_model`` that a file may give."""
 _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
 
@@ -213,7 +213,7 @@ def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
             f"{where} is cut from the model of {spec.model.removeprefix('code:')}; its load_subnet.py builds it"
         )
     for option in spec.options:
-        if option not in _OPTIONS:
+        if option not in OPTIONS:
             raise UserError(f"{where} asks timm for '{option!s:.50}', which doesn't shape a network; export it again")
     if not _moderate({key: value for key, value in spec.to_json().items() if key != "num_classes"}):
         raise UserError(f"{where} doesn't describe a network of a usual size; export it again")

@@ -65,14 +65,6 @@ def all_tensors(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def read_attribute(model: nn.Module, attribute: Attribute) -> Any:
-    """The number in a module that an attribute names."""
-    value = vars(model.get_submodule(attribute.path))[attribute.name]
-    for place in attribute.place:
-        value = value[place]
-    return value
-
-
 def write_attribute(model: nn.Module, attribute: Attribute, number: int | float) -> None:
     """Put another number there; a list or tuple that holds it is replaced."""
 

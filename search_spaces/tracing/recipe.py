@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-from search_spaces.schema import Check, Json, Made, Range, SchemaError, convert, to_json
+from search_spaces.schema import Check, Json, Made, Range, convert, to_json
 
 from .dimensions.origins import Attribute
-
-if TYPE_CHECKING:
-    from torch import nn
 
 LARGEST = 65536
 """A number beyond this is no size of a network."""
@@ -90,27 +87,3 @@ def write_recipe(recipe: Recipe) -> Mapping[str, Json]:
 def read_recipe(value: object) -> Recipe:
     """Inverse of :func:`write_recipe`. Raises SchemaError where it is no recipe."""
     return convert(value, Recipe, "recipe")
-
-
-def check_recipe(recipe: Recipe, model: nn.Module) -> None:
-    """Raises SchemaError where a recipe from a file is not one of this model: it names a module or an attribute that
-    the model doesn't have, or gives a number in place of something else."""
-    from .copies import all_tensors, read_attribute
-
-    modules = dict(model.named_modules())
-    for setting in recipe.set:
-        where = setting.attribute
-        try:
-            before: Any = read_attribute(model, where) if where.path in modules else None
-        except (KeyError, IndexError, TypeError):
-            before = None
-        if type(before) not in (int, float) or (type(before) is int and type(setting.number) is not int):
-            raise SchemaError(f"recipe: the model has no number {str(where)[:_LONGEST]}")
-    for path in (*recipe.delete, *recipe.identity):
-        if path not in modules:
-            raise SchemaError(f"recipe: the model has no module {path}")
-    tensors = all_tensors(model)
-    for name, shape in recipe.shapes.items():
-        whole = tensors[name].shape if name in tensors else ()
-        if len(shape) != len(whole) or any(new > old for new, old in zip(shape, whole, strict=True)):
-            raise SchemaError(f"recipe: the model has no tensor {name[:_LONGEST]} of which that is a part")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -30,6 +32,35 @@ with torch.no_grad():
     print(torch.equal(network(images), wanted))
 print([name for name in sys.modules if name.split(".")[0] in ("nas", "search_spaces", "predictors")])
 """
+
+
+def test_a_folder_that_is_not_whole_or_not_ours_is_refused(tmp_path: Path) -> None:
+    """Tensors that are missing or of other names, and recipes that ask for more than a smaller network."""
+    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source())
+    space = get_space("timm:regnety_002:width=0.5:resolution=64,96")
+    whole = Supernet(space, Interface(3, 7)).extract(space.smallest).state_dict()
+    good = json.loads(json.dumps(recipe_content(space.family.describe(space.smallest, Interface(3, 7)))))
+    load = runpy.run_path(str(tmp_path / SUBNET_LOADER))["load"]
+
+    def attempt(recipe: dict[str, object], state: dict[str, torch.Tensor]) -> None:
+        (tmp_path / RECIPE).write_text(json.dumps(recipe))
+        save_file(state, tmp_path / "model.safetensors")
+        load(tmp_path)
+
+    attempt(good, whole)
+    without = {name: tensor for name, tensor in whole.items() if name != "head.fc.weight"}
+    for state in ({}, without, whole | {"more": torch.zeros(3)}, whole | {"head.fc.bias": torch.zeros(3)}):
+        with pytest.raises(RuntimeError, match=r"load_state_dict|loading state_dict"):
+            attempt(good, state)
+    base = good["base"]
+    strange = [{"model": "hf-hub:a/b"}, {"model": "local-dir:x"}, {"options": {"checkpoint_path": "x"}},
+               {"num_classes": 10**9}, {"num_classes": "7"}, {"model": "code:os.system"}]  # fmt: skip
+    for change in strange:
+        with pytest.raises(ValueError, match=r"recipe.json asks|give build"):
+            attempt(good | {"base": base | change}, whole)
+    for entry in ([["stem.conv", "groups"], 2], [["stem.conv", "groups"], -5], [["stem.conv", "forward"], 1]):
+        with pytest.raises((ValueError, KeyError)):
+            attempt(good | {"set": [entry]}, whole)
 
 
 def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
