@@ -216,8 +216,8 @@ SUBNETS_RATE, FILTERS = 6.0, 2.8
 """Peak rate of the subnets of strategy teacher-first, as a multiple of the whole network's: they have further to go,
 and the teacher's answers keep the whole. It is the multiple for weights whose filters have a squared norm of
 :data:`FILTERS`, as EfficientNet-Lite0's. ``benchmarks/training/results.md`` has 1 to 6."""
-ADAPTIVE_RATE = 5.0
-"""The same multiple for optimizers that scale the step of every weight by its gradients."""
+ADAPTIVE_RATE = 1.0
+"""The same multiple for optimizers that scale the step of every weight by its gradients: 5 forgets what was given."""
 TEACHER_WEIGHT, ADAPTED_WEIGHT = 0.5, 0.9
 """Share of a fixed teacher in the loss: of one that is given, and of the adapted whole, which knows these images."""
 SCRATCH_EPOCHS = 24

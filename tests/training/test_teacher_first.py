@@ -221,7 +221,7 @@ def test_filters_of_twice_the_length_take_four_times_the_rate() -> None:
 @pytest.mark.parametrize(("filters", "times"), [(1e-6, 1), (1.4, 3), (2.8, 6), (1e6, 6)])
 def test_subnets_have_one_to_six_times_the_rate(filters: float, times: float) -> None:
     assert subnets_lr(0.01, filters, "nesterov") == pytest.approx(0.01 * times)
-    assert subnets_lr(0.01, filters, "adamw") == pytest.approx(0.05)  # whatever the filters: its steps have one length
+    assert subnets_lr(0.01, filters, "adamw") == pytest.approx(0.01)  # whatever the filters: its steps have one length
 
 
 def test_norms_of_filters_are_those_of_dense_layers() -> None:
