@@ -57,8 +57,9 @@ class NamedModel:
             return _create(self, interface, device, {name: rates[name] for name in taken})
 
     def to_json(self, interface: Interface) -> dict[str, Json]:
-        """What an exported folder says of it, without the recipe of a smaller network."""
-        return TimmSpec(self.name, interface, self.options).to_json()
+        """What an exported folder says of it, without the recipe of a smaller network: it drops nothing, as the
+        supernet's subnets don't."""
+        return TimmSpec(self.name, interface, {**self.options, **dict.fromkeys(_drops(self), 0.0)}).to_json()
 
 
 def _create(model: NamedModel, interface: Interface, device: str, rates: Mapping[str, float]) -> nn.Module:

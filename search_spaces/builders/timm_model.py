@@ -199,7 +199,7 @@ class TimmFamily(Family):
         return self.spec(architecture, interface).to_json()
 
 
-OPTIONS = ("act_layer", "bn_eps", "dynamic_img_size", "head_bias", "img_size")
+OPTIONS = ("act_layer", "bn_eps", "drop_path_rate", "drop_rate", "dynamic_img_size", "head_bias", "img_size")
 """Those of ``timm.create_model`` that a file may give."""
 _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
 

@@ -88,6 +88,7 @@ def test_unusable_names(name: str, error: type[UserError], message: str) -> None
 
 def test_rates_of_dropping_that_a_model_lacks_are_refused() -> None:
     model = NamedModel("ghostnet_050")
+    assert model.to_json(Interface(3, 5))["options"] == {"drop_rate": 0.0}  # timm's own is 0.2
     model.build(Interface(3, 5), "meta", (0.1, 0.0))
     with pytest.raises(UsageError, match="`drop_path`: timm's ghostnet_050 has none"):
         model.build(Interface(3, 5), "meta", (0.1, 0.1))
