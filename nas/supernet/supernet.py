@@ -83,6 +83,10 @@ class _Recent(OrderedDict[Key, Value]):
         super().__init__()
         self.limit = limit
 
+    def __reduce__(self) -> tuple[type[_Recent[Key, Value]], tuple[int]]:
+        """A copy begins empty: what is kept here belongs to one supernet's modules."""
+        return type(self), (self.limit,)
+
     def recall(self, key: Key) -> Value | None:
         if key in self:
             self.move_to_end(key)

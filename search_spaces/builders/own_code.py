@@ -13,8 +13,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -120,22 +120,44 @@ def _function(name: str) -> Callable[..., Any]:
             f"{name} builds this network, and importing it runs its code; if you trust it, give `code` {name}"
         )
     module, _, function = name.rpartition(".")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever the module raises
-        raise UserError(f"{name} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+    with _beside_user():
+        try:
+            found = getattr(importlib.import_module(module), function)
+        except Exception as error:  # whatever the module raises
+            raise UserError(f"{name} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
     if not callable(found):
         raise UserError(f"{name} is not a function")
     builder: Callable[..., Any] = found
     return builder
 
 
+@contextmanager
+def _beside_user() -> Iterator[None]:
+    """Find modules in the current folder first; afterwards last, so that none of its files stands for another module
+    that is imported later."""
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        sys.path.append(here)
+
+
 def _hash(function: Callable[..., Any]) -> str:
-    """The start of a hash of the source of a function's module."""
+    """The start of a hash of the source of a function's module. Raises UserError: it has none, as what is written in C
+    has not."""
     module = inspect.getmodule(function)
-    file = None if module is None else inspect.getsourcefile(module)
+    try:
+        file = None if module is None else inspect.getsourcefile(module)
+    except TypeError:
+        file = None
     if file is None:
-        raise UserError(f"{function} has no source file")
+        where = "" if module is None else f" of {module.__name__}"
+        raise UserError(
+            f"{getattr(function, '__name__', function)}{where} isn't written in a Python file; give a function that is"
+        )
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:_HASHED]

@@ -228,7 +228,7 @@ def _derived(model: NamedModel | OwnModel, side: int, options: Options) -> Elast
     def build() -> nn.Module:
         return model.build(LOOKED_AT, torch.get_default_device().type)
 
-    elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "cpu"), shares)
+    elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "meta"), shares)
     if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
         raise UserError("it does not give one value for each class")
     if not elastic.genes:

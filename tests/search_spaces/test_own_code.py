@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.families.named import spell_out
 
 SOURCE = """
+import sys
 from pathlib import Path
 from torch import nn
 
@@ -100,3 +102,22 @@ def test_what_builds_no_model_is_refused(module: str, function: str, message: st
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="isn't the name of a function"):
         own_code.allow(name)
+
+
+def test_a_function_without_python_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_ALLOWED_CODE", "")
+    own_code.allow("math.prod")
+    with pytest.raises(UserError, match="prod of math isn't written in a Python file"):
+        spell_out("code:math.prod")
+
+
+def test_the_current_folder_hides_no_module_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the module that was typed is looked for there first."""
+    (tmp_path / "own_first.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("NAS_ALLOWED_CODE", "")
+    own_code.allow("own_first.build")
+    spell_out("code:own_first.build")
+    assert sys.path[-1] == str(tmp_path)
+    assert sys.path.count(str(tmp_path)) == 1

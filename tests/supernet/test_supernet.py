@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,19 @@ def test_largest_subnet_is_the_supernet(net: Supernet) -> None:
     x = torch.randn(2, 2, 32, 32)
     net.eval()
     assert torch.equal(net(x, TINY.largest), net.model(x))
+
+
+def test_a_copy_computes_the_same_with_tensors_of_its_own(net: Supernet) -> None:
+    images, smallest = torch.randn(2, 2, 32, 32), net.space.smallest
+    net.eval()
+    before = net(images, smallest)
+    copied = copy.deepcopy(net)
+    assert torch.equal(copied(images, smallest), before)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert torch.equal(net(images, smallest), before)
+    assert not copied(images, smallest).any()
 
 
 def test_same_seed_same_weights() -> None:
