@@ -80,8 +80,8 @@ class Family(Protocol):
         return None
 
     def stays(self) -> Mapping[str, tuple[str, ...]]:
-        """Where that is known: why dimensions cannot shrink, with the line of the model's code where there is one ->
-        the dimensions, as ``conv1.weight:2``, or the number of operators."""
+        """Where that is known: why something cannot shrink, with the line of the model's code where there is one ->
+        the tensors, or how often; without what stays in every model, as the sides of filters."""
         return {}
 
     def channel_groups(self, model: nn.Module) -> list[Group]:

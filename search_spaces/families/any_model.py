@@ -42,6 +42,9 @@ MOST_COMBINATIONS = 1024
 TOO_MANY = 65536
 """One with more combinations than this has costs that cannot be tabulated."""
 
+_ALWAYS = ("side of a filter", "an output of the model")
+"""What stays in every model."""
+
 
 @dataclass(frozen=True, eq=False)
 class AnyFamily(Family):
@@ -119,7 +122,10 @@ class AnyFamily(Family):
     def stays(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
         for each in self.derived.fixed():
-            found.setdefault(each.reason, []).append(each.name)
+            names = found.setdefault(each.reason, []) if not each.reason.startswith(_ALWAYS) else []
+            tensor = each.name.partition(":")[0]
+            if tensor not in names:
+                names.append(tensor)
         for name, times in self.derived.unknown.items():
             found[f"the operator {name} has no rule"] = [f"{times} times"]
         return {reason: tuple(names) for reason, names in found.items()} | dict.fromkeys(self.derived.notes, ())
@@ -232,7 +238,10 @@ def _derived(model: NamedModel | OwnModel, side: int, options: Options) -> Elast
     if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
         raise UserError("it does not give one value for each class")
     if not elastic.genes:
-        raise UserError("nothing of it can be smaller")
+        chosen = any((options.width, options.depth, options.heads, options.kernel))
+        raise UserError(
+            f"nothing of it can be smaller{' with these choices: give fractions below 1' if chosen else ''}"
+        )
     return elastic
 
 
