@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search_spaces.builders.own_code import PREFIX, allow
+from search_spaces.builders.typed_code import PREFIX, allow
 from search_spaces.errors import UsageError
 
 _FLAG = "--code"

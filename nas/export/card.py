@@ -10,8 +10,8 @@ from nas.store.hints import hint
 from nas.store.words import count_of
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
-from search_spaces.builders.own_code import PREFIX as OWN
 from search_spaces.builders.timm_model import TimmSpec
+from search_spaces.builders.typed_code import PREFIX as OWN
 
 from .device_script import Script
 from .hub import LOADER, data_name, front_matter

@@ -1,8 +1,8 @@
 """A model of a user's own: a function of a module that builds it.
 
 Importing a module runs it. So only a function whose name somebody typed, on the command line or in Python, is imported
-(:func:`allow`); a name that stands in a run, a folder or a journal alone never is. The name of a space holds the start
-of a hash of the module's source, so that a run says when the code that made it has changed.
+(:mod:`.typed_code`); a name that stands in a run, a folder or a journal alone never is. The name of a space holds the
+start of a hash of the module's source, so that a run says when the code that made it has changed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,36 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Interface
-from search_spaces.errors import UsageError, UserError, first_line
+from search_spaces.errors import UserError, first_line
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop
+
+from .typed_code import PREFIX, is_allowed
 
 if TYPE_CHECKING:
     from torch import nn
 
-PREFIX = "code:"
-"""What the name of a space around a model of one's own begins with."""
-_ALLOWED = "NAS_ALLOWED_CODE"
-"""Environment variable with the names that were typed, by commas: processes that this one starts inherit it."""
 _HASHED = 12  # hexadecimal digits of a hash in a name
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-
-def allow(name: str) -> None:
-    """Let a function be imported: ``mypkg.module.build``, because a person asked for it. Modules are looked for in the
-    current folder, too. Raises UsageError where it isn't the name of a function in a module."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' isn't the name of a function; give module and function, like mypkg.module.build")
-    os.environ[_ALLOWED] = ",".join(dict.fromkeys([*_allowed(), name]))
-
-
-def is_allowed(name: str) -> bool:
-    """Whether somebody typed this name."""
-    return name in _allowed()
-
-
-def _allowed() -> list[str]:
-    return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
 
 
 def spell_out_own(word: str) -> str:

@@ -23,8 +23,8 @@ from search_spaces.errors import UserError
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family
 
-from .own_code import PREFIX as OWN
 from .rebuild import REBUILDING, shrink
+from .typed_code import PREFIX as OWN
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,8 +18,8 @@ from typing import Any
 from unittest.mock import patch
 
 from search_spaces.architecture import Interface
-from search_spaces.builders.own_code import PREFIX as OWN
 from search_spaces.builders.own_code import spell_out_own
+from search_spaces.builders.typed_code import PREFIX as OWN
 from search_spaces.errors import UsageError, UserError, first_line, unknown_name
 from search_spaces.space import Family, SearchSpace
 

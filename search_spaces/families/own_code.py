@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from search_spaces.builders.own_code import PREFIX, OwnModel, check_hash
+from search_spaces.builders.own_code import OwnModel, check_hash
+from search_spaces.builders.typed_code import PREFIX
 from search_spaces.space import SearchSpace
 
 from .any_model import derive_own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces.builders.own_code import PREFIX as OWN
+from search_spaces.builders.typed_code import PREFIX as OWN
 from search_spaces.errors import unknown_name
 from search_spaces.families.named import derived_space
 from search_spaces.families.options import PREFIX

@@ -11,7 +11,7 @@ import torch
 from nas.cli.code import allow_typed_code
 from search_spaces import get_space
 from search_spaces.architecture import Interface
-from search_spaces.builders import own_code
+from search_spaces.builders import typed_code
 from search_spaces.errors import UsageError, UserError
 from search_spaces.families.named import spell_out
 
@@ -70,11 +70,11 @@ def test_only_what_was_typed_is_imported(module: str, tmp_path: Path) -> None:
 def test_a_space_that_was_typed_is_allowed(module: str, word: str) -> None:
     arguments = word.format(f"{module}.build:width=0.5").split()
     assert allow_typed_code(arguments) == arguments
-    assert own_code.is_allowed(f"{module}.build")
+    assert typed_code.is_allowed(f"{module}.build")
 
 
 def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) -> None:
-    own_code.allow(f"{module}.build")
+    typed_code.allow(f"{module}.build")
     name = spell_out(f"code:{module}.build:width=0.5")
     assert name.startswith(f"code:{module}.build@")
     assert name.endswith(":width=0.5")
@@ -93,7 +93,7 @@ def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) ->
     [("wrong", "it has to give a torch.nn.Module"), ("failing", "no such net"), ("absent", "cannot be imported")],
 )
 def test_what_builds_no_model_is_refused(module: str, function: str, message: str) -> None:
-    own_code.allow(f"{module}.{function}")
+    typed_code.allow(f"{module}.{function}")
     with pytest.raises(UserError, match=message):
         get_space(f"code:{module}.{function}")
 
@@ -101,12 +101,12 @@ def test_what_builds_no_model_is_refused(module: str, function: str, message: st
 @pytest.mark.parametrize("name", ["build", "os;x", "a..b", "a.b()", "", "../a.b"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="isn't the name of a function"):
-        own_code.allow(name)
+        typed_code.allow(name)
 
 
 def test_a_function_without_python_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_ALLOWED_CODE", "")
-    own_code.allow("math.prod")
+    typed_code.allow("math.prod")
     with pytest.raises(UserError, match="prod of math isn't written in a Python file"):
         spell_out("code:math.prod")
 
@@ -117,7 +117,7 @@ def test_the_current_folder_hides_no_module_afterwards(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("NAS_ALLOWED_CODE", "")
-    own_code.allow("own_first.build")
+    typed_code.allow("own_first.build")
     spell_out("code:own_first.build")
     assert sys.path[-1] == str(tmp_path)
     assert sys.path.count(str(tmp_path)) == 1
