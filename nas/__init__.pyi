@@ -22,7 +22,7 @@ from predictors.targets.target import load_target as load_target
 from search_spaces import SearchSpace as SearchSpace
 from search_spaces import get_space as get_space
 from search_spaces.architecture import Architecture as Architecture
-from search_spaces.builders.own_code import allow as allow_code
+from search_spaces.builders.typed_code import allow as allow_code
 from search_spaces.errors import UserError as UserError
 from search_spaces.tracing.derive import derive_examples as space
 from search_spaces.tracing.inputs import Inputs as Inputs
