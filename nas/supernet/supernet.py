@@ -23,7 +23,7 @@ from nas.quantization.grids import add_clips, clip_name
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.policy import Policy
 from search_spaces.space import NO_DROP, Drop, SearchSpace
-from search_spaces.tracing.copies import shared_tensors
+from search_spaces.tracing.copies import all_tensors, shared_tensors
 
 from .activations import keep_inputs
 from .borrow import Cut, add_kernel_transforms, borrow, constant_shapes, named_shapes, plan
@@ -219,11 +219,7 @@ class Supernet(nn.Module):
 
     def _tensors(self) -> dict[str, Tensor]:
         if self._named is None:
-            model = self.model  # a tensor that several modules have goes by all its names
-            self._named = {
-                **dict(model.named_parameters(remove_duplicate=False)),
-                **dict(model.named_buffers(remove_duplicate=False)),
-            }
+            self._named = all_tensors(self.model)
         return self._named
 
     def _build_skeleton(self, architecture: Architecture) -> Skeleton:

@@ -69,7 +69,7 @@ def _features(net: Supernet, head: nn.Linear, dataset: Dataset) -> tuple[Tensor,
     largest, device = net.space.largest, next(net.parameters()).device
     found: list[Tensor] = []
     labels: list[Tensor] = []
-    with statistics_kept(net), _watched(net.model, head, found):
+    with statistics_kept(net), _watched(head, found):
         net.train()
         for images, own in eval_batches(dataset, "train", largest.resolution, BATCH, IMAGES):
             if len(images) > 1:  # batch norm needs two
@@ -79,8 +79,8 @@ def _features(net: Supernet, head: nn.Linear, dataset: Dataset) -> tuple[Tensor,
 
 
 @contextmanager
-def _watched(model: nn.Module, head: nn.Linear, found: list[Tensor]) -> Iterator[None]:
-    """Collect the inputs of a layer of a model."""
+def _watched(head: nn.Linear, found: list[Tensor]) -> Iterator[None]:
+    """Collect the inputs of a layer."""
     handle = head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float()))
     try:
         yield

@@ -210,7 +210,7 @@ def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
     it."""
     if not spec.of_timm:
         raise UserError(
-            f"{where} is cut from the model of {spec.model.removeprefix('code:')}; its load_subnet.py builds it"
+            f"{where} is cut from the model of {spec.model.removeprefix(OWN)}; its load_subnet.py builds it"
         )
     for option in spec.options:
         if option not in OPTIONS:

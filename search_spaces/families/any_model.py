@@ -133,7 +133,7 @@ class AnyFamily(Family):
     def channel_groups(self, model: nn.Module) -> list[Group]:
         from search_spaces.tracing.groups import channel_groups
 
-        return channel_groups(self.derived.trace, [axis for each in self.derived.widths for axis in each.axes])
+        return channel_groups(self.derived.trace, self.derived.axis_genes)
 
     @cached_property
     def _divided(self) -> Parts:
@@ -141,9 +141,8 @@ class AnyFamily(Family):
         from search_spaces.tracing.parts import divide
 
         elastic = self.derived
-        blocks = [block for each in elastic.depths for block in each.run.blocks[int(each.gene.choices[0]) :]]
         known = {gene.name: gene for gene in elastic.genes}
-        return divide(_read_parts(elastic, elastic.inputs, ("",)), known, blocks, MOST_COMBINATIONS)
+        return divide(_read_parts(elastic, elastic.inputs, ("",)), known, tuple(elastic.gates), MOST_COMBINATIONS)
 
     def parts(self, segments: tuple[Segment, ...], interface: Interface) -> Iterator[Part]:
         """What every segment executes for every combination of its genes. Raises UserError where there are too many."""
@@ -343,12 +342,6 @@ def _values(architecture: Architecture) -> Values:
     return {name: value for name, value in architecture.genes if name != "resolution"}
 
 
-def _genes_of_axes(elastic: ElasticModel, numbers: Mapping[int, int]) -> dict[int, str]:
-    """Axis of another trace of the model -> gene; ``numbers``: the axis in the elastic model's own."""
-    genes = {axis: each.gene.name for each in elastic.widths for axis in each.axes}
-    return {axis: genes[own] for axis, own in numbers.items() if own in genes}
-
-
 def _read_parts(elastic: ElasticModel, inputs: Inputs, paths: Sequence[str]) -> Parts:
     """Operators of the model on an image of some size, by parts."""
     from search_spaces.tracing.amounts import match_axes
@@ -357,15 +350,11 @@ def _read_parts(elastic: ElasticModel, inputs: Inputs, paths: Sequence[str]) -> 
 
     deployed = read_deployed(elastic.model, inputs)
     numbers = match_axes(deployed.trace, elastic.trace)
-    same = {axis: axis for axis in elastic.trace.axes}
-    genes, own = _genes_of_axes(elastic, numbers), _genes_of_axes(elastic, same)
+    own = elastic.axis_genes
+    genes = {axis: own[known] for axis, known in numbers.items() if known in own}
     return Parts(deployed.ops, genes, paths, parameter_amounts(elastic), own)
 
 
 def _gate(path: str, elastic: ElasticModel) -> tuple[str, Choice] | None:
     """When a part is there: where the depth of its run is large enough."""
-    for each in elastic.depths:
-        for number, block in enumerate(each.run.blocks):
-            if f"{path}.".startswith(f"{block}.") and number >= each.gene.choices[0]:
-                return each.gene.name, next(choice for choice in each.gene.choices if choice > number)
-    return None
+    return next((gate for block, gate in elastic.gates.items() if f"{path}.".startswith(f"{block}.")), None)

@@ -37,7 +37,7 @@ FAMILIES = {
 """Class of a timm model -> the module here whose ``derive`` makes its family."""
 
 WORDS = {"free": "block", "family": "any"}
-"""Choices that are no numbers, and the one word of each."""
+"""Choices that aren't numbers, and the one word of each."""
 
 WIDTHS = ":width=0.75,0.875"
 """Choices of a new space whose user names no widths; those of a name without ``width`` are 0.75 and 1."""
@@ -106,7 +106,7 @@ def parse_choices(parts: Sequence[str], said: str) -> Options:
         except ValueError:
             like = "96,128" if whole else "0.5,1"
             raise UsageError(f"'{part}' in '{said}': give numbers, like {key}={like}") from None
-        if not all(0 < value <= (math.inf if whole else 1) for value in values):  # nan is no fraction either
+        if not all(0 < value <= (math.inf if whole else 1) for value in values):  # nan isn't a fraction either
             rule = "give numbers above 0" if whole else "fractions lie above 0, up to 1"
             raise UsageError(f"'{part}' in '{said}': {rule}")
         options[key] = values

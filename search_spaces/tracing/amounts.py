@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search_spaces.architecture import Choice
 from search_spaces.errors import UserError
 
-from .dimensions.layouts import Joined, Layout, Nested, Whole, Width, measure
+from .dimensions.layouts import Joined, Layout, Nested, Sizes, Whole, Width, measure
 from .elastic import ElasticModel
 from .inputs import Inputs
 from .trace import Trace, trace
 
 Population = Mapping[str, Whole]
 """Gene -> the choice of every network, ``[n]``."""
-Gates = tuple[tuple[str, int], ...]
-"""(depth gene, number of a block): what has them exists where the gene is larger than the number."""
+Gates = tuple[tuple[str, Choice], ...]
+"""(depth gene, least choice): what has them exists where the gene is that large."""
 
 
 @dataclass(frozen=True)
@@ -49,52 +50,33 @@ class Amounts:
     def evaluate(self, population: Population) -> tuple[Whole, Whole]:
         """Multiply-accumulates and parameters of each network, ``[n]`` of whole numbers. Genes that the population does
         not name are as in the model."""
-        sizes = _Sizes(self.elastic, population)
-        return sizes.total(self.macs), sizes.total(self.parameters)
+        totals = _Totals(self.elastic, population)
+        return totals.total(self.macs), totals.total(self.parameters)
 
 
-class _Sizes:
-    """Sizes of dimensions for a population, each worked out once."""
+class _Totals:
+    """Sums of terms for a population."""
 
     def __init__(self, elastic: ElasticModel, population: Population) -> None:
         self.count = max((len(choices) for choices in population.values()), default=1)
         self.population = population
-        self.full = {each.gene.name: int(each.gene.choices[-1]) for each in elastic.depths}
-        self.widths = {
-            axis: population[each.gene.name].astype(np.int64)
-            for each in elastic.widths
-            if each.gene.name in population
-            for axis in each.axes
-        }
-        self._known: dict[int, int | Whole] = {}
-
-    def size(self, layout: Layout) -> int | Whole:
-        known = self._known.get(id(layout))
-        if known is None:
-            if isinstance(layout, Joined | Nested):
-                parts = layout.parts if isinstance(layout, Joined) else layout.factors
-                known = self.size(parts[0])
-                for part in parts[1:]:
-                    known = known + self.size(part) if isinstance(layout, Joined) else known * self.size(part)
-            elif isinstance(layout, Width):
-                known = self.widths.get(layout.axis, layout.size)
-            else:
-                known = layout.size
-            self._known[id(layout)] = known
-        return known
+        self.full = {each.gene.name: each.gene.choices[-1] for each in elastic.depths}
+        genes = elastic.axis_genes
+        widths = {axis: population[gene].astype(np.int64) for axis, gene in genes.items() if gene in population}
+        self.sizes = Sizes(widths)
 
     def total(self, terms: Iterable[Term]) -> Whole:
         sums: dict[Gates, int | Whole] = {}
         for term in terms:
             value: int | Whole = term.factor
             for layout in term.sizes:
-                value = value * self.size(layout)
+                value = value * self.sizes.of(layout)
             sums[term.gates] = sums.get(term.gates, 0) + value
         total = np.zeros(self.count, dtype=np.int64)
         for gates, value in sums.items():
             there: int | Whole = 1
-            for gene, number in gates:
-                there = there * (self.population.get(gene, np.array([self.full[gene]])) > number)
+            for gene, least in gates:
+                there = there * (self.population.get(gene, np.array([self.full[gene]])) >= least)
             total += value * there
         return total
 
@@ -113,31 +95,25 @@ def read_operators(elastic: ElasticModel, inputs: Inputs | None = None) -> Amoun
     if inputs is not None:
         traced = trace(elastic.model, inputs)
         renamed = match_axes(traced, elastic.trace)
-    gates = {
-        f"{block}.": (each.gene.name, number)
-        for each in elastic.depths
-        for number, block in enumerate(each.run.blocks)
-        if number >= each.gene.choices[0]
-    }
     rename = _Renamer(renamed)
     macs = [
-        Term(_gates_of(row.path, gates), row.times, tuple(map(rename, row.macs)))
+        Term(_gates_of(row.path, elastic), row.times, tuple(map(rename, row.macs)))
         for row in traced.operators
         if row.macs is not None
     ]
-    return Amounts(elastic, tuple(macs), tuple(_parameters(elastic, gates)))
+    return Amounts(elastic, tuple(macs), tuple(_parameters(elastic)))
 
 
-def _parameters(elastic: ElasticModel, gates: Mapping[str, tuple[str, int]]) -> Iterable[Term]:
+def _parameters(elastic: ElasticModel) -> Iterable[Term]:
     """A parameter that was not used keeps its shape."""
     for name, parameter in elastic.model.named_parameters():
         layouts = elastic.trace.tensors.get(name)
         factor = parameter.numel() if layouts is None else 1
-        yield Term(_gates_of(name, gates), factor, layouts or ())
+        yield Term(_gates_of(name, elastic), factor, layouts or ())
 
 
-def _gates_of(path: str, gates: Mapping[str, tuple[str, int]]) -> Gates:
-    return tuple(gate for block, gate in gates.items() if f"{path}.".startswith(block))
+def _gates_of(path: str, elastic: ElasticModel) -> Gates:
+    return tuple(gate for block, gate in elastic.gates.items() if f"{path}.".startswith(f"{block}."))
 
 
 class _Renamer:

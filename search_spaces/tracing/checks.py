@@ -44,9 +44,8 @@ def foretold(elastic: ElasticModel, values: Values) -> Problem | None:
     """Run the network of a choice; None: it runs as foretold."""
     selection = elastic.select(values)
     trace, widths = elastic.trace, selection.widths
-    gone = tuple(f"{path}." for path, _ in selection.gone)
     for equation in trace.equations:
-        if f"{equation.path}.".startswith(gone or ("\0",)):
+        if not selection.has(equation.path):
             continue
         wanted = measure(equation.layout, widths)
         try:
@@ -67,7 +66,7 @@ def foretold(elastic: ElasticModel, values: Values) -> Problem | None:
         run_shapes(model, elastic.inputs, shapes)
     except Exception as error:  # whatever the model's code raises
         return Problem(first_line(error), shapes.path[-1])
-    rows = [row for row in trace.operators if not f"{row.path}.".startswith(gone or ("\0",))]
+    rows = [row for row in trace.operators if selection.has(row.path)]
     return _compare(rows, shapes, widths)
 
 

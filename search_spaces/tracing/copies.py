@@ -1,5 +1,8 @@
 """Copies of a model's tree of modules: the same tensors, and attributes that can be changed in the copy alone."""
 
+# mypy: allow-untyped-calls
+# (what is pasted beside exported weights has no types)
+
 from __future__ import annotations
 
 from types import MethodType
@@ -7,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .dimensions.origins import Attribute
+from search_spaces.builders.rebuild import name_tensors
 
 _TABLES = ("_parameters", "_buffers", "_modules")
 
@@ -48,12 +51,7 @@ def _rebound(value: Any, twins: dict[int, nn.Module]) -> Any:
 
 def tensor_names(model: nn.Module) -> dict[int, str]:
     """Identity of every parameter and buffer -> its name, the first of several."""
-    names: dict[int, str] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        for table in (module._parameters, module._buffers):
-            for key, tensor in table.items():
-                if tensor is not None:
-                    names.setdefault(id(tensor), f"{path}.{key}".lstrip("."))
+    names: dict[int, str] = name_tensors(model)
     return names
 
 
@@ -63,20 +61,6 @@ def all_tensors(model: nn.Module) -> dict[str, Tensor]:
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
-
-
-def write_attribute(model: nn.Module, attribute: Attribute, number: int | float) -> None:
-    """Put another number there; a list or tuple that holds it is replaced."""
-
-    def put(value: Any, place: tuple[int, ...]) -> Any:
-        if not place:
-            return number
-        items = list(value)
-        items[place[0]] = put(items[place[0]], place[1:])
-        return items if isinstance(value, list) else tuple(items)
-
-    table = vars(model.get_submodule(attribute.path))
-    table[attribute.name] = put(table[attribute.name], attribute.place)
 
 
 def shared_tensors(module: nn.Module) -> list[tuple[list[Any], int, Tensor]]:

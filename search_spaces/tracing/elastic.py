@@ -15,7 +15,7 @@ from search_spaces.genes import Gene
 
 from .blocks import Run
 from .choices import DepthGene, Shares, WidthGene, depth_genes, width_genes
-from .copies import tensor_names
+from .copies import all_tensors, tensor_names
 from .dimensions.layouts import Pieces, cut_of
 from .inputs import Inputs
 from .recipe import Recipe
@@ -90,6 +90,21 @@ class ElasticModel:
         """All decisions, depths first: gates name genes before them."""
         return (*(each.gene for each in self.depths), *(each.gene for each in self.widths))
 
+    @cached_property
+    def axis_genes(self) -> Mapping[int, str]:
+        """Axis -> the gene that decides its width."""
+        return {axis: each.gene.name for each in self.widths for axis in each.axes}
+
+    @cached_property
+    def gates(self) -> Mapping[str, tuple[str, Choice]]:
+        """Path of a block that may go -> the gene of its depth, and the least choice that has it."""
+        return {
+            block: (each.gene.name, next(choice for choice in each.gene.choices if choice > number))
+            for each in self.depths
+            for number, block in enumerate(each.run.blocks)
+            if number >= each.gene.choices[0]
+        }
+
     @property
     def unknown(self) -> Mapping[str, int]:
         """Operators without a rule -> how often they kept something from shrinking."""
@@ -129,10 +144,9 @@ class ElasticModel:
         """What the network takes of every parameter and buffer of the model that it has; not of buffers that the model
         replaces while it runs."""
         selection = self.select(values)
-        gone = tuple(f"{path}." for path, _ in selection.gone)
         cuts = []
         for name, first in self.names.items():
-            if first not in self.trace.caches and not name.startswith(gone or ("\0",)):
+            if first not in self.trace.caches and selection.has(name):
                 layouts = self.trace.tensors.get(first, ())
                 cuts.append(TensorCut(name, cut_of(layouts, selection.widths)))
         return tuple(cuts)
@@ -141,11 +155,7 @@ class ElasticModel:
     def names(self) -> Mapping[str, str]:
         """Every name of a parameter or buffer of the model -> the first name of the same tensor."""
         first = tensor_names(self.model)
-        several = (
-            self.model.named_parameters(remove_duplicate=False),
-            self.model.named_buffers(remove_duplicate=False),
-        )
-        return {name: first[id(tensor)] for each in several for name, tensor in each}
+        return {name: first[id(tensor)] for name, tensor in all_tensors(self.model).items()}
 
     def fixed(self) -> tuple[Stays, ...]:
         """What stays as it is, and why: with the line of the model's code where there is one."""

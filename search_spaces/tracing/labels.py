@@ -16,7 +16,7 @@ from .dimensions.axes import Axis, Dim, Dims, fix, fixed, is_fixed, leaves
 from .dimensions.origins import Attribute, Traced
 
 _INNER = (f"{Path(__file__).parent}{os.sep}", f"{Path(torch.__file__).parent}{os.sep}", "<")
-"""What files begin with that are no model's code."""
+"""How files begin whose code isn't a model's."""
 
 
 @dataclass

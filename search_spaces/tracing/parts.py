@@ -15,7 +15,7 @@ from search_spaces.operators.operator import Buffer, Op, Stretch
 
 from .dimensions.expressions import layouts_in, value_of
 from .dimensions.expressions import product as amount_of
-from .dimensions.layouts import Joined, Layout, Nested, Whole, Width, axes_of
+from .dimensions.layouts import Sizes, axes_of
 from .elastic import ElasticModel
 
 Around = tuple[tuple[Buffer, ...], tuple[Buffer, ...]]
@@ -108,54 +108,33 @@ class Parts:
         grid = [np.array(each) for each in product(*choices.values())]
         columns = np.array(grid, dtype=np.int64).reshape(len(grid), len(names))
         by_name = {name: columns[:, i] for i, name in enumerate(names)}
-        sizes = _Columns(by_name, self.genes)
-        params = _Columns(by_name, self.parameter_genes).value(self.sizes[path])
+        sizes, own = (
+            Sizes({axis: by_name[gene] for axis, gene in genes.items() if gene in by_name})
+            for genes in (self.genes, self.parameter_genes)
+        )
+        params = _numbers_of(self.sizes[path], own)
         stretches = [_Written(ops, around, sizes) for ops, around in self.stretches(path)]
         for row in range(len(grid)):
             values: dict[str, Choice] = {name: int(columns[row, i]) for i, name in enumerate(names)}
             yield values, params(row), tuple(stretch.at(row) for stretch in stretches)
 
 
-class _Columns:
-    """Sizes for many combinations of choices, each worked out once."""
-
-    def __init__(self, columns: Mapping[str, Whole], genes: Mapping[int, str]) -> None:
-        self.columns, self.genes = columns, genes
-        self._known: dict[int, tuple[Layout, int | Whole]] = {}
-
-    def size(self, layout: Layout) -> int | Whole:
-        if id(layout) not in self._known:
-            self._known[id(layout)] = layout, self._size(layout)
-        return self._known[id(layout)][1]
-
-    def _size(self, layout: Layout) -> int | Whole:
-        if isinstance(layout, Width):
-            return self.columns.get(self.genes.get(layout.axis, ""), layout.size)
-        if isinstance(layout, Joined):
-            return sum((self.size(part) for part in layout.parts), start=0)
-        if isinstance(layout, Nested):
-            total: int | Whole = 1
-            for factor in layout.factors:
-                total = total * self.size(factor)
-            return total
-        return layout.size
-
-    def value(self, number: int) -> Callable[[int], int]:
-        """A number for each combination."""
-        value = value_of(number, self.size)
-        if isinstance(value, np.ndarray):
-            return lambda row: int(value[row])
-        return lambda row: int(value)
+def _numbers_of(number: int, sizes: Sizes) -> Callable[[int], int]:
+    """A number for each combination."""
+    value = value_of(number, sizes.of)
+    if isinstance(value, np.ndarray):
+        return lambda row: int(value[row])
+    return lambda row: int(value)
 
 
 class _Written:
     """A stretch of operators with numbers in place of amounts."""
 
-    def __init__(self, ops: Sequence[Op], around: Around, sizes: _Columns) -> None:
+    def __init__(self, ops: Sequence[Op], around: Around, sizes: Sizes) -> None:
         self.ops = ops
-        self.numbers = [[sizes.value(number) for number in _own_numbers(op)] for op in ops]
+        self.numbers = [[_numbers_of(number, sizes) for number in _own_numbers(op)] for op in ops]
         buffers = {b: None for op in ops for b in (*op.reads, *op.writes)} | dict.fromkeys((*around[0], *around[1]))
-        self.elements = {b: sizes.value(b.elements) for b in buffers}
+        self.elements = {b: _numbers_of(b.elements, sizes) for b in buffers}
         self.around = around
 
     def at(self, row: int) -> Stretch:

@@ -11,7 +11,7 @@ from search_spaces.schema import Check, Json, Made, Range, convert, to_json
 from .dimensions.origins import Attribute
 
 LARGEST = 65536
-"""A number beyond this is no size of a network."""
+"""No size of a network is larger."""
 _MOST = 20000  # entries of a recipe
 _LONGEST = 300  # characters of a path
 _DEEPEST = 4  # places of a number in lists of lists
@@ -85,5 +85,5 @@ def write_recipe(recipe: Recipe) -> Mapping[str, Json]:
 
 
 def read_recipe(value: object) -> Recipe:
-    """Inverse of :func:`write_recipe`. Raises SchemaError where it is no recipe."""
+    """Inverse of :func:`write_recipe`. Raises SchemaError where it isn't a recipe."""
     return convert(value, Recipe, "recipe")

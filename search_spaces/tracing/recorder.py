@@ -72,9 +72,7 @@ class Shapes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = run(func, args, kwargs or {})
-        name = func.overloadpacket.__name__
-        plain = name if name.endswith("__") else name.rstrip("_")
-        self.notes.append((plain, self.path[-1], [tuple(result.shape) for result in tensors_in(out)]))
+        self.notes.append((_read(func)[0], self.path[-1], [tuple(result.shape) for result in tensors_in(out)]))
         return out
 
 

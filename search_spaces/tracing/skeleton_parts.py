@@ -13,6 +13,7 @@ from search_spaces.space import Segment
 
 from .dimensions.layouts import axes_of
 from .elastic import ElasticModel
+from .parts import innermost
 
 _PLAIN = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -22,12 +23,7 @@ def skeleton_parts(elastic: ElasticModel) -> tuple[Segment, ...]:
 
     Where modules know one another by other ways than the tree, the model is one part.
     """
-    depth = {
-        block: (each.gene, number, each.run.delete)
-        for each in elastic.depths
-        for number, block in enumerate(each.run.blocks)
-        if number >= each.gene.choices[0]
-    }
+    deleted = {block: each.run.delete for each in elastic.depths for block in each.run.blocks}
     blocks = {block for run in elastic.runs for block in run.blocks}
     paths = tuple(_split("", elastic.model, blocks))
     if _tangled(elastic.model, paths):
@@ -35,12 +31,8 @@ def skeleton_parts(elastic: ElasticModel) -> tuple[Segment, ...]:
     depends = _depends(elastic, paths)
     found = []
     for path in paths:
-        if path in depth:
-            gene, number, deleted = depth[path]
-            opens = next(choice for choice in gene.choices if choice > number)
-            found.append(Segment(path, tuple(depends[path]), (gene.name, opens), not deleted))
-        else:
-            found.append(Segment(path, tuple(depends[path])))
+        gate = elastic.gates.get(path)
+        found.append(Segment(path, tuple(depends[path]), gate, gate is not None and not deleted[path]))
     inside = [] if paths else [each.gene.name for each in elastic.depths]
     return (*found, Segment("", (*inside, *depends[""])))
 
@@ -65,11 +57,11 @@ def _tangled(model: nn.Module, paths: tuple[str, ...]) -> bool:
     places = 0
     for path, module in model.named_modules(remove_duplicate=False):
         places += 1
-        owner[id(module)] = _part_of(path, paths)
+        owner[id(module)] = innermost(path, paths)
     if places > len(owner):
         return True
     for path, module in model.named_modules():
-        here = _part_of(path, paths)
+        here = innermost(path, paths)
         for name, value in vars(module).items():
             if name not in ("_modules", "_parameters", "_buffers"):
                 for other in _modules_in(value):
@@ -91,17 +83,12 @@ def _modules_in(value: Any) -> Iterator[nn.Module]:
 
 def _depends(elastic: ElasticModel, paths: tuple[str, ...]) -> dict[str, list[str]]:
     """Path of a part -> genes that tensors and numbers in it depend on, in order."""
-    genes = {axis: each.gene.name for each in elastic.widths for axis in each.axes}
-    trace = elastic.trace
+    genes, trace = elastic.axis_genes, elastic.trace
     found: dict[str, set[str]] = {path: set() for path in ("", *paths)}
     for name, layouts in trace.tensors.items():
-        mine = found[_part_of(name, paths)]
+        mine = found[innermost(name, paths)]
         mine.update(genes[axis] for layout in layouts for axis in axes_of(layout) if axis in genes)
     for table in (trace.attributes, trace.halves, trace.roots):
         for attribute, layout in table.items():
-            found[_part_of(attribute.path, paths)].update(genes[axis] for axis in axes_of(layout) if axis in genes)
+            found[innermost(attribute.path, paths)].update(genes[axis] for axis in axes_of(layout) if axis in genes)
     return {path: [gene.name for gene in elastic.genes if gene.name in names] for path, names in found.items()}
-
-
-def _part_of(path: str, paths: tuple[str, ...]) -> str:
-    return next((part for part in paths if f"{path}.".startswith(f"{part}.")), "")

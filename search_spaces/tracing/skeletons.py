@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from search_spaces.builders.rebuild import mirror_shapes, swap_tensors, take_out
+from search_spaces.builders.rebuild import mirror_shapes, replace_number, swap_tensors, take_out
 
-from .copies import copy_tree, tensor_names, write_attribute
+from .copies import copy_tree, tensor_names
 from .dimensions.layouts import Layout, full_size, measure, shape_of
 from .dimensions.origins import Attribute
 from .recipe import Recipe, Setting
@@ -31,6 +31,10 @@ class Selection:
 
     widths: Mapping[int, int] = field(default_factory=dict)
     gone: tuple[tuple[str, bool], ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Whether it has what lies at a path, a module or a tensor."""
+        return not any(f"{path}.".startswith(f"{block}.") for block, _ in self.gone)
 
 
 def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple[nn.Module, Recipe]:
@@ -54,7 +58,8 @@ def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple
 
     settings = [*_follow(trace, selection)]
     for setting in settings:
-        write_attribute(twin, setting.attribute, setting.number)
+        where = setting.attribute
+        replace_number(twin, where.path, where.name, where.place, setting.number)
     delete = tuple(path for path, taken_out in selection.gone if taken_out)
     identity = tuple(path for path, taken_out in selection.gone if not taken_out)
     take_out(twin, delete, identity)

@@ -67,6 +67,34 @@ def measure(layout: Layout, widths: Mapping[int, Size]) -> int | Size:
     return math.prod(measure(factor, widths) for factor in layout.factors)
 
 
+class Sizes:
+    """Sizes of dimensions for many networks, each worked out once.
+
+    Args:
+        widths: axis -> its width in every network, ``[n]``; all of its things, where it is not named.
+    """
+
+    def __init__(self, widths: Mapping[int, Whole]) -> None:
+        self.widths = widths
+        self._known: dict[int, tuple[Layout, int | Whole]] = {}
+
+    def of(self, layout: Layout) -> int | Whole:
+        """Size of a dimension in every network, ``[n]``; one number where all have the same."""
+        if id(layout) not in self._known:
+            self._known[id(layout)] = layout, self._of(layout)
+        return self._known[id(layout)][1]
+
+    def _of(self, layout: Layout) -> int | Whole:
+        if isinstance(layout, Joined):
+            return sum(map(self.of, layout.parts), start=0)
+        if isinstance(layout, Nested):
+            total: int | Whole = 1
+            for factor in layout.factors:
+                total = total * self.of(factor)
+            return total
+        return measure(layout, self.widths)
+
+
 def full_size(layout: Layout) -> int:
     """Size of a dimension of the largest network."""
     return measure(layout, dict[int, int]())
