@@ -29,10 +29,10 @@ from .options import PREFIX, Named, Options, resolutions, unsupported
 if TYPE_CHECKING:
     from torch import nn
 
+    from search_spaces.tracing.costs.parts import Part, Parts
     from search_spaces.tracing.dimensions.layouts import Layout
     from search_spaces.tracing.elastic import ElasticModel, Values
     from search_spaces.tracing.inputs import Inputs
-    from search_spaces.tracing.parts import Part, Parts
     from search_spaces.tracing.trace import Trace
 
 LOOKED_AT = Interface(3, 10)
@@ -138,7 +138,7 @@ class AnyFamily(Family):
     @cached_property
     def _divided(self) -> Parts:
         """The parts that the costs are tabulated by."""
-        from search_spaces.tracing.parts import divide
+        from search_spaces.tracing.costs.parts import divide
 
         elastic = self.derived
         known = {gene.name: gene for gene in elastic.genes}
@@ -146,7 +146,7 @@ class AnyFamily(Family):
 
     def parts(self, segments: tuple[Segment, ...], interface: Interface) -> Iterator[Part]:
         """What every segment executes for every combination of its genes. Raises UserError where there are too many."""
-        from search_spaces.tracing.parts import Part
+        from search_spaces.tracing.costs.parts import Part
 
         elastic = self.elastic(interface)
         known = {gene.name: gene for gene in elastic.genes}
@@ -289,7 +289,7 @@ def _problem(elastic: ElasticModel, side: int) -> str:
     """Why networks cannot be compared on images of that side; empty: they can."""
     import torch
 
-    from search_spaces.tracing.amounts import match_axes
+    from search_spaces.tracing.costs.amounts import match_axes
     from search_spaces.tracing.meta import Quick
     from search_spaces.tracing.trace import trace
 
@@ -344,9 +344,9 @@ def _values(architecture: Architecture) -> Values:
 
 def _read_parts(elastic: ElasticModel, inputs: Inputs, paths: Sequence[str]) -> Parts:
     """Operators of the model on an image of some size, by parts."""
-    from search_spaces.tracing.amounts import match_axes
-    from search_spaces.tracing.operators import read_deployed
-    from search_spaces.tracing.parts import Parts, parameter_amounts
+    from search_spaces.tracing.costs.amounts import match_axes
+    from search_spaces.tracing.costs.operators import read_deployed
+    from search_spaces.tracing.costs.parts import Parts, parameter_amounts
 
     deployed = read_deployed(elastic.model, inputs)
     numbers = match_axes(deployed.trace, elastic.trace)

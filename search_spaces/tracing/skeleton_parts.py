@@ -3,7 +3,7 @@ of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MethodType
 from typing import Any
 
@@ -13,7 +13,6 @@ from search_spaces.space import Segment
 
 from .dimensions.layouts import axes_of
 from .elastic import ElasticModel
-from .parts import innermost
 
 _PLAIN = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -92,3 +91,8 @@ def _depends(elastic: ElasticModel, paths: tuple[str, ...]) -> dict[str, list[st
         for attribute, layout in table.items():
             found[innermost(attribute.path, paths)].update(genes[axis] for axis in axes_of(layout) if axis in genes)
     return {path: [gene.name for gene in elastic.genes if gene.name in names] for path, names in found.items()}
+
+
+def innermost(path: str, paths: Sequence[str]) -> str:
+    """The longest of some module paths that a path lies in."""
+    return max((each for each in paths if not each or f"{path}.".startswith(f"{each}.")), key=len, default="")

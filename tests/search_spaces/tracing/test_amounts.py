@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.tracing.amounts import read_operators
+from search_spaces.tracing.costs.amounts import read_operators
 from search_spaces.tracing.derive import derive
 from search_spaces.tracing.elastic import ElasticModel, Values
 from search_spaces.tracing.inputs import Inputs

@@ -14,10 +14,10 @@ import numpy as np
 from search_spaces.architecture import Choice
 from search_spaces.errors import UserError
 
-from .dimensions.layouts import Joined, Layout, Nested, Sizes, Whole, Width, measure
-from .elastic import ElasticModel
-from .inputs import Inputs
-from .trace import Trace, trace
+from ..dimensions.layouts import Joined, Layout, Nested, Sizes, Whole, Width, measure
+from ..elastic import ElasticModel
+from ..inputs import Inputs
+from ..trace import Trace, trace
 
 Population = Mapping[str, Whole]
 """Gene -> the choice of every network, ``[n]``."""

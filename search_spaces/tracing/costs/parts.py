@@ -13,10 +13,11 @@ from search_spaces.architecture import Choice
 from search_spaces.genes import Gene
 from search_spaces.operators.operator import Buffer, Op, Stretch
 
-from .dimensions.expressions import layouts_in, value_of
-from .dimensions.expressions import product as amount_of
-from .dimensions.layouts import Sizes, axes_of
-from .elastic import ElasticModel
+from ..dimensions.expressions import layouts_in, value_of
+from ..dimensions.expressions import product as amount_of
+from ..dimensions.layouts import Sizes, axes_of
+from ..elastic import ElasticModel
+from ..skeleton_parts import innermost
 
 Around = tuple[tuple[Buffer, ...], tuple[Buffer, ...]]
 """Buffers that are alive before a stretch of operators, and after it."""
@@ -179,11 +180,6 @@ def parameter_amounts(elastic: ElasticModel) -> dict[str, int]:
         name: parameter.numel() if (layouts := elastic.trace.tensors.get(name)) is None else amount_of(layouts)
         for name, parameter in elastic.model.named_parameters()
     }
-
-
-def innermost(path: str, paths: Sequence[str]) -> str:
-    """The longest of some module paths that a path lies in."""
-    return max((each for each in paths if not each or f"{path}.".startswith(f"{each}.")), key=len, default="")
 
 
 def divide(whole: Parts, known: Mapping[str, Gene], blocks: Sequence[str], most: int) -> Parts:

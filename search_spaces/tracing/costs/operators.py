@@ -18,12 +18,12 @@ from search_spaces.operators.deploy import deploy
 from search_spaces.operators.operator import Op
 from search_spaces.operators.tracer import Tracer
 
-from .dimensions.axes import Dim, size_of
-from .dimensions.expressions import Amount, product
-from .inputs import Inputs
-from .labels import Labels, Operator
-from .recorder import label_results
-from .trace import Reader, Trace, trace
+from ..dimensions.axes import Dim, size_of
+from ..dimensions.expressions import Amount, product
+from ..inputs import Inputs
+from ..labels import Labels, Operator
+from ..recorder import label_results
+from ..trace import Reader, Trace, trace
 
 
 class _Noted:
