@@ -9,6 +9,8 @@ modules.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ _DROPPED = {
 }  # fmt: skip
 _RESHAPES = {aten.view.default, aten.reshape.default, aten.expand.default}
 _TRACE_BATCH = 3
+_TRACES = "do_not_emit_stack_traces"
 
 
 def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModule:
@@ -43,7 +46,8 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
         raise ValueError("call model.eval() before quantization: batch norm is folded with its running statistics")
     with torch.no_grad():
         example = torch.zeros(_TRACE_BATCH, *image_shape)
-        program = torch.export.export(model, (example,), strict=False)
+        with without_stack_traces():
+            program = torch.export.export(model, (example,), strict=False)
         refused = next((what for node in program.graph.nodes if (what := operator_of(node).refused)), "")
         if refused:
             raise UserError(
@@ -51,6 +55,19 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
                 "use `precision` fp32"
             )
         return _Folder(program).run()
+
+
+@contextmanager
+def without_stack_traces() -> Iterator[None]:
+    """``torch.export`` without noting the lines of code that each node came from, which nobody reads here and which
+    takes a tenth of its time. Versions of torch before the setting ignore it."""
+    config: Any = fx.config
+    before = getattr(config, _TRACES, False)
+    setattr(config, _TRACES, True)
+    try:
+        yield
+    finally:
+        setattr(config, _TRACES, before)
 
 
 def path_of(node: fx.Node) -> str:

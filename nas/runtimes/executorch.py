@@ -101,6 +101,7 @@ def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str]
     import torch
 
     from nas.quantization.decomposed import decompose
+    from nas.quantization.graph import without_stack_traces
     from nas.quantization.quantize import QuantizedModel
 
     with silence():
@@ -111,7 +112,7 @@ def lower(network: Network, image_shape: ImageShape, metadata: Mapping[str, str]
             raise UserError(f"exporting to ExecuTorch needs the package '{error.name}'; {_HINT}") from None
         module = decompose(network, dialect) if isinstance(network, QuantizedModel) else network
         needs = {"torch": "", "executorch": ".".join(version("executorch").split(".")[:2])}  # an older one may not do
-        with torch.no_grad():
+        with torch.no_grad(), without_stack_traces():
             program = torch.export.export(module, (torch.zeros(1, *image_shape),), strict=False)
         return to_edge_transform_and_lower(
             program,

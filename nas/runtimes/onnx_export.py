@@ -64,9 +64,11 @@ def by_torch(module: nn.Module, image_shape: ImageShape, batch: int | None) -> A
     """What PyTorch's exporter writes, without what only explains where nodes came from: it doubles a small file."""
     import torch
 
+    from nas.quantization.graph import without_stack_traces
+
     example = torch.zeros(batch or 2, *image_shape)
     try:
-        with silence():
+        with silence(), without_stack_traces():
             sizes = ({0: torch.export.Dim("batch")},) if batch is None else None
             program = torch.export.export(module, (example,), dynamic_shapes=sizes, strict=False)
             exported = torch.onnx.export(
