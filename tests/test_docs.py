@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.few_images import write_few
-from tests.support.long_forms import long_form
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = ("Bus error", "RuntimeError: operator torchvision::nms does not exist")  # not our messages
@@ -102,27 +101,26 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def test_how_tos_work_when_followed(workshop: Path) -> None:
-    """In one process, one after the other: a device, a strategy, a runtime for its subnets, a family, a source."""
-    pages = [f"docs/adding-a-{what}.md" for what in ("device", "strategy", "runtime", "family", "source")]
-    words = [sys.executable, "-m", "tests.support.following", *pages]
-    environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1"}
+def followed(workshop: Path, pages: list[str], kits: str) -> str:
+    """What following pages said, one after the other in one process."""
+    words = [sys.executable, "-m", "tests.support.following", *(f"docs/adding-a-{what}.md" for what in pages)]
+    environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1", "KITS": kits}
     done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "int8 (default): calibrated (MAPE" in done.stdout
-    said = {
-        what: set(re.findall(rf"{what} +test +([\d.]+)", done.stdout))
-        for what in ("simulator .search.", "model.int8.ort")
-    }
+    return done.stdout
+
+
+def test_how_tos_work_when_followed(workshop: Path) -> None:
+    """A device, a strategy, a runtime for its subnets, a family, a source, and a task, which passes its kit."""
+    out = followed(workshop, ["device", "strategy", "runtime", "family", "source", "task"], "tests/tasks/")
+    assert re.search(r"^1 passed", out, re.MULTILINE)
+    assert "int8 (default): calibrated (MAPE" in out
+    said = {what: set(re.findall(rf"{what} +test +([\d.]+)", out)) for what in ("simulator .search.", "model.int8.ort")}
     assert len(said["simulator .search."]) == 1
     assert said["simulator .search."] == said["model.int8.ort"]
-    assert "fits: 492 kB of RAM" in done.stdout
+    assert "fits: 492 kB of RAM" in out
 
 
-@pytest.mark.parametrize("what", long_form(["task"], ["predictor"]))
-def test_what_a_page_adds_passes_the_kit(workshop: Path, what: str) -> None:
-    words = [sys.executable, "-m", "tests.support.following", f"docs/adding-a-{what}.md"]
-    environment = os.environ | {"PYTHONPATH": str(workshop), "NO_COLOR": "1", "WHOLE": "1"}
-    done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE)
+@pytest.mark.long
+def test_what_the_page_of_predictors_adds_passes_the_kit(workshop: Path) -> None:
+    assert re.search(r"^\d+ passed", followed(workshop, ["predictor"], "tests/"), re.MULTILINE)

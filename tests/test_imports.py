@@ -15,12 +15,6 @@ import pytest
 from tools import structure
 
 ROOT = Path(__file__).parents[1]
-CHECKOUT = structure.Checkout(ROOT)
-FIGURES = {
-    figure.title.strip(): figure
-    for count in (structure.count_files, structure.count_imports, structure.count_records)
-    for figure in count(CHECKOUT)
-}
 HEAVY = ("torch", "timm", "torchvision", "optuna", "pymoo", "scipy", "onnx", "onnxruntime", "rich.table")
 
 FLOORS = (
@@ -72,42 +66,65 @@ def run(code: str, **env: str) -> str:
     return done.stdout
 
 
-def test_a_room_imports_only_rooms_below_it() -> None:
-    rooms = {path: room_of(path) for path in CHECKOUT.files}
+structural = pytest.mark.xdist_group("structure")  # what all files hold is read once, by one process
+
+
+@pytest.fixture(scope="module")
+def checkout() -> structure.Checkout:
+    """What lies in the rooms."""
+    return structure.Checkout(ROOT)
+
+
+@pytest.fixture(scope="module")
+def figures(checkout: structure.Checkout) -> dict[str, structure.Figure]:
+    """Counts of it, by title."""
+    counts = (structure.count_files, structure.count_imports, structure.count_records)
+    return {figure.title.strip(): figure for count in counts for figure in count(checkout)}
+
+
+@structural
+def test_a_room_imports_only_rooms_below_it(checkout: structure.Checkout) -> None:
+    rooms = {path: room_of(path) for path in checkout.files}
     up = {
         f"{path} -> {other}"
-        for path, other in CHECKOUT.arrows
+        for path, other in checkout.arrows
         if (here := rooms[path]) != (there := rooms[other]) and FLOOR[there] >= FLOOR[here]
     }
     assert not up
 
 
-def test_private_modules_stay_in_their_folder() -> None:
+@structural
+def test_private_modules_stay_in_their_folder(figures: dict[str, structure.Figure]) -> None:
     """``_x.py`` belongs to the files beside it."""
-    assert not FIGURES["private files borrowed"].items
+    assert not figures["private files borrowed"].items
 
 
-def test_no_circle() -> None:
-    assert not FIGURES["circles of files"].items
+@structural
+def test_no_circle(figures: dict[str, structure.Figure]) -> None:
+    assert not figures["circles of files"].items
 
 
-def test_the_reader_of_imports_reads() -> None:
+@structural
+def test_the_reader_of_imports_reads(checkout: structure.Checkout) -> None:
     """``tests/tools`` has more."""
-    assert ("predictors/policy_costs.py", "predictors/costs/network.py") in CHECKOUT.arrows
+    assert ("predictors/policy_costs.py", "predictors/costs/network.py") in checkout.arrows
 
 
-def test_no_folder_is_too_wide() -> None:
-    assert not FIGURES["folders with more than 20 files"].items
+@structural
+def test_no_folder_is_too_wide(figures: dict[str, structure.Figure]) -> None:
+    assert not figures["folders with more than 20 files"].items
 
 
-def test_no_file_is_too_long() -> None:
-    assert not FIGURES["files with more than 500 lines"].items
-    assert FIGURES["lines of a file: median"].value <= 130
-    assert FIGURES["90th percentile"].value <= 300
+@structural
+def test_no_file_is_too_long(figures: dict[str, structure.Figure]) -> None:
+    assert not figures["files with more than 500 lines"].items
+    assert figures["lines of a file: median"].value <= 130
+    assert figures["90th percentile"].value <= 300
 
 
-def test_no_untyped_record_leaves_a_room() -> None:
-    assert not FIGURES["in signatures outside nas/store/"].items
+@structural
+def test_no_untyped_record_leaves_a_room(figures: dict[str, structure.Figure]) -> None:
+    assert not figures["in signatures outside nas/store/"].items
 
 
 OWN_FLAGS = ("nas/profiling/runner.py", "nas/profiling/bundle.py", "nas/report/style.py", "nas/export/device_main.py")
@@ -115,9 +132,10 @@ OWN_FLAGS = ("nas/profiling/runner.py", "nas/profiling/bundle.py", "nas/report/s
 begin with ``--``."""
 
 
-def test_no_room_below_the_shell_names_a_flag() -> None:
+@structural
+def test_no_room_below_the_shell_names_a_flag(checkout: structure.Checkout) -> None:
     """Errors name settings; the shell turns them into flags."""
-    below = [source for path, source in CHECKOUT.files.items() if FLOOR[room_of(path)] < FLOOR["nas/cli"]]
+    below = [source for path, source in checkout.files.items() if FLOOR[room_of(path)] < FLOOR["nas/cli"]]
     texts = [
         f"{source.path}: {text}"
         for source in below
