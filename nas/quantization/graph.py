@@ -9,8 +9,11 @@ modules.
 from __future__ import annotations
 
 import math
+import operator
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from search_spaces.errors import UserError
 
-from .operators import aten, operator_of, source_of
+from .operators import aten, is_known, operator_of, source_of
 
 _DROPPED = {
     aten.dropout.default, aten.feature_dropout.default, aten.detach.default, aten.clone.default, aten.alias.default,
@@ -27,6 +30,10 @@ _DROPPED = {
 _RESHAPES = {aten.view.default, aten.reshape.default, aten.expand.default}
 _TRACE_BATCH = 3
 _TRACES = "do_not_emit_stack_traces"
+_CASTS = {aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default, aten.type_as.default}
+_SPLITS = {aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default}
+_LINE = re.compile(r'File "([^"]+)", line (\d+)')
+_TORCH = str(Path(torch.__file__).parent)
 
 
 def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModule:
@@ -40,27 +47,31 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> fx.GraphModu
         image_shape: channels, height, width.
 
     Raises:
-        UserError: there is attention, or an operator has weights but is neither a convolution nor a linear layer.
+        UserError: an operator has no int8 form, or weights but is neither a convolution nor a linear layer; it names
+            operator, module and line of code.
     """
     if model.training:
         raise ValueError("call model.eval() before quantization: batch norm is folded with its running statistics")
     with torch.no_grad():
         example = torch.zeros(_TRACE_BATCH, *image_shape)
-        with without_stack_traces():
-            program = torch.export.export(model, (example,), strict=False)
-        refused = next((what for node in program.graph.nodes if (what := operator_of(node).refused)), "")
-        if refused:
-            raise UserError(
-                f"cannot quantize this network: it has {refused}, and int8 covers convolutional networks; "
-                "use `precision` fp32"
-            )
-        return _Folder(program).run()
+        try:
+            with without_stack_traces():
+                return _fold(model, example)
+        except UserError:
+            return _fold(model, example)  # which raises it again, with the line of code
+
+
+def _fold(model: nn.Module, example: Tensor) -> fx.GraphModule:
+    program = torch.export.export(model, (example,), strict=False)
+    for node in program.graph.nodes:  # what no other code could help is said first
+        if what := operator_of(node).refused:
+            raise refusal(node, f"it has {what} ({{name}}), and int8 covers convolutional networks")
+    return _Folder(program).run()
 
 
 @contextmanager
 def without_stack_traces() -> Iterator[None]:
-    """``torch.export`` without noting the lines of code that each node came from, which nobody reads here and which
-    takes a tenth of its time. Versions of torch before the setting ignore it."""
+    """``torch.export`` without noting the lines of code that each node came from, which takes a tenth of its time. Versions of torch before the setting ignore it."""
     config: Any = fx.config
     before = getattr(config, _TRACES, False)
     setattr(config, _TRACES, True)
@@ -74,6 +85,19 @@ def path_of(node: fx.Node) -> str:
     """Dotted path of the innermost module that an operator was in; of a layer with batch norm folded: the layer's."""
     path: str = node.meta["path"]
     return path
+
+
+def refusal(node: fx.Node, problem: str) -> UserError:
+    """The error of a network that cannot be quantized because of a node of its exported graph: with its operator, its
+    module, and the line of code where that is known."""
+    name = getattr(getattr(node.target, "overloadpacket", None), "__name__", node.name)
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    lines = [each for each in _LINE.findall(node.meta.get("stack_trace") or "") if _TORCH not in each[0]]
+    place = f" in {stack[-1][0]}" if stack and stack[-1][0] else ""
+    if lines:
+        file, number = lines[-1]
+        place += f" ({'/'.join(Path(file).parts[-3:])}:{number})"
+    return UserError(f"cannot quantize this network: {problem.format(name=f'{name}{place}')}; use `precision` fp32")
 
 
 class _Folder:
@@ -116,36 +140,56 @@ class _Folder:
         if in_place:
             name, overload = target.__name__.split(".")
             target = getattr(getattr(aten, name[:-1]), overload)
-        if node.all_input_nodes and all(n.name in self.lifted for n in node.all_input_nodes):
+        if target not in _SPLITS and all(n.name in self.lifted for n in node.all_input_nodes):
             self.lifted[node.name] = target(*fx.map_arg(args, lambda n: self.lifted[n.name]), **node.kwargs)
-        elif target in _DROPPED:
+        elif target.__name__.startswith("_assert"):
+            pass
+        elif target in _DROPPED or (target in _CASTS and _is_float(node) and _is_float(source_of(node))):
             self.new[node] = self.new[source_of(node)]
+        elif target in _SPLITS:
+            pass  # its pieces are slices
+        elif target is operator.getitem and source_of(node).target in _SPLITS:
+            self.new[node] = self.piece(node)
         elif operator_of(node).has_weights:
             self.new[node] = self.layer(node)
         elif target is aten.batch_norm.default:
             self.new[node] = self.batch_norm(node)
+        elif not is_known(node) or not isinstance(node.meta["val"], Tensor):
+            raise refusal(node, "no int8 form is known of the operator {name}")
         else:
             if target in _RESHAPES:
                 args = (args[0], _any_batch(node))
             elif target is aten.adaptive_avg_pool2d.default and list(args[1]) == [1, 1]:  # type: ignore[arg-type]
                 target, args = aten.mean.dim, (args[0], [2, 3], True)  # one spelling of global average pooling
             elif target is aten.pad.default and args[3:] not in ((), (None,), (0,), (0.0,), (-math.inf,)):
-                raise UserError(f"cannot quantize this network: '{node.name}' pads with {args[3]}, not with 0")
-            new_args = fx.map_arg(args, self.constant_or_new)
-            kwargs = fx.map_arg(node.kwargs, self.constant_or_new)
+                raise refusal(node, f"{{name}} pads with {args[3]}, not with 0")
+            new_args = fx.map_arg(args, lambda each: self.constant_or_new(each, node))
+            kwargs = fx.map_arg(node.kwargs, lambda each: self.constant_or_new(each, node))
             self.new[node] = self.graph.call_function(target, new_args, kwargs)
         if in_place:  # later readers of the overwritten tensor see the new values
             self.new[source_of(node)] = self.new[node]
 
-    def constant_or_new(self, node: fx.Node) -> fx.Node:
-        """The new node, or an attribute for a small constant."""
+    def piece(self, node: fx.Node) -> fx.Node:
+        """One of the tensors that a split gives, as a slice."""
+        split = source_of(node)
+        number = int(node.args[1])  # type: ignore[arg-type]
+        dim = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
+        sizes = [each.shape[dim] for each in split.meta["val"]]
+        first = sum(sizes[:number])
+        return self.graph.call_function(
+            aten.slice.Tensor, (self.new[source_of(split)], dim, first, first + sizes[number])
+        )
+
+    def constant_or_new(self, node: fx.Node, user: fx.Node) -> fx.Node:
+        """The new node, or an attribute for a small constant of a ``user``."""
         if node.name not in self.lifted:
             return self.new[node]
         value = self.lifted[node.name]
+        if value.ndim and len(value) == _TRACE_BATCH and not node.all_input_nodes and node.op == "call_function":
+            raise refusal(user, "{name} reads a tensor that is made for every image")
         if sum(size > 1 for size in value.shape) > 1:
-            raise UserError(
-                f"cannot quantize this network: '{node.name}' of shape {tuple(value.shape)} is used outside a "
-                "convolution or linear layer; quantization covers convolutional networks"
+            raise refusal(
+                user, f"{{name}} reads weights of shape {tuple(value.shape)} outside a convolution or linear layer"
             )
         return self.attribute(node.name, value)
 
@@ -189,9 +233,7 @@ class _Folder:
             self.tensors[f"{name}_bias"] = (bias.double() * gain + shift).float()
             return before
         if node.meta["val"].ndim != 4:
-            raise UserError(
-                f"cannot quantize this network: batch norm '{node.name}' has no layer before it to fold into"
-            )
+            raise refusal(node, "{name} has no layer before it to fold into")
         channels = len(gain)
         rest = ([1, 1], [0, 0], [1, 1], channels)
         weight = gain.float().reshape(channels, 1, 1, 1)
@@ -202,11 +244,16 @@ class _Folder:
         given = [self.parameter(node, position) for position in (1, 2, 3, 4)]
         weight, bias, mean, var = (None if tensor is None else tensor.double() for tensor in given)
         if mean is None or var is None:
-            raise UserError(f"cannot quantize this network: batch norm '{node.name}' keeps no running statistics")
+            raise refusal(node, "{name} keeps no running statistics")
         gain = torch.rsqrt(var + float(node.args[7]))  # type: ignore[arg-type]
         gain = gain if weight is None else gain * weight
         shift = -mean * gain
         return gain, shift if bias is None else shift + bias
+
+
+def _is_float(node: fx.Node) -> bool:
+    """Whether a tensor is of the type that networks compute in."""
+    return bool(node.meta["val"].dtype == torch.float32)
 
 
 def _any_batch(node: fx.Node) -> list[int]:
@@ -214,5 +261,5 @@ def _any_batch(node: fx.Node) -> list[int]:
     source, shape = source_of(node).meta["val"].shape, node.meta["val"].shape
     keeps = source[0] == shape[0] == _TRACE_BATCH
     if not keeps or (node.target is not aten.expand.default and source[1:].numel() != shape[1:].numel()):
-        raise UserError(f"cannot quantize this network: '{node.name}' reshapes across the batch dimension")
+        raise refusal(node, "{name} reshapes across the batch dimension")
     return [-1, *map(int, shape[1:])]

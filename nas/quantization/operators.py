@@ -1,6 +1,7 @@
 """How each operator is quantized: one table, read wherever networks are captured, simulated, written or trained so.
 
-An operator that has no row computes on real values, and its result is put onto a grid of its own.
+An operator of :data:`REAL` computes on real values, and its result is put onto a grid of its own. A network with any
+other one is refused: nobody has compared its simulation with a runtime.
 """
 
 from __future__ import annotations
@@ -109,8 +110,17 @@ OPERATORS = {
     "reshape": _moves(aten.reshape.default),
     "permute": _moves(aten.permute.default),
     "transpose": _moves(aten.transpose.int),
-    "squeeze": _moves(aten.squeeze.dim, aten.squeeze.dims),
+    "squeeze": _moves(aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
     "unsqueeze": _moves(aten.unsqueeze.default),
+    "select": _moves(aten.select.int),
+    "narrow": _moves(aten.narrow.default),
+    "unflatten": _moves(aten.unflatten.int),
+    "repeat": _moves(aten.repeat.default),
+    "roll": _moves(aten.roll.default),
+    "flip": _moves(aten.flip.default),
+    "channel_shuffle": _moves(aten.channel_shuffle.default),
+    "pixel_shuffle": _moves(aten.pixel_shuffle.default),
+    "pixel_unshuffle": _moves(aten.pixel_unshuffle.default),
     "max_pool2d": _moves(aten.max_pool2d.default),
     "pad": _moves(aten.pad.default),
     "slice": _moves(aten.slice.Tensor),
@@ -118,8 +128,21 @@ OPERATORS = {
     "expand_as": _moves(aten.expand_as.default),
     "scaled_dot_product_attention": Operator((aten.scaled_dot_product_attention.default,), refused="attention layers"),
     "matmul": Operator((aten.matmul.default,), refused="attention layers"),
+    "bmm": Operator((aten.bmm.default,), refused="attention layers"),
+    "baddbmm": Operator((aten.baddbmm.default,), refused="attention layers"),
+    "einsum": Operator((aten.einsum.default,), refused="attention layers"),
 }
 """Name of an operator, that of torch's function -> how it is quantized."""
+
+REAL = frozenset({
+    "abs", "adaptive_avg_pool1d", "addcmul", "amax", "amin", "avg_pool1d", "cat", "celu", "clamp", "clamp_max",
+    "clamp_min", "concat", "elu", "exp", "glu", "group_norm", "instance_norm", "leaky_relu", "lerp",
+    "linalg_vector_norm", "log", "log_sigmoid", "log_softmax", "max_pool1d", "maximum", "minimum", "mish", "neg",
+    "pow", "prelu", "reciprocal", "rms_norm", "rsqrt", "rsub", "selu", "softmax", "softplus", "sqrt", "square",
+    "stack", "std", "sum", "upsample_bicubic2d", "upsample_bilinear2d", "upsample_nearest2d", "var", "where",
+})  # fmt: skip
+"""Operators without a row that compute on real values: functions of values that are the same in every runtime, up to
+rounding."""
 
 _BY_TARGET = {target: (name, operator) for name, operator in OPERATORS.items() for target in operator.targets}
 _OTHER = ("", Operator())
@@ -133,6 +156,12 @@ def operator_of(node: fx.Node) -> Operator:
 def name_of(node: fx.Node) -> str:
     """The key of a node's operator in :data:`OPERATORS`; empty: it has no row."""
     return _BY_TARGET.get(node.target, _OTHER)[0]
+
+
+def is_known(node: fx.Node) -> bool:
+    """Whether a call of an exported graph is of an operator that has a row here, or computes on real values."""
+    name = str(getattr(getattr(node.target, "overloadpacket", None), "__name__", "")).removesuffix("_")
+    return node.target in _BY_TARGET or name in OPERATORS or name in REAL
 
 
 def source_of(node: fx.Node) -> fx.Node:

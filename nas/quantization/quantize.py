@@ -183,9 +183,11 @@ def _limits(node: fx.Node) -> Range:
 
 
 def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Range]) -> dict[str, QParams]:
-    """Node name -> grid of its result; the last layer's result is on none."""
+    """Node name -> grid of its result; the last layer's result is on none, also where it is moved afterwards."""
     grids: dict[str, QParams] = {}
     output = source_of(graph.graph.output_node())
+    while operator_of(output).transparent:
+        output = source_of(output)
     for node in graph.graph.nodes:
         operator = operator_of(node)
         if node is output and operator.has_weights:

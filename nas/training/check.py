@@ -13,6 +13,7 @@ from nas.store.seeds import stream
 from nas.store.settings import check_settings
 from nas.supernet.first_weights import check_start
 from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.errors import UsageError, first_line
 
 from .builders import make_optimizer, make_parts, resolve_augment
@@ -30,6 +31,8 @@ def check_config(config: TrainConfig) -> None:
     check_settings(config)
     space = get_space(config.space)
     check_start(space, config.pretrained, config.init)
+    if config.dropout or config.drop_path:  # raises where the networks have no such rate
+        space.family.build(space.largest, Interface(3, 10), "meta", (config.dropout, config.drop_path))
     if config.zero_gamma and config.starts_from_weights:
         raise UsageError("`zero_gamma` is a start of random weights; leave it out with `pretrained` or `init`")
     if config.freeze_bn and not config.starts_from_weights:  # 0 and 1: nothing would be normalised
@@ -51,7 +54,7 @@ def check_config(config: TrainConfig) -> None:
     if asked and not taught:
         raise UsageError("`teacher_weight` and `teacher_temperature` say how to learn from a teacher; give `teacher`")
     if trained_menu(config.quantization_aware):
-        check_quantizable(space)
+        check_quantizable(space, "quantization_aware")
     elif config.quantization_noise or config.quantization_phase != PHASE:
         raise UsageError(
             "`quantization_phase` and `quantization_noise` say how to train for quantization; "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -99,10 +100,12 @@ def trained_menu(text: str) -> tuple[str, ...]:
     return names
 
 
-def check_quantizable(space: SearchSpace) -> None:
-    """Refuse quantization-aware training of a space whose networks cannot be quantized. Raises UserError."""
-    smallest = space.smallest
+@lru_cache(maxsize=4)
+def check_quantizable(space: SearchSpace, setting: str) -> None:
+    """Refuse a ``setting`` that asks for quantized networks of a space whose largest, which has all that others have,
+    cannot be quantized. Raises UserError."""
+    largest = space.largest
     try:
-        capture(space.build(smallest, Interface(3, 2)).eval(), (3, smallest.resolution, smallest.resolution))
+        capture(space.build(largest, Interface(3, 2)).eval(), (3, largest.resolution, largest.resolution))
     except UserError as error:
-        raise UserError(f"`quantization_aware`: space '{space.name}' cannot be quantized: {error}") from None
+        raise UserError(f"`{setting}`: space '{space.name}': {error}") from None

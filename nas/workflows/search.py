@@ -15,8 +15,10 @@ from nas.store.results import Memory, SearchResult
 from nas.store.run import Run
 from nas.store.versions import versions
 from nas.tasks.task import Score
+from nas.training.quantized import check_quantizable
 from predictors.accuracy.predictor import AccuracyPredictor, to_bytes
 from predictors.targets.target import load_target
+from search_spaces.policy import FLOAT
 from search_spaces.schema import convert, to_json
 
 from .trained import open_trained
@@ -49,6 +51,8 @@ def search_run(
     config, others = with_others(config)
     with run.joined():
         trained = open_trained(run, config.calibration_images)
+        if set(config.precision.split(",")) != {FLOAT}:
+            check_quantizable(trained.space, "precision")
         costs = trained.costs(target, config.precision, others)
         costs.feasible_start(config.bounds)
         for idle in costs.idle_bounds(config.bounds):

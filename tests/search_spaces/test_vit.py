@@ -326,5 +326,6 @@ def test_autoformer(size: str) -> None:
 
 def test_int8_refuses_with_the_way_out() -> None:
     model = timm.create_model("test_vit", num_classes=CLASSES).eval()
-    with pytest.raises(UserError, match=r"attention layers, .* convolutional networks; use `precision` fp32"):
+    place = r"\(\w+ in blocks.0.attn \(.*attention.py:\d+\)\)"
+    with pytest.raises(UserError, match=rf"attention layers {place}, .* convolutional networks; use `precision` fp32"):
         quantize(model, images(160, 4))

@@ -80,7 +80,7 @@ def test_every_setting_says_what_it_is() -> None:
 def test_a_space_of_attention_layers_cannot_be_trained_for_quantization() -> None:
     space = get_space("timm:vit_tiny_patch16_224:resolution=64,96")
     with pytest.raises(UserError, match=r"`quantization_aware`: space 'timm:vit_tiny.*attention") as caught:
-        check_quantizable(space)
+        check_quantizable(space, "quantization_aware")
     assert len(str(caught.value).splitlines()) <= 2
 
 
