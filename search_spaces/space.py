@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -15,6 +15,8 @@ from .schema import Json
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from .operators.operator import Part
 
 Drop = tuple[float, float]
 """Probabilities with which a network is regularised while it trains: of dropping a feature before the last layer, and
@@ -79,9 +81,14 @@ class Family(Protocol):
         centre of filters."""
         return None
 
+    def parts(self, segments: tuple[Segment, ...], interface: Interface) -> Iterator[Part] | None:
+        """Where the family knows it: what every segment executes for every combination of its genes, of images of
+        every size. None: networks that cover the combinations are looked at. Raises UserError: too many of them."""
+        return None
+
     def stays(self) -> Mapping[str, tuple[str, ...]]:
         """Where that is known: why something cannot shrink, with the line of the model's code where there is one ->
-        the tensors, or how often; without what stays in every model, as the sides of filters."""
+        the layers and tensors, or how often; without what stays in every model, as the sides of filters."""
         return {}
 
     def channel_groups(self, model: nn.Module) -> list[Group]:

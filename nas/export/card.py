@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from nas.runtimes.runtime import pip_arguments
 from nas.store.exports import Manifest, Preparation, Provenance
 from nas.store.hints import hint
+from nas.store.versions import version
 from nas.store.words import count_of
 from nas.tasks.task import Task
 from nas.training.config import TrainConfig
+from search_spaces.builders.hf_model import PREFIX as HF
 from search_spaces.builders.timm_model import TimmSpec
 from search_spaces.builders.typed_code import PREFIX as OWN
 
 from .device_script import Script
 from .hub import LOADER, data_name, front_matter
 from .preparation import preparation_of
+from .program import PROGRAM, Program
 from .subnet_loader import RECIPE, SUBNET_LOADER
 
 WEIGHTS = "model.safetensors"
@@ -23,12 +26,15 @@ NAMED = 100
 """Classes that a card names."""
 
 
-def model_card(manifest: Manifest, task: Task, scripts: Sequence[Script], checked: int) -> str:
+def model_card(
+    manifest: Manifest, task: Task, scripts: Sequence[Script], checked: int, program: Program | None = None
+) -> str:
     """Markdown text, with front matter as the hub reads it.
 
     Args:
         scripts: of its files.
         checked: images that each script was run on.
+        program: what came of writing one; None: nothing was tried.
     """
     size = manifest.input.input_size
     files = [name for name in manifest.files if name != WEIGHTS]
@@ -39,6 +45,7 @@ def model_card(manifest: Manifest, task: Task, scripts: Sequence[Script], checke
         for r in manifest.results
     )
     running = "".join(_running(script, checked) for script in scripts)
+    loading = _loading(manifest, task) + _program(manifest, program)
     latency, costs = manifest.target, manifest.costs
     return f"""{front_matter(manifest, files, task)}
 # {manifest.candidate}
@@ -54,7 +61,7 @@ Latency on {latency.name}: {latency.latency_ms:.3f} ms, {latency.label} ({latenc
 {costs.macs:,} MACs, {costs.params:,} parameters, {costs.size_bytes:,} bytes of weights at
 {manifest.precision}, {costs.peak_activation_bytes:,} bytes of activations at the peak.
 
-{_prepared(preparation_of(manifest.input, task), manifest.classes)}{running}{_loading(manifest, task)}## Architecture
+{_prepared(preparation_of(manifest.input, task), manifest.classes)}{running}{loading}## Architecture
 
 | gene | value |
 |---|---|
@@ -76,7 +83,7 @@ def _loading(manifest: Manifest, task: Task) -> str:
     name = LOADER.removesuffix(".py")
     spec = TimmSpec.from_json(manifest.timm)
     if not spec.of_timm:
-        return _loading_own(spec.model.removeprefix(OWN))
+        return _loading_own(spec.model.removeprefix(OWN)) if spec.model.startswith(OWN) else _loading_packaged(spec)
     plain = spec.plain_arguments() is not None
     teach = "" if plain else f"import {name}  # teaches timm the architecture\n"
     why = (
@@ -124,6 +131,50 @@ model = load(build={name})
 ```
 
 The weights are floats, with batch norm calibrated: to look at and to train further.
+
+"""
+
+
+def _loading_packaged(spec: TimmSpec) -> str:
+    """How a model of another package takes the weights."""
+    prefix, _, name = spec.model.partition(":")
+    package = "transformers" if f"{prefix}:" == HF else prefix
+    return f"""## Load it
+
+The network is cut from the model `{name}` of {package} {version(package)}. `{SUBNET_LOADER}` of this folder builds it
+with that package, torch and safetensors; `{RECIPE}` says what is smaller.
+
+```python
+from load_subnet import load
+
+model = load()
+```
+
+The weights are floats, with batch norm calibrated: to look at and to train further.
+
+"""
+
+
+def _program(manifest: Manifest, program: Program | None) -> str:
+    """How torch runs the network without its classes."""
+    if program is None or program.problem:
+        return ""
+    channels, height, width = manifest.input.input_size
+    batch = "n" if program.any_batch else "1"
+    return f"""## Run it with torch alone
+
+`{PROGRAM}` holds the network and its weights as `torch.export` writes them, so that neither timm nor the code of its
+model is needed:
+
+```python
+import torch
+
+network = torch.export.load("{PROGRAM}").module()
+outputs = network(images)  # [{batch}, {channels}, {height}, {width}]
+```
+
+It was loaded and run before this folder was written: outputs were those of the network, to the bit. It only computes;
+to train further, take the weights. torch may run code that such a file holds, so load those of people you trust.
 
 """
 

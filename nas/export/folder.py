@@ -46,6 +46,7 @@ from .device_script import Script, device_script, script_name
 from .hub import CONFIG, LOADER, data_name, timm_config
 from .manifest import MANIFEST, exported_hashes, input_size, open_model
 from .preparation import PREPARATION, input_config, preparation_of, preparation_source
+from .program import PROGRAM, write_program
 from .subnet_loader import RECIPE, SUBNET_LOADER, recipe_content, subnet_loader_source
 
 _UNFINISHED = ".unfinished"
@@ -118,6 +119,10 @@ def export_candidate(
     with _staged(out) as folder:
         save_tensors(folder / WEIGHTS, shipped.model.state_dict(), {"candidate": candidate.id})
         files, results = {WEIGHTS: file_hash(folder / WEIGHTS)}, [*manifest.results]
+        program = None
+        if "recipe" in manifest.timm:  # its classes are the model's own, so that others may lack them
+            program = write_program(shipped.model, manifest.input.input_size, folder / PROGRAM)
+            files |= {} if program.problem else {PROGRAM: file_hash(folder / PROGRAM)}
         atomic_write(folder / PREPARATION, preparation_source().encode())
         scripts = []
         for form in formats or parse_formats(None, target.model):
@@ -131,7 +136,8 @@ def export_candidate(
                 script = Script(script_name(form), file.name, model, json.loads(model.metadata[NEEDS]))
                 atomic_write(folder / script.name, device_script(form, code, task, script.needs).encode())
                 scripts.append(script)
-        manifest = replace(manifest, results=tuple(results), files=files)
+        left_out = {PROGRAM: program.problem} if program is not None and program.problem else {}
+        manifest = replace(manifest, results=tuple(results), files=files, left_out=left_out)
         checked = check_folder(folder, scripts, source.dataset, manifest.input)
         spec = TimmSpec.from_json(manifest.timm)
         if spec.of_timm:
@@ -140,8 +146,8 @@ def export_candidate(
                 atomic_write(folder / LOADER, loader_source().encode())
         if "recipe" in manifest.timm:
             write_json(folder / RECIPE, recipe_content(manifest.timm))
-            atomic_write(folder / SUBNET_LOADER, subnet_loader_source().encode())
-        atomic_write(folder / "README.md", model_card(manifest, task, scripts, checked).encode())
+            atomic_write(folder / SUBNET_LOADER, subnet_loader_source(spec.model).encode())
+        atomic_write(folder / "README.md", model_card(manifest, task, scripts, checked, program).encode())
         write_json(folder / MANIFEST, to_json(manifest))
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
@@ -208,12 +214,12 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
 
 
 def _earlier_files(out: Path) -> set[str]:
-    """Files for runtimes that an earlier export wrote into a folder, by its manifest."""
+    """Programs and files for runtimes that an earlier export wrote into a folder, by its manifest."""
     try:
         listed = exported_hashes(out) or {}
     except UserError:  # damaged, and about to be replaced
         return set()
-    return listed.keys() & set(file_names())  # no other name is taken on trust
+    return listed.keys() & {PROGRAM, *file_names()}  # no other name is taken on trust
 
 
 def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> None:

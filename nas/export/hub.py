@@ -72,11 +72,12 @@ def front_matter(manifest: Manifest, files: list[str], task: Task) -> str:
     """
     data = manifest.provenance.data
     on_hub = _HUB_DATA.get(data) or (data.removeprefix(_HUB_PREFIX) if data.startswith(_HUB_PREFIX) else None)
-    tags = [task.hub_tag, "timm", "neural-architecture-search", manifest.target.name]
+    of_timm = TimmSpec.from_json(manifest.timm).of_timm
+    tags = [task.hub_tag, *(["timm"] if of_timm else []), "neural-architecture-search", manifest.target.name]
     tags += sorted({Path(name).suffix.lstrip(".") for name in files})
     lines = [
         f"license: {manifest.license or UNKNOWN}",
-        "library_name: timm",
+        *(["library_name: timm"] if of_timm else []),
         f"pipeline_tag: {task.hub_tag}",
         *_listed("tags", dict.fromkeys(tags)),
         *(_listed("datasets", [on_hub]) if on_hub else ()),

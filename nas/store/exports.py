@@ -217,6 +217,7 @@ class Manifest:
         classes: names, by label.
         license: of the weights, by the hub's name; None: nobody states one.
         files: hashes of the files with weights, by name.
+        left_out: files that there would be, and why they could not be written.
     """
 
     format: int
@@ -232,3 +233,4 @@ class Manifest:
     results: tuple[Annotated[Result, Made(_result)], ...]
     provenance: Provenance
     files: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,8 @@ from nas.store.records import DataField
 from nas.supernet.foreign.convert import convert, is_efficientnet_pytorch
 from nas.supernet.foreign.once_for_all import convert_ofa, is_ofa
 from nas.supernet.foreign.reading import listed, read_file
+from search_spaces.architecture import Interface
+from search_spaces.builders.hf_model import INSIDE
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.schema import read_content
@@ -110,7 +112,9 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
         supernet = found.shared
         normalisation = (found.data.mean, found.data.std) if found.data else None
     else:
-        here = {n: t.shape for n, t in net.model.state_dict().items() if not is_clip(n)}
+        named = {n: t.shape for n, t in net.model.state_dict().items() if not is_clip(n)}
+        inside = INSIDE if all(name.startswith(INSIDE) for name in named) else ""
+        here = {name.removeprefix(inside): shape for name, shape in named.items()}
         unwrapped = read_file(file, here)
         state, place = unwrapped.tensors, unwrapped.place
         notes += unwrapped.notes
@@ -120,8 +124,8 @@ def load_weights(net: Supernet, file: Path | None = None) -> Start:
             normalisation = (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
         elif is_efficientnet_pytorch(state) and type(getattr(net.model, "conv_stem", None)) is nn.Conv2d:
             notes.append(f"{what} pads as TensorFlow does; timm's tf_ models do so too, this space does not")
-        state = convert(state, here)
-    fitting, more = _fit(_filtered(state, net.model, what), net.model, what, place)
+        state = {f"{inside}{name}": tensor for name, tensor in convert(state, here).items()}
+    fitting, more = _fit(_filtered(state, net.model, what), net, what, place)
     with torch.no_grad():
         for name, tensor in net.model.state_dict(keep_vars=True).items():
             if name in fitting:
@@ -151,13 +155,14 @@ def _filtered(state: dict[str, Tensor], model: nn.Module, what: str) -> dict[str
 
 
 def _fit(
-    state: Mapping[str, Tensor], model: nn.Module, what: str, place: str
+    state: Mapping[str, Tensor], net: Supernet, what: str, place: str
 ) -> tuple[dict[str, Tensor], list[str]]:  # fmt: skip
     """The tensors to copy, and notes on what was replaced or adapted; ``place``: where in the file they were."""
+    model, ends = net.model, _ends(net)
     here = {name: tensor.shape for name, tensor in model.state_dict().items()}
     # clips are optional on both sides: a run may learn steps of precisions that the file knows nothing of
     there, notes = {n: t for n, t in state.items() if n in here or not is_clip(n)}, []
-    heads = tuple(f"{name}." for name in _declared(model, "classifier"))
+    heads = tuple(f"{name}." for name in ends.classifier)
     head = [n for n in here if n.startswith(heads) and not is_clip(n)] if heads else []
     left = [n for n in head if n not in there or (there[n].ndim == len(here[n]) and there[n].shape != here[n])]
     if left:
@@ -166,7 +171,7 @@ def _fit(
         notes.append(f"the classifier of {what} is not taken over ({reason}); it starts at 0")
         there = {n: t for n, t in there.items() if not n.startswith(heads)}
         there |= {n: torch.zeros(here[n]) for n in here if n.startswith(heads)}
-    for stem in _declared(model, "first_conv"):
+    for stem in ends.first_conv:
         name = f"{stem}.weight"
         if name in there and name in here and _only_channels_differ(there[name].shape, here[name]):
             notes.append(f"{stem}: adapted from {there[name].shape[1]} to {here[name][1]} channels")
@@ -203,10 +208,35 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(tensor.float().isfinite().all())
 
 
-def _declared(model: nn.Module, key: str) -> tuple[str, ...]:
-    """Names of modules that timm declares as ``first_conv`` or ``classifier`` of a model."""
-    names = getattr(model, "pretrained_cfg", {}).get(key) or ()
-    return (names,) if isinstance(names, str) else tuple(names)
+@dataclass(frozen=True)
+class _Ends:
+    """Names of the modules that belong to the images' channels and to the classes."""
+
+    first_conv: tuple[str, ...]
+    classifier: tuple[str, ...]
+
+
+def _ends(net: Supernet) -> _Ends:
+    """As timm declares them; of other models, those whose shapes follow the channels and the classes."""
+    interface = net.interface
+    declared = [getattr(net.model, "pretrained_cfg", {}).get(key) or () for key in ("first_conv", "classifier")]
+    if any(declared):
+        return _Ends(*((names,) if isinstance(names, str) else tuple(names) for names in declared))
+    others = (replace(interface, in_chans=interface.in_chans + 1), replace(interface, outputs=interface.outputs + 1))
+    return _Ends(*(_differing(net.space, interface, other) for other in others))
+
+
+def _differing(space: SearchSpace, one: Interface, other: Interface) -> tuple[str, ...]:
+    """Modules of the largest network whose tensors differ in shape with other ends."""
+    try:
+        shapes = [
+            {name: tensor.shape for name, tensor in space.build(space.largest, ends, "meta").state_dict().items()}
+            for ends in (one, other)
+        ]
+    except UserError:  # it takes these ends alone
+        return ()
+    found = (name.rpartition(".")[0] for name, shape in shapes[0].items() if shapes[1].get(name) != shape)
+    return tuple(dict.fromkeys(found))
 
 
 def _only_channels_differ(there: torch.Size, here: torch.Size) -> bool:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.families.any_model import AnyFamily
 from search_spaces.genes import Floats, Vectors
 from search_spaces.operators.operator import Op, Stretch
 from search_spaces.space import SearchSpace, Segment
@@ -114,8 +113,9 @@ def traced_entries(space: SearchSpace, interface: Interface) -> Iterator[Entry]:
     """Every entry of the tables, from a small set of models that covers all combinations; some come repeatedly."""
     from search_spaces.operators.segments import SegmentTracer
 
-    if isinstance(space.family, AnyFamily):
-        for part in space.family.parts(space.segments, interface):
+    known = space.family.parts(space.segments, interface)
+    if known is not None:
+        for part in known:
             row = _row(space, space.segments[part.number], part.values)
             ops = [op for stretch in part.stretches for op in stretch.ops]
             yield Entry(part.number, row, ops, part.params, part.stretches)

@@ -23,6 +23,7 @@ from search_spaces.errors import UserError, first_line
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop
 
+from .base_model import refuse_drop
 from .typed_code import PREFIX, is_allowed
 
 if TYPE_CHECKING:
@@ -58,13 +59,18 @@ class OwnModel:
         """Pixels of the side of an image that it is made for: the function's attribute ``resolution``, or 224."""
         return int(getattr(_function(self.function), "resolution", 224))
 
+    def at(self, side: int) -> OwnModel:
+        """Its code takes images as they come."""
+        return self
+
     def build(self, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP) -> nn.Module:
-        """The model, freshly initialised; on ``meta`` without storage or initialisation. ``drop`` is not passed on.
-        Raises UserError where the function fails or gives something else."""
+        """The model, freshly initialised; on ``meta`` without storage or initialisation. Raises UsageError where it is
+        to drop something, and UserError where the function fails or gives something else."""
         import torch
 
         from .timm_compat import NoInit
 
+        refuse_drop(drop, self.name)
         function = _function(self.function)
         with NoInit() if device == "meta" else nullcontext(), torch.device(device):
             try:

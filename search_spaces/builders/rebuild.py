@@ -8,6 +8,14 @@ they need torch alone."""
 from __future__ import annotations
 
 
+def find_module(model, path):
+    """The module at a path. Raises ValueError where there is none."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        raise ValueError(f"it names a module that the model has not: {path!s:.100}") from None
+
+
 def replace_number(model, path, name, place, number):
     """Put a number where an attribute of a module has another; ``place`` is that in a list of (lists of) numbers."""
 
@@ -17,11 +25,15 @@ def replace_number(model, path, name, place, number):
             if type(value) not in (int, float) or type(number) not in (int, type(value)) or not 0 <= number <= largest:
                 raise ValueError(f"{path}.{name} cannot be {number!r:.40} in a smaller network")
             return number
+        if not isinstance(value, (list, tuple)) or not 0 <= place[0] < len(value):
+            raise ValueError(f"it sets a number of a list that {path}.{name} is not, or has not: {place!r:.40}")
         items = list(value)
         items[place[0]] = put(items[place[0]], place[1:])
         return items if isinstance(value, list) else tuple(items)
 
-    table = vars(model.get_submodule(path))
+    table = vars(find_module(model, path))
+    if name not in table:
+        raise ValueError(f"it sets a number that the model has not: {path!s:.100}.{name!s:.100}")
     table[name] = put(table[name], list(place))
 
 
@@ -29,13 +41,14 @@ def take_out(model, delete, identity):
     """Take modules out of the ones that hold them, or put ``Identity`` in their place."""
     import torch
 
-    for path in delete:
+    for path in (*delete, *identity):
+        find_module(model, path)
         owner, _, name = path.rpartition(".")
-        del model.get_submodule(owner)._modules[name]
-    for path in identity:
-        model.get_submodule(path)  # has to be there
-        owner, _, name = path.rpartition(".")
-        model.get_submodule(owner)._modules[name] = torch.nn.Identity()
+        held = find_module(model, owner)._modules
+        if path in delete:
+            del held[name]
+        else:
+            held[name] = torch.nn.Identity()
 
 
 def name_tensors(model):
@@ -113,8 +126,10 @@ def reshape(model, recipe, replacement):
     import torch
 
     names = name_tensors(model)
+    if not {"set", "delete", "identity", "shapes"} <= set(recipe):
+        raise ValueError("a recipe has set, delete, identity and shapes")
     if not set(recipe["shapes"]) <= set(names.values()):
-        raise ValueError("the recipe is not one of this model: it has tensors of other names")
+        raise ValueError("it has tensors of other names than the model")
     for (path, name, *place), number in recipe["set"]:
         replace_number(model, path, name, place, number)
     take_out(model, recipe["delete"], recipe["identity"])
@@ -135,5 +150,15 @@ def reshape(model, recipe, replacement):
     return model
 
 
-REBUILDING = (replace_number, take_out, name_tensors, swap_tensors, mirror_shapes, reshape, rebuild, shrink)
+REBUILDING = (
+    find_module,
+    replace_number,
+    take_out,
+    name_tensors,
+    swap_tensors,
+    mirror_shapes,
+    reshape,
+    rebuild,
+    shrink,
+)
 """All of them, in the order in which their text is pasted."""

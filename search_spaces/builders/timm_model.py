@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,19 @@ from search_spaces.errors import UserError
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family
 
+from .hf_model import PREFIX as HF
+from .hf_model import hf_network
 from .rebuild import REBUILDING, shrink
+from .torchvision_model import PREFIX as TORCHVISION
+from .torchvision_model import torchvision_network
 from .typed_code import PREFIX as OWN
 
 if TYPE_CHECKING:
     from torch import nn
 
+
+PACKAGES: dict[str, Callable[..., nn.Module]] = {HF: hf_network, TORCHVISION: torchvision_network}
+"""What the name of a model of another package begins with -> what builds it there; of this, the text is pasted, too."""
 
 ENTRY = "nas_subnet"
 """Name under which the module of :func:`loader_source` registers its builder with timm."""
@@ -104,10 +111,11 @@ register_model(nas_subnet)
 
 @dataclass(frozen=True)
 class TimmSpec:
-    """A model that ``timm.create_model`` knows by name, and what is different about this one.
+    """A model that ``timm.create_model`` or another package knows by name, and what is different about this one.
 
     Attributes:
-        options: keyword arguments of ``timm.create_model``.
+        model: timm's name; of another package (:data:`PACKAGES`) or a user's own code, with that before it.
+        options: keyword arguments of ``timm.create_model``, or what the other package is given.
         arguments: constructor arguments to replace, after timm has worked out its own for that name.
         blocks: by the constructor argument that is a block class, arguments of every block in order; the n-th block
             gets those of the n-th entry in place of the common ones.
@@ -148,16 +156,24 @@ class TimmSpec:
 
     def build(self, device: str = "cpu") -> nn.Module:
         """The model; on ``meta`` without storage or initialisation."""
+        import torch
+
         from .timm_compat import NoInit  # before timm is imported
 
         with NoInit() if device == "meta" else nullcontext():
-            model: nn.Module = timm_model(self.to_json(), device=device)
+            if self.of_timm:
+                model: nn.Module = timm_model(self.to_json(), device=device)
+                return model
+            package, _, name = self.model.partition(":")
+            with torch.device(device):
+                whole = PACKAGES[f"{package}:"](name, self.options, self.interface.outputs, self.interface.in_chans)
+                model = whole if self.recipe is None else shrink(whole, self.recipe)
         return model
 
     @property
     def of_timm(self) -> bool:
-        """Whether the model is one of timm's, and not of a user's own code."""
-        return not self.model.startswith(OWN)
+        """Whether the model is one of timm's, and not of another package or a user's own code."""
+        return ":" not in self.model
 
     def plain_arguments(self) -> dict[str, Json] | None:
         """All keyword arguments but ``num_classes`` and ``in_chans`` with which ``timm.create_model`` builds the model
@@ -202,26 +218,32 @@ class TimmFamily(Family):
 OPTIONS = ("act_layer", "bn_eps", "drop_path_rate", "drop_rate", "dynamic_img_size", "head_bias", "img_size")
 """Those of ``timm.create_model`` that a file may give."""
 _LARGEST, _MOST, _DEEPEST = 65536, 4096, 8
+_LIMITED_ELSEWHERE = ("num_classes", "recipe")  # by the forms of the records that they come from
 
 
 def build_foreign(spec: TimmSpec, where: str, device: str = "cpu") -> nn.Module:
     """:meth:`TimmSpec.build` for a description from the file ``where``. Raises UserError where it has another option
-    than those that shape a network (timm's others load files) or a size beyond any network's, or timm cannot build
-    it."""
-    if not spec.of_timm:
+    than those that shape a network (timm's others load files) or a size beyond any network's, or its package cannot
+    build it."""
+    if not spec.of_timm and not spec.model.startswith(tuple(PACKAGES)):
         raise UserError(
             f"{where} is cut from the model of {spec.model.removeprefix(OWN)}; its load_subnet.py builds it"
         )
-    for option in spec.options:
+    for option in spec.options if spec.of_timm else ():
         if option not in OPTIONS:
             raise UserError(f"{where} asks timm for '{option!s:.50}', which doesn't shape a network; export it again")
-    if not _moderate({key: value for key, value in spec.to_json().items() if key != "num_classes"}):
+    if not _moderate({key: value for key, value in spec.to_json().items() if key not in _LIMITED_ELSEWHERE}):
         raise UserError(f"{where} doesn't describe a network of a usual size; export it again")
     try:
         return spec.build(device)
     except Exception as error:  # constructors of all of timm's families, on arguments that anybody may have written
         reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise UserError(f"{where} doesn't describe a network that timm can build: {reason}; export it again") from None
+        if isinstance(error, KeyError):
+            reason = f"it has no {reason}"
+        package = "timm" if spec.of_timm else spec.model.partition(":")[0].replace("hf", "transformers")
+        raise UserError(
+            f"{where} doesn't describe a network that {package} can build: {reason}; export it again"
+        ) from None
 
 
 def _moderate(value: Json, depth: int = 0) -> bool:

@@ -16,20 +16,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture, Choice, Interface
-from search_spaces.builders.named_model import NamedModel
-from search_spaces.builders.own_code import OwnModel
+from search_spaces.builders.base_model import BaseModel
 from search_spaces.channels import Group
-from search_spaces.errors import UsageError, UserError, first_line
+from search_spaces.errors import UserError
 from search_spaces.genes import Gene
+from search_spaces.operators.operator import Part
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop, Family, Pieces, Segment
-
-from .options import PREFIX, Named, Options, resolutions, unsupported
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from search_spaces.tracing.costs.parts import Part, Parts
+    from search_spaces.tracing.costs.parts import Parts
     from search_spaces.tracing.dimensions.layouts import Layout
     from search_spaces.tracing.elastic import ElasticModel, Values
     from search_spaces.tracing.inputs import Inputs
@@ -42,8 +40,10 @@ MOST_COMBINATIONS = 1024
 TOO_MANY = 65536
 """One with more combinations than this has costs that cannot be tabulated."""
 
-_ALWAYS = ("side of a filter", "an output of the model")
+_ALWAYS = ("side of a filter", "an output of the model", "numbers of an index")
 """What stays in every model."""
+_LAYERS = ("weight", "bias", "running_mean", "running_var")
+"""Tensors that are called by their layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class AnyFamily(Family):
         derived: what it can shrink by, with the ends :data:`LOOKED_AT` on the largest image.
     """
 
-    model: NamedModel | OwnModel
+    model: BaseModel
     resolutions: tuple[int, ...]
     derived: ElasticModel = field(repr=False)
     _known: dict[tuple[Interface, Drop], ElasticModel] = field(default_factory=dict, repr=False)
@@ -123,9 +123,10 @@ class AnyFamily(Family):
         found: dict[str, list[str]] = {}
         for each in self.derived.fixed():
             names = found.setdefault(each.reason, []) if not each.reason.startswith(_ALWAYS) else []
-            tensor = each.name.partition(":")[0]
-            if tensor not in names:
-                names.append(tensor)
+            layer, _, tensor = each.name.partition(":")[0].rpartition(".")
+            name = layer if layer and tensor in _LAYERS else f"{layer}.{tensor}".lstrip(".")
+            if name not in names:
+                names.append(name)
         for name, times in self.derived.unknown.items():
             found[f"the operator {name} has no rule"] = [f"{times} times"]
         return {reason: tuple(names) for reason, names in found.items()} | dict.fromkeys(self.derived.notes, ())
@@ -145,9 +146,6 @@ class AnyFamily(Family):
         return divide(_read_parts(elastic, elastic.inputs, ("",)), known, tuple(elastic.gates), MOST_COMBINATIONS)
 
     def parts(self, segments: tuple[Segment, ...], interface: Interface) -> Iterator[Part]:
-        """What every segment executes for every combination of its genes. Raises UserError where there are too many."""
-        from search_spaces.tracing.costs.parts import Part
-
         elastic = self.elastic(interface)
         known = {gene.name: gene for gene in elastic.genes}
         choices = [{name: known[name].choices for name in each.genes if name in known} for each in segments]
@@ -181,126 +179,6 @@ class AnyPieces(Mapping[str, Pieces]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def derive(named: Named, options: Options) -> AnyFamily:
-    """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
-    UserError where no smaller network runs."""
-    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
-
-    try:
-        elastic = _derived(model, sides[-1], options)
-    except UserError as error:
-        raise unsupported(named, str(error)) from None
-    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
-    if problems and options.resolution:
-        side, problem = next(iter(problems.items()))
-        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
-    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
-
-
-def derive_own(model: OwnModel, options: Options) -> AnyFamily:
-    """The family around a model of one's own. Raises UsageError where it doesn't take a side that is asked for, and
-    UserError where it doesn't run, or nothing smaller does."""
-    sides = tuple(sorted(set(options.resolution or (model.side,))))
-    try:
-        elastic = _derived(model, sides[-1], options)
-    except UserError as error:
-        raise UserError(f"{model.name} is not supported because {error}") from None
-    for side in sides[:-1]:
-        if problem := _problem(elastic, side):
-            raise UsageError(f"{model.name} cannot take images of {side} px: {problem}")
-    return AnyFamily(model, sides, elastic)
-
-
-def _derived(model: NamedModel | OwnModel, side: int, options: Options) -> ElasticModel:
-    """What a model can shrink by. Raises UserError where that is nothing, or it isn't a classifier."""
-    import torch
-
-    from search_spaces.tracing.choices import Shares
-    from search_spaces.tracing.derive import derive_anywhere
-    from search_spaces.tracing.dimensions.layouts import full_size
-
-    usual = Shares()
-    shares = Shares(
-        options.width or usual.width,
-        options.heads or usual.heads,
-        options.depth or usual.depth,
-        options.kernel,
-        tied=not options.free,
-    )
-
-    def build() -> nn.Module:
-        return model.build(LOOKED_AT, torch.get_default_device().type)
-
-    elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "meta"), shares)
-    if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
-        raise UserError("it does not give one value for each class")
-    if not elastic.genes:
-        chosen = any((options.width, options.depth, options.heads, options.kernel))
-        raise UserError(
-            f"nothing of it can be smaller{' with these choices: give fractions below 1' if chosen else ''}"
-        )
-    return elastic
-
-
-def _with_sides(named: Named, sides: tuple[int, ...], asked: bool) -> tuple[NamedModel, tuple[int, ...]]:
-    """The model as timm builds it and those of the usual sides of images that it takes; where a user asked for sides,
-    as timm builds it for them."""
-    plain = NamedModel(named.name)
-    ways = [plain, NamedModel(named.name, dynamic=True), NamedModel(named.name, sides[-1])] if asked else [plain]
-    reasons = []
-    for device in ("meta", "cpu"):
-        for way in ways:
-            taken, problem = _taken(way, sides, device)
-            if taken == sides or (not asked and named.resolution in taken):
-                return way, taken
-            reasons.append((problem, taken))
-    problem, taken = reasons[0]
-    if not asked:
-        raise unsupported(named, f"it doesn't run on images of {named.resolution} px: {problem}")
-    wrong = next(side for side in sides if side not in taken)
-    raise UsageError(f"{PREFIX}{named.name} cannot take images of {wrong} px: {problem}")
-
-
-def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[int, ...], str]:
-    """Sides of images that a model takes, and why not the first of the others."""
-    import torch
-
-    from search_spaces.tracing.meta import Quick
-
-    found, problems = [], []
-    try:
-        whole = model.build(LOOKED_AT, device).eval()
-    except Exception as error:  # whatever the model's code raises, here and below
-        return (), first_line(error)
-    for side in sides:
-        try:
-            with torch.no_grad(), Quick():
-                whole(*image_of(LOOKED_AT, side, device).positional)
-        except Exception as error:
-            problems.append(first_line(error))
-        else:
-            found.append(side)
-    return tuple(found), problems[0] if problems else ""
-
-
-def _problem(elastic: ElasticModel, side: int) -> str:
-    """Why networks cannot be compared on images of that side; empty: they can."""
-    import torch
-
-    from search_spaces.tracing.costs.amounts import match_axes
-    from search_spaces.tracing.meta import Quick
-    from search_spaces.tracing.trace import trace
-
-    inputs = image_of(LOOKED_AT, side, device_of(elastic))
-    try:
-        with torch.no_grad(), Quick():
-            elastic.build(elastic.smallest())(*inputs.positional)
-        match_axes(trace(elastic.model, inputs), elastic.trace)
-    except Exception as error:  # whatever the model's code raises
-        return first_line(error)
-    return ""
 
 
 def image_of(interface: Interface, side: int, device: str) -> Inputs:

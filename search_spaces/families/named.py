@@ -18,12 +18,15 @@ from typing import Any
 from unittest.mock import patch
 
 from search_spaces.architecture import Interface
+from search_spaces.builders.hf_model import PREFIX as HF
+from search_spaces.builders.hf_model import spell_out_hf
 from search_spaces.builders.own_code import spell_out_own
 from search_spaces.builders.typed_code import PREFIX as OWN
 from search_spaces.errors import UsageError, UserError, first_line, unknown_name
 from search_spaces.space import Family, SearchSpace
 
-from .any_model import AnyFamily, derive
+from ._deriving import derive
+from .any_model import AnyFamily
 from .options import PREFIX, Named, Options
 
 FAMILIES = {
@@ -48,6 +51,8 @@ def spell_out(word: str) -> str:
     usual. Other names are what they are."""
     if word.startswith(OWN):
         return spell_out_own(word)
+    if word.startswith(HF):
+        return spell_out_hf(word)
     options = word.removeprefix(PREFIX).split(":")[1:]
     chosen = any(option.startswith("width=") for option in options)
     return word if chosen or not word.startswith(PREFIX) else word + WIDTHS

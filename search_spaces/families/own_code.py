@@ -11,7 +11,7 @@ from search_spaces.builders.own_code import OwnModel, check_hash
 from search_spaces.builders.typed_code import PREFIX
 from search_spaces.space import SearchSpace
 
-from .any_model import derive_own
+from ._deriving import derive_sided
 from .named import parse_choices
 
 
@@ -21,7 +21,7 @@ def own_space(name: str) -> SearchSpace:
     source has changed, or its model cannot be made elastic."""
     function, *choices = name.removeprefix(PREFIX).split(":")
     function, _, digest = function.partition("@")
-    options = parse_choices(choices, name)
+    options = parse_choices(choices, name.replace(f"@{digest}", ""))
     if digest:
         check_hash(function, digest)
-    return SearchSpace(name, derive_own(OwnModel(function), options), f"around {function}")
+    return SearchSpace(name, derive_sided(OwnModel(function), options), f"around {function}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from search_spaces.architecture import Choice
 
 KINDS = ("conv", "pointwise", "depthwise", "linear", "matmul", "elementwise", "pool")
 
@@ -60,3 +63,20 @@ class Stretch:
     ops: tuple[Op, ...]
     before: tuple[Buffer, ...]
     after: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a network executes for one combination of its genes.
+
+    Attributes:
+        number: of the part.
+        values: of its genes.
+        params: its parameters.
+        stretches: its operators where they follow one another; several where the network comes back to it.
+    """
+
+    number: int
+    values: Mapping[str, Choice]
+    params: int
+    stretches: tuple[Stretch, ...]

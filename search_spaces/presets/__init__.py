@@ -7,6 +7,7 @@ from search_spaces.errors import unknown_name
 from search_spaces.families.named import derived_space
 from search_spaces.families.options import PREFIX
 from search_spaces.families.own_code import own_space
+from search_spaces.families.packaged import PREFIXES, packaged_space
 from search_spaces.space import SearchSpace
 
 from . import autoformer, efficientnet, resnet
@@ -17,13 +18,16 @@ PRESETS: dict[str, SearchSpace] = {
 
 
 def get_space(name: str) -> SearchSpace:
-    """The preset of that name, or the space around a timm model (``timm:NAME``, see ``families.named``) or around
-    one's own (``code:mypkg.module.build``, see ``families.own_code``). Raises
-    UsageError where it is unknown, and UserError where a timm model cannot be made elastic."""
+    """The preset of that name, or the space around a model: timm's (``timm:NAME``, see ``families.named``), another
+    package's (``hf:NAME``, ``torchvision:NAME``, see ``families.packaged``) or one's own (``code:mypkg.module.build``,
+    see ``families.own_code``). Raises UsageError where it is unknown, and UserError where a model cannot be made
+    elastic."""
     if name.startswith(PREFIX):
         return derived_space(name)
     if name.startswith(OWN):
         return own_space(name)
+    if name.startswith(PREFIXES):
+        return packaged_space(name)
     if name not in PRESETS:
         raise unknown_name("search space", name, PRESETS)
     return PRESETS[name]

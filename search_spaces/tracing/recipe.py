@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from search_spaces.schema import Check, Json, Made, Range, convert, to_json
+from search_spaces.schema import Check, Json, Made, Range, to_json
 
 from .dimensions.origins import Attribute
 
@@ -82,8 +82,3 @@ def write_recipe(recipe: Recipe) -> Mapping[str, Json]:
     """As a file holds it, and as :func:`search_spaces.builders.rebuild.rebuild` takes it."""
     content: Mapping[str, Json] = to_json(recipe)
     return content
-
-
-def read_recipe(value: object) -> Recipe:
-    """Inverse of :func:`write_recipe`. Raises SchemaError where it isn't a recipe."""
-    return convert(value, Recipe, "recipe")

@@ -87,9 +87,10 @@ def _depends(elastic: ElasticModel, paths: tuple[str, ...]) -> dict[str, list[st
     for name, layouts in trace.tensors.items():
         mine = found[innermost(name, paths)]
         mine.update(genes[axis] for layout in layouts for axis in axes_of(layout) if axis in genes)
-    for table in (trace.attributes, trace.halves, trace.roots):
-        for attribute, layout in table.items():
-            found[innermost(attribute.path, paths)].update(genes[axis] for axis in axes_of(layout) if axis in genes)
+    wholes = [(attribute, (layout,)) for attribute, layout in (*trace.attributes.items(), *trace.halves.items())]
+    for attribute, several in (*wholes, *((attribute, root.layouts) for attribute, root in trace.roots.items())):
+        here = found[innermost(attribute.path, paths)]
+        here.update(genes[axis] for layout in several for axis in axes_of(layout) if axis in genes)
     return {path: [gene.name for gene in elastic.genes if gene.name in names] for path, names in found.items()}
 
 

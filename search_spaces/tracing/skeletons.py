@@ -73,14 +73,16 @@ def make_skeleton(model: nn.Module, trace: Trace, selection: Selection) -> tuple
 def _follow(trace: Trace, selection: Selection) -> list[Setting]:
     """Numbers that follow a dimension that is smaller."""
     found = []
-    tables: tuple[tuple[Mapping[Attribute, Layout], Callable[[int], int | float]], ...] = (
+    tables: tuple[tuple[Mapping[Attribute, Layout], Callable[[int], int]], ...] = (
         (trace.attributes, lambda size: size),
         (trace.halves, lambda size: size // 2),
-        (trace.roots, lambda size: size**-0.5),
     )
     for table, value in tables:
         for attribute, layout in table.items():
             size = measure(layout, selection.widths)
             if size != full_size(layout):
                 found.append(Setting(attribute, value(size)))
+    for attribute, root in trace.roots.items():
+        if any(measure(layout, selection.widths) != full_size(layout) for layout in root.layouts):
+            found.append(Setting(attribute, root.value(selection.widths)))
     return found

@@ -13,7 +13,7 @@ from .copies import copy_tree, tensor_names
 from .dimensions.axes import Axis, Cat, Dim, factors_of, fix, leaves, parts_of, resolve
 from .dimensions.layouts import Fixed, Joined, Layout, Nested, Width
 from .dimensions.origins import Attribute, Traced
-from .dimensions.roots import find_roots
+from .dimensions.roots import Root, find_roots
 from .inputs import Inputs
 from .known_modules import filters_of
 from .labels import Labels
@@ -98,7 +98,7 @@ class Trace:
         tensors: name of a parameter or buffer that was used -> its dimensions.
         attributes: numbers in modules that follow a dimension.
         halves: numbers in modules that are half of a dimension, rounded down (the padding around a filter).
-        roots: fractions in modules that are 1 over the root of a dimension (the scale of an attention).
+        roots: fractions in modules that are 1 over the root of dimensions (the scale of an attention).
         caches: buffers that the model replaces while it runs; they belong to no weights.
         unknown: operators without a rule -> how often they kept something from shrinking.
     """
@@ -108,7 +108,7 @@ class Trace:
     stays: tuple[Stays, ...]
     attributes: Mapping[Attribute, Layout]
     halves: Mapping[Attribute, Layout]
-    roots: Mapping[Attribute, Layout]
+    roots: Mapping[Attribute, Root]
     equations: tuple[Equation, ...]
     operators: tuple[OperatorRow, ...]
     calls: tuple[CallRow, ...]

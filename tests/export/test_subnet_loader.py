@@ -36,7 +36,7 @@ print([name for name in sys.modules if name.split(".")[0] in ("nas", "search_spa
 
 def test_a_folder_that_is_not_whole_or_not_ours_is_refused(tmp_path: Path) -> None:
     """Tensors that are missing or of other names, and recipes that ask for more than a smaller network."""
-    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source())
+    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source("regnety_002"))
     space = get_space("timm:regnety_002:width=0.5:resolution=64,96")
     whole = Supernet(space, Interface(3, 7)).extract(space.smallest).state_dict()
     good = json.loads(json.dumps(recipe_content(space.family.describe(space.smallest, Interface(3, 7)))))
@@ -58,9 +58,18 @@ def test_a_folder_that_is_not_whole_or_not_ours_is_refused(tmp_path: Path) -> No
     for change in strange:
         with pytest.raises(ValueError, match=r"recipe.json asks|give build"):
             attempt(good | {"base": base | change}, whole)
-    for entry in ([["stem.conv", "groups"], 2], [["stem.conv", "groups"], -5], [["stem.conv", "forward"], 1]):
-        with pytest.raises((ValueError, KeyError)):
-            attempt(good | {"set": [entry]}, whole)
+    number = ["stem.conv", "kernel_size"]
+    entries = ([["stem.conv", "groups"], 2], [["stem.conv", "groups"], -5], [["stem.conv", "forward"], 1], [number, 1],
+               [[*number, 7], 1], [[*number, "a"], 1], ["stem", 1], 3)  # fmt: skip
+    changes = [{"set": [entry]} for entry in entries]
+    changes += [{"delete": ["nowhere"]}, {"identity": [3]}, {"shapes": {"a": 1}}]
+    without = {key: value for key, value in good.items() if key != "shapes"}
+    for recipe in (*(good | change for change in changes), without):
+        with pytest.raises(ValueError, match=r"^recipe.json is not a recipe of regnety_002: [^\n]+$"):
+            attempt(recipe, whole)
+    for recipe in ({}, {"base": 3}, {"base": {"model": "regnety_002"}}):
+        with pytest.raises(ValueError, match=r"recipe.json does not say in `base`"):
+            attempt(recipe, whole)
 
 
 def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
@@ -70,7 +79,7 @@ def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
     network = Supernet(space, Interface(3, 7)).extract(space.smallest)
     spec = space.family.describe(space.smallest, Interface(3, 7))
     (tmp_path / RECIPE).write_text(json.dumps(recipe_content(spec)))
-    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source())
+    (tmp_path / SUBNET_LOADER).write_text(subnet_loader_source("regnety_002"))
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

@@ -23,7 +23,7 @@ def recipes(seeds: Seeds, folder: Path) -> Case:
     from search_spaces.schema import convert
     from search_spaces.tracing.derive import derive
     from search_spaces.tracing.inputs import Inputs
-    from search_spaces.tracing.recipe import read_recipe, write_recipe
+    from search_spaces.tracing.recipe import Recipe, write_recipe
 
     with NoInit():
         model = timm.create_model("test_byobnet", num_classes=10, device="meta").eval()
@@ -41,7 +41,7 @@ def recipes(seeds: Seeds, folder: Path) -> Case:
     def case(rng: random.Random) -> None:
         content = tree(valid, rng)
         if rng.random() < 0.3:
-            read_recipe(content)
+            convert(content, Recipe, "recipe")
         else:
             facts = convert({**manifest, "timm": {**spec, "recipe": content}}, EstimateManifest)
             network = build_foreign(TimmSpec.from_json(facts.timm), "a file", "meta")

@@ -23,23 +23,6 @@ Around = tuple[tuple[Buffer, ...], tuple[Buffer, ...]]
 """Buffers that are alive before a stretch of operators, and after it."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """What a part executes for one combination of its genes.
-
-    Attributes:
-        number: of the part.
-        values: of its genes.
-        params: its parameters.
-        stretches: its operators where they follow one another; several where the network comes back to it.
-    """
-
-    number: int
-    values: Mapping[str, Choice]
-    params: int
-    stretches: tuple[Stretch, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Operators of a network in execution order, by the part that they belong to.

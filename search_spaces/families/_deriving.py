@@ -1,0 +1,178 @@
+"""Making a family around a model: what it can shrink by, and which sides of images it takes."""
+
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search_spaces.builders.base_model import BaseModel, SidedModel
+from search_spaces.builders.named_model import NamedModel
+from search_spaces.errors import UsageError, UserError, first_line
+
+from .any_model import LOOKED_AT, AnyFamily, device_of, image_of
+from .options import PREFIX, Named, Options, resolutions, unsupported
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.tracing.elastic import ElasticModel
+
+_RANDOM = (
+    "bernoulli", "multinomial", "native_dropout", "normal", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "rrelu_with_noise", "uniform",
+)  # fmt: skip
+"""Operators that draw numbers."""
+
+
+def derive(named: Named, options: Options) -> AnyFamily:
+    """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
+    UserError where no smaller network runs."""
+    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
+
+    try:
+        elastic = _derived(model, sides[-1], options)
+    except UserError as error:
+        raise unsupported(named, str(error)) from None
+    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
+    if problems and options.resolution:
+        side, problem = next(iter(problems.items()))
+        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
+
+
+def derive_sided(model: SidedModel, options: Options) -> AnyFamily:
+    """The family around a model that knows its images. Raises UsageError where it doesn't take a side that is asked
+    for, and UserError where it doesn't run, or nothing smaller does."""
+    sides = tuple(sorted(set(options.resolution or (model.side,))))
+    model = model.at(sides[-1]) if options.resolution else model
+    try:
+        elastic = _derived(model, sides[-1], options)
+    except UsageError:
+        raise
+    except UserError as error:
+        raise UserError(f"{model.name} is not supported because {error}") from None
+    for side in sides[:-1]:
+        if problem := _problem(elastic, side):
+            raise UsageError(f"{model.name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, sides, elastic)
+
+
+def _derived(model: BaseModel, side: int, options: Options) -> ElasticModel:
+    """What a model can shrink by. Raises UserError where that is nothing, or it isn't a classifier."""
+    import torch
+
+    from search_spaces.tracing.choices import Shares
+    from search_spaces.tracing.derive import derive_anywhere
+    from search_spaces.tracing.dimensions.layouts import full_size
+
+    usual = Shares()
+    shares = Shares(
+        options.width or usual.width,
+        options.heads or usual.heads,
+        options.depth or usual.depth,
+        options.kernel,
+        tied=not options.free,
+    )
+
+    def build() -> nn.Module:
+        return model.build(LOOKED_AT, torch.get_default_device().type)
+
+    elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "meta"), shares)
+    if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
+        raise UserError("it does not give one value for each class")
+    if drawn := [row for row in elastic.trace.operators if row.name in _RANDOM]:
+        raise UserError(
+            f"its answer depends on chance also where nothing is trained: {drawn[0].name} in "
+            f"{drawn[0].path or 'the model itself'}"
+        )
+    _check_batch(elastic)
+    if not elastic.genes:
+        chosen = any((options.width, options.depth, options.heads, options.kernel))
+        raise UserError(
+            f"nothing of it can be smaller{' with these choices: give fractions below 1' if chosen else ''}"
+        )
+    return elastic
+
+
+def _check_batch(elastic: ElasticModel) -> None:
+    """Raises UserError where the answer to an image depends on those that come with it. Without values, that is: where
+    two images have one answer."""
+    import torch
+
+    from search_spaces.tracing.copies import copy_tree
+    from search_spaces.tracing.meta import Quick
+
+    (image,) = elastic.inputs.positional
+    two = torch.empty(2, *image.shape[1:], device=image.device)
+    if not two.is_meta:
+        two.uniform_(generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), Quick():
+        try:
+            both = copy_tree(elastic.model)(two)
+        except Exception as error:  # whatever the model's code raises
+            raise UserError(f"it does not run on two images at once: {first_line(error)}") from None
+        if both.shape[0] != 2:
+            raise UserError("it has one answer for two images")
+        if not two.is_meta and not torch.allclose(copy_tree(elastic.model)(two[1:])[0], both[1], 1e-3, 1e-3):
+            raise UserError("its answer to an image depends on those beside it")
+
+
+def _with_sides(named: Named, sides: tuple[int, ...], asked: bool) -> tuple[NamedModel, tuple[int, ...]]:
+    """The model as timm builds it and those of the usual sides of images that it takes; where a user asked for sides,
+    as timm builds it for them."""
+    plain = NamedModel(named.name)
+    ways = [plain, NamedModel(named.name, dynamic=True), NamedModel(named.name, sides[-1])] if asked else [plain]
+    reasons = []
+    for device in ("meta", "cpu"):
+        for way in ways:
+            taken, problem = _taken(way, sides, device)
+            if taken == sides or (not asked and named.resolution in taken):
+                return way, taken
+            reasons.append((problem, taken))
+    problem, taken = reasons[0]
+    if not asked:
+        raise unsupported(named, f"it doesn't run on images of {named.resolution} px: {problem}")
+    wrong = next(side for side in sides if side not in taken)
+    raise UsageError(f"{PREFIX}{named.name} cannot take images of {wrong} px: {problem}")
+
+
+def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[int, ...], str]:
+    """Sides of images that a model takes, and why not the first of the others."""
+    import torch
+
+    from search_spaces.tracing.meta import Quick
+
+    found, problems = [], []
+    try:
+        whole = model.build(LOOKED_AT, device).eval()
+    except Exception as error:  # whatever the model's code raises, here and below
+        return (), first_line(error)
+    for side in sides:
+        try:
+            with torch.no_grad(), Quick():
+                whole(*image_of(LOOKED_AT, side, device).positional)
+        except Exception as error:
+            problems.append(first_line(error))
+        else:
+            found.append(side)
+    return tuple(found), problems[0] if problems else ""
+
+
+def _problem(elastic: ElasticModel, side: int) -> str:
+    """Why networks cannot be compared on images of that side; empty: they can."""
+    import torch
+
+    from search_spaces.tracing.costs.amounts import match_axes
+    from search_spaces.tracing.meta import Quick
+    from search_spaces.tracing.trace import trace
+
+    inputs = image_of(LOOKED_AT, side, device_of(elastic))
+    try:
+        with torch.no_grad(), Quick():
+            elastic.build(elastic.smallest())(*inputs.positional)
+        match_axes(trace(elastic.model, inputs), elastic.trace)
+    except Exception as error:  # whatever the model's code raises
+        return first_line(error)
+    return ""
