@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nas.quantization.graph import without_stack_traces
 from nas.runtimes.runtime import ImageShape
 from search_spaces.errors import UserError, first_line
 from search_spaces.tracing.copies import copy_tree
@@ -57,7 +58,7 @@ def _write(model: nn.Module, image_shape: ImageShape, file: Path, batches: Seque
     example = torch.zeros(2 if several else 1, *image_shape)
     free = ({0: torch.export.Dim.DYNAMIC},) if several else None
     own = copy_tree(model)  # what its code keeps while it is looked at has no values
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+    with torch.no_grad(), without_stack_traces(), warnings.catch_warnings(action="ignore"):
         torch.export.save(torch.export.export(own, (example,), dynamic_shapes=free), file)
         loaded = torch.export.load(file).module()
         generator = torch.Generator().manual_seed(_SEED)

@@ -71,7 +71,8 @@ def _fold(model: nn.Module, example: Tensor) -> fx.GraphModule:
 
 @contextmanager
 def without_stack_traces() -> Iterator[None]:
-    """``torch.export`` without noting the lines of code that each node came from, which takes a tenth of its time. Versions of torch before the setting ignore it."""
+    """``torch.export`` without noting the lines of code that each node came from, which takes a tenth of its time.
+    Versions of torch before the setting ignore it."""
     config: Any = fx.config
     before = getattr(config, _TRACES, False)
     setattr(config, _TRACES, True)
