@@ -5,7 +5,7 @@ Both sides begin with the same adapted whole. Some members of a front are then h
 * cut and tuned: each takes its channels, in the order of their Taylor importance, and blocks from the adapted whole,
   and is trained alone from the labels, as a person does with a pruned network;
 * shared: the subnets of the supernet are trained together (the second part of strategy teacher-first), and then the
-  front is fine-tuned from neighbour to neighbour on one budget, as ``nas finetune all --budget`` does it.
+  front is fine-tuned on one budget, its members in turn, as ``nas finetune all --budget`` does it.
 
 Counted is processor time after the adapted whole, which both need: on one side the trainings of all members, on the
 other the second part of the training and the fine-tuning. The search that chose the members is counted on neither
@@ -38,9 +38,9 @@ from nas.training.adaptation import order_by_loss
 from nas.training.config import FinetuneConfig
 from nas.training.weights import config_of, load_supernet, save_weights
 from nas.workflows.finetune import plan_training, train_further
-from nas.workflows.finetune_front import candidate_of, choose_start
+from nas.workflows.finetune_front import candidate_of, plan_front
 from nas.workflows.search import search_run
-from nas.workflows.trained import Trained, open_trained
+from nas.workflows.trained import open_trained
 
 Row = dict[str, Any]
 
@@ -86,23 +86,16 @@ def tune_alone(run: Run, member: Candidate, config: FinetuneConfig) -> Row:
 
 
 def tune_together(run: Run, members: list[Candidate], config: FinetuneConfig) -> Row:
-    """All members, fine-tuned from neighbour to neighbour; of each the weights that are better on the search split."""
-    supernet = open_trained(run)
-    neighbour: tuple[str, Trained] | None = None
+    """All members, fine-tuned in turn; of each the weights that are better on the search split."""
+    supernet, began = open_trained(run), processor_seconds()
+    after = train_further(plan_front(supernet, members, config), ENGINE, ignore)
+    seconds = processor_seconds() - began
     rows: list[Row] = []
-    seconds = 0.0
     for member in members:
-        began = processor_seconds()
-        training = choose_start(supernet, member, config, neighbour, tell)
-        after = train_further(training, ENGINE, ignore)
-        seconds += processor_seconds() - began
         better = after.recall(member, SEARCH)[0].value > supernet.recall(member, SEARCH)[0].value
-        neighbour = member.id, after
         tuned = measured(after, member.architecture).value
         shared = measured(supernet, member.architecture).value
-        rows.append(
-            {"before": shared, "after": tuned if better else shared, "from_neighbour": training.start is not supernet}
-        )
+        rows.append({"before": shared, "after": tuned if better else shared})
     return {"members": rows, "seconds": seconds}
 
 
@@ -122,8 +115,7 @@ def run_seed(given: argparse.Namespace, seed: int) -> None:
         before = [row["before"] for row in together["members"]]
         print(
             f"supernet, {budget:g} epochs for all: {_mean(before)} before, {_mean(values)} after; "
-            f"{shared:.0f} + {together['seconds']:.0f} s, {sum(row['from_neighbour'] for row in together['members'])} "
-            f"from their neighbour; {_each(values)}"
+            f"{shared:.0f} + {together['seconds']:.0f} s; {_each(values)}"
         )
     alone = FinetuneConfig(epochs=given.alone_epochs, lr=given.lr_alone, teacher=given.teacher_alone, seed=seed)
     rows = []

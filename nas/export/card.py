@@ -258,6 +258,7 @@ def _weights(provenance: Provenance) -> str:
         return f"Supernet weights: {provenance.weights}. {first}"
     inside = " inside wider networks (NetAug)" if origin.netaug else ""
     through = "" if origin.neighbour is None else f", by way of the fine-tuned {origin.neighbour}"
+    others = "" if origin.together is None else f" in turn with the others of a front of {origin.together}"
     taught = {
         None: "",
         "supernet": ", with the supernet's largest network as its teacher",
@@ -265,8 +266,8 @@ def _weights(provenance: Provenance) -> str:
     }
     teacher = taught.get(origin.teacher, f", with the teacher {origin.teacher}")
     return (
-        f"Finetuned from supernet weights {origin.weights}{through}{inside}: {origin.epochs:g} epochs, peak learning "
-        f"rate {origin.lr:g}{teacher}. {first}"
+        f"Finetuned from supernet weights {origin.weights}{through}{others}{inside}: {origin.epochs:g} epochs, peak "
+        f"learning rate {origin.lr:g}{teacher}. {first}"
     )
 
 

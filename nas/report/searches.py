@@ -112,7 +112,7 @@ def _list_front(material: Material, name: str) -> list[Element]:
          *([describe_precision(member.precision)] if mixed else [])]
         for member in members
     ]  # fmt: skip
-    more = ["fine-tuned: search split", "test split", "it started from"] if tuned else []
+    more = ["fine-tuned: search split", "test split"] if tuned else []
     head = ["candidate", "search split (95 %)", "test split (95 %)", *more, "predicted",
             *(f"{row.title}, {row.unit.name}" for row in costs), "image, px",
             *(["precision"] if mixed else [])]  # fmt: skip
@@ -123,8 +123,8 @@ def _list_front(material: Material, name: str) -> list[Element]:
 def _tuned_cells(tuned: TunedMember | None) -> list[str]:
     """What fine-tuning made of a member; nothing where its weights are the supernet's still."""
     if tuned is None:
-        return ["", "", ""]
-    return [percent(tuned.after), percent(tuned.test), tuned.origin.neighbour or "the supernet"]
+        return ["", ""]
+    return [percent(tuned.after), percent(tuned.test)]
 
 
 def _list_whole(result: SearchResult) -> list[Element]:

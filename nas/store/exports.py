@@ -171,7 +171,9 @@ class FinetuneOrigin:
         netaug: whether it was trained inside wider networks too.
         quantization_aware: whether it was trained as its policy quantizes it.
         teacher: what it learned from beside the labels; None: nothing, or not recorded.
-        neighbour: the candidate whose fine-tuned weights it started from; None: from the supernet's.
+        neighbour: the candidate whose fine-tuned weights it started from, in records of earlier versions; None: it
+            started from the supernet's.
+        together: how many candidates of a front were trained in turn, this one among them; None: it was alone.
     """
 
     weights: str
@@ -182,6 +184,7 @@ class FinetuneOrigin:
     seed: int
     teacher: str | None = None
     neighbour: str | None = None
+    together: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class TunedMember:
         folder: of the training, in ``finetune/``.
         weights: hash of the weights that it ended with.
         before, after: accuracy on the search split with the supernet's weights, and with these.
+        calibration_images: that accuracies were measured with; None: in a file of an earlier version, which has one
+            number for all.
         kept: which of both are shipped: the more accurate, the supernet's where they are level.
         test: accuracy on the test split with the weights that are kept.
     """
@@ -38,44 +40,55 @@ class TunedMember:
     after: AccuracyRecord
     kept: Kept
     test: AccuracyRecord
+    calibration_images: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedFront:
-    """Fine-tuned candidates of one supernet; those of other weights, or calibrated otherwise, are other networks.
+    """Fine-tuned candidates of one supernet. Those of other weights are other networks, and so is what ships of a
+    candidate that was calibrated otherwise.
 
     Attributes:
         weights: hash of the supernet's weights.
-        calibration_images: that accuracies were measured with.
+        calibration_images: of all members, in a file of an earlier version.
     """
 
     weights: str
-    calibration_images: Count
-    members: tuple[TunedMember, ...] = ()
+    members: tuple[TunedMember, ...]
+    calibration_images: Count | None = None
 
     def with_member(self, new: TunedMember) -> TunedFront:
-        """With one more training; of two of one candidate the better on the search split stays, the earlier where they
-        are level, unless the later took its folder."""
-        members = {member.id: member for member in self.members}
-        known = members.get(new.id)
+        """With one more training; of two of one candidate, calibrated alike, the better on the search split stays, the
+        earlier where they are level, unless the later took its folder."""
+        members = {(member.id, member.calibration_images): member for member in self.members}
+        known = members.get((new.id, new.calibration_images))
         if known is None or new.folder == known.folder or new.after.value > known.after.value:
-            members[new.id] = new
+            members[new.id, new.calibration_images] = new
         return replace(self, members=tuple(members.values()))
+
+    def of(self, result: SearchResult) -> dict[str, TunedMember]:
+        """Those on the front of a search, calibrated as it did, by id."""
+        if self.weights != result.weights:
+            return {}
+        ids, images = {member.id for member in result.front}, result.settings.calibration_images
+        return {m.id: m for m in self.members if m.id in ids and m.calibration_images == images}
 
     def kept_of(self, result: SearchResult) -> dict[str, TunedMember]:
         """Members of a search's front, by id, whose fine-tuned weights are better than those that it measured."""
-        if (self.weights, self.calibration_images) != (result.weights, result.settings.calibration_images):
-            return {}
-        ids = {member.id for member in result.front}
-        return {member.id: member for member in self.members if member.id in ids and member.kept == "finetuned"}
+        return {name: member for name, member in self.of(result).items() if member.kept == "finetuned"}
 
 
 def read_tuned(run: Run, result: SearchResult) -> TunedFront:
-    """What was fine-tuned of the supernet that a search measured; nothing where the run's file is of other weights, or
-    calibrated otherwise. Raises UserError: the file is damaged."""
-    nothing = TunedFront(weights=result.weights, calibration_images=result.settings.calibration_images)
+    """What was fine-tuned of the supernet that a search measured; nothing where the run's file is of other weights.
+    Raises UserError: the file is damaged."""
+    nothing = TunedFront(weights=result.weights, members=())
     found = read_record(run.tuned, TunedFront) if run.tuned.exists() else nothing
-    return found if replace(found, members=()) == nothing else nothing
+    if found.weights != result.weights:
+        return nothing
+    members = (
+        replace(each, calibration_images=each.calibration_images or found.calibration_images) for each in found.members
+    )
+    return TunedFront(weights=found.weights, members=tuple(members))
 
 
 def with_tuned(result: SearchResult, kept: Mapping[str, TunedMember]) -> SearchResult:

@@ -17,7 +17,7 @@ from nas.tasks.losses import Loss
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
-from search_spaces.policy import Policy, stages_of
+from search_spaces.policy import stages_of
 from search_spaces.space import SearchSpace
 
 from .config import (
@@ -62,13 +62,12 @@ def make_facts(config: TrainConfig, info: DataInfo) -> RunFacts:
     )  # fmt: skip
 
 
-def make_phase(config: TrainConfig, steps: int, policy: Policy | None = None, earliest: int = 0) -> QuantizedPhase:
-    """The quantized part of a run of so many steps, not before step ``earliest``; ``policy`` as in
-    :class:`nas.training.loop.Curriculum`."""
+def make_phase(config: TrainConfig, steps: int, earliest: int = 0) -> QuantizedPhase:
+    """The quantized part of a run of so many steps, not before step ``earliest``."""
     menu = trained_menu(config.quantization_aware)
     begin = max(earliest, steps - round(steps * config.quantization_phase))
     stages = stages_of(get_space(config.space))
-    return QuantizedPhase(menu, stages, begin, config.quantization_noise, config.seed, policy)
+    return QuantizedPhase(menu, stages, begin, config.quantization_noise, config.seed)
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -27,7 +27,6 @@ from nas.supernet.first_weights import start_from, zero_gamma
 from nas.training.processes.world import ALONE, World
 from nas.training.teacher.answers import Answers, answers_of
 from search_spaces import Architecture, get_space
-from search_spaces.policy import Policy
 
 from . import checkpoint
 from .adaptation import adapted_filters, hand_over
@@ -71,13 +70,11 @@ class Curriculum:
         strategy: chooses the passes of a step.
         watched: subnets that are evaluated on the way, by their name in the metrics.
         resolution: side of the images of a batch in pixels; passes at a smaller one shrink them.
-        policy: of quantized passes; None: drawn, see :mod:`nas.training.quantized`.
     """
 
     strategy: Strategy
     watched: Mapping[str, Architecture]
     resolution: int
-    policy: Policy | None = None
 
 
 class Interrupted(Exception):
@@ -149,7 +146,7 @@ def _until_collapse(
         amp.scaler.load_state_dict(dict(state.scaler))
     world.start_alike(net.model, start)
     write = Metrics(run.metrics, start, report).write if world.main else ignore
-    phase = make_phase(config, steps, curriculum.policy, begin)
+    phase = make_phase(config, steps, begin)
     trained_labels = dataset.labels[dataset.train]
 
     def ask_teacher(taught: bool) -> tuple[Answers | None, float | None]:

@@ -39,8 +39,7 @@ class QuantizedPhase:
         stages: paths that may differ in precision.
         begin: its first step.
         noise: as in :class:`nas.quantization.fake.Fake`.
-        seed: of the run. A step's policies depend on it and on the step alone.
-        policy: of every pass, in place of those that are drawn.
+        seed: of the run. The policies that are drawn for a step depend on it and on the step alone.
     """
 
     menu: tuple[str, ...]
@@ -48,14 +47,13 @@ class QuantizedPhase:
     begin: int
     noise: float
     seed: int
-    policy: Policy | None = None
 
     def of(self, passes: Sequence[Pass], step: int) -> tuple[Pass, ...]:
-        """The passes of a step, each with a policy of its own if the step is in this part."""
+        """The passes of a step, each with a policy if the step is in this part: its own, or one that is drawn."""
         if not self.menu or step < self.begin:
             return tuple(passes)
         rng = stream(self.seed, "train.quantize", step)
-        return tuple(replace(one, fake=Fake(self.policy or self.draw(rng), self.noise)) for one in passes)
+        return tuple(replace(one, fake=Fake(one.policy or self.draw(rng), self.noise)) for one in passes)
 
     def draw(self, rng: np.random.Generator) -> Policy:
         """A policy over the menu."""

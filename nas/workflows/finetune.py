@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -181,19 +182,18 @@ def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Tra
 
 @dataclass(frozen=True)
 class Training:
-    """How a candidate is to be trained further.
+    """How candidates are to be trained further: one, or several in turn.
 
     Attributes:
-        supernet: what it is a candidate of.
-        start: what it starts from: ``supernet``, or a candidate of it that was trained further.
-        settings_id: six hexadecimal digits that change with the settings and the weights of the start, not with where
-            they lie.
+        supernet: what they are candidates of, and start from.
+        name: beginning of the name of the training's folder.
+        settings_id: six hexadecimal digits that change with the settings, the candidates of several and the weights of
+            the supernet, not with where they lie.
         origin: of the weights that it ends with.
     """
 
     supernet: Trained
-    start: Trained
-    candidate: Candidate
+    name: str
     settings: TrainConfig
     settings_id: str
     curriculum: Curriculum
@@ -201,44 +201,57 @@ class Training:
 
     @property
     def run(self) -> Run:
-        return self.supernet.run.finetune(f"{self.candidate.architecture.id}-{self.settings_id}")
+        return self.supernet.run.finetune(f"{self.name}-{self.settings_id}")
 
     @property
     def steps(self) -> int:
         return total_steps(self.settings, self.supernet.dataset.info.train_images)
 
 
-def plan_training(
-    supernet: Trained, candidate: Candidate, config: FinetuneConfig, neighbour: tuple[str, Trained] | None = None
-) -> Training:
-    """How a candidate of a supernet is trained further with these settings, from the supernet's weights or from those
-    of a ``neighbour``, given as its id and what became of it. Raises UsageError: they cannot train it."""
-    start = supernet if neighbour is None else neighbour[1]
-    settings = replace(train_config(supernet, config, candidate.policy), init=str(start.run.supernet.resolve()))
-    strategy = Fixed(supernet.space, candidate.architecture, config.netaug)
-    watched = {"candidate": candidate.architecture}
-    curriculum = Curriculum(strategy, watched, candidate.architecture.resolution, candidate.policy)
+def plan_training(supernet: Trained, candidate: Candidate, config: FinetuneConfig) -> Training:
+    """How a candidate of a supernet is trained further with these settings. Raises UsageError: they cannot train it."""
+    settings = train_config(supernet, config, [candidate.policy])
+    architecture, policy = candidate.architecture, candidate.policy
+    fixed = Fixed(supernet.space, architecture, config.netaug, policy)
+    curriculum = Curriculum(fixed, {"candidate": architecture}, architecture.resolution)
+    told = {"policy": candidate.precision} if settings.quantization_aware else {}
+    return make_training(supernet, architecture.id, config, settings, curriculum, told)
+
+
+def make_training(
+    supernet: Trained, name: str, config: FinetuneConfig, settings: TrainConfig, curriculum: Curriculum,
+    told: Mapping[str, object], together: int | None = None,
+) -> Training:  # fmt: skip
+    """A training further.
+
+    Args:
+        config: of which each candidate gets ``epochs``.
+        settings: what :func:`train_config` made of it.
+        told: what decides the weights beside the settings.
+        together: how many candidates take turns; None: there is one.
+    """
     own = {str(supernet.run.adapted): ADAPTED, _whole(supernet): SUPERNET}
     teacher = settings.teacher and own.get(settings.teacher, settings.teacher)
     origin = FinetuneOrigin(
         supernet.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed,
-        teacher and data_name(teacher), neighbour and neighbour[0],
+        teacher and data_name(teacher), together=together,
     )  # fmt: skip
-    settings_id = _settings_id(replace(settings, teacher=teacher), start.weights, candidate.precision)
-    return Training(supernet, start, candidate, settings, settings_id, curriculum, origin)
+    settings_id = _settings_id(replace(settings, teacher=teacher), supernet.weights, told)
+    return Training(supernet, name, settings, settings_id, curriculum, origin)
 
 
-def train_config(trained: Trained, config: FinetuneConfig, policy: Policy) -> TrainConfig:
-    """The supernet's training settings with those of a fine-tuning of a candidate of that policy in their place.
+def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Policy]) -> TrainConfig:
+    """The supernet's training settings with those of a fine-tuning of candidates of these policies in their place.
 
     There is no weight average: over a few epochs it would mostly be the weights of the start. Raises UsageError:
     nothing would be trained, or nothing quantized.
     """
     own = config_of(trained.run)
     aware = bool(own.quantization_aware) if config.quantization_aware is None else config.quantization_aware
-    if config.quantization_aware and not policy.quantized:
-        raise UsageError(f"`quantization_aware`: the candidate is {policy}, nothing of it is quantized; leave it out")
-    menu = ",".join(name for name in policy.precisions if name != FLOAT) if aware else ""
+    precisions = dict.fromkeys(name for policy in policies for name in policy.precisions)
+    if config.quantization_aware and not any(policy.quantized for policy in policies):
+        raise UsageError(f"`quantization_aware`: the precision is {policies[0]}, nothing is quantized; leave it out")
+    menu = ",".join(name for name in precisions if name != FLOAT) if aware else ""
     if config.teacher == NONE:
         own = replace(own, teacher=None, teacher_weight=TrainConfig.teacher_weight,
                       teacher_temperature=TrainConfig.teacher_temperature)  # fmt: skip
@@ -281,8 +294,8 @@ def _whole(trained: Trained) -> str:
     return str(trained.run.path.resolve())
 
 
-def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
-    """Six hexadecimal digits that change with the settings and the weights of the start."""
+def _settings_id(settings: TrainConfig, weights: str, more: Mapping[str, object]) -> str:
+    """Six hexadecimal digits that change with the settings, the weights of the start and what else is told."""
     # as when the first of these folders got their names
     defaults = asdict(TrainConfig(
         space=TINY, lr=SCRATCH_LR, epochs=SCRATCH_EPOCHS, optimizer=NESTEROV, weight_decay=PLAIN.decay
@@ -290,12 +303,11 @@ def _settings_id(settings: TrainConfig, weights: str, precision: str) -> str:
     told = {key: value for key, value in asdict(settings).items() if key != "init" and value != defaults[key]}
     if settings.teacher_weight == TEACHER_WEIGHT:
         told.pop("teacher_weight")
-    told |= {"policy": precision} if settings.quantization_aware else {}
-    return hashlib.sha256(json.dumps([weights, told], sort_keys=True).encode()).hexdigest()[:6]
+    return hashlib.sha256(json.dumps([weights, {**told, **more}], sort_keys=True).encode()).hexdigest()[:6]
 
 
 def train_further(training: Training, resources: Resources, report: Listener) -> Trained:
-    """The candidate's run, trained to its end: nothing is left to do, it continues, or it begins."""
+    """The run of a training, at its end: nothing is left to do, it continues, or it begins."""
     supernet, sub, settings = training.supernet, training.run, training.settings
     if not is_trained(sub):
         answers = _ask_teacher(supernet, settings, resources.device, report)  # one that doesn't fit fails here

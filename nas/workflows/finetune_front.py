@@ -1,10 +1,8 @@
-"""Fine-tuning a whole front at a shared cost: neighbours start from each other.
+"""Fine-tuning a whole front at a shared cost: its members take turns in one training.
 
-Members are trained from the largest to the smallest, each for its share of the epochs. The largest starts from the
-supernet's weights. What a training leaves is the supernet's tensors with those of the trained member in their places;
-the next member borrows from them, where that makes it better than borrowing from the supernet does, and so begins with
-what its larger neighbour has learned. Each training is one of :mod:`nas.workflows.finetune`, with a folder of its own:
-stopped, the same command continues, and what is trained is not trained again.
+Every step trains one member, each in its turn, from the supernet's weights: members share most of their tensors, so
+that what one learns serves the others too, and ten of them need a fraction of the steps that each would need alone. It
+is one training of :mod:`nas.workflows.finetune`, with a folder of its own: stopped, the same command continues.
 """
 
 from __future__ import annotations
@@ -26,17 +24,22 @@ from nas.store.tuned import TunedMember, read_tuned, with_tuned
 from nas.store.words import count_of
 from nas.training.amp import check_amp
 from nas.training.config import FinetuneConfig, Resources
+from nas.training.loop import Curriculum
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, about, forecast_step
+from nas.training.strategies.fixed import Fixed, InTurn
 from predictors.targets.target import load_target
 from search_spaces.errors import UsageError
 from search_spaces.schema import to_json
 
 from .describe import ALL
 from .export import export_members
-from .finetune import FinetunePlan, Training, plan_training, train_further
+from .finetune import FinetunePlan, Training, make_training, train_config, train_further
 from .resolve import read_search
 from .single import drop_states
 from .trained import Trained, open_trained, same_weights
+
+FRONT = "front"
+"""Beginning of the folder's name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class FrontResult:
     """What fine-tuning a front found.
 
     Attributes:
-        epochs, steps: of each member.
+        epochs: of each member.
+        steps: of all members together.
         searched: the front as the search found it, from the largest member to the smallest.
         tuned: the same members, as they were fine-tuned.
         paths: exported folders, in the same order.
@@ -68,8 +72,8 @@ def finetune_front(
     dry_run: bool = False,
     license: str | None = None,
 ) -> FrontResult | FinetunePlan:
-    """Fine-tune all members of a front, or continue that, and export each with the better of its old and its new
-    weights; with ``dry_run`` return what would be done.
+    """Fine-tune the members of a front together, or continue that, and export each with the better of its old and its
+    new weights; with ``dry_run`` return what would be done.
 
     Args:
         run: a trained run.
@@ -92,34 +96,31 @@ def finetune_front(
         same_weights(supernet, result)
         members = sorted(result.front, key=lambda member: (-member.macs, member.id))
         each = _share(config, len(members))
-        plans = [plan_training(supernet, candidate_of(member), each) for member in members]
-        check_amp(plans[0].settings.amp, resources.device)
-        new = not plans[0].run.exists
-        plan = _describe(plans, members, resources, dry_run or new)
+        training = plan_front(supernet, [candidate_of(member) for member in members], each)
+        check_amp(training.settings.amp, resources.device)
+        plan = _describe(training, members, resources, dry_run or not training.run.exists)
         if dry_run:
             return replace(plan, summary=f"would fine-tune {plan.summary}")
         report(Noted(f"fine-tuning {plan.summary}"))
+        after = train_further(training, replace(resources, evaluations=0), report)
+        drop_states(training.run)
         known = read_tuned(run, result)
-        neighbour: tuple[str, Trained] | None = None
-        for number, member in enumerate(members, start=1):
-            report(Noted(f"member {number} of {len(members)}: {member.id}, {member.macs / 1e6:.1f} MMACs"))
-            training = choose_start(supernet, candidate_of(member), each, neighbour, report)
-            after = train_further(training, replace(resources, evaluations=0), report)
-            found = _measure(training, after)
-            report(Noted(f"  {_percent(found.before.value)} before, {_percent(found.after.value)} fine-tuned"))
+        for member in members:
+            found = _measure(training, candidate_of(member), after)
+            report(Noted(
+                f"  {member.id}: {_percent(found.before.value)} before, {_percent(found.after.value)} fine-tuned"
+            ))  # fmt: skip
             known = known.with_member(found)
             write_json(run.tuned, to_json(known))
-            drop_states(training.run)
-            neighbour = member.id, after
         kept = known.kept_of(result)
         shipped = {member.id: member for member in with_tuned(result, kept).front}
-        tuned = {member.id: member for member in known.members}
+        tuned = known.of(result)
         exported = export_members(
             supernet, [shipped[member.id] for member in members], kept, load_target(result.settings.target),
             [out and out / member.id for member in members], license=license,
         )  # fmt: skip
         return FrontResult(
-            result.settings.target, each.epochs, plans[0].steps, tuple(members),
+            result.settings.target, each.epochs, training.steps, tuple(members),
             tuple(tuned[member.id] for member in members), tuple(str(path) for path, _ in exported),
         )  # fmt: skip
 
@@ -139,46 +140,45 @@ def _share(config: FinetuneConfig, members: int) -> FinetuneConfig:
     return replace(config, epochs=config.budget / members, budget=None)
 
 
-def _describe(plans: Sequence[Training], members: Sequence[Member], resources: Resources, timed: bool) -> FinetunePlan:
-    """What the trainings are together, with the time they take where that is worth a look.
+def plan_front(supernet: Trained, candidates: Sequence[Candidate], config: FinetuneConfig) -> Training:
+    """How candidates of a supernet are trained further in turn, each for its ``epochs``. Raises UsageError: the
+    settings cannot train them."""
+    count = len(candidates)
+    settings = train_config(supernet, config, [candidate.policy for candidate in candidates])
+    settings = replace(settings, epochs=config.epochs * count)
+    networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in candidates)
+    watched = {"largest": candidates[0].architecture, "smallest": candidates[-1].architecture}
+    side = max(candidate.architecture.resolution for candidate in candidates)
+    told = {"candidates": [candidate.id for candidate in candidates]}
+    return make_training(supernet, FRONT, config, settings, Curriculum(InTurn(networks), watched, side), told, count)
 
-    A step of the largest and of the smallest are timed, and those of the others lie between them by their MACs.
-    """
-    first, steps = plans[0], sum(plan.steps for plan in plans)
-    shared = first.supernet.run.finetune().path
-    summary = f"{count_of(len(plans), 'candidate')} for {count_of(first.steps, 'step')} each, {steps:,} in all"
+
+def _describe(training: Training, members: Sequence[Member], resources: Resources, timed: bool) -> FinetunePlan:
+    """What a training is, in words, with the time it takes where that is worth a look."""
+    steps, shared = training.steps, training.run.path
+    each = round(steps / len(members))
+    summary = f"{count_of(len(members), 'candidate')} in turn for {steps:,} steps, about {each:,} each"
     if timed and steps >= WORTH_A_FORECAST:
-        ends = [plans[0], plans[-1]]
-        dataset = first.supernet.dataset
-        large, small = (forecast_step(p.settings, dataset, resources, p.curriculum.strategy) for p in ends)
-        span = max(members[0].macs - members[-1].macs, 1)
-        shares = ((member.macs - members[-1].macs) / span for member in members)
-        seconds = first.steps * sum(small + share * (large - small) for share in shares)
-        summary += f" ({about(seconds)})"
+        summary += f" ({about(steps * _time_step(training, members, resources))})"
     return FinetunePlan(f"{summary}, in {shared}", ALL, steps, str(shared))
 
 
-def choose_start(
-    supernet: Trained, candidate: Candidate, config: FinetuneConfig, neighbour: tuple[str, Trained] | None,
-    report: Listener,
-) -> Training:  # fmt: skip
-    """The training of a candidate from the weights that it is better with before it is trained: its neighbour's or the
-    supernet's."""
-    if neighbour is None:
-        return plan_training(supernet, candidate, config)
-    name, tuned = neighbour
-    own, theirs = (weights.recall(candidate, SEARCH)[0].value for weights in (supernet, tuned))
-    chosen = neighbour if theirs > own else None
-    report(Noted(
-        f"  {_percent(theirs)} on the search split with the fine-tuned weights of {name}, {_percent(own)} with the "
-        f"supernet's: it starts from the {'former' if chosen else 'latter'}"
-    ))  # fmt: skip
-    return plan_training(supernet, candidate, config, chosen)
+def _time_step(training: Training, members: Sequence[Member], resources: Resources) -> float:
+    """Seconds of a step: those of the largest and of the smallest are timed, and the others' lie between them by their
+    MACs."""
+    strategy = training.curriculum.strategy
+    assert isinstance(strategy, InTurn)
+    ends = strategy.networks[0], strategy.networks[-1]
+    dataset = training.supernet.dataset
+    large, small = (forecast_step(training.settings, dataset, resources, end) for end in ends)
+    macs = [member.macs for member in members]
+    share = (sum(macs) / len(macs) - macs[-1]) / max(macs[0] - macs[-1], 1)
+    return small + share * (large - small)
 
 
-def _measure(training: Training, after: Trained) -> TunedMember:
-    """What a training was worth, of which the better weights are kept."""
-    supernet, candidate = training.supernet, training.candidate
+def _measure(training: Training, candidate: Candidate, after: Trained) -> TunedMember:
+    """What a training was worth to a candidate, of which the better weights are kept."""
+    supernet = training.supernet
     before, _ = supernet.recall(candidate, SEARCH)
     tuned, _ = after.recall(candidate, SEARCH)
     better = tuned.value > before.value
@@ -187,6 +187,7 @@ def _measure(training: Training, after: Trained) -> TunedMember:
         id=candidate.id, folder=training.run.path.name, weights=after.weights, origin=training.origin,
         steps=training.steps, before=record_accuracy(before), after=record_accuracy(tuned),
         kept="finetuned" if better else "supernet", test=record_accuracy(test),
+        calibration_images=supernet.calibration_images,
     )  # fmt: skip
 
 

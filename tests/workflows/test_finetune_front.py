@@ -1,4 +1,4 @@
-"""Fine-tuning a whole front: neighbours start from each other, and what ships is the better of both weights."""
+"""Fine-tuning a whole front: its members take turns, and what ships is the better of both weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,8 +26,10 @@ from nas.store.results import Member
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.training.config import FinetuneConfig, Resources
+from nas.training.strategies.fixed import Fixed, InTurn
 from nas.workflows.export import ship_member
 from nas.workflows.finetune import Training, plan_training, train_further
+from nas.workflows.finetune_front import plan_front
 from nas.workflows.trained import open_trained
 from search_spaces import get_space
 from search_spaces.architecture import Architecture
@@ -87,24 +90,20 @@ def candidate(member: Mapping[str, Any]) -> Candidate:
     return Candidate(Architecture.from_dict(member["architecture"]), member["precision"])
 
 
-def test_the_largest_comes_first_and_the_next_starts_from_it(tuned: tuple[Path, Result]) -> None:
+def test_all_are_trained_in_one_training_from_the_supernet(tuned: tuple[Path, Result]) -> None:
     """The records against scores of networks that are put together here."""
     run = Run(tuned[0] / "run")
-    first, second = members_of(run.path)
     found, trained = read_tuned(run.path), open_trained(run)
-    assert "neighbour" not in found[first["id"]]["origin"]
-    for member, start in ((first, run), (second, run.finetune(found[first["id"]]["folder"]))):
-        record = Run(run.path / "finetune" / found[member["id"]]["folder"]).read()
-        if member is first or found[second["id"]]["origin"].get("neighbour"):
-            assert record.config["init"] == str(start.supernet.resolve())
-        assert record.finetuned_from == trained.weights
-    nets = {None: trained.net, first["id"]: opened(run, found[first["id"]]["folder"])}
-    scores = {
-        name: measure(net, trained.dataset, candidate(second), "search").value for name, net in nets.items()
-    }  # fmt: skip
-    better = first["id"] if scores[first["id"]] > scores[None] else None
-    assert found[second["id"]]["origin"].get("neighbour") == better
-    assert found[second["id"]]["before"]["value"] == scores[None]
+    (folder,) = {member["folder"] for member in found.values()}
+    record = run.finetune(folder).read()
+    assert record.finetuned_from == trained.weights
+    assert record.config["init"] == str(run.supernet.resolve())
+    after = opened(run, folder)
+    for member in members_of(run.path):
+        for key, net in (("before", trained.net), ("after", after)):
+            score = measure(net, trained.dataset, candidate(member), "search").value
+            assert found[member["id"]][key]["value"] == score
+        assert found[member["id"]]["origin"]["together"] == 2
 
 
 def opened(run: Run, folder: str) -> Supernet:
@@ -115,27 +114,46 @@ def opened(run: Run, folder: str) -> Supernet:
     return net.eval()
 
 
-def test_a_neighbour_start_is_the_supernet_with_the_neighbours_tensors_in_their_places(
-    tuned: tuple[Path, Result],
-) -> None:
-    """Written by hand, slice by slice. Decay of the weights moves what the neighbour doesn't have, next to nothing."""
+def test_what_no_member_has_stays_as_it_was(tuned: tuple[Path, Result]) -> None:
+    """Which entries of the tensors members borrow is written by hand, slice by slice. Decay of the weights moves what
+    no member has, next to nothing."""
     run = Run(tuned[0] / "run")
-    trained = open_trained(run)
-    first, second = members_of(run.path)
-    after = opened(run, read_tuned(run.path)[first["id"]]["folder"])
-    by_hand = {name: tensor.clone() for name, tensor in trained.net.model.state_dict().items()}
-    for name, tensor in after.extract(candidate(first).architecture).state_dict().items():
-        index = [slice(0, size) for size in tensor.shape]
-        for d in (2, 3) if tensor.ndim == 4 else ():
-            begin = (by_hand[name].shape[d] - tensor.shape[d]) // 2
-            index[d] = slice(begin, begin + tensor.shape[d])
-        by_hand[name][tuple(index)] = tensor
-    wanted = Supernet(trained.space, trained.dataset.interface)
-    wanted.model.load_state_dict(by_hand)
-    small = candidate(second).architecture
-    expected = wanted.extract(small).state_dict()
-    for name, tensor in after.extract(small).state_dict().items():
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-6)
+    before = open_trained(run).net.model.state_dict()
+    found = read_tuned(run.path)
+    net = opened(run, next(iter(found.values()))["folder"])
+    borrowed = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in before.items()}
+    for member in members_of(run.path):
+        for name, tensor in net.extract(candidate(member).architecture).state_dict().items():
+            index = [slice(0, size) for size in tensor.shape]
+            for d in (2, 3) if tensor.ndim == 4 else ():
+                begin = (before[name].shape[d] - tensor.shape[d]) // 2
+                index[d] = slice(begin, begin + tensor.shape[d])
+            borrowed[name][tuple(index)] = True
+    assert not all(there.all() for there in borrowed.values())
+    changed = False
+    for name, tensor in net.model.state_dict().items():
+        lent = borrowed[name]
+        torch.testing.assert_close(tensor[~lent], before[name][~lent], rtol=1e-3, atol=1e-6)
+        changed = changed or not torch.allclose(tensor[lent].float(), before[name][lent].float(), rtol=1e-2)
+    assert changed
+
+
+def test_a_front_of_one_is_a_candidate_alone(here: Path) -> None:
+    trained = open_trained(Run(here / "run"))
+    config = FinetuneConfig(epochs=0.5, lr=0.05, teacher="none")
+    one = Candidate(TINY.smallest, "int8")
+    nets = [
+        train_further(plan, RESOURCES, ignore).net.model.state_dict()
+        for plan in (plan_front(trained, [one], config), plan_training(trained, one, config))
+    ]
+    assert are_equal(*nets)
+
+
+def test_members_take_equal_turns() -> None:
+    networks = tuple(Fixed(TINY, architecture) for architecture in (TINY.largest, TINY.smallest, TINY.largest))
+    strategy = InTurn(networks)
+    visited = [strategy.passes(step, np.random.default_rng(step), lambda _: 0.0) for step in range(6)]
+    assert [pass_.architecture for (pass_,) in visited] == 2 * [TINY.largest, TINY.smallest, TINY.largest]
 
 
 def test_what_ships_are_the_better_weights(tuned: tuple[Path, Result]) -> None:
@@ -157,7 +175,7 @@ def test_what_ships_are_the_better_weights(tuned: tuple[Path, Result]) -> None:
         if record["kept"] == "finetuned":
             assert rows[("simulator", "search")] == record["after"]["correct"]
             assert "as its teacher" in (folder / "README.md").read_text()
-    assert "steps each" in said.err
+    assert "2 candidates in turn for" in said.err
     assert not list(run.path.glob("finetune/*/checkpoint*"))
 
 
@@ -174,20 +192,17 @@ def test_the_same_command_again_trains_nothing(here: Path, monkeypatch: pytest.M
 
 
 def test_stopped_or_not_is_the_same(here: Path, at_steps: Acts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first member, then in the second; the first counts once it is finished."""
     monkeypatch.setattr(nas.workflows.finetune_front, "export_members", lambda *_, **__: [])
     run = here / "run"
     wanted, weights = read_tuned(run), tensors_of(run)
     shutil.rmtree(run / "finetune")
     (run / "tuned.json").unlink()
-    at_steps += [(2, interrupt), (4, interrupt), (1, interrupt)]
-    done = []
-    for _ in range(3):
+    at_steps += [(2, interrupt), (5, interrupt)]
+    for _ in range(2):
         result = invoke(*WORDS, "run")
         assert result.code == 130
         assert "To resume: nas finetune all" in result.err
-        done.append((run / "tuned.json").exists())
-    assert done == [False, False, True]
+        assert not (run / "tuned.json").exists()
     assert invoke(*WORDS, "run").code == 0
     told = ("steps", "before", "after", "kept", "test", "origin")  # a file's hash knows where its run lies
     assert {i: [m[key] for key in told] for i, m in read_tuned(run).items()} == {
@@ -199,8 +214,8 @@ def test_stopped_or_not_is_the_same(here: Path, at_steps: Acts, monkeypatch: pyt
 
 
 def tensors_of(run: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights of each fine-tuned architecture."""
-    return {p.parent.name[:8]: load_tensors(p)[0] for p in run.glob("finetune/*/supernet.safetensors")}
+    """The weights of each training."""
+    return {p.parent.name.partition("-")[0]: load_tensors(p)[0] for p in run.glob("finetune/*/supernet.safetensors")}
 
 
 @pytest.fixture
@@ -221,9 +236,11 @@ def test_exports_take_the_tuned_weights_unless_told_otherwise(
 ) -> None:
     run = Run(here / "run")
     found, trained = read_tuned(run.path), open_trained(run)
-    best = max(found.values(), key=lambda m: max(m["after"]["value"], m["before"]["value"]))
-    for words in ((), ("--no-tuned", "--candidate", best["id"])):
-        assert invoke("export", "--run", "run", *words).code == 0
+    assert invoke("export", "--run", "run").code == 0
+    best = found[exported[0][1].id]
+    assert best["kept"] == "finetuned"
+    assert best["after"]["value"] == max(max(m["after"]["value"], m["before"]["value"]) for m in found.values())
+    assert invoke("export", "--run", "run", "--no-tuned", "--candidate", best["id"]).code == 0
     (tuned, member), (plain, searched) = exported
     assert member.id == searched.id == best["id"]
     assert tuned.finetuned is not None
@@ -269,8 +286,8 @@ def test_a_dry_run_changes_nothing_and_says_what_it_costs(here: Path) -> None:
     before = content(here)
     result = invoke(*WORDS[:-1], "--budget", "300", "--dry-run", "--run", "run")
     assert result.code == 0, result.err
-    steps = round(150 * (Run(here / "run").read().data.counts["train"] // 16))
-    assert f"would fine-tune 2 candidates for {steps} steps each, {2 * steps:,} in all (about" in result.out
+    steps = round(300 * (Run(here / "run").read().data.counts["train"] // 16))
+    assert f"would fine-tune 2 candidates in turn for {steps:,} steps, about {steps // 2} each (about" in result.out
     assert content(here) == before
 
 

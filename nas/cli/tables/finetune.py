@@ -21,16 +21,16 @@ def print_finetuned(result: FinetuneResult) -> None:
 
 
 def print_tuned_front(result: FrontResult) -> None:
-    """Every member before and after, what it started from, and where it was exported."""
+    """Every member before and after, and where it was exported."""
     table = new_table(title=f"front of {result.target}, fine-tuned")
-    names = ("candidate", MACS.header, LATENCY.header, "search %", "tuned", "test %", "shipped", "started from")
+    names = ("candidate", MACS.header, LATENCY.header, "search %", "tuned", "test %", "shipped")
     for name in names:
-        table.add_column(name, justify="left" if name in ("candidate", "started from") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "candidate" else "right", no_wrap=True)
     for member, tuned in zip(result.searched, result.tuned, strict=True):
         table.add_row(
             member.id, MACS.cell(member), LATENCY.cell(member),
             f"{100 * tuned.before.value:.2f}", f"{100 * tuned.after.value:.2f}",
-            f"{100 * member.test.value:.2f}", f"{100 * tuned.test.value:.2f}", tuned.origin.neighbour or "supernet",
+            f"{100 * member.test.value:.2f}", f"{100 * tuned.test.value:.2f}",
         )  # fmt: skip
     show(table)
     better = sum(tuned.kept == "finetuned" for tuned in result.tuned)

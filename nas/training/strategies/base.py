@@ -16,6 +16,7 @@ from predictors.costs.network import total_macs
 from predictors.costs.tables import CostTables
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.genes import Floats, Vectors
+from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Pass:
             ``student``: learns from the teacher's output.
         weight: factor on its loss.
         part: ``(i, n)``: it sees the i-th of n equal parts of the batch. A teacher's part is its students'.
+        policy: of its quantized form, where the run trains that; None: one is drawn.
         fake: how it is quantized; strategies leave that open.
     """
 
@@ -45,6 +47,7 @@ class Pass:
     role: str = "label"
     weight: float = 1.0
     part: tuple[int, int] = (0, 1)
+    policy: Policy | None = None
     fake: Fake | None = None
 
 

@@ -1,4 +1,4 @@
-"""Training one network, alone or inside wider ones (NetAug: Cai et al., arXiv:2110.08890).
+"""Training known networks, each alone or inside wider ones (NetAug: Cai et al., arXiv:2110.08890).
 
 A tiny network underfits. NetAug lets it work as a part of wider networks that share its weights, which gives them an
 additional gradient, and keeps the tiny one alone. A supernet is such a family of wider networks already.
@@ -15,6 +15,7 @@ from nas.training.strategies.base import LossOf, Pass
 from search_spaces.architecture import Architecture
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene, Vectors
+from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
 FACTORS = {"width": 2.6, "heads": 2.6, "expand": 2.8}
@@ -27,7 +28,8 @@ class Fixed:
 
     Both losses count in full. Genes of the wider network are uniform from the network's own choice up, to the largest
     within :data:`FACTORS` where the gene is of these kinds; blocks that the network lacks are free. The paper widens
-    only; deeper networks and larger kernels contain the small one as well. Both see images of the same side. Raises
+    only; deeper networks and larger kernels contain the small one as well. Both see images of the same side, and are
+    quantized by the ``policy``, where the run quantizes. Raises
     UsageError: ``netaug``, and no network of the space contains this one; UserError: the architecture is not one of the
     space.
     """
@@ -35,6 +37,7 @@ class Fixed:
     space: SearchSpace
     architecture: Architecture
     netaug: bool = False
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         if self.netaug and (self.bounds[0] == self.bounds[1]).all():
@@ -58,11 +61,21 @@ class Fixed:
         return np.stack([lowest, np.where(reachable, highest, lowest)])
 
     def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
-        base = Pass(self.architecture)
+        base = Pass(self.architecture, policy=self.policy)
         if not self.netaug:
             return (base,)
         wider = self.space.canonical(rng.integers(self.bounds[0], self.bounds[1] + 1)[None])[0]
-        return base, Pass(self.space.decode(wider))
+        return base, Pass(self.space.decode(wider), policy=self.policy)
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several networks, one per step, each in its turn, so that all are trained equally."""
+
+    networks: tuple[Fixed, ...]
+
+    def passes(self, step: int, rng: np.random.Generator, loss_of: LossOf) -> tuple[Pass, ...]:
+        return self.networks[step % len(self.networks)].passes(step, rng, loss_of)
 
 
 def _highest(gene: Gene, own: int) -> int:
