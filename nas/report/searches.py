@@ -36,7 +36,7 @@ def describe_search(material: Material, name: str) -> list[Element]:
         "point with its accuracy on the test split. Point at one, touch it, or move with the arrow keys."
     )
     if tuned:
-        text += f" A line leads from a member to itself, fine-tuned: {len(tuned)} became better."
+        text += f" A line leads from a member to itself, fine-tuned: {len(tuned)} ship with these weights."
     costs = list_costs(result)
     captions = [text, *(f"The same networks against {cost.objective.axis}." for cost in costs[1:])]
     plots = [

@@ -27,7 +27,7 @@ class TunedMember:
         before, after: accuracy on the search split with the supernet's weights, and with these.
         calibration_images: that accuracies were measured with; None: in a file of an earlier version, which has one
             number for all.
-        kept: which of both are shipped: the more accurate, the supernet's where they are level.
+        kept: which of both are shipped.
         test: accuracy on the test split with the weights that are kept.
     """
 
@@ -74,7 +74,7 @@ class TunedFront:
         return {m.id: m for m in self.members if m.id in ids and m.calibration_images == images}
 
     def kept_of(self, result: SearchResult) -> dict[str, TunedMember]:
-        """Members of a search's front, by id, whose fine-tuned weights are better than those that it measured."""
+        """Members of a search's front, by id, whose fine-tuned weights are shipped."""
         return {name: member for name, member in self.of(result).items() if member.kept == "finetuned"}
 
 

@@ -53,8 +53,8 @@ def export_model(
     Args:
         formats: names of formats, separated by commas; None: the target's.
         license: of the weights, by the hub's name, for card and ``config.json``; None: nobody states one.
-        tuned: with fine-tuned weights where the front was fine-tuned and a member became better; it counts in what
-            ``best`` is, too.
+        tuned: with fine-tuned weights where the front was fine-tuned and they were kept; they count in what ``best``
+            is, too.
     """
     check_license(license)
     check_folder(out)

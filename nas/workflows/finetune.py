@@ -26,6 +26,7 @@ from nas.store.results import AccuracyRecord
 from nas.store.run import Run
 from nas.store.settings import check_settings
 from nas.store.words import count_of
+from nas.tasks.task import Score
 from nas.training.amp import check_amp
 from nas.training.builders import settled_augment
 from nas.training.check import check_config
@@ -83,7 +84,7 @@ class FinetuneResult:
 
     Attributes:
         before, after: accuracy on the search split.
-        kept: ``finetuned``, or ``supernet`` where that is not better.
+        kept: ``finetuned``, or ``supernet`` as :func:`ships_tuned` has it.
         test: accuracy of the kept weights on the test split.
         folder, path: of the training, and of the export.
     """
@@ -111,7 +112,7 @@ def finetune(
     dry_run: bool = False,
     license: str | None = None,
 ) -> FinetuneResult | FinetunePlan:
-    """Fine-tune a candidate, or continue that, and export it with the better of its old and its new weights; with
+    """Fine-tune a candidate, or continue that, and export it with its new weights unless they are worse; with
     ``dry_run`` return what would be done.
 
     Args:
@@ -142,7 +143,7 @@ def finetune(
         before, _ = trained.recall(candidate, SEARCH)
         tuned = train_further(training, resources, report)
         after, _ = tuned.recall(candidate, SEARCH)
-        better = after.value > before.value
+        better = ships_tuned(before, after)
         kept = tuned if better else trained
         test, _ = kept.recall(candidate, TEST)
         weights = "finetuned" if better else SUPERNET
@@ -155,6 +156,16 @@ def finetune(
             candidate.id, device.name, training.origin, record_accuracy(before), record_accuracy(after), weights,
             member.test, str(training.run.path), str(folder), manifest.results,
         )  # fmt: skip
+
+
+def ships_tuned(before: Score, after: Score) -> bool:
+    """Whether fine-tuned weights ship, by accuracies on the search split before and after.
+
+    A search chose its candidates by what they have on this split with the supernet's weights, which is therefore more
+    than they have elsewhere (the winner's curse); nothing was chosen by what the fine-tuned weights have. So those ship
+    unless they are below the 95 % interval of the others' accuracy.
+    """
+    return after.value >= before.interval()[0]
 
 
 def pick_candidate(trained: Trained, name: str, target: str | None) -> tuple[Trained, Candidate, Target]:

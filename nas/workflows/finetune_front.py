@@ -33,7 +33,7 @@ from search_spaces.schema import to_json
 
 from .describe import ALL
 from .export import export_members
-from .finetune import FinetunePlan, Training, make_training, train_config, train_further
+from .finetune import FinetunePlan, Training, make_training, ships_tuned, train_config, train_further
 from .resolve import read_search
 from .single import drop_states
 from .trained import Trained, open_trained, same_weights
@@ -72,8 +72,8 @@ def finetune_front(
     dry_run: bool = False,
     license: str | None = None,
 ) -> FrontResult | FinetunePlan:
-    """Fine-tune the members of a front together, or continue that, and export each with the better of its old and its
-    new weights; with ``dry_run`` return what would be done.
+    """Fine-tune the members of a front together, or continue that, and export each with its new weights unless they
+    are worse; with ``dry_run`` return what would be done.
 
     Args:
         run: a trained run.
@@ -177,11 +177,11 @@ def _time_step(training: Training, members: Sequence[Member], resources: Resourc
 
 
 def _measure(training: Training, candidate: Candidate, after: Trained) -> TunedMember:
-    """What a training was worth to a candidate, of which the better weights are kept."""
+    """What a training was worth to a candidate, and which weights ship."""
     supernet = training.supernet
     before, _ = supernet.recall(candidate, SEARCH)
     tuned, _ = after.recall(candidate, SEARCH)
-    better = tuned.value > before.value
+    better = ships_tuned(before, tuned)
     test, _ = (after if better else supernet).recall(candidate, TEST)
     return TunedMember(
         id=candidate.id, folder=training.run.path.name, weights=after.weights, origin=training.origin,

@@ -25,10 +25,11 @@ from nas.store.files import load_tensors, save_tensors
 from nas.store.results import Member
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Accuracy
 from nas.training.config import FinetuneConfig, Resources
 from nas.training.strategies.fixed import Fixed, InTurn
 from nas.workflows.export import ship_member
-from nas.workflows.finetune import Training, plan_training, train_further
+from nas.workflows.finetune import Training, plan_training, ships_tuned, train_further
 from nas.workflows.finetune_front import plan_front
 from nas.workflows.trained import open_trained
 from search_spaces import get_space
@@ -162,7 +163,8 @@ def test_what_ships_are_the_better_weights(tuned: tuple[Path, Result]) -> None:
     assert any(m["kept"] == "finetuned" for m in found.values())  # the classes have their own colours
     for member in members_of(run.path):
         record = found[member["id"]]
-        assert (record["kept"] == "finetuned") == (record["after"]["value"] > record["before"]["value"])
+        scores = [Accuracy(record[when]["correct"], record[when]["images"]) for when in ("before", "after")]
+        assert (record["kept"] == "finetuned") == ships_tuned(*scores)
         folder = run.path / "export" / f"cortex-a72-{member['id']}"
         assert f"exported: {folder}" in said.out
         net = opened(run, record["folder"]) if record["kept"] == "finetuned" else trained.net

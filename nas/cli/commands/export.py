@@ -36,7 +36,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    tuned: Annotated[bool, typer.Option(help="Export the weights of nas finetune all where they are better.")] = True,
+    tuned: Annotated[bool, typer.Option(help="Export the weights of nas finetune all where they were kept.")] = True,
     license: License = None,
     quiet: Quiet = False,
     as_json: Json = False,

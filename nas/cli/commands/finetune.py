@@ -48,7 +48,7 @@ def finetune(
     config: options.Config = None,
     print_config: options.PrintConfig = False,
 ) -> None:
-    """Train one subnet or a whole front further, and export what became better; the same command again resumes it."""
+    """Train one subnet or a whole front further, and export it; the same command again resumes it."""
     if options.printed(ctx, print_config):
         return
     from nas.cli.console import following, tell

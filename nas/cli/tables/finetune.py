@@ -12,7 +12,7 @@ from nas.workflows.finetune_front import FrontResult
 def print_finetuned(result: FinetuneResult) -> None:
     """Accuracy before and after fine-tuning, which weights were kept, and what the export does."""
     if result.kept == "supernet":
-        warn(f"fine-tuning {result.candidate} didn't make it better (search split); the supernet's weights are kept")
+        warn(f"fine-tuning made {result.candidate} worse (search split); the supernet's weights are kept")
     tell(f"exported: {result.path}  ({result.kept} weights)")
     rows = [("before fine-tuning", "search", result.before), ("fine-tuned", "search", result.after)]
     rows += [(r.what, r.split, r.accuracy) for r in result.results if r.split == "test"]
@@ -35,6 +35,6 @@ def print_tuned_front(result: FrontResult) -> None:
     show(table)
     better = sum(tuned.kept == "finetuned" for tuned in result.tuned)
     members = count_of(len(result.tuned), "member")
-    say(f"{better} of {members} became better on the search split; the others are shipped with the supernet's weights")
+    say(f"{better} of {members} ship with their fine-tuned weights; the others became worse on the search split")
     for path in result.paths:
         tell(f"exported: {path}")
