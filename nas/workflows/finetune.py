@@ -231,7 +231,7 @@ def plan_training(supernet: Trained, candidate: Candidate, config: FinetuneConfi
 
 def make_training(
     supernet: Trained, name: str, config: FinetuneConfig, settings: TrainConfig, curriculum: Curriculum,
-    told: Mapping[str, object], together: int | None = None,
+    told: Mapping[str, str], together: int | None = None,
 ) -> Training:  # fmt: skip
     """A training further.
 
@@ -305,7 +305,7 @@ def _whole(trained: Trained) -> str:
     return str(trained.run.path.resolve())
 
 
-def _settings_id(settings: TrainConfig, weights: str, more: Mapping[str, object]) -> str:
+def _settings_id(settings: TrainConfig, weights: str, more: Mapping[str, str]) -> str:
     """Six hexadecimal digits that change with the settings, the weights of the start and what else is told."""
     # as when the first of these folders got their names
     defaults = asdict(TrainConfig(

@@ -149,7 +149,7 @@ def plan_front(supernet: Trained, candidates: Sequence[Candidate], config: Finet
     networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in candidates)
     watched = {"largest": candidates[0].architecture, "smallest": candidates[-1].architecture}
     side = max(candidate.architecture.resolution for candidate in candidates)
-    told = {"candidates": [candidate.id for candidate in candidates]}
+    told = {"candidates": ",".join(candidate.id for candidate in candidates)}
     return make_training(supernet, FRONT, config, settings, Curriculum(InTurn(networks), watched, side), told, count)
 
 
