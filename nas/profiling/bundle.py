@@ -126,8 +126,10 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface).eval()
         files = {}
+        quantized = outline(model, member.input) if plan.precisions != (FLOAT,) else None
         for precision in plan.precisions:
-            network = model if precision == FLOAT else outline(model, member.input)
+            network = quantized if precision != FLOAT else quantized.graph if quantized else model
+            assert network is not None
             data = runtime.timing_file(network, member.input, dialect)
             assert data is not None, "the runner's own runtime can be measured"
             name = f"{member.name}.{precision}{runtime.suffix}"

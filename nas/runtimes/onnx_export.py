@@ -29,6 +29,7 @@ def export_model(network: Network, image_shape: ImageShape, dialect: Dialect, ba
     and networks with an operator that has no row in :mod:`nas.runtimes.onnx_operators`. It takes many times longer.
 
     Args:
+        network: one that is a graph already is taken as what :func:`nas.quantization.graph.capture` returns.
         batch: images of one inference; None: any number.
 
     Raises:
@@ -53,7 +54,7 @@ def export_model(network: Network, image_shape: ImageShape, dialect: Dialect, ba
                 module = flat = decompose(network, dialect)
             else:
                 module = network
-                flat = capture(network, image_shape)
+                flat = network if isinstance(network, torch.fx.GraphModule) else capture(network, image_shape)
             return write_graph(flat, image_shape, batch)
         except (Unwritable, UserError):  # the latter: it cannot be captured
             pass
