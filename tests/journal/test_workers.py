@@ -41,6 +41,7 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.schema import to_json
 from tests.support.cli_runs import SEARCH as WORDS
 from tests.support.cli_runs import invoke
+from tests.support.long_forms import long_form
 
 SPACE = get_space("mbv3-tiny")
 VECTORS = np.unique(SPACE.sample(np.random.default_rng(0), 400), axis=0)
@@ -112,7 +113,7 @@ def check_workers(where: Path | str, tmp_path: Path, workers: int, batches: int 
     assert set(alone.begun()) <= set(begun)  # and spare ones, where others were waited for
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", long_form([2], [1, 4]))
 def test_any_number_of_workers_walks_the_same_path(tmp_path: Path, workers: int) -> None:
     check_workers(tmp_path / "journal.log", tmp_path, workers)
 
@@ -220,7 +221,7 @@ def test_two_commands_share_a_search(here: Path) -> None:
 
 
 def test_a_search_through_a_database_knows_the_run_and_is_kept_in_it(here: Path) -> None:
-    words = ("search", "--run", "run", "--measurements", "5", "--json")
+    words = ("search", "--run", "run", "--measurements", "5", "--compare", "none", "--json")
     url = f"sqlite:///{here}/shared.db"
     before = len(_trials(here / "run" / "journal.log", "accuracy"))
     result = invoke(*words, "--storage", url)

@@ -66,7 +66,7 @@ def thinned(space: SearchSpace) -> SearchSpace:
     return thin
 
 
-SMALL = ("mbv3-tiny", "mbv3-small-thin", "ofa-resnet50-thin", "autoformer-tiny-thin", "mcunet-thin")
+SMALL = ("mbv3-tiny", "ofa-resnet50-thin", "autoformer-tiny-thin")
 
 
 @pytest.mark.parametrize(

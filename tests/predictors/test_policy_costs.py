@@ -20,6 +20,7 @@ from search_spaces.architecture import Architecture, Interface
 from search_spaces.operators.operator import Op
 from search_spaces.operators.trace import trace
 from search_spaces.policy import parse_policy, stages_of
+from tests.support.long_forms import LONG
 
 A72 = replace(load_target("cortex-a72"), weight_bits=(8, 4, 2))
 MENU = ("fp32", "int8", "w4a8", "w2a8")
@@ -33,13 +34,22 @@ def _with_table() -> Target:
     return replace(A72, latency=TableLatency(A72.latency, {"int8": table}))
 
 
+SHORT = (("mbv3-tiny", "operators"), ("timm:resnet10t", "plain"), ("timm:resnet10t", "host"))
+
+
 def _ops(name: str, architecture: Architecture) -> tuple[list[Op], int]:
     model = get_space(name).build(architecture, Interface(1, 10), "meta").eval()
     return trace(model, 1, architecture.resolution), sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("target", [A72, load_target("host"), _with_table()], ids=["plain", "host", "operators"])
-@pytest.mark.parametrize("name", ["mbv3-tiny", "timm:resnet10t"])
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        pytest.param(space, target, id=f"{space}-{of}", marks=[] if (space, of) in SHORT else [LONG])
+        for space in ("mbv3-tiny", "timm:resnet10t")
+        for of, target in {"plain": A72, "host": load_target("host"), "operators": _with_table()}.items()
+    ],
+)
 def test_tables_agree_with_the_operators_of_one_network(name: str, target: Target) -> None:
     target = replace(target, weight_bits=A72.weight_bits)
     space = get_space(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,23 +9,28 @@ from predictors.costs.network import COLUMN, architecture_features, costs_of, to
 from predictors.costs.tables import CostTables
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
+from tests.support.long_forms import long_form
 from tests.support.shared_data import shared_file
 
 ONCE_FOR_ALL = shared_file("tabular/ofa_mbv3_w10_imagenet_dynast.csv")
 
 
 @pytest.mark.skipif(not ONCE_FOR_ALL.exists(), reason="the table of measured Once-for-All subnets is not here")
-def test_macs_and_parameters_of_every_measured_subnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+@pytest.mark.parametrize("every", long_form([200], [1]))
+def test_macs_and_parameters_of_every_measured_subnet(every: int) -> None:
+    """By the space's tables; of a few, by themselves: the tables take many times longer to make."""
     space = get_space("ofa-mbv3-w1.0")
     from benchmarks.search.problems import ofa_architecture
     from benchmarks.support.data import read_table
 
     rows = read_table(ONCE_FOR_ALL)
     assert len(rows) == 1005
-    features = CostTables(space, Interface(3, 1000)).features(
-        space.encode_many([ofa_architecture(space, row) for row in rows])
-    )
+    rows = rows[::every]
+    architectures, interface = [ofa_architecture(space, row) for row in rows], Interface(3, 1000)
+    if every == 1:
+        features = CostTables(space, interface).features(space.encode_many(architectures))
+    else:
+        features = np.stack([architecture_features(space, each, interface) for each in architectures])
     np.testing.assert_array_equal(total_macs(features), [float(row["macs"]) for row in rows])
     np.testing.assert_array_equal(features[:, COLUMN["params"]], [float(row["params"]) for row in rows])
 

@@ -72,8 +72,9 @@ def test_shipped_targets_predict_plausible_latencies(name: str, preset: str) -> 
 
 def test_int8_is_faster_than_fp32_on_a_raspberry_pi() -> None:
     space, target = get_space("mbv3-large"), load_target("cortex-a72")
-    tables, largest = CostTables(space, Interface(3, 10)), space.extremes()[1][None]
-    integer, floating = (predict_vectors(target.latency, tables, largest, p)[0] for p in ("int8", "fp32"))
+    model = space.build(space.largest, Interface(3, 10), "meta").eval()
+    rows = operator_rows(trace(model, 3, space.largest.resolution))
+    integer, floating = (target.latency.network(rows, precision) for precision in ("int8", "fp32"))
     assert integer < floating
 
 

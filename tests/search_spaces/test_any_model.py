@@ -12,7 +12,7 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.families.any_model import AnyFamily
 from search_spaces.families.resnet import ResNetFamily
 from tests.kits.family import check_tables
-from tests.support.long_forms import long_form
+from tests.support.long_forms import LONG, long_form
 
 MORE = (
     "timm:ghostnet_050:width=0.5:resolution=64",
@@ -77,7 +77,12 @@ def test_images_of_other_sides_take_a_model_that_is_built_for_them() -> None:
         ("timm:test_resnet:family=none", UsageError, "the one word is family=any"),
         ("timm:test_resnet:free=block", UsageError, "add family=any"),
         ("timm:test_resnet:family=any:resolution=64:width=1:depth=1", UserError, "give fractions below 1"),
-        ("timm:qwen3_vit_88m_enc:resolution=64", UserError, "it does not give one value for each class"),
+        pytest.param(
+            "timm:qwen3_vit_88m_enc:resolution=64",
+            UserError,
+            "it does not give one value for each class",
+            marks=LONG,
+        ),
     ],
 )
 def test_unusable_names(name: str, error: type[UserError], message: str) -> None:

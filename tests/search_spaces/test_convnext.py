@@ -25,7 +25,7 @@ from tests.support.named_models import (
 SMALL = ["convnext_atto", "convnextv2_atto", "convnext_femto_ols", "convnext_zepto_rms_ols", "test_convnext2"]
 
 
-@pytest.mark.parametrize("name", [*SMALL, "convnext_tiny_hnf"])
+@pytest.mark.parametrize("name", long_form(SMALL, ["convnext_tiny_hnf"]))
 def test_networks_are_those_of_timm(name: str) -> None:
     check_against_timm(f"timm:{name}:resolution=64", 64)
 

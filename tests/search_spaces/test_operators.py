@@ -43,7 +43,7 @@ def build(name: str) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("name", long_form(NAMES[::3], NAMES[1::3] + NAMES[2::3]))
+@pytest.mark.parametrize("name", long_form(NAMES[::5], [name for name in NAMES if name not in NAMES[::5]]))
 def test_macs_are_half_of_the_flop_counter(name: str) -> None:
     model = build(name)
     image = torch.empty(1, *timm.get_pretrained_cfg(name).input_size, device="meta")

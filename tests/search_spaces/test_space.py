@@ -14,7 +14,8 @@ from search_spaces.errors import UsageError, UserError
 from search_spaces.families.efficientnet import EfficientNetFamily
 from search_spaces.genes import Gene
 from search_spaces.presets.efficientnet import inverted
-from tests.support.spaces import NAMES
+from tests.support.long_forms import long_form
+from tests.support.spaces import NAMES, SHORT
 
 SMALL = SearchSpace(
     "small",
@@ -28,7 +29,7 @@ SMALL = SearchSpace(
         ),
     ),
 )
-ANY_SPACE = pytest.mark.parametrize("name", ["small", *NAMES])
+ANY_SPACE = pytest.mark.parametrize("name", long_form(["small", *SHORT], [n for n in NAMES if n not in SHORT]))
 SEEDS = st.integers(0, 2**32 - 1)
 
 

@@ -25,6 +25,7 @@ from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.errors import UserError
+from tests.support.long_forms import long_form
 from tests.support.once_for_all import CLASSES, PUBLISHED, Published, State, checkpoint, divisible
 
 pytestmark = pytest.mark.xdist_group("once_for_all")  # their networks take long: made once, by one process
@@ -113,7 +114,12 @@ class Imported:
     supernet: Supernet
 
 
-@pytest.fixture(scope="module", params=PUBLISHED)
+@pytest.fixture(
+    scope="module",
+    params=long_form(
+        ["ofa-mbv3-w1.0", "ofa-proxyless"], [n for n in PUBLISHED if n not in ("ofa-mbv3-w1.0", "ofa-proxyless")]
+    ),
+)
 def imported(request: pytest.FixtureRequest) -> Imported:
     return _import(request.param)
 

@@ -35,7 +35,6 @@ NAMES = (*DERIVED, *(name for name in PRESETS if name not in _WIDER))
 SHORT = (
     "timm:mobilenetv3_small_075:resolution=64,96:width=0.5,1",
     "timm:mobilenetv4_conv_small_050:resolution=64,96",
-    "timm:efficientnet_lite0:resolution=64,96:kernel=3,5",
     "timm:mixnet_s:resolution=64,96",
     "timm:resnet10t:resolution=64,96",
     "timm:convnextv2_atto:resolution=64,96",
@@ -44,7 +43,6 @@ SHORT = (
     "mbv3-tiny",
     "ofa-mbv3-w1.0",
     "ofa-proxyless",
-    "mcunet",
     "autoformer-tiny",
 )
 """Spaces of every family and of every kind of published weights; the others are in the long form of the tests."""

@@ -21,7 +21,7 @@ from tests.support.stopping import Acts
 @pytest.mark.parametrize(
     "more",
     [
-        {"amp": "bf16", "augment": "none"},
+        pytest.param({"amp": "bf16", "augment": "none"}, marks=pytest.mark.long),
         {"strategy": "sandwich", "accumulate": 2, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "augment": "light"},
         {"base_batch": 16, "cutmix": 1.0, "augment": "strong", "erasing": 0.0, "ema": 0.9},
     ],

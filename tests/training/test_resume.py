@@ -32,6 +32,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.schema import to_json
 from tests.support.cli_runs import invoke, write_photos
+from tests.support.long_forms import long_form
 from tests.support.small_runs import TWO_EVALUATIONS, assert_same_run, read_metrics, train_run
 from tests.support.stopping import NAS, Acts, Forked, Killed, interrupt, kill, start, wait_for
 
@@ -79,7 +80,7 @@ def _assert_same(run: Run, other: Run) -> None:
         pytest.param("random", 0.0, "nesterov", marks=pytest.mark.long),
         ("random", 0.9, "adamw"),
         pytest.param("sandwich", 0.0, "adamw", marks=pytest.mark.long),
-        ("sandwich", 0.9, "nesterov"),
+        pytest.param("sandwich", 0.9, "nesterov", marks=pytest.mark.long),
     ],
 )
 def test_stopped_three_times_or_never_is_the_same(
@@ -156,7 +157,7 @@ def test_a_damaged_checkpoint_costs_time_only(photos: Path, straight: Straight, 
     _assert_same(damaged, straight(config))
 
 
-@pytest.mark.parametrize("moment", ["before the weights", "before it is marked complete"])
+@pytest.mark.parametrize("moment", long_form(["before it is marked complete"], ["before the weights"]))
 def test_killed_after_the_last_step(
     photos: Path, straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -214,7 +215,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(photos: Path, straight: Straight
     _assert_same(stopped, straight(_config(photos), USUAL))
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["with its workers", "alone"])
+@pytest.mark.parametrize("whole_group", long_form([True], [False]), ids=["with its workers", "alone"])
 def test_kill_9(photos: Path, straight: Straight, tmp_path: Path, whole_group: bool) -> None:
     killed = Run(tmp_path / "killed")
     process = Forked(*_words(photos, killed))
@@ -264,7 +265,7 @@ def _search(costs: CandidateCosts, path: Path, config: SearchConfig, table: Tabl
     return result
 
 
-@pytest.mark.parametrize("bounds", [Bounds(), Bounds(latency_ms=1.5)], ids=["free", "bounded"])
+@pytest.mark.parametrize("bounds", long_form([Bounds(latency_ms=1.5)], [Bounds()]), ids=["bounded", "free"])
 def test_search_killed_again_and_again(costs: CandidateCosts, tmp_path: Path, bounds: Bounds) -> None:
     """Killed after every fifth measurement or so: the same result, and nothing is measured twice."""
     for name in ("straight", "killed"):

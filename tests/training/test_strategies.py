@@ -39,6 +39,8 @@ from tests.support.stopping import Acts, interrupt
 pytestmark = pytest.mark.xdist_group("strategies")  # some take long to make: once, by one process
 
 TINY = get_space("mbv3-tiny")
+RUN = ("sorted", "preferred", "attentive-best")
+"""A batch in parts, subnets chosen beforehand, subnets chosen by their losses."""
 MIXNET = SPACES[2]  # depth and resolution alone: 64 subnets
 
 
@@ -59,7 +61,7 @@ def test_every_strategy_passes_the_kit(name: str, space: str) -> None:
     check_strategy(name, space)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", long_form([n for n in STRATEGIES if n != "attentive-worst"], ["attentive-worst"]))
 def test_every_size_is_visited(name: str) -> None:
     """On a space of 64 subnets; those of a fixed list visit their list and nothing else."""
     space, steps = get_space(MIXNET), 4 * STEPS
@@ -334,7 +336,7 @@ def _weights(run: Run) -> dict[str, torch.Tensor]:
     return load_tensors(run.supernet)[0]
 
 
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "auto"])
+@pytest.mark.parametrize("name", long_form(RUN, [n for n in STRATEGIES if n not in (*RUN, "auto")]))
 def test_a_short_run(name: str, photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(source=str(photos), epochs=0.5, batch_size=4, strategy=name)
     train_supernet(Run(tmp_path / "run"), config, ENGINE, lambda _: None)
@@ -377,7 +379,7 @@ def test_settings_that_a_strategy_ignores_are_named(name: str) -> None:
     assert shared == ([] if name == "teacher-first" else [words])
 
 
-@pytest.mark.parametrize("name", ["progressive", "delayed"])
+@pytest.mark.parametrize("name", long_form(["progressive"], ["delayed"]))
 def test_stopped_in_any_phase_or_never_is_the_same(photos: Path, tmp_path: Path, at_steps: Acts, name: str) -> None:
     config = TrainConfig(source=str(photos), epochs=1, batch_size=4, strategy=name)
     straight, stopped = Run(tmp_path / "straight"), Run(tmp_path / "stopped")

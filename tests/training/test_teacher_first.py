@@ -37,7 +37,7 @@ from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from tests.kits.strategy import facts_of, passes_of
 from tests.support.cli_runs import invoke
-from tests.support.long_forms import long_form
+from tests.support.long_forms import LONG, long_form
 from tests.support.small_runs import RESOURCES, TINY, are_equal, assert_same_run, train_run
 from tests.support.stopping import Acts, interrupt, kill
 
@@ -157,8 +157,14 @@ def test_a_last_batch_of_one_image_is_not_asked(photos: Path, monkeypatch: pytes
 # Stopping
 
 
-@pytest.mark.parametrize("step", long_form([BEGIN - 1, BEGIN], [1, BEGIN + 2]))
-@pytest.mark.parametrize("act", [interrupt, kill], ids=["interrupt", "kill"])
+@pytest.mark.parametrize(
+    ("step", "act"),
+    [
+        pytest.param(step, act, marks=[] if (step, act) in ((BEGIN - 1, kill), (BEGIN, interrupt)) else [LONG])
+        for step in (1, BEGIN - 1, BEGIN, BEGIN + 2)
+        for act in (interrupt, kill)
+    ],
+)
 def test_stopped_in_any_part_or_never_is_the_same(
     photos: Path, straight: Run, tmp_path: Path, at_steps: Acts, step: int, act: Callable[[], None]
 ) -> None:
@@ -173,7 +179,7 @@ def test_stopped_in_any_part_or_never_is_the_same(
         assert are_equal(load_tensors(getattr(run, name))[0], load_tensors(getattr(straight, name))[0])
 
 
-@pytest.mark.parametrize("where", ["order_channels", "save_weights"])
+@pytest.mark.parametrize("where", long_form(["save_weights"], ["order_channels"]))
 def test_killed_while_handing_over(
     photos: Path, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -295,9 +295,10 @@ def test_the_same_command_again_trains_nothing(here: Path, supernet: Path, monke
 
 
 @pytest.mark.usefixtures("no_export")
-def test_other_settings_have_a_place_of_their_own(here: Path, supernet: Path) -> None:
+@pytest.mark.parametrize("others", long_form([[("--seed", "7")]], [[("--netaug",), ("--lr", "0.03")]]))
+def test_other_settings_have_a_place_of_their_own(here: Path, supernet: Path, others: list[tuple[str, ...]]) -> None:
     """Also another seed, which leaves the splits of the data set as they are."""
-    words = [(), ("--seed", "7"), ("--netaug",), ("--lr", "0.03")]
+    words = [(), *others]
     found = [tune("--epochs", "0.5", *more).json for more in words]
     assert len({f["folder"] for f in found}) == len({f["path"] for f in found}) == len(words)
     assert {json.dumps(f["before"]) for f in found} == {json.dumps(found[0]["before"])}
