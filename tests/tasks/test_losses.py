@@ -18,6 +18,7 @@ from nas.training.strategies.base import Pass
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_model import TimmFamily
+from tests.support.long_forms import long_form
 
 TINY = get_space("mbv3-tiny")
 CLASSES = 5
@@ -193,9 +194,11 @@ def standalone(space: SearchSpace, net: Supernet, drop: tuple[float, float]) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["mbv3-tiny", "timm:resnet10t:resolution=32,64", "timm:convnext_atto:resolution=32,64",
-     "timm:vit_tiny_patch16_224:resolution=32,64"],
-)  # fmt: skip
+    long_form(
+        ["mbv3-tiny", "timm:vit_tiny_patch16_224:resolution=32,64"],
+        ["timm:resnet10t:resolution=32,64", "timm:convnext_atto:resolution=32,64"],
+    ),
+)
 def test_dropping_is_timms_own(name: str) -> None:
     """Outputs and gradients of the largest subnet are those of timm's model with the same rates and randomness."""
     space = get_space(name)
