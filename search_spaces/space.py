@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from .architecture import Architecture, Choice, Interface
-from .channels import Group
 from .genes import Gene, GeneSpace
 from .schema import Json
 
@@ -90,11 +89,6 @@ class Family(Protocol):
         """Where that is known: why something cannot shrink, with the line of the model's code where there is one ->
         the layers and tensors, or how often; without what stays in every model, as the sides of filters."""
         return {}
-
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        """What may be reordered in the largest ``model`` without changing its output, elastic dimensions first of all:
-        smaller architectures borrow leading slices of these."""
-        return []
 
 
 @dataclass(frozen=True)

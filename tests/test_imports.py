@@ -20,7 +20,7 @@ HEAVY = ("torch", "timm", "torchvision", "optuna", "pymoo", "scipy", "onnx", "on
 FLOORS = (
     ("search_spaces/errors.py",),
     ("search_spaces/schema.py",),
-    ("search_spaces/architecture.py", "search_spaces/channels.py"),
+    ("search_spaces/architecture.py",),
     ("search_spaces/genes.py", "search_spaces/operators"),
     ("search_spaces/space.py",),
     ("search_spaces/policy.py", "search_spaces/builders"),

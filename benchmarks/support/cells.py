@@ -128,20 +128,20 @@ def _epochs(config: TrainConfig, dataset: Dataset, steps: int) -> float:
 
 
 def trained_supernet(
-    folder: Path, config: TrainConfig, seconds: float, architectures: dict[str, Architecture]
+    folder: Path, config: TrainConfig, seconds: float, architectures: dict[str, Architecture], steps: int = 0
 ) -> dict[str, Any]:
     """Train a supernet for so much processor time and measure subnets of it, calibrated, on the search and test splits.
 
     An interrupted training continues from its checkpoint. ``config.epochs`` is not used: how many steps fit is found
-    from a few of them and kept, so that a resumed training has as many.
+    from a few of them and kept, so that a resumed training has as many; or ``steps`` says it.
     """
     dataset = _opened(config.source, config.seed)
     plan = folder / "plan.json"
     resumed = plan.exists()
     if not resumed:
-        step = seconds_per_step(config, dataset)
+        step = 0.0 if steps else seconds_per_step(config, dataset)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(plan, {"steps": max(20, round(seconds / step)), "seconds_per_step": step})
+        write_json(plan, {"steps": steps or max(20, round(seconds / step)), "seconds_per_step": step})
     planned = read_json(plan)
     config = replace(config, epochs=_epochs(config, dataset, planned["steps"]))
     began = time.process_time()

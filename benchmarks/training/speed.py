@@ -35,21 +35,37 @@ from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture, Interface
 
 OFA_SPACE, OFA_BLOCKS, OFA_STAGES = "ofa-mbv3-w1.0", 4, 5
+# space -> images of a step, and what share of the subnets is taken of it
+STEPPED = {
+    "mbv3-tiny": (64, 1),
+    "mbv3-large": (32, 5),
+    "timm:regnety_002:resolution=64": (32, 5),
+    "timm:ghostnet_100:resolution=64": (32, 5),
+    "timm:resnet18:resolution=64": (16, 5),
+    "timm:vit_tiny_patch16_224:resolution=128": (16, 5),
+    "timm:swin_tiny_patch4_window7_224:resolution=112": (8, 5),
+    "timm:densenet121:resolution=64": (16, 5),
+}
+_SEEN = 200
+_PAIRS = 5
 # What the package's networks import but do not use; its last release names one that torch no longer has.
 _UNUSED = ("gdown", "yaml", "tqdm", "torchprofile", "torch._six", "horovod", "matplotlib", "sklearn", "torchvision")
 
 
 def step_ratio(space: SearchSpace, batch: int, subnets: int, seed: int) -> dict[str, float]:
-    """Time of steps through the supernet and of the same subnets as plain timm models, and their ratio.
+    """Time of steps through the supernet and of the same subnets as plain models, their ratio, and its quartiles over
+    pairs of steps.
 
     Both have the faster depthwise gradient. Every subnet is stepped through once in each form before it is timed, so
-    that neither pays for first allocations; skeletons are assembled anew, from parts seen before, as in training.
+    that neither pays for first allocations; skeletons are assembled anew, from parts seen before, as in training. What
+    the first skeleton of a subnet takes after :data:`_SEEN` others were assembled is told apart.
     """
     rng = np.random.default_rng(seed)
     net = Supernet(space, Interface(3, 10)).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    for vector in space.sample(rng, 200):
+    for vector in space.sample(rng, _SEEN):
         net.skeleton(space.decode(vector))
-    shared, alone = 0.0, 0.0
+    shared, alone, unseen = 0.0, 0.0, 0.0
+    ratios: list[float] = []
     for vector in space.sample(rng, subnets):
         architecture = space.decode(vector)
         plain = net.extract(architecture).to(memory_format=torch.channels_last).train()
@@ -57,15 +73,21 @@ def step_ratio(space: SearchSpace, batch: int, subnets: int, seed: int) -> dict[
         side = architecture.resolution
         x = torch.randn(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
         y = torch.randint(0, 10, (batch,))
+        began = time.thread_time()
+        net.skeleton(architecture)
+        unseen += time.thread_time() - began
         times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(6):
+        for _ in range(_PAIRS + 1):
             net.eval().train()  # forgets its skeletons: an unseen architecture each time
             times[0].append(_step(net.model, lambda a=architecture, x=x: net(x, a), y))  # type: ignore[misc]
             times[1].append(_step(plain, lambda m=plain, x=x: m(x), y))  # type: ignore[misc]
         shared += statistics.median(times[0][1:])
         alone += statistics.median(times[1][1:])
+        ratios += [ours / theirs for ours, theirs in zip(times[0][1:], times[1][1:], strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
     milli = 1e3 / subnets
-    return {"supernet_ms": milli * shared, "standalone_ms": milli * alone, "ratio": shared / alone}
+    found = {"supernet_ms": milli * shared, "standalone_ms": milli * alone, "ratio": shared / alone}
+    return found | {"low": low, "high": high, "unseen_ms": milli * unseen}
 
 
 def _step(model: nn.Module, forward: Callable[[], Tensor], labels: Tensor) -> float:
@@ -211,10 +233,12 @@ def _ofa_network() -> tuple[Any, str]:
 
 def overhead(given: argparse.Namespace) -> dict[str, Any]:
     found = {}
-    for name, batch, subnets in (("mbv3-tiny", 64, given.subnets), ("mbv3-large", 32, max(3, given.subnets // 5))):
-        row = found[name] = step_ratio(get_space(name), batch, subnets, given.seed)
-        print(f"{name:<11} batch {batch}: {row['supernet_ms']:8.1f} ms supernet, {row['standalone_ms']:8.1f} ms alone, "
-              f"ratio {row['ratio']:.3f}", flush=True)  # fmt: skip
+    print(f"{'':<40}{'batch':>6}{'supernet, ms':>14}{'alone, ms':>11}{'ratio':>7}  {'quartiles':<14}{'unseen, ms':>10}")
+    for name in given.spaces:
+        batch, share = STEPPED.get(name, (given.batch_size, 5))
+        row = found[name] = step_ratio(get_space(name), batch, max(3, given.subnets // share), given.seed)
+        print(f"{name:<40}{batch:>6}{row['supernet_ms']:>14.1f}{row['standalone_ms']:>11.1f}{row['ratio']:>7.3f}  "
+              f"{row['low']:.3f} to {row['high']:.3f}{row['unseen_ms']:>10.1f}", flush=True)  # fmt: skip
     return found
 
 
@@ -240,7 +264,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="name")
     one = commands.add_parser("overhead")
-    one.add_argument("--subnets", type=int, default=30, help="of mbv3-tiny; a fifth of them of mbv3-large")
+    one.add_argument("--subnets", type=int, default=30, help="of mbv3-tiny; a fifth of them of the others")
+    one.add_argument("--spaces", nargs="+", default=list(STEPPED))
+    one.add_argument("--batch-size", type=int, default=16, help="of other spaces than those of the default")
     two = commands.add_parser("sandwich")
     two.add_argument("--resolution", type=int, default=128)
     two.add_argument("--batch-size", type=int, default=32)

@@ -30,7 +30,7 @@ from search_spaces.errors import UsageError, UserError, first_line
 from search_spaces.schema import read_content
 from search_spaces.space import SearchSpace
 
-from .ordering import order_channels
+from .ordering import groups_of, order_channels
 from .supernet import Supernet
 
 _LEAVES = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
@@ -82,7 +82,7 @@ def start_from(net: Supernet, pretrained: bool, init: str | None) -> Start:
         return Start()
     start = load_weights(net, Path(init) if init is not None else None)
     if not start.supernet:
-        order_channels(net.model, net.space.family.channel_groups(net.model))
+        order_channels(net.model, groups_of(net))
     return start
 
 

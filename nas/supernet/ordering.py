@@ -11,14 +11,31 @@ the order in which floating-point sums are taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.channels import Axis, Group
+from nas.quantization.grids import is_clip
+from search_spaces.tracing.groups import Axis, Group, channel_groups
+
+from .supernet import Supernet
 
 Importance = Callable[[Group], Tensor]
 """How much each item of a group matters, ``[items]`` in float64."""
+
+
+def groups_of(net: Supernet) -> list[Group]:
+    """What may be reordered in a supernet's weights (:mod:`search_spaces.tracing.groups`); learned clips follow the
+    rows of their layer."""
+    clips: dict[str, list[str]] = {}
+    for name, _ in net.model.named_parameters():
+        if is_clip(name):
+            clips.setdefault(f"{name.rpartition('.')[0]}.weight", []).append(name)
+    return [
+        (*group, *(replace(axis, name=clip) for axis in group if axis.dim == 0 for clip in clips.get(axis.name, ())))
+        for group in channel_groups(net.space, net.interface)
+    ]
 
 
 @torch.no_grad()

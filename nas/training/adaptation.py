@@ -16,7 +16,7 @@ from nas.data.dataset import Dataset
 from nas.events import Listener, Noted
 from nas.store.files import load_tensors
 from nas.store.run import Run
-from nas.supernet.ordering import loss_importance, order_channels
+from nas.supernet.ordering import groups_of, loss_importance, order_channels
 from nas.supernet.supernet import Supernet
 from nas.tasks.losses import Loss
 from nas.tasks.task import Task
@@ -63,7 +63,7 @@ def adapted_filters(run: Run) -> float:
 def order_by_loss(net: Supernet, dataset: Dataset, most: int = BATCH) -> None:
     """Put the channels of a trained network in the order of what the loss would lose without them, in place; ``most``:
     images that there is memory for at once."""
-    groups = net.space.family.channel_groups(net.model)
+    groups = groups_of(net)
     with statistics_kept(net):
         importance = loss_importance(net.model, groups, _losses(net, dataset, most))
     order_channels(net.model, groups, importance)

@@ -11,7 +11,7 @@ from search_spaces.builders.base_model import BaseModel, SidedModel
 from search_spaces.builders.named_model import NamedModel
 from search_spaces.errors import UsageError, UserError, first_line
 
-from .any_model import LOOKED_AT, AnyFamily, device_of, image_of
+from .any_model import LOOKED_AT, AnyFamily, device_of
 from .options import PREFIX, Named, Options, resolutions, unsupported
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _derived(model: BaseModel, side: int, options: Options) -> ElasticModel:
     from search_spaces.tracing.choices import Shares
     from search_spaces.tracing.derive import derive_anywhere
     from search_spaces.tracing.dimensions.layouts import full_size
+    from search_spaces.tracing.inputs import image_of
 
     usual = Shares()
     shares = Shares(
@@ -142,6 +143,7 @@ def _taken(model: NamedModel, sides: Sequence[int], device: str) -> tuple[tuple[
     """Sides of images that a model takes, and why not the first of the others."""
     import torch
 
+    from search_spaces.tracing.inputs import image_of
     from search_spaces.tracing.meta import Quick
 
     found, problems = [], []
@@ -165,6 +167,7 @@ def _problem(elastic: ElasticModel, side: int) -> str:
     import torch
 
     from search_spaces.tracing.costs.amounts import match_axes
+    from search_spaces.tracing.inputs import image_of
     from search_spaces.tracing.meta import Quick
     from search_spaces.tracing.trace import trace
 

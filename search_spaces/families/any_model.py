@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.base_model import BaseModel
-from search_spaces.channels import Group
 from search_spaces.errors import UserError
 from search_spaces.genes import Gene
 from search_spaces.operators.operator import Part
@@ -74,6 +73,8 @@ class AnyFamily(Family):
 
     def inputs(self, interface: Interface, side: int | None = None) -> Inputs:
         """An image without values; of the largest side."""
+        from search_spaces.tracing.inputs import image_of
+
         return image_of(interface, side or self.resolutions[-1], device_of(self.derived))
 
     def genes(self) -> tuple[Gene, ...]:
@@ -131,11 +132,6 @@ class AnyFamily(Family):
             found[f"the operator {name} has no rule"] = [f"{times} times"]
         return {reason: tuple(names) for reason, names in found.items()} | dict.fromkeys(self.derived.notes, ())
 
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        from search_spaces.tracing.groups import channel_groups
-
-        return channel_groups(self.derived.trace, self.derived.axis_genes)
-
     @cached_property
     def _divided(self) -> Parts:
         """The parts that the costs are tabulated by."""
@@ -179,15 +175,6 @@ class AnyPieces(Mapping[str, Pieces]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def image_of(interface: Interface, side: int, device: str) -> Inputs:
-    """One image, of zeros where it has values."""
-    import torch
-
-    from search_spaces.tracing.inputs import Inputs
-
-    return Inputs((torch.zeros(1, interface.in_chans, side, side, device=device),))
 
 
 def device_of(elastic: ElasticModel) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
-from search_spaces.channels import Axis, Group, has, reads, writes
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
@@ -19,7 +18,7 @@ from search_spaces.space import Family, Segment
 from .options import Named, Options, depths, gate, multiples, resolutions
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True)
@@ -65,61 +64,6 @@ class ConvNeXtFamily(TimmFamily):
             "kernel_sizes": [int(chosen.get(f"s{s}.kernel", stage.kernels[-1])) for s, stage in stages],
         }
         return TimmSpec(self.model, interface, arguments=arguments)
-
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        """The residual stream of every stage of elastic width, the channels inside its MLPs, and those inside the stem.
-
-        Layer norm and global response norm treat all channels alike, so their order does not matter.
-        """
-        net: Any = model
-        *inside, stream = _stem(model)
-        groups = inside if len(self.stages[0].widths) > 1 else []
-        for s, stage in enumerate(self.stages):
-            elastic = len(stage.widths) > 1
-            down = f"stages.{s}.downsample"
-            if has(model, f"{down}.1"):
-                if len(self.stages[max(0, s - 1)].widths) > 1:
-                    groups.append((*stream, *writes(model, f"{down}.0"), *reads(f"{down}.1")))
-                stream = writes(model, f"{down}.1")
-            for b in range(len(net.stages[s].blocks)):
-                path = f"stages.{s}.blocks.{b}"
-                stream += _block_stream(model, path)
-                if elastic:
-                    norm = (f"{path}.mlp.grn",) if has(model, f"{path}.mlp.grn") else ()
-                    groups.append((*writes(model, f"{path}.mlp.fc1", *norm), *reads(f"{path}.mlp.fc2")))
-        if len(self.stages[-1].widths) > 1:
-            groups.append((*stream, *_head(model)))
-        return groups
-
-
-def _stem(model: nn.Module) -> list[Group]:
-    """Groups of the stem; the last one isn't complete: it is the stream that the stages continue."""
-    net: Any = model
-    groups: list[Group] = []
-    stream: Group = ()
-    for name, module in net.stem.named_children():
-        path = f"stem.{name}"
-        if hasattr(module, "out_channels"):
-            if stream:
-                groups.append((*stream, *reads(path)))
-            stream = ()
-        stream += writes(model, path)
-    return [*groups, stream]
-
-
-def _block_stream(model: nn.Module, path: str) -> Group:
-    """What of a block is on the residual stream: all but the inner channels of its MLP."""
-    outside = writes(model, f"{path}.conv_dw", f"{path}.norm", f"{path}.mlp.fc2")
-    scale = (Axis(f"{path}.gamma", 0),) if getattr(model.get_submodule(path), "gamma", None) is not None else ()
-    return (*outside, *scale, *reads(f"{path}.mlp.fc1"))
-
-
-def _head(model: nn.Module) -> Group:
-    """What reads the last stage."""
-    first = "head.pre_logits.fc" if has(model, "head.pre_logits.fc") else "head.fc"
-    norms = [path for path in ("norm_pre", "head.norm") if has(model, path)]
-    readers = reads(first) if hasattr(model.get_submodule(first), "weight") else ()
-    return (*writes(model, *norms), *readers)
 
 
 def derive(named: Named, options: Options) -> Family:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
-from search_spaces.channels import Group
 from search_spaces.genes import Gene
 from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
@@ -161,11 +160,6 @@ class EfficientNetFamily(TimmFamily):
                 blocks.append(args)
             yield blocks
             before = int(blocks[-1]["out_chs"])
-
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        from ._efficientnet_channels import channel_groups
-
-        return channel_groups(model)
 
 
 def derive(named: Named, options: Options) -> Family:

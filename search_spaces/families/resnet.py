@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
-from search_spaces.channels import Axis, Group, has, reads, writes
 from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
 
 from .options import Named, Options, depths, fractions, gate, inner_width, multiples, resolutions
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True)
@@ -93,72 +92,6 @@ class ResNetFamily(TimmFamily):
                 expand = chosen.get(f"s{s}.b{b}.expand", stage.expands[-1])
                 # timm: floor(planes * base_width / 64); half a channel more keeps rounding errors from losing one
                 yield {"base_width": 64 * (inner_width(planes * self.expansion, expand) + 0.5) / planes}
-
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        """Inner channels of every block, and the residual stream of every stage of elastic width.
-
-        A stream that an ECA module (Wang et al., arXiv:1910.03151) looks at is left out: that is a convolution over
-        the channels, so their order matters.
-        """
-        groups = _stem_groups(model) if len(self.stems) > 1 else []
-        for s, stage in enumerate(self.stages, start=1):
-            blocks: Any = model.get_submodule(f"layer{s}")
-            wide = len(stage.widths) > 1
-            if wide or len(stage.expands) > 1:
-                groups += [group for b in range(len(blocks)) for group in _inner_groups(model, f"layer{s}.{b}")]
-            if wide:
-                squeezes = [f"layer{s}.{b}.se" for b in range(len(blocks)) if has(model, f"layer{s}.{b}.se.fc1")]
-                groups += [(*writes(model, f"{se}.fc1", f"{se}.bn"), *reads(f"{se}.fc2")) for se in squeezes]
-                if not any(_has_eca(block) for block in blocks):
-                    groups.append(_stream(model, s))
-        return groups
-
-
-def _inner_groups(model: nn.Module, path: str) -> list[Group]:
-    """Channels between the convolutions of a block."""
-    last = 3 if hasattr(model.get_submodule(path), "conv3") else 2
-    return [(*writes(model, f"{path}.conv{i}", f"{path}.bn{i}"), *reads(f"{path}.conv{i + 1}")) for i in range(1, last)]
-
-
-def _stream(model: nn.Module, s: int) -> Group:
-    """The residual stream of stage ``s``: all that adds to it, and all that reads it."""
-    axes: list[Axis] = []
-    blocks: Any = model.get_submodule(f"layer{s}")
-    for b, block in enumerate(blocks):
-        path = f"layer{s}.{b}"
-        last = 3 if hasattr(block, "conv3") else 2
-        axes += writes(model, f"{path}.conv{last}", f"{path}.bn{last}")
-        if has(model, f"{path}.se.fc1"):
-            axes += [Axis(f"{path}.se.fc1.weight", 1), *writes(model, f"{path}.se.fc2")]
-        if b == 0:
-            conv, norm = _downsample(model, s)
-            axes += writes(model, conv, norm)
-        else:
-            axes += reads(f"{path}.conv1")
-    return (*axes, *_entrance(model, s + 1))
-
-
-def _entrance(model: nn.Module, s: int) -> tuple[Axis, ...]:
-    """What reads the stream before stage ``s``; after the last stage, the classifier."""
-    if not has(model, f"layer{s}"):
-        return reads("fc") if has(model, "fc") and hasattr(model.get_submodule("fc"), "weight") else ()
-    return reads(f"layer{s}.0.conv1", _downsample(model, s)[0])
-
-
-def _downsample(model: nn.Module, s: int) -> tuple[str, str]:
-    """Convolution and norm of a stage's first shortcut; average pooling may stand before them."""
-    path = f"layer{s}.0.downsample"
-    conv, norm = [name for name, _ in model.get_submodule(path).named_children()][-2:]
-    return f"{path}.{conv}", f"{path}.{norm}"
-
-
-def _stem_groups(model: nn.Module) -> list[Group]:
-    """Channels between the convolutions of a deep stem, and those that the first stage reads."""
-    return [
-        (*writes(model, "conv1.0", "conv1.1"), *reads("conv1.3")),
-        (*writes(model, "conv1.3", "conv1.4"), *reads("conv1.6")),
-        (*writes(model, "conv1.6", "bn1"), *_entrance(model, 1)),
-    ]
 
 
 def _has_eca(block: Any) -> bool:

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
-from search_spaces.channels import Group
 from search_spaces.errors import UsageError
 from search_spaces.genes import Gene
 from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
-from ._vit_channels import vit_channel_groups
 from .options import Named, Options, depths, fractions, gate, multiples, resolutions, unsupported
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,6 @@ class VitFamily(TimmFamily):
         narrow = any(h * self.head_dim != width for h in heads)
         head_dim = self.head_dim if narrow else None
         return TimmSpec(self.model, interface, {}, arguments, {"block_fn": entries}, head_dim)
-
-    def channel_groups(self, model: nn.Module) -> list[Group]:
-        return vit_channel_groups(model, len(self.widths) > 1, len(self.heads) > 1, len(self.expands) > 1)
 
     def mlp_ratio(self, width: int, ratio: float) -> float:
         """The ratio to give to timm, which takes ``int(width * ratio)`` hidden units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from .copies import tensor_names
 from .elastic import ElasticModel
 from .inputs import Inputs
 from .trace import trace
+
+Found = TypeVar("Found")
 
 
 def derive(model: nn.Module, inputs: Inputs, shares: Shares | None = None) -> ElasticModel:
@@ -36,22 +39,33 @@ def derive(model: nn.Module, inputs: Inputs, shares: Shares | None = None) -> El
 
 
 def derive_anywhere(build: Callable[[], nn.Module], inputs: Inputs, shares: Shares | None = None) -> ElasticModel:
-    """:func:`derive` of the model that ``build`` makes: on ``meta`` where that is possible, and on the CPU where the
-    model's code looks at values, or keeps tensors that are neither parameters nor buffers.
+    """:func:`derive` of the model that ``build`` makes, as :func:`look_anywhere`."""
 
-    Raises UserError where it runs on neither, or no smaller network runs.
+    def build_on(device: str) -> nn.Module:
+        with torch.device(device):
+            return build()
+
+    return look_anywhere(build_on, inputs, lambda model, given: derive(model, given, shares))
+
+
+def look_anywhere(
+    build: Callable[[str], nn.Module], inputs: Inputs, look: Callable[[nn.Module, Inputs], Found]
+) -> Found:
+    """What ``look`` finds out by running the model that ``build`` makes on a device: ``meta`` where that is possible,
+    the CPU where the model's code looks at values, or keeps tensors that are neither parameters nor buffers.
+
+    Raises UserError where it runs on neither, or ``look`` does.
     """
     try:
-        with torch.device("meta"):
-            model = build().eval()
+        model = build("meta").eval()
         if not _has_loose_tensors(model):
-            return derive(model, inputs.to("meta"), shares)
+            return look(model, inputs.to("meta"))
     except UserError:
         raise
     except Exception:  # code that meets a tensor without values raises anything
         pass
     try:
-        return derive(build().eval(), inputs.to("cpu"), shares)
+        return look(build("cpu").eval(), inputs.to("cpu"))
     except UserError:
         raise
     except Exception as error:

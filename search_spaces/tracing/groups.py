@@ -1,15 +1,45 @@
-"""Which tensors share the order of an axis: what is permuted together when important channels come first."""
+"""Which tensors of a network share a channel order: what must be permuted together for the output to stay the same."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from search_spaces.channels import Axis, Group
+from torch import Tensor
 
-from .dimensions.layouts import Joined, Layout, Nested, Width, full_size
-from .trace import Trace
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.space import SearchSpace
+
+from .copies import all_tensors
+from .derive import look_anywhere
+from .dimensions.layouts import Joined, Layout, Nested, Width, axes_of, full_size
+from .inputs import image_of
+from .trace import Trace, trace
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of one tensor that is indexed by the channels (or heads) of a group.
+
+    The dimension holds ``parts x n x unit`` elements for the group's ``n`` items: a ``qkv`` weight of an attention has
+    3 parts, and its items are heads of ``unit`` rows. With ``within`` it is the part of the dimension from the first to
+    before the second number that holds them: channels of several groups may lie end to end.
+
+    ``name`` is that of a parameter or buffer; ``score`` says whether its weights tell how important an item is: those
+    that read it do.
+    """
+
+    name: str
+    dim: int
+    parts: int = 1
+    unit: int = 1
+    score: bool = False
+    within: tuple[int, int] | None = None
+
+
+Group = tuple[Axis, ...]
+"""All axes that one order of channels (or heads) appears in."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +52,18 @@ class _Place:
     size: int
 
 
-def channel_groups(trace: Trace, axes: Iterable[int]) -> list[Group]:
-    """For each of some axes whose things can be exchanged, every dimension of a tensor that holds them."""
-    members: dict[int, list[Axis]] = {
-        axis: [] for axis in axes if not (trace.axes[axis].ordered or trace.axes[axis].kernel)
-    }
-    for name, layouts in trace.tensors.items():
+def channel_groups(space: SearchSpace, interface: Interface) -> list[Group]:
+    """What may be reordered in the largest network of a space without changing its output, of all that smaller ones
+    take a leading part of; in the order in which the network uses it.
+
+    The network is run once, without storage where its code allows that. Raises UserError where it doesn't run.
+    """
+    inputs = image_of(interface, space.largest.resolution, "meta")
+    traced = look_anywhere(lambda device: space.build(space.largest, interface, device), inputs, trace)
+    narrow = all_tensors(space.build(_narrowest(space), interface, "meta"))
+    axes = {number for number, axis in traced.axes.items() if not (axis.ordered or axis.kernel)}
+    members: dict[int, list[Axis]] = {axis: [] for axis in traced.axes if axis in axes - _constant(traced, narrow)}
+    for name, layouts in traced.tensors.items():
         for dim, layout in enumerate(layouts):
             size = full_size(layout)
             for axis, place in _places(layout):
@@ -37,6 +73,25 @@ def channel_groups(trace: Trace, axes: Iterable[int]) -> list[Group]:
                     score = dim == 1 and name.endswith("weight")
                     members[axis].append(Axis(name, dim, place.parts, place.unit, score, within))
     return [tuple(group) for group in members.values() if group]
+
+
+def _narrowest(space: SearchSpace) -> Architecture:
+    """The smallest architecture that has every block of the largest, on images of its size."""
+    gates = {part.gate[0] for part in space.blocks if part.gate} | {"resolution"}
+    smallest = {gene.name: gene.choices[0] for gene in space.genes if gene.name not in gates}
+    return Architecture(space.name, tuple((dict(space.largest.genes) | smallest).items()))
+
+
+def _constant(traced: Trace, narrow: Mapping[str, Tensor]) -> set[int]:
+    """Axes that are as long in the ``narrow`` network: where one is shorter, so is every dimension that it lies in."""
+    return {
+        axis
+        for name, layouts in traced.tensors.items()
+        if name in narrow
+        for layout, side in zip(layouts, narrow[name].shape, strict=True)
+        if full_size(layout) == side
+        for axis in axes_of(layout)
+    }
 
 
 def _places(layout: Layout) -> Iterator[tuple[int, _Place]]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search_spaces.architecture import Interface
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
@@ -24,6 +26,11 @@ class Inputs:
             tuple(_move(value, device) for value in self.positional),
             {name: _move(value, device) for name, value in self.named.items()},
         )
+
+
+def image_of(interface: Interface, side: int, device: str) -> Inputs:
+    """One image, of zeros where it has values."""
+    return Inputs((torch.zeros(1, interface.in_chans, side, side, device=device),))
 
 
 def _move(value: Any, device: str) -> Any:

@@ -23,6 +23,8 @@ from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import NoInit, timm
 from search_spaces.builders.timm_model import timm_model
 from search_spaces.families.any_model import AnyFamily
+from search_spaces.tracing.groups import channel_groups
+from tests.support.named_models import permute
 
 CLASSES, SIDE = 7, 64
 
@@ -167,7 +169,7 @@ def check_channel_groups(name: str) -> None:
     model = copy.deepcopy(net.model).double().eval()
     state = model.state_dict()
     x = images(get_space(name).largest, 1).double()
-    groups = net.space.family.channel_groups(model)
+    groups = channel_groups(net.space, net.interface)
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for tensor in state.values():
@@ -175,15 +177,7 @@ def check_channel_groups(name: str) -> None:
                 tensor.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, tensor.shape)))
         before = model(x)
         for group in groups:
-            order: Tensor | None = None
-            for axis in group:
-                tensor = state[axis.name]
-                first, end = axis.within or (0, tensor.shape[axis.dim])
-                section = tensor.narrow(axis.dim, first, end - first)
-                items = (end - first) // (axis.parts * axis.unit)
-                order = torch.from_numpy(rng.permutation(items)) if order is None else order
-                split = section.unflatten(axis.dim, (axis.parts, items, axis.unit))
-                section.copy_(split.index_select(axis.dim + 1, order).flatten(axis.dim, axis.dim + 2))
+            permute(model, group, rng)
         torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-9)
 
 

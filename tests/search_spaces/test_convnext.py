@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from search_spaces import get_space
-from search_spaces.architecture import Interface
+from search_spaces import SearchSpace, get_space
+from search_spaces.architecture import Architecture, Interface
+from search_spaces.builders.timm_model import TimmSpec
 from search_spaces.errors import UsageError
 from search_spaces.families.convnext import ConvNeXtFamily
+from search_spaces.schema import Json
+from search_spaces.tracing.groups import channel_groups
 from tests.support.long_forms import long_form
 from tests.support.named_models import (
     CLASSES,
@@ -43,17 +46,28 @@ def test_channel_groups(name: str) -> None:
     check_channel_groups(f"timm:{name}:resolution=32", 32)
 
 
-@pytest.mark.parametrize("argument", [{"head_hidden_size": 24}, {"head_norm_first": True}, {"patch_size": 2}])
-def test_channel_groups_of_other_heads_and_stems(argument: dict[str, int]) -> None:
+@dataclass(frozen=True)
+class OtherFamily(ConvNeXtFamily):
+    """With other constructor arguments."""
+
+    others: tuple[tuple[str, Json], ...] = ()
+
+    def spec(self, architecture: Architecture, interface: Interface) -> TimmSpec:
+        spec = super().spec(architecture, interface)
+        return replace(spec, arguments={**spec.arguments, **dict(self.others)})
+
+
+@pytest.mark.parametrize("argument", [("head_hidden_size", 24), ("head_norm_first", True), ("patch_size", 2)])
+def test_channel_groups_of_other_heads_and_stems(argument: tuple[str, Json]) -> None:
     """As in convnext_large_mlp and convnext_tiny_hnf, and a stem that stage 1 downsamples."""
-    space = get_space("timm:test_convnext2:resolution=32")
-    assert isinstance(space.family, ConvNeXtFamily)
-    spec = space.family.spec(space.largest, Interface(3, CLASSES))
-    model = replace(spec, arguments={**spec.arguments, **argument}).build()
-    groups = space.family.channel_groups(model)
-    check_permutations(model, groups, 32)
-    usual = len(space.family.channel_groups(spec.build()))
-    assert len(groups) == usual + ("patch_size" in argument)
+    known = get_space("timm:test_convnext2:resolution=32")
+    assert isinstance(known.family, ConvNeXtFamily)
+    family = known.family
+    other = OtherFamily(family.model, family.resolutions, family.stages, (argument,))
+    spaces = [SearchSpace(known.name, each) for each in (family, other)]
+    usual, found = (channel_groups(space, Interface(3, CLASSES)) for space in spaces)
+    check_permutations(other.build(known.largest, Interface(3, CLASSES)), found, 32)
+    assert len(found) == len(usual) + ("patch_size" in argument)
 
 
 def test_choices() -> None:

@@ -21,10 +21,11 @@ from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.builders.timm_model import timm_model
-from search_spaces.channels import Group
 from search_spaces.errors import UsageError, UserError
 from search_spaces.families.named import derived_space
 from search_spaces.families.vit import GatedVitFamily, VitFamily
+from search_spaces.tracing.groups import channel_groups
+from tests.support.named_models import permute
 
 CLASSES = 5
 WIDTH, HEADS, SIZE, DEPTH = 64, 4, 16, 3  # of the largest network of the spaces made here
@@ -177,17 +178,6 @@ def test_gradients_reach_exactly_the_borrowed_weights(variant: str) -> None:
     assert all(p.grad is None for n, p in net.model.named_parameters() if n.startswith("blocks.2."))
 
 
-def reorder(state: dict[str, Tensor], group: Group, rng: np.random.Generator) -> None:
-    order = None
-    for axis in group:
-        tensor = state[axis.name]
-        items = tensor.shape[axis.dim] // (axis.parts * axis.unit)
-        order = rng.permutation(items) if order is None else order
-        parts = np.arange(axis.parts)[:, None, None] * items * axis.unit
-        index = parts + order[None, :, None] * axis.unit + np.arange(axis.unit)
-        tensor.copy_(tensor.index_select(axis.dim, torch.from_numpy(index.reshape(-1))))
-
-
 @pytest.mark.parametrize("variant", [*VARIANTS, "timm:vit_tiny_r_s16_p8_224:resolution=64"])
 def test_order_of_channels_does_not_matter(variant: str) -> None:
     net = (
@@ -195,11 +185,11 @@ def test_order_of_channels_does_not_matter(variant: str) -> None:
     )
     model, x = net.model, images(net.space.largest.resolution, 1).double()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    groups = net.space.family.channel_groups(model)
+    groups = channel_groups(net.space, net.interface)
     with torch.no_grad():
         expected = model(x)
         for group in groups:
-            reorder(model.state_dict(), group, np.random.default_rng(0))
+            permute(model, group, np.random.default_rng(0))
             assert not torch.equal(model.state_dict()[group[0].name], before[group[0].name])
             torch.testing.assert_close(model(x), expected, rtol=1e-10, atol=1e-10)
         model.load_state_dict(before)

@@ -23,7 +23,7 @@ from nas.store.run import Run
 from nas.supernet.first_weights import load_weights, start_from
 from nas.supernet.foreign.convert import convert
 from nas.supernet.foreign.reading import read_file
-from nas.supernet.ordering import order_channels
+from nas.supernet.ordering import groups_of, order_channels
 from nas.supernet.supernet import Supernet
 from nas.training.builders import make_facts
 from nas.training.config import Resources, TrainConfig
@@ -35,6 +35,7 @@ from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
+from search_spaces.tracing.groups import channel_groups
 from tests.conftest import PhotoFolder
 from tests.supernet.test_once_for_all import PUBLISHED, checkpoint
 from tests.support.cli_runs import invoke, write_photos
@@ -102,7 +103,7 @@ def test_the_start_is_ordered_and_computes_the_same(save: Save) -> None:
     net, model = Supernet(get_space(SPACE), Interface(3, 3)), network()
     start_from(net, False, str(save(model.state_dict())))
     expected = network()
-    order_channels(expected, net.space.family.channel_groups(expected))
+    order_channels(expected, groups_of(net))
     assert_holds(net, expected.state_dict())
     assert not torch.equal(net.model.conv_head.weight, model.conv_head.weight)
     x = torch.randn(2, 3, 32, 32)
@@ -447,7 +448,7 @@ def test_a_run_begins_with_the_weights_and_keeps_their_normalisation(photos: Pat
     config = TrainConfig(source=str(photos), space=SPACE, epochs=0.1, batch_size=4, lr=1e-12, init=str(init))
     train_supernet(run, config, ENGINE, lambda entry: None)
     expected = network()
-    order_channels(expected, get_space(SPACE).family.channel_groups(expected))
+    order_channels(expected, channel_groups(get_space(SPACE), Interface(3, 3)))
     found = load_tensors(run.supernet)[0]
     for name, tensor in expected.state_dict().items():
         if "running" not in name and "num_batches" not in name:

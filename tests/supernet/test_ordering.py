@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.supernet.ordering import loss_importance, order_channels, weight_importance
+from nas.supernet.ordering import groups_of, loss_importance, order_channels, weight_importance
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Architecture, Interface
-from search_spaces.channels import Axis, Group
+from search_spaces.tracing.groups import Axis, Group
 
 
 def randomise(model: nn.Module, seed: int = 0) -> None:
@@ -32,7 +32,7 @@ def test_the_largest_network_computes_the_same(name: str) -> None:
     net = Supernet(get_space(name), Interface(3, 10))
     randomise(net.model)
     plain = copy.deepcopy(net.model).double().eval()
-    groups = net.space.family.channel_groups(net.model)
+    groups = groups_of(net)
     order_channels(net.model, groups)
     ordered = copy.deepcopy(net.model).double().eval()
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -143,7 +143,7 @@ def test_a_subnet_keeps_the_channels_that_matter() -> None:
     full = _outputs(net, space.largest, x)
     lost = (_outputs(net, half, x) - full).norm() / full.norm()
     assert lost > 0.1
-    order_channels(net.model, space.family.channel_groups(net.model))
+    order_channels(net.model, groups_of(net))
     torch.testing.assert_close(_outputs(net, half, x), full, rtol=1e-4, atol=1e-5 * full.abs().max().item())
 
 
@@ -171,9 +171,19 @@ def test_kernel_matrices_stay() -> None:
     net = Supernet(get_space("ofa-mbv3-w1.0"), Interface(3, 10))
     matrices = {n: p.detach().normal_().clone() for n, p in net.model.named_parameters() if n.endswith("_matrix")}
     assert matrices
-    order_channels(net.model, net.space.family.channel_groups(net.model))
+    order_channels(net.model, groups_of(net))
     for name, matrix in matrices.items():
         assert torch.equal(net.model.get_parameter(name), matrix)
+
+
+def test_clips_follow_the_rows_of_their_layer() -> None:
+    net = Supernet(get_space("mbv3-tiny"), Interface(3, 10), learned=("w4a8",))
+    clips = {axis.name: axis for group in groups_of(net) for axis in group if axis.name.endswith(".clip_w4a8")}
+    rows = {axis.name for group in groups_of(net) for axis in group if axis.dim == 0 and axis.name.endswith(".weight")}
+    layers = {name for name in rows if net.model.get_parameter(name).ndim > 1}
+    assert {name.replace(".clip_w4a8", ".weight") for name in clips} == layers
+    assert layers
+    assert not any(axis.score for axis in clips.values())
 
 
 @pytest.mark.parametrize("name", ["mbv3-tiny", "timm:vit_tiny_patch16_224:resolution=32"])
@@ -189,7 +199,7 @@ def test_what_the_loss_loses_without_an_item(name: str) -> None:
     def loss_of(images: Tensor) -> Tensor:
         return nn.functional.cross_entropy(model(images), torch.tensor([0, 3]))
 
-    groups = net.space.family.channel_groups(model)
+    groups = groups_of(net)
     importance = loss_importance(model, groups, ([loss_of(images)] for images in batches))
     parameters = dict(model.named_parameters())
     for group in groups[:: max(1, len(groups) // 4)]:
