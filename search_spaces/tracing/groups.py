@@ -59,7 +59,11 @@ def channel_groups(space: SearchSpace, interface: Interface) -> list[Group]:
     The network is run once, without storage where its code allows that. Raises UserError where it doesn't run.
     """
     inputs = image_of(interface, space.largest.resolution, "meta")
-    traced = look_anywhere(lambda device: space.build(space.largest, interface, device), inputs, trace)
+    traced = look_anywhere(
+        lambda device: space.build(space.largest, interface, device),
+        inputs,
+        lambda model, given: trace(model, given, sizes=False),
+    )
     narrow = all_tensors(space.build(_narrowest(space), interface, "meta"))
     axes = {number for number, axis in traced.axes.items() if not (axis.ordered or axis.kernel)}
     members: dict[int, list[Axis]] = {axis: [] for axis in traced.axes if axis in axes - _constant(traced, narrow)}

@@ -56,11 +56,14 @@ _SHAPE = torch.Tensor.shape
 
 
 class Numbers(TorchFunctionMode):
-    """While active, shapes have origins, and numbers with origins say what follows what."""
+    """While active, shapes have origins, and numbers with origins say what follows what.
 
-    def __init__(self, labels: Labels) -> None:
+    ``sizes``: dimensions whose sizes the code makes equal are the same things.
+    """
+
+    def __init__(self, labels: Labels, sizes: bool = True) -> None:
         super().__init__()
-        self.labels = labels
+        self.labels, self.sizes = labels, sizes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -85,6 +88,8 @@ class Numbers(TorchFunctionMode):
     def demand(self, number: Any, dim: Dim) -> None:
         """A number is the size of a dimension."""
         labels = self.labels
+        if not self.sizes:
+            return
         if not isinstance(number, Traced):
             if isinstance(number, int):
                 labels.fix([dim], f"the number {number} is written into the code")

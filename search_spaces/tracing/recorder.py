@@ -81,11 +81,12 @@ def record(
     inputs: Inputs,
     names: Mapping[int, str],
     recorder: Callable[[Labels], TorchDispatchMode] = Recorder,
+    sizes: bool = True,
 ) -> tuple[Labels, list[Tensor]]:
     """Run a model once; what is known of it then, and the tensors that it gave.
 
     Attributes that hold whole numbers have origins while it runs. ``names``: identity of a tensor -> its name;
-    ``recorder`` makes what labels the results of operators.
+    ``recorder`` makes what labels the results of operators; ``sizes`` as in :class:`Numbers`.
     """
     labels = Labels(names)
     declare(model, labels)
@@ -94,7 +95,7 @@ def record(
         stack.enter_context(plain_attention())
         stack.enter_context(watched(model, labels))
         stack.enter_context(followed_attributes(model))
-        stack.enter_context(Numbers(labels))
+        stack.enter_context(Numbers(labels, sizes))
         stack.enter_context(recorder(labels))
         out = model(*inputs.positional, **inputs.named)
     return labels, tensors_in(out)

@@ -160,6 +160,7 @@ def trace(
     inputs: Inputs,
     free_outputs: bool = False,
     recorder: Callable[[Labels], TorchDispatchMode] = Recorder,
+    sizes: bool = True,
 ) -> Trace:
     """Run a model once, without gradients, on the device of its tensors and inputs.
 
@@ -169,10 +170,12 @@ def trace(
         model: in eval mode, on ``meta`` unless its code looks at values.
         free_outputs: whether what it gives may change its size (where it is a part of a larger model).
         recorder: makes what labels the results of operators.
+        sizes: whether dimensions whose sizes the code makes equal are the same things, as where they shrink; without,
+            those alone are that meet in an operator, as where their order changes.
     """
     twin = copy_tree(model)
     names = tensor_names(twin)
-    labels, outputs = record(twin, inputs, names, recorder)
+    labels, outputs = record(twin, inputs, names, recorder, sizes)
     caches = frozenset(names.values()) - frozenset(names[each] for each in tensor_names(twin) if each in names)
     if not free_outputs:
         for output in outputs:

@@ -205,6 +205,21 @@ def test_order_of_channels_does_not_matter(variant: str) -> None:
     assert any(axis.score for group in groups for axis in group)
 
 
+def test_the_order_of_the_embedding_is_not_that_of_the_heads_of_the_pooling() -> None:
+    """The pooling reshapes its heads to the size of the tokens: as many, but other things."""
+    groups = channel_groups(derived_space("timm:test_vit3:resolution=64"), Interface(3, CLASSES))
+    embedding = next(group for group in groups if any(axis.name == "patch_embed.proj.weight" for axis in group))
+    assert {axis.unit for axis in embedding} == {1}
+    heads = next(group for group in groups if ("attn_pool.kv.weight", 0) in {(axis.name, axis.dim) for axis in group})
+    assert {(axis.name, axis.dim, axis.parts, axis.unit) for axis in heads} == {
+        ("attn_pool.q.weight", 0, 1, 32),
+        ("attn_pool.q.bias", 0, 1, 32),
+        ("attn_pool.kv.weight", 0, 2, 32),
+        ("attn_pool.kv.bias", 0, 2, 32),
+        ("attn_pool.proj.weight", 1, 1, 32),
+    }
+
+
 def test_the_pasted_loader_builds_a_subnet_with_timm_alone() -> None:
     space = derived_space("timm:test_vit3:resolution=64,96")
     net = Supernet(space, Interface(3, CLASSES))

@@ -13,6 +13,7 @@ from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
+from search_spaces.tracing.copies import all_tensors
 from search_spaces.tracing.groups import Group, channel_groups
 
 CLASSES = 5
@@ -60,7 +61,7 @@ def check_shapes(space_name: str, seed: int = 0) -> None:
 
 def permute(model: nn.Module, group: Group, rng: np.random.Generator) -> None:
     """Put the items of a group in a random order."""
-    state = model.state_dict()
+    state = all_tensors(model)
     counts = set()
     places = []
     for axis in group:
@@ -101,8 +102,8 @@ def check_channel_groups(space_name: str, side: int, ordered: tuple[str, ...] = 
     check_permutations(model, groups, side)
     covered = Counter((axis.name, axis.dim) for group in groups for axis in group)
     assert set(covered.values()) == {1}
-    large = model.state_dict()
-    small = space.build(space.smallest, Interface(3, CLASSES), "meta").state_dict()
+    large = all_tensors(model)
+    small = all_tensors(space.build(space.smallest, Interface(3, CLASSES), "meta"))
     elastic = {(n, d) for n, t in small.items() for d in range(min(2, t.ndim)) if t.shape[d] < large[n].shape[d]}
     left = {name for name, _ in elastic - set(covered)}
     assert all(name.startswith(ordered) for name in left), left
