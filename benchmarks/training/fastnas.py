@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("--pruned-lr", type=float, nargs="+", default=[0.03])
     parser.add_argument("--epochs", type=float, help="nas: of the supernet; default: its own")
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
-    parser.add_argument("--finetune-epochs", type=float, default=FinetuneConfig().epochs)
+    parser.add_argument("--finetune-epochs", type=float, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/fastnas"))
     given = parser.parse_args()

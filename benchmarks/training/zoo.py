@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--target", default="cortex-a72")
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
     parser.add_argument("--within", type=int, default=20, help="further measurements within each latency")
-    parser.add_argument("--finetune-epochs", type=float, default=FinetuneConfig().epochs)
+    parser.add_argument("--finetune-epochs", type=float, default=5)
     parser.add_argument("--finetune-lr", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/zoo"))

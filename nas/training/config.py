@@ -225,6 +225,10 @@ GIVEN_IMAGES = 75_000
 """Images that a run from given weights shows in all, within :data:`GIVEN_EPOCHS`."""
 GIVEN_EPOCHS = 12, 48
 """Fewest and most epochs from given weights: they need less, and few images are seen more often."""
+FINETUNE_IMAGES, FINETUNE_EPOCHS = 15_000, (5, 20)
+"""Images that the fine-tuning of one candidate shows in all, and its fewest and most epochs: a fifth of a run's."""
+FRONT_SHARES = 2
+"""How many times as many a whole front sees, where nothing is said."""
 FINETUNE_SHARE = 0.1
 """Peak learning rate of a fine-tuning, as a share of that of a supernet that began with random weights."""
 NONE = "none"
@@ -253,15 +257,22 @@ class FinetuneConfig:
     Splits of the data set stay those of the run.
 
     Attributes:
-        budget: None: ``epochs`` for each member of a front.
+        epochs, budget: None: as :func:`share_epochs` has it.
         netaug: as in :mod:`nas.training.strategies.fixed`.
-        teacher: ``auto``: that of the supernet (one of its own, or the adapted whole), or where it had none its largest
-            network; ``none``; or as in :class:`TrainConfig`.
+        teacher: ``auto``: the one that the supernet was given; where it was given none, its largest network, or nothing
+            after strategy teacher-first, whose subnets have learned from the adapted whole what there was to learn;
+            ``none``; or as in :class:`TrainConfig`.
     """
 
-    epochs: Annotated[float, Setting("Passes over the training split.", at_least=0.001)] = 5
+    epochs: Annotated[
+        float | None,
+        Setting("Passes over the training split, for each candidate. Default: by its size.", at_least=0.001),
+    ] = None
     budget: Annotated[
-        float | None, Setting("Passes over the training split that all members of a front share.", at_least=0.001)
+        float | None,
+        Setting(
+            "Passes over the training split that all members of a front share. Default: by its size.", at_least=0.001
+        ),
     ] = None
     lr: Annotated[
         float | None,
@@ -269,7 +280,7 @@ class FinetuneConfig:
     ] = None
     teacher: Annotated[
         str,
-        Setting("Network to learn from: auto (the supernet's teacher or largest network), none, folder, run or model."),
+        Setting("Network to learn from: auto (by what taught the supernet), none, folder, run or model."),
     ] = AUTO
     netaug: Annotated[bool, Setting("Train it inside wider networks of the space too.")] = False
     quantization_aware: Annotated[
@@ -345,8 +356,28 @@ def count_epochs(config: TrainConfig, images: int) -> float:
         return config.epochs
     if not config.starts_from_weights:
         return SCRATCH_EPOCHS
-    low, high = GIVEN_EPOCHS
-    return float(min(high, max(low, round(GIVEN_IMAGES / max(1, images)))))
+    return _suit(GIVEN_IMAGES, GIVEN_EPOCHS, images)
+
+
+def share_epochs(config: FinetuneConfig, images: int, members: int | None = None) -> float:
+    """The epochs that each of so many members of a front gets, or a candidate alone (None): those that are asked for,
+    or those that suit so many training images. Raises UsageError: both are asked for, or a budget for one."""
+    if config.budget is not None and members is None:
+        raise UsageError("`budget` is shared by the members of a front (`candidate` all); for one, give `epochs`")
+    if config.budget is not None and config.epochs is not None:
+        raise UsageError("`budget` is shared by all members and `epochs` is what each gets; give one of them")
+    if config.epochs is not None:
+        return config.epochs
+    usual = _suit(FINETUNE_IMAGES, FINETUNE_EPOCHS, images)
+    if members is None:
+        return usual
+    return (FRONT_SHARES * usual if config.budget is None else config.budget) / members
+
+
+def _suit(shown: int, bounds: tuple[int, int], images: int) -> float:
+    """Epochs, within bounds, in which so many training images are shown a number of times."""
+    low, high = bounds
+    return float(min(high, max(low, round(shown / max(1, images)))))
 
 
 def total_steps(config: TrainConfig, images: int) -> int:

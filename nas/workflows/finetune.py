@@ -31,7 +31,6 @@ from nas.training.amp import check_amp
 from nas.training.builders import settled_augment
 from nas.training.check import check_config
 from nas.training.config import (
-    ADAPTED_WEIGHT,
     FINETUNE_SHARE,
     NESTEROV,
     NONE,
@@ -44,6 +43,7 @@ from nas.training.config import (
     Resources,
     TrainConfig,
     peak_lr,
+    share_epochs,
     subnets_lr,
     total_steps,
 )
@@ -129,8 +129,6 @@ def finetune(
     check_settings(config)
     check_license(license)
     check_folder(out)
-    if config.budget is not None:
-        raise UsageError("`budget` is shared by the members of a front (`candidate` all); for one, give `epochs`")
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
         training = plan_training(trained, candidate, config)
@@ -221,22 +219,23 @@ class Training:
 
 def plan_training(supernet: Trained, candidate: Candidate, config: FinetuneConfig) -> Training:
     """How a candidate of a supernet is trained further with these settings. Raises UsageError: they cannot train it."""
-    settings = train_config(supernet, config, [candidate.policy])
+    epochs = share_epochs(config, supernet.dataset.info.train_images)
+    settings = train_config(supernet, config, [candidate.policy], epochs)
     architecture, policy = candidate.architecture, candidate.policy
     fixed = Fixed(supernet.space, architecture, config.netaug, policy)
     curriculum = Curriculum(fixed, {"candidate": architecture}, architecture.resolution)
     told = {"policy": candidate.precision} if settings.quantization_aware else {}
-    return make_training(supernet, architecture.id, config, settings, curriculum, told)
+    return make_training(supernet, architecture.id, config, epochs, settings, curriculum, told)
 
 
 def make_training(
-    supernet: Trained, name: str, config: FinetuneConfig, settings: TrainConfig, curriculum: Curriculum,
+    supernet: Trained, name: str, config: FinetuneConfig, epochs: float, settings: TrainConfig, curriculum: Curriculum,
     told: Mapping[str, str], together: int | None = None,
 ) -> Training:  # fmt: skip
     """A training further.
 
     Args:
-        config: of which each candidate gets ``epochs``.
+        epochs: of each candidate.
         settings: what :func:`train_config` made of it.
         told: what decides the weights beside the settings.
         together: how many candidates take turns; None: there is one.
@@ -244,15 +243,16 @@ def make_training(
     own = {str(supernet.run.adapted): ADAPTED, _whole(supernet): SUPERNET}
     teacher = settings.teacher and own.get(settings.teacher, settings.teacher)
     origin = FinetuneOrigin(
-        supernet.weights, config.epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed,
+        supernet.weights, epochs, settings.lr, config.netaug, bool(settings.quantization_aware), config.seed,
         teacher and data_name(teacher), together=together,
     )  # fmt: skip
     settings_id = _settings_id(replace(settings, teacher=teacher), supernet.weights, told)
     return Training(supernet, name, settings, settings_id, curriculum, origin)
 
 
-def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Policy]) -> TrainConfig:
-    """The supernet's training settings with those of a fine-tuning of candidates of these policies in their place.
+def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Policy], epochs: float) -> TrainConfig:
+    """The supernet's training settings with those of a fine-tuning of candidates of these policies in their place, for
+    so many epochs in all.
 
     There is no weight average: over a few epochs it would mostly be the weights of the start. Raises UsageError:
     nothing would be trained, or nothing quantized.
@@ -268,11 +268,11 @@ def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Po
                       teacher_temperature=TrainConfig.teacher_temperature)  # fmt: skip
     elif config.teacher != AUTO:
         own = replace(own, teacher=config.teacher)
-    elif own.teacher is None:
-        own = _taught_by_itself(trained, own)
+    elif own.teacher is None and not trained.run.adapted.exists():
+        own = replace(own, teacher=_whole(trained))
     peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     settings = replace(
-        own, seed=config.seed, epochs=config.epochs, lr=_usual_lr(trained, peak) if config.lr is None else config.lr,
+        own, seed=config.seed, epochs=epochs, lr=_usual_lr(trained, peak) if config.lr is None else config.lr,
         lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
         zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
         quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),
@@ -289,15 +289,6 @@ def _usual_lr(trained: Trained, peak: float) -> float:
         return float(f"{FINETUNE_SHARE * peak:.3g}")
     rate = subnets_lr(peak, measure_filters(trained.net.model.state_dict()), own.optimizer)
     return float(f"{rate:.3g}")
-
-
-def _taught_by_itself(trained: Trained, own: TrainConfig) -> TrainConfig:
-    """With the adapted whole as the teacher, of as much weight as its subnets were trained with; or with the supernet's
-    largest network."""
-    if not trained.run.adapted.exists():
-        return replace(own, teacher=_whole(trained))
-    weight = ADAPTED_WEIGHT if own.teacher_weight is None else own.teacher_weight
-    return replace(own, teacher=str(trained.run.adapted), teacher_weight=weight)
 
 
 def _whole(trained: Trained) -> str:

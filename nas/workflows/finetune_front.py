@@ -23,7 +23,7 @@ from nas.store.settings import check_settings
 from nas.store.tuned import TunedMember, read_tuned, with_tuned
 from nas.store.words import count_of
 from nas.training.amp import check_amp
-from nas.training.config import FinetuneConfig, Resources
+from nas.training.config import FinetuneConfig, Resources, share_epochs
 from nas.training.loop import Curriculum
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, about, forecast_step
 from nas.training.strategies.fixed import Fixed, InTurn
@@ -78,7 +78,7 @@ def finetune_front(
     Args:
         run: a trained run.
         target: whose front; None: the last search's.
-        config: its ``budget`` is shared by the members alike; None: its ``epochs`` for each.
+        config: as in :func:`nas.training.config.share_epochs`.
         out: folder of the exports' folders; None: the run's own, as :func:`nas.workflows.export.export_model` has it.
         license: of the weights, as there.
 
@@ -95,8 +95,9 @@ def finetune_front(
         supernet = open_trained(run, result.settings.calibration_images)
         same_weights(supernet, result)
         members = sorted(result.front, key=lambda member: (-member.macs, member.id))
-        each = _share(config, len(members))
-        training = plan_front(supernet, [candidate_of(member) for member in members], each)
+        if not members:
+            raise UsageError("the front of this search is empty; search again: nas search")
+        training = plan_front(supernet, [candidate_of(member) for member in members], config)
         check_amp(training.settings.amp, resources.device)
         plan = _describe(training, members, resources, dry_run or not training.run.exists)
         if dry_run:
@@ -120,7 +121,7 @@ def finetune_front(
             [out and out / member.id for member in members], license=license,
         )  # fmt: skip
         return FrontResult(
-            result.settings.target, each.epochs, training.steps, tuple(members),
+            result.settings.target, training.origin.epochs, training.steps, tuple(members),
             tuple(tuned[member.id] for member in members), tuple(str(path) for path, _ in exported),
         )  # fmt: skip
 
@@ -129,28 +130,19 @@ def candidate_of(member: Member) -> Candidate:
     return Candidate(member.architecture, member.precision)
 
 
-def _share(config: FinetuneConfig, members: int) -> FinetuneConfig:
-    """The settings of each of so many members."""
-    if not members:
-        raise UsageError("the front of this search is empty; search again: nas search")
-    if config.budget is None:
-        return config
-    if config.epochs != FinetuneConfig.epochs:
-        raise UsageError("`budget` is shared by all members and `epochs` is what each gets; give one of them")
-    return replace(config, epochs=config.budget / members, budget=None)
-
-
 def plan_front(supernet: Trained, candidates: Sequence[Candidate], config: FinetuneConfig) -> Training:
-    """How candidates of a supernet are trained further in turn, each for its ``epochs``. Raises UsageError: the
+    """How candidates of a supernet are trained further in turn, for equally many epochs. Raises UsageError: the
     settings cannot train them."""
     count = len(candidates)
-    settings = train_config(supernet, config, [candidate.policy for candidate in candidates])
-    settings = replace(settings, epochs=config.epochs * count)
+    epochs = share_epochs(config, supernet.dataset.info.train_images, count)
+    settings = train_config(supernet, config, [candidate.policy for candidate in candidates], epochs * count)
     networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in candidates)
     watched = {"largest": candidates[0].architecture, "smallest": candidates[-1].architecture}
     side = max(candidate.architecture.resolution for candidate in candidates)
     told = {"candidates": ",".join(candidate.id for candidate in candidates)}
-    return make_training(supernet, FRONT, config, settings, Curriculum(InTurn(networks), watched, side), told, count)
+    return make_training(
+        supernet, FRONT, config, epochs, settings, Curriculum(InTurn(networks), watched, side), told, count
+    )
 
 
 def _describe(training: Training, members: Sequence[Member], resources: Resources, timed: bool) -> FinetunePlan:

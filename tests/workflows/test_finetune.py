@@ -269,10 +269,10 @@ def test_a_quantized_candidate_is_trained_in_its_own_policy(here: Path, supernet
     weights = [load_tensors(sub.supernet)[0] for sub in (aware, plain)]
     assert any(not torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     mixed = Candidate(candidate.architecture, "int8,blocks.1=fp32")
-    settings = train_config(trained, FinetuneConfig(quantization_aware=True), [mixed.policy])
+    settings = train_config(trained, FinetuneConfig(quantization_aware=True), [mixed.policy], 1.0)
     assert settings.quantization_aware == "int8"
     with pytest.raises(UsageError, match="nothing is quantized"):
-        train_config(trained, FinetuneConfig(quantization_aware=True), [parse_policy("fp32")])
+        train_config(trained, FinetuneConfig(quantization_aware=True), [parse_policy("fp32")], 1.0)
 
 
 def test_a_folder_of_a_members_name_hides_no_member(here: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_dry_run_changes_nothing(here: Path) -> None:
 def test_settings_are_the_runs_own(here: Path) -> None:
     def config(**more: Any) -> TrainConfig:
         edit_json(here / "run" / "run.json", lambda c: c | {"lr": 0.5, "config": c["config"] | more})
-        return train_config(open_trained(Run(here / "run")), FinetuneConfig(), [parse_policy("int8")])
+        return train_config(open_trained(Run(here / "run")), FinetuneConfig(), [parse_policy("int8")], 5.0)
 
     plain = config()
     assert (plain.lr, plain.epochs, plain.batch_size, plain.augment) == (0.01, 5, 16, "none")

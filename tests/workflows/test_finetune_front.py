@@ -26,7 +26,7 @@ from nas.store.results import Member
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Accuracy
-from nas.training.config import FinetuneConfig, Resources
+from nas.training.config import FinetuneConfig, Resources, share_epochs
 from nas.training.strategies.fixed import Fixed, InTurn
 from nas.workflows.export import ship_member
 from nas.workflows.finetune import Training, plan_training, ships_tuned, train_further
@@ -148,6 +148,19 @@ def test_a_front_of_one_is_a_candidate_alone(here: Path) -> None:
         for plan in (plan_front(trained, [one], config), plan_training(trained, one, config))
     ]
     assert are_equal(*nets)
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "members", "epochs"),
+    [
+        ({}, 3000, None, 5), ({}, 60000, None, 5), ({}, 1000, None, 15), ({}, 50, None, 20),
+        ({"epochs": 7}, 1000, None, 7), ({"epochs": 7}, 1000, 4, 7), ({"budget": 8}, 1000, 4, 2), ({}, 1000, 10, 3),
+    ],
+)  # fmt: skip
+def test_small_sets_are_seen_more_often(
+    settings: dict[str, float], images: int, members: int | None, epochs: float
+) -> None:
+    assert share_epochs(FinetuneConfig(**settings), images, members) == epochs
 
 
 def test_members_take_equal_turns() -> None:
@@ -319,6 +332,9 @@ def test_the_teacher_is_the_largest_network_unless_told_otherwise(here: Path) ->
     assert plan(run.path).origin.teacher == "supernet"
     alone = plan(run.path, teacher="none", epochs=0.5)
     assert (alone.settings.teacher, alone.origin.teacher) == (None, None)
+    run.adapted.touch()  # as strategy teacher-first leaves it, which has taught the subnets already
+    assert plan(run.path).settings.teacher is None
+    run.adapted.unlink()
     taught = plan(run.path, epochs=0.5)
     weights = []
     for each in (alone, taught):
