@@ -136,7 +136,7 @@ def export_candidate(
                 script = Script(script_name(form), file.name, model, json.loads(model.metadata[NEEDS]))
                 atomic_write(folder / script.name, device_script(form, code, task, script.needs).encode())
                 scripts.append(script)
-        left_out = {PROGRAM: program.problem} if program is not None and program.problem else {}
+        left_out = {PROGRAM: program.problem} if program is not None and program.problem else None
         manifest = replace(manifest, results=tuple(results), files=files, left_out=left_out)
         checked = check_folder(folder, scripts, source.dataset, manifest.input)
         spec = TimmSpec.from_json(manifest.timm)

@@ -220,7 +220,7 @@ class Manifest:
         classes: names, by label.
         license: of the weights, by the hub's name; None: nobody states one.
         files: hashes of the files with weights, by name.
-        left_out: files that there would be, and why they could not be written.
+        left_out: files that there would be, and why they could not be written; None: there are none.
     """
 
     format: int
@@ -236,4 +236,4 @@ class Manifest:
     results: tuple[Annotated[Result, Made(_result)], ...]
     provenance: Provenance
     files: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out: Annotated[Mapping[str, str] | None, NOT_NULL] = None

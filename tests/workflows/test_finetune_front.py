@@ -240,7 +240,8 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Source, Member]]:
 
     def record(source: Source, member: Member, *_: Any) -> SimpleNamespace:
         found.append((source, member))
-        return SimpleNamespace(results=(), provenance=SimpleNamespace(finetuned_from=None), files={"x": ""})
+        origin = SimpleNamespace(finetuned_from=None)
+        return SimpleNamespace(results=(), provenance=origin, files={"x": ""}, left_out=None)
 
     monkeypatch.setattr(nas.workflows.export, "export_candidate", record)
     return found

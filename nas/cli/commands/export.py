@@ -62,7 +62,7 @@ def export(
         for result in manifest.results:
             accuracy = percent(result.accuracy.value, result.accuracy.low, result.accuracy.high)
             tell(f"  {result.what:<20} {result.split:<7} {accuracy} %")
-        for name, reason in manifest.left_out.items():
+        for name, reason in (manifest.left_out or {}).items():
             tell(f"  {name} is left out: {reason}")
     if not quiet:
         path, manifest = written[-1]
