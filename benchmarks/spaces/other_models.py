@@ -46,7 +46,7 @@ class Figures:
         equal: the largest network is the model, to the bit.
         rebuilt: difference between a random network and its rebuilt form, as a share of the largest output.
         permuted: difference that another order makes, as such a share, in double precision.
-        seconds: of deriving.
+        seconds: of processor time, of deriving.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Figures:
 def check(name: str) -> Figures:
     """Figures of one of :data:`benchmarks.spaces.other_networks.NAMES`."""
     wanted = network(name)
-    began = time.monotonic()
+    began = time.process_time()
     elastic = derive_anywhere(wanted.build, _inputs(wanted))
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     model = _filled(wanted)
     given = _inputs(wanted, BATCH)
     with torch.no_grad():
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=NAMES, help="some of the names")
     torch.set_num_threads(1)
-    print("| network | widths | depths | MACs at least | largest | rebuilt | another order | derived in s |")
+    print("| network | widths | depths | MACs at least | largest | rebuilt | another order | derived, s of processor |")
     print("|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().only:
         try:

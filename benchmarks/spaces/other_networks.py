@@ -104,6 +104,7 @@ class UpToHead(nn.Module):
 
 def network(name: str) -> Network:
     """One of :data:`NAMES`."""
+    importlib.import_module("search_spaces.builders.timm_compat")  # torchvision may be built for another torch
     package, _, word = name.partition(".")
     return _of_transformers(word) if package == "transformers" else _of_torchvision(word)
 
@@ -127,7 +128,6 @@ def _of_transformers(word: str) -> Network:
 
 
 def _of_torchvision(word: str) -> Network:
-    importlib.import_module("search_spaces.builders.timm_compat")  # torchvision may be built for another torch
     from torchvision import models
 
     if word in CLASSIFIERS:

@@ -15,9 +15,11 @@ from search_spaces.builders import typed_code
 from search_spaces.errors import UsageError, UserError
 from search_spaces.families.named import spell_out
 
+ENDS = Interface(1, 4)
 SOURCE = """
 import sys
 from pathlib import Path
+import torch
 from torch import nn
 
 Path(__file__).with_suffix(".ran").touch()
@@ -42,6 +44,20 @@ def wrong(num_classes, in_chans):
 
 def failing(num_classes, in_chans):
     raise RuntimeError("no such net")
+
+class Noisy(Net):
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x))
+
+class First(Net):
+    def forward(self, x):
+        return super().forward(x[:1])
+
+class Beside(Net):
+    def forward(self, x):
+        return super().forward(x - x.mean(0) if bool((x.abs() < 1e9).all()) else x)
+
+noisy, first, beside = Noisy, First, Beside
 """
 
 
@@ -90,12 +106,26 @@ def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [("wrong", "it has to give a torch.nn.Module"), ("failing", "no such net"), ("absent", "cannot be imported")],
-)
-def test_what_builds_no_model_is_refused(module: str, function: str, message: str) -> None:
+    [
+        ("wrong", "it has to give a torch.nn.Module"), ("failing", "no such net"), ("absent", "cannot be imported"),
+        ("noisy", "its answer depends on chance also where nothing is trained: randn_like in the model itself"),
+        ("first", "it has one answer for two images"), ("beside", "its answer to an image depends on those beside it"),
+    ],
+)  # fmt: skip
+def test_what_builds_no_classifier_is_refused(module: str, function: str, message: str) -> None:
     typed_code.allow(f"{module}.{function}")
     with pytest.raises(UserError, match=message):
         get_space(f"code:{module}.{function}")
+
+
+def test_rates_of_dropping_and_choices_are_refused_in_the_words_that_were_typed(module: str) -> None:
+    typed_code.allow(f"{module}.build")
+    with pytest.raises(UsageError, match=rf"`dropout`: code:{module}.build has no such setting"):
+        get_space(f"code:{module}.build").family.build(
+            get_space(f"code:{module}.build").largest, ENDS, "meta", (0.1, 0.0)
+        )
+    with pytest.raises(UsageError, match=rf"'width=0' in 'code:{module}.build:width=0'"):
+        get_space(spell_out(f"code:{module}.build:width=0"))
 
 
 @pytest.mark.parametrize("name", ["build", "os;x", "a..b", "a.b()", "", "../a.b"])

@@ -132,6 +132,28 @@ def test_a_scale_follows_the_width_that_it_is_the_root_of() -> None:
     assert (setting.attribute.name, setting.number) == ("scale", 24**-0.5)
 
 
+def test_a_scale_follows_what_an_output_sums_over() -> None:
+    """Weight-standardised convolutions multiply by a gain over the root of their inputs (timm's NFNets)."""
+
+    class Standardised(nn.Conv2d):
+        def __init__(self, width: int, out: int, groups: int = 1) -> None:
+            super().__init__(width, out, 3, padding=1, groups=groups)
+            self.scale = 1.7 * self.weight[0].numel() ** -0.5
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.weight * self.scale, self.bias, padding=1, groups=self.groups)
+
+    with torch.device("meta"):
+        model = nn.Sequential(Standardised(3, 48), Standardised(48, 64), Standardised(64, 4)).eval()
+    elastic = derive(model, Inputs((torch.empty(1, 3, 8, 8, device="meta"),)))
+    narrow = elastic.build({"0.width": 24, "1.width": 32})
+    for number, width in enumerate((3, 24, 32)):
+        assert vars(narrow[number])["scale"] == pytest.approx(1.7 * (width * 9) ** -0.5)  # type: ignore[index]
+    assert [str(each.attribute) for each in elastic.recipe({"0.width": 24}).set if each.attribute.name == "scale"] == [
+        "1.scale"
+    ]
+
+
 def test_a_code_that_does_not_follow_is_kept_from_shrinking() -> None:
     class Stubborn(nn.Module):
         """Checks a width that the labels cannot see."""
