@@ -111,11 +111,11 @@ def _inputs(wanted: Network, batch: int = 1) -> Inputs:
 
 
 def _filled(wanted: Network) -> nn.Module:
-    """The model in eval mode, with norms and biases that aren't 0 and 1."""
+    """The model in eval mode, with norms and biases that aren't 0 and 1, and no classifier of zeros."""
     torch.manual_seed(0)
     model = wanted.build().eval()
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and tensor.ndim == 1:
+        if tensor.is_floating_point() and (tensor.ndim == 1 or not tensor.any()):
             noise = torch.rand(tensor.shape)
             tensor.copy_(noise + 0.5 if name.endswith(("running_var", "weight")) else 0.5 * (noise - 0.5))
     return model

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import MethodType
 from typing import Any
 
@@ -16,7 +17,7 @@ _TABLES = ("_parameters", "_buffers", "_modules")
 
 
 def copy_tree(model: nn.Module) -> nn.Module:
-    """A model of the same classes and tensors. What a run keeps in dictionaries and lists stays in the copy."""
+    """A model of the same classes and tensors. What a run keeps in dictionaries, lists and hooks stays in the copy."""
     twins: dict[int, nn.Module] = {}
     twin = _copy(model, twins)
     for each in twins.values():
@@ -44,8 +45,8 @@ def _rebound(value: Any, twins: dict[int, nn.Module]) -> Any:
         return MethodType(value.__func__, twins[id(value.__self__)])
     if type(value) in (list, tuple):
         return type(value)(_rebound(each, twins) for each in value)
-    if type(value) is dict:
-        return {key: _rebound(each, twins) for key, each in value.items()}
+    if type(value) is dict or type(value) is OrderedDict:  # of hooks, too: code may add some while it runs
+        return type(value)((key, _rebound(each, twins)) for key, each in value.items())
     return value.copy() if type(value) is set else value
 
 

@@ -85,3 +85,19 @@ def test_heads_in_the_code_stay_and_the_reason_names_the_line() -> None:
     traced = trace(*meta_of("hard_heads"))
     reasons = [stays.reason for stays in traced.stays]
     assert any("own_models.py:" in reason and "written into the code" in reason for reason in reasons)
+
+
+def test_hooks_that_a_run_adds_stay_in_the_copy() -> None:
+    class Hooked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(8, 16), torch.nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.first.register_forward_hook(lambda module, args, out: out + 1)
+            return self.second(self.first(x))  # type: ignore[no-any-return]
+
+    with torch.device("meta"):
+        model = Hooked().eval()
+    trace(model, Inputs((torch.empty(1, 8, device="meta"),)))
+    assert not model.first._forward_hooks
