@@ -46,23 +46,22 @@ STEPPED = {
     "timm:swin_tiny_patch4_window7_224:resolution=112": (8, 5),
     "timm:densenet121:resolution=64": (16, 5),
 }
-_SEEN = 200
 _PAIRS = 5
 # What the package's networks import but do not use; its last release names one that torch no longer has.
 _UNUSED = ("gdown", "yaml", "tqdm", "torchprofile", "torch._six", "horovod", "matplotlib", "sklearn", "torchvision")
 
 
-def step_ratio(space: SearchSpace, batch: int, subnets: int, seed: int) -> dict[str, float]:
+def step_ratio(space: SearchSpace, batch: int, subnets: int, seed: int, seen: int = 200) -> dict[str, float]:
     """Time of steps through the supernet and of the same subnets as plain models, their ratio, and its quartiles over
     pairs of steps.
 
     Both have the faster depthwise gradient. Every subnet is stepped through once in each form before it is timed, so
     that neither pays for first allocations; skeletons are assembled anew, from parts seen before, as in training. What
-    the first skeleton of a subnet takes after :data:`_SEEN` others were assembled is told apart.
+    the first skeleton of a subnet takes after so many others were ``seen`` is told apart.
     """
     rng = np.random.default_rng(seed)
     net = Supernet(space, Interface(3, 10)).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    for vector in space.sample(rng, _SEEN):
+    for vector in space.sample(rng, seen):
         net.skeleton(space.decode(vector))
     shared, alone, unseen = 0.0, 0.0, 0.0
     ratios: list[float] = []
@@ -236,7 +235,7 @@ def overhead(given: argparse.Namespace) -> dict[str, Any]:
     print(f"{'':<40}{'batch':>6}{'supernet, ms':>14}{'alone, ms':>11}{'ratio':>7}  {'quartiles':<14}{'unseen, ms':>10}")
     for name in given.spaces:
         batch, share = STEPPED.get(name, (given.batch_size, 5))
-        row = found[name] = step_ratio(get_space(name), batch, max(3, given.subnets // share), given.seed)
+        row = found[name] = step_ratio(get_space(name), batch, max(3, given.subnets // share), given.seed, given.seen)
         print(f"{name:<40}{batch:>6}{row['supernet_ms']:>14.1f}{row['standalone_ms']:>11.1f}{row['ratio']:>7.3f}  "
               f"{row['low']:.3f} to {row['high']:.3f}{row['unseen_ms']:>10.1f}", flush=True)  # fmt: skip
     return found
@@ -265,6 +264,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="name")
     one = commands.add_parser("overhead")
     one.add_argument("--subnets", type=int, default=30, help="of mbv3-tiny; a fifth of them of the others")
+    one.add_argument("--seen", type=int, default=200, help="architectures whose skeletons are assembled before")
     one.add_argument("--spaces", nargs="+", default=list(STEPPED))
     one.add_argument("--batch-size", type=int, default=16, help="of other spaces than those of the default")
     two = commands.add_parser("sandwich")
