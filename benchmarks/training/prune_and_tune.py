@@ -146,7 +146,7 @@ def main() -> None:
     add_start(parser, "tf_efficientnet_lite0", [64], adapting=8, epochs=24)
     parser.add_argument("--measurements", type=int, default=SearchConfig("").measurements)
     parser.add_argument("--members", type=int, default=10)
-    parser.add_argument("--budgets", type=float, nargs="+", default=[10], help="epochs for all members together")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[5], help="epochs for all members together")
     parser.add_argument("--lr-shared", type=float, help="of nas finetune; default: its own")
     parser.add_argument("--alone-epochs", type=float, default=8)
     parser.add_argument("--lr-alone", type=float, default=0.02)
