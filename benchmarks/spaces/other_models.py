@@ -169,10 +169,11 @@ def row(found: Figures) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=NAMES, help="some of the names")
+    given = parser.parse_args()
     torch.set_num_threads(1)
     print("| network | widths | depths | MACs at least | largest | rebuilt | another order | derived, s of processor |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in parser.parse_args().only:
+    for name in given.only:
         try:
             print(row(check(name)), flush=True)
         except Exception as error:  # of one network; the others are tried

@@ -1,7 +1,7 @@
 """Learning rates of ``nas finetune``, with and without a teacher: ``python -m benchmarks.training.finetune_rates``.
 
 For a supernet from scratch and one from ImageNet weights: one subnet (the middle of the space, or the largest) is
-trained further at several peak rates, from the labels alone and with the supernet's largest network as its teacher,
+trained further at several peak rates, from the labels alone and with a teacher (the adapted whole, or the largest),
 and measured on the search and test splits together. ``--runs`` takes trained runs instead. Every training is kept in
 ``--out``, or in the run: the same command continues where it stopped. Where the weights come from:
 ``benchmarks/support/given.py``.
@@ -72,7 +72,9 @@ def tuned_at(title: str, supernet: Trained, given: argparse.Namespace) -> dict[s
     found = {"before": 100 * measured(supernet, subnet).value}
     print(f"{title}, {given.subnet}: accuracy, %; {found['before']:.1f} before", flush=True)
     print(f"{'peak rate':<24}" + "".join(f"{lr:>8g}" for lr in given.rates))
-    for teacher, row in (("none", "from the labels"), ("auto", "with the teacher")):
+    adapted = supernet.run.adapted
+    taught = str(adapted.resolve()) if adapted.exists() else "auto"
+    for teacher, row in (("none", "from the labels"), (taught, "with the teacher")):
         for lr in given.rates:
             found[f"{row}, {lr:g}"] = tune(lr, teacher)
         print(f"{row:<24}" + "".join(f"{found[f'{row}, {lr:g}']:>8.1f}" for lr in given.rates), flush=True)

@@ -37,7 +37,7 @@ from nas.store.run import Run, file_hash
 from nas.training.adaptation import order_by_loss
 from nas.training.config import FinetuneConfig
 from nas.training.weights import config_of, load_supernet, save_weights
-from nas.workflows.finetune import plan_training, train_further
+from nas.workflows.finetune import plan_training, ships_tuned, train_further
 from nas.workflows.finetune_front import candidate_of, plan_front
 from nas.workflows.search import search_run
 from nas.workflows.trained import open_trained
@@ -86,13 +86,13 @@ def tune_alone(run: Run, member: Candidate, config: FinetuneConfig) -> Row:
 
 
 def tune_together(run: Run, members: list[Candidate], config: FinetuneConfig) -> Row:
-    """All members, fine-tuned in turn; of each the weights that are better on the search split."""
+    """All members, fine-tuned in turn; of each the weights that ship."""
     supernet, began = open_trained(run), processor_seconds()
     after = train_further(plan_front(supernet, members, config), ENGINE, ignore)
     seconds = processor_seconds() - began
     rows: list[Row] = []
     for member in members:
-        better = after.recall(member, SEARCH)[0].value > supernet.recall(member, SEARCH)[0].value
+        better = ships_tuned(supernet.recall(member, SEARCH)[0], after.recall(member, SEARCH)[0])
         tuned = measured(after, member.architecture).value
         shared = measured(supernet, member.architecture).value
         rows.append({"before": shared, "after": tuned if better else shared})

@@ -126,7 +126,7 @@ class RunRecord:
     Attributes:
         config: settings of the training; :func:`nas.training.weights.config_of` reads them.
         versions: of what the run was made with; None: not recorded, as by earlier versions.
-        finetuned_from: hash of the supernet's weights, where the run is one fine-tuned candidate.
+        finetuned_from: hash of the supernet's weights, where the run is a fine-tuning.
         lr: the learning rate that was found, where the settings ask for one.
         weights: hash of the trained weights.
         steps: optimizer steps of the finished training.

@@ -81,8 +81,8 @@ class Run:
         return self.path / f"predictor-{target}.safetensors"
 
     def finetune(self, name: str = "") -> Run:
-        """Training of one candidate, a run of its own; see :mod:`nas.workflows.finetune`. Without a name, what they
-        share: the answers of their teacher."""
+        """Training of a candidate or a front, a run of its own; see :mod:`nas.workflows.finetune`. Without a name, what
+        they share: the answers of their teacher."""
         return Run(self.path / "finetune" / name)
 
     def whole(self, resolution: int) -> Run:

@@ -27,6 +27,7 @@ class TunedMember:
         before, after: accuracy on the search split with the supernet's weights, and with these.
         calibration_images: that accuracies were measured with; None: in a file of an earlier version, which has one
             number for all.
+        steps: of the training, which may have been shared with others.
         kept: which of both are shipped.
         test: accuracy on the test split with the weights that are kept.
     """
@@ -58,11 +59,14 @@ class TunedFront:
     calibration_images: Count | None = None
 
     def with_member(self, new: TunedMember) -> TunedFront:
-        """With one more training; of two of one candidate, calibrated alike, the better on the search split stays, the
-        earlier where they are level, unless the later took its folder."""
+        """With one more training. Of two of one candidate, calibrated alike, the later stays, unless it is worse on the
+        search split than chance has it: weights that don't ship after some that do, or below the 95 % interval of the
+        earlier ones. The best of several trainings there need not be the best elsewhere."""
         members = {(member.id, member.calibration_images): member for member in self.members}
         known = members.get((new.id, new.calibration_images))
-        if known is None or new.folder == known.folder or new.after.value > known.after.value:
+        worse = known is not None and known.kept == "finetuned" and known.folder != new.folder
+        worse = worse and (new.kept == "supernet" or new.after.value < known.after.low)  # type: ignore[union-attr]
+        if not worse:
             members[new.id, new.calibration_images] = new
         return replace(self, members=tuple(members.values()))
 
@@ -71,7 +75,11 @@ class TunedFront:
         if self.weights != result.weights:
             return {}
         ids, images = {member.id for member in result.front}, result.settings.calibration_images
-        return {m.id: m for m in self.members if m.id in ids and m.calibration_images == images}
+        return {
+            member.id: member
+            for member in self.members
+            if member.id in ids and (member.calibration_images or self.calibration_images) == images
+        }
 
     def kept_of(self, result: SearchResult) -> dict[str, TunedMember]:
         """Members of a search's front, by id, whose fine-tuned weights are shipped."""

@@ -226,7 +226,7 @@ GIVEN_IMAGES = 75_000
 GIVEN_EPOCHS = 12, 48
 """Fewest and most epochs from given weights: they need less, and few images are seen more often."""
 FINETUNE_IMAGES, FINETUNE_EPOCHS = 15_000, (5, 20)
-"""Images that the fine-tuning of one candidate shows in all, and its fewest and most epochs: a fifth of a run's."""
+"""Images that the fine-tuning of one candidate shows in all, within its fewest and most epochs."""
 FRONT_SHARES = 2
 """How many times as many a whole front sees, where nothing is said."""
 FINETUNE_SHARE = 0.1
@@ -266,13 +266,11 @@ class FinetuneConfig:
 
     epochs: Annotated[
         float | None,
-        Setting("Passes over the training split, for each candidate. Default: by its size.", at_least=0.001),
+        Setting("Passes over the training split. Default: by the number of training images.", at_least=0.001),
     ] = None
     budget: Annotated[
         float | None,
-        Setting(
-            "Passes over the training split that all members of a front share. Default: by its size.", at_least=0.001
-        ),
+        Setting("Passes over the training split that all members of a front share.", at_least=0.001),
     ] = None
     lr: Annotated[
         float | None,
@@ -359,19 +357,22 @@ def count_epochs(config: TrainConfig, images: int) -> float:
     return _suit(GIVEN_IMAGES, GIVEN_EPOCHS, images)
 
 
-def share_epochs(config: FinetuneConfig, images: int, members: int | None = None) -> float:
-    """The epochs that each of so many members of a front gets, or a candidate alone (None): those that are asked for,
-    or those that suit so many training images. Raises UsageError: both are asked for, or a budget for one."""
-    if config.budget is not None and members is None:
+def check_shares(config: FinetuneConfig, front: bool) -> None:
+    """Raises UsageError: a budget is asked for beside epochs, or where there is no ``front`` to share it."""
+    if config.budget is not None and not front:
         raise UsageError("`budget` is shared by the members of a front (`candidate` all); for one, give `epochs`")
     if config.budget is not None and config.epochs is not None:
         raise UsageError("`budget` is shared by all members and `epochs` is what each gets; give one of them")
+
+
+def share_epochs(config: FinetuneConfig, images: int, members: int = 1) -> float:
+    """The epochs that each of so many candidates gets: those that are asked for, or those that suit so many training
+    images; never more than a candidate alone."""
     if config.epochs is not None:
         return config.epochs
-    usual = _suit(FINETUNE_IMAGES, FINETUNE_EPOCHS, images)
-    if members is None:
-        return usual
-    return (FRONT_SHARES * usual if config.budget is None else config.budget) / members
+    if config.budget is not None:
+        return config.budget / members
+    return _suit(FINETUNE_IMAGES, FINETUNE_EPOCHS, images) * min(1.0, FRONT_SHARES / members)
 
 
 def _suit(shown: int, bounds: tuple[int, int], images: int) -> float:

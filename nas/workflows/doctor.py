@@ -30,6 +30,7 @@ REQUIRED = {
 EXTRAS: dict[str, Mapping[str, str]] = {
     **{entry.extra: entry.packages for entry in RUNTIMES.values()},
     "predictors": {"scikit-learn": "1.4"},
+    "transformers": {"transformers": "5"},
     "storage": {"psycopg": "3.1", "pymysql": "1.1"},
     "datasets": {"datasets": "4"},
     "webdataset": {"webdataset": "0.2.86"},
@@ -47,6 +48,7 @@ _USES = {
     "webdataset": hint("train-supernet", data="wds/FOLDER"),
     "tensorboard": hint("train-supernet", log="tensorboard"),
     "wandb": hint("train-supernet", log="wandb"),
+    "transformers": hint("train-supernet", space="hf:vit"),
 }  # fmt: skip
 
 _GB = 1e9

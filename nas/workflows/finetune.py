@@ -1,4 +1,4 @@
-"""Fine-tuning: one candidate trained further from the supernet's weights, alone or inside wider networks.
+"""Fine-tuning: candidates trained further from the supernet's weights, one alone or inside wider networks.
 
 It is a training run of its own, in ``<run>/finetune/``, which trains one network instead of a space; it starts from a
 copy of the supernet's weights, which stay as they are. Its folder is named after the candidate and the settings: the
@@ -42,6 +42,7 @@ from nas.training.config import (
     FinetuneConfig,
     Resources,
     TrainConfig,
+    check_shares,
     peak_lr,
     share_epochs,
     subnets_lr,
@@ -127,6 +128,7 @@ def finetune(
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
     check_settings(config)
+    check_shares(config, front=False)
     check_license(license)
     check_folder(out)
     with run.locked():
@@ -263,12 +265,13 @@ def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Po
     if config.quantization_aware and not any(policy.quantized for policy in policies):
         raise UsageError(f"`quantization_aware`: the precision is {policies[0]}, nothing is quantized; leave it out")
     menu = ",".join(name for name in precisions if name != FLOAT) if aware else ""
-    if config.teacher == NONE:
+    taught = own.teacher is None and trained.run.adapted.exists()  # by the adapted whole, all that it knows
+    if config.teacher == NONE or (config.teacher == AUTO and taught):
         own = replace(own, teacher=None, teacher_weight=TrainConfig.teacher_weight,
                       teacher_temperature=TrainConfig.teacher_temperature)  # fmt: skip
     elif config.teacher != AUTO:
         own = replace(own, teacher=config.teacher)
-    elif own.teacher is None and not trained.run.adapted.exists():
+    elif own.teacher is None:
         own = replace(own, teacher=_whole(trained))
     peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     settings = replace(

@@ -23,7 +23,7 @@ from nas.store.settings import check_settings
 from nas.store.tuned import TunedMember, read_tuned, with_tuned
 from nas.store.words import count_of
 from nas.training.amp import check_amp
-from nas.training.config import FinetuneConfig, Resources, share_epochs
+from nas.training.config import FinetuneConfig, Resources, check_shares, share_epochs, total_steps
 from nas.training.loop import Curriculum
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, about, forecast_step
 from nas.training.strategies.fixed import Fixed, InTurn
@@ -47,8 +47,7 @@ class FrontResult:
     """What fine-tuning a front found.
 
     Attributes:
-        epochs: of each member.
-        steps: of all members together.
+        epochs, steps: epochs that each member gets, and steps of all together.
         searched: the front as the search found it, from the largest member to the smallest.
         tuned: the same members, as they were fine-tuned.
         paths: exported folders, in the same order.
@@ -88,6 +87,7 @@ def finetune_front(
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
     check_settings(config)
+    check_shares(config, front=True)
     check_license(license)
     check_folder(out)
     with run.locked():
@@ -105,7 +105,8 @@ def finetune_front(
         report(Noted(f"fine-tuning {plan.summary}"))
         after = train_further(training, replace(resources, evaluations=0), report)
         drop_states(training.run)
-        known = read_tuned(run, result)
+        known = read_tuned(run, result)  # without trainings that somebody removed
+        known = replace(known, members=tuple(m for m in known.members if run.finetune(m.folder).supernet.exists()))
         for member in members:
             found = _measure(training, candidate_of(member), after)
             report(Noted(
@@ -133,13 +134,23 @@ def candidate_of(member: Member) -> Candidate:
 def plan_front(supernet: Trained, candidates: Sequence[Candidate], config: FinetuneConfig) -> Training:
     """How candidates of a supernet are trained further in turn, for equally many epochs. Raises UsageError: the
     settings cannot train them."""
-    count = len(candidates)
-    epochs = share_epochs(config, supernet.dataset.info.train_images, count)
-    settings = train_config(supernet, config, [candidate.policy for candidate in candidates], epochs * count)
-    networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in candidates)
-    watched = {"largest": candidates[0].architecture, "smallest": candidates[-1].architecture}
-    side = max(candidate.architecture.resolution for candidate in candidates)
-    told = {"candidates": ",".join(candidate.id for candidate in candidates)}
+    policies = [candidate.policy for candidate in candidates]
+    aware = bool(train_config(supernet, config, policies, 1.0).quantization_aware)
+    # precisions of one architecture are one training, unless it rounds as they do
+    distinct = {each.id if aware else each.architecture.id: each for each in candidates}
+    count, images = len(distinct), supernet.dataset.info.train_images
+    epochs = share_epochs(config, images, count)
+    settings = train_config(supernet, config, policies, epochs * count)
+    if (steps := total_steps(settings, images)) < count:
+        raise UsageError(
+            f"the front has {count} members and the budget makes {count_of(steps, 'step')}, too few for a turn of "
+            "each: give a larger `budget`"
+        )
+    members = tuple(distinct.values())
+    networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in members)
+    watched = {"largest": members[0].architecture, "smallest": members[-1].architecture}
+    side = max(each.architecture.resolution for each in members)
+    told = {"candidates": ",".join(distinct)}
     return make_training(
         supernet, FRONT, config, epochs, settings, Curriculum(InTurn(networks), watched, side), told, count
     )

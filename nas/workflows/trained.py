@@ -96,7 +96,7 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
     check_images(calibration_images)
     record = run.read()
     if record.finetuned_from is not None:
-        raise UserError(f"{run.path} is one fine-tuned candidate, not a supernet; give the run that it lies in (`run`)")
+        raise UserError(f"{run.path} is a fine-tuning, not a supernet; give the run that it lies in (`run`)")
     config = parse_config(record, run.config)
     net = load_supernet(run)
     dataset = open_as(config, record.data)

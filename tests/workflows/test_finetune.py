@@ -215,6 +215,8 @@ def test_the_rule_follows_what_is_true_of_a_chosen_candidate() -> None:
     pairs = [(Accuracy(int(b), 300), Accuracy(int(a), 300)) for b, a in zip(before, after, strict=True)]
     assert np.mean([a.value > b.value for b, a in pairs]) < 0.25
     assert np.mean([ships_tuned(b, a) for b, a in pairs]) > 0.6
+    ruined = rng.binomial(300, 0.65, 2000)
+    assert np.mean([ships_tuned(pair[0], Accuracy(int(a), 300)) for pair, a in zip(pairs, ruined, strict=True)]) < 0.02
 
 
 def test_weights_that_are_worse_are_not_kept(here: Path, supernet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +370,7 @@ def test_an_untrained_run_and_a_fine_tuned_one(here: Path) -> None:
     for words in (("search",), ("finetune", "best")):
         result = invoke(*words, "--run", found["folder"])
         assert result.code == 1
-        assert "is one fine-tuned candidate" in result.message
+        assert "is a fine-tuning, not a supernet" in result.message
     unfinish(here / "run")
     result = invoke("finetune", "best", "--run", "run")
     assert result.code == 1

@@ -1,4 +1,4 @@
-"""Fine-tuning a whole front: its members take turns, and what ships is the better of both weights."""
+"""Fine-tuning a whole front: its members take turns, and ship with their new weights unless those are worse."""
 
 from __future__ import annotations
 
@@ -153,14 +153,26 @@ def test_a_front_of_one_is_a_candidate_alone(here: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "images", "members", "epochs"),
     [
-        ({}, 3000, None, 5), ({}, 60000, None, 5), ({}, 1000, None, 15), ({}, 50, None, 20),
-        ({"epochs": 7}, 1000, None, 7), ({"epochs": 7}, 1000, 4, 7), ({"budget": 8}, 1000, 4, 2), ({}, 1000, 10, 3),
+        ({}, 3000, 1, 5), ({}, 60000, 1, 5), ({}, 1000, 1, 15), ({}, 50, 1, 20), ({}, 1000, 2, 15),
+        ({"epochs": 7}, 1000, 1, 7), ({"epochs": 7}, 1000, 4, 7), ({"budget": 8}, 1000, 4, 2), ({}, 1000, 10, 3),
     ],
 )  # fmt: skip
-def test_small_sets_are_seen_more_often(
-    settings: dict[str, float], images: int, members: int | None, epochs: float
-) -> None:
+def test_small_sets_are_seen_more_often(settings: dict[str, float], images: int, members: int, epochs: float) -> None:
     assert share_epochs(FinetuneConfig(**settings), images, members) == epochs
+
+
+def test_precisions_of_one_architecture_are_one_training_unless_it_rounds(here: Path) -> None:
+    trained = open_trained(Run(here / "run"))
+    pair = [Candidate(TINY.smallest, "int8"), Candidate(TINY.smallest, "w4a8"), Candidate(TINY.largest, "int8")]
+    for aware, turns in ((False, 2), (True, 3)):
+        plan = plan_front(trained, pair, FinetuneConfig(budget=3, teacher="none", quantization_aware=aware))
+        strategy = plan.curriculum.strategy
+        assert isinstance(strategy, InTurn)
+        assert len(strategy.networks) == turns
+        assert plan.origin.epochs == 3 / turns
+    passes = [strategy.passes(step, np.random.default_rng(0), lambda _: 0.0)[0] for step in range(3)]
+    assert [str(each.policy) for each in passes] == ["int8", "w4a8", "int8"]
+    assert set(plan.settings.quantization_aware.split(",")) == {"int8", "w4a8"}
 
 
 def test_members_take_equal_turns() -> None:
@@ -170,7 +182,7 @@ def test_members_take_equal_turns() -> None:
     assert [pass_.architecture for (pass_,) in visited] == 2 * [TINY.largest, TINY.smallest, TINY.largest]
 
 
-def test_what_ships_are_the_better_weights(tuned: tuple[Path, Result]) -> None:
+def test_what_ships_is_what_the_records_say(tuned: tuple[Path, Result]) -> None:
     run, said = Run(tuned[0] / "run"), tuned[1]
     trained, found = open_trained(run), read_tuned(run.path)
     assert any(m["kept"] == "finetuned" for m in found.values())  # the classes have their own colours
@@ -313,6 +325,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_costs(here: Path) -> None:
         (("all", "--budget", "4", "--epochs", "2"), "give one of them"),
         (("best", "--budget", "4"), "--budget is shared by the members"),
         (("all", "--teacher", "nonsense"), "no model of timm's"),
+        (("all", "--budget", "0.01"), "2 members and the budget makes 1 step, too few"),
     ],
 )
 def test_bad_input(here: Path, words: tuple[str, ...], text: str) -> None:
@@ -335,6 +348,7 @@ def test_the_teacher_is_the_largest_network_unless_told_otherwise(here: Path) ->
     assert (alone.settings.teacher, alone.origin.teacher) == (None, None)
     run.adapted.touch()  # as strategy teacher-first leaves it, which has taught the subnets already
     assert plan(run.path).settings.teacher is None
+    assert plan(run.path).settings_id == plan(run.path, teacher="none").settings_id
     run.adapted.unlink()
     taught = plan(run.path, epochs=0.5)
     weights = []

@@ -4,7 +4,7 @@ COMMANDS = {
     "train-supernet": "Train a once-for-all supernet; the same command resumes it.",
     "search": "Find the measured Pareto front for one target or several.",
     "export": "Write a subnet as a timm model and as files that run.",
-    "finetune": "Train one subnet further; kept if that made it better.",
+    "finetune": "Train a subnet or a whole front further, and export it.",
     "evaluate": "Accuracy of an exported file, a candidate, an architecture.",
     "estimate": "Latency, size, MACs and memory, without running anything.",
     "profile": "Measure latencies, here or on a board: a target file.",
