@@ -31,7 +31,7 @@ from nas.store.files import read_json, write_json
 from nas.store.run import Run
 from nas.supernet.depthwise import speed_up
 from nas.tasks.classification import Accuracy, Classification
-from nas.training.builders import make_parts, resolve_augment
+from nas.training.builders import make_optimizer, make_parts, resolve_augment
 from nas.training.config import Resources, TrainConfig, peak_lr, total_steps
 from nas.training.rehearsal.rehearsal import Rehearsal, aside
 from nas.training.step import resize
@@ -188,13 +188,7 @@ def train_model(
     model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     speed_up(model)
 
-    def fresh() -> torch.optim.Optimizer:
-        made: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-            model, opt=config.optimizer, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-        return made
-
-    optimizer, loaded = fresh(), _steps(config)
+    optimizer, loaded = make_optimizer(config, model), _steps(config)
 
     def run(first: int, count: int, total: int) -> float:
         warm = max(1, round(total * config.warmup))
@@ -219,7 +213,7 @@ def train_model(
         run(0, 3, 10_000)
         steps = max(5, round(seconds / (run(3, 12, 10_000) / 12)))
         model.load_state_dict(first)
-        optimizer = fresh()
+        optimizer = make_optimizer(config, model)
     spent = run(0, steps, steps)
     calibrate(model, calibration_images(dataset, side))
     return model, steps, spent
