@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -63,7 +63,9 @@ CHARACTERS = st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs"), ex
 @example("cp1252", "りんご")
 @example("ascii", "±─\N{PEAR}")
 def test_any_name_in_any_encoding(encoding: str, name: str) -> None:
-    """In an error, and in TOML, which is read back to the same name."""
+    """In an error, and in TOML, which is read back to the same name; but for characters that the codec itself turns
+    into others, as cp932 does with the sign for not."""
+    assume(all(c.encode(encoding, "ignore").decode(encoding) in ("", c) for c in name))
     code, _, err = run(encoding, "runs", f"nowhere-{name}")
     assert code == 1
     assert "is not a folder; give the one that holds runs" in err
