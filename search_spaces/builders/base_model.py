@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from search_spaces.architecture import Interface
@@ -38,6 +40,23 @@ class SidedModel(BaseModel, Protocol):
 
     def at(self, side: int) -> SidedModel:
         """The same for images of another side."""
+
+
+def describe_base(name: str, interface: Interface, options: Mapping[str, Json]) -> dict[str, Json]:
+    """What :meth:`BaseModel.to_json` says of a model that is none of timm's; ``options``: what its builder is given."""
+    ends = {"num_classes": interface.outputs, "in_chans": interface.in_chans}
+    return {"model": name, "options": options, "arguments": {}, "blocks": {}, **ends}
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """Models are made on a device; on ``meta`` without storage or initialisation."""
+    import torch
+
+    from .timm_compat import NoInit
+
+    with NoInit() if device == "meta" else nullcontext(), torch.device(device):
+        yield
 
 
 def refuse_drop(drop: Drop, name: str) -> None:

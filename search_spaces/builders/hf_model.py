@@ -1,7 +1,7 @@
 """Image classifiers of transformers: of a model type with its usual settings, or of a folder's ``config.json``.
 
-Nothing is fetched, and no code but that of transformers runs: settings are plain data. The text of :data:`BUILDING`
-lies beside exported weights: it needs torch and transformers alone.
+Nothing is fetched, and no code but that of transformers runs: settings are plain data. The text of
+:func:`hf_network` lies beside exported weights: it needs torch and transformers alone.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -9,22 +9,22 @@ lies beside exported weights: it needs torch and transformers alone.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Interface
-from search_spaces.errors import UserError, first_line, install_hint, unknown_name
+from search_spaces.errors import UserError, install_hint, unknown_name
 from search_spaces.schema import Json
-from search_spaces.space import NO_DROP, Drop
 
-from .base_model import refuse_drop
+from .base_model import describe_base
+from .hashed_names import add_hash, check_hash, hash_file
+from .packaged_model import PackagedModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +36,6 @@ INSIDE = "network."
 CONFIG = "config.json"
 _SETTINGS = 1_000_000  # bytes of a file of settings
 _USUAL = 224
-_HASHED = 12  # hexadecimal digits of a hash in a name
 _UNUSED = (
     "architectures", "dtype", "id2label", "label2id", "problem_type", "return_dict", "torch_dtype",
     "transformers_version", "use_cache",
@@ -87,52 +86,24 @@ def hf_network(kind, settings, num_classes, in_chans):
     return Logits(AutoModelForImageClassification.from_config(config, trust_remote_code=False))
 
 
-BUILDING = (hf_network,)
-
-
 @dataclass(frozen=True)
-class HfModel:
-    """A model of transformers.
+class HfModel(PackagedModel):
+    """A model of transformers; ``word``: a model type, ``vit``, or a folder with ``config.json``."""
 
-    Attributes:
-        word: a model type, ``vit``, or a folder with ``config.json``.
-        asked: side of its images in pixels, where it is built for another one than its own; None: its own.
-    """
-
-    word: str
-    asked: int | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{PREFIX}{self.word}"
+    prefix = PREFIX
 
     @property
     def side(self) -> int:
         """The setting ``image_size``, or 224."""
         return self.asked or max(_sizes(*self._settings()), default=_USUAL)
 
-    def at(self, side: int) -> HfModel:
-        return replace(self, asked=side)
-
-    def build(self, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP) -> nn.Module:
-        import torch
-
-        from .timm_compat import NoInit
-
-        refuse_drop(drop, self.name)
-        kind, settings = self._settings()
-        with NoInit() if device == "meta" else nullcontext(), torch.device(device):
-            try:
-                network: nn.Module = hf_network(kind, settings, interface.outputs, interface.in_chans)
-            except Exception as error:  # whatever transformers raises on these settings
-                raise UserError(f"{self.name} cannot be built: {first_line(error)}") from error
-        return network
+    def find(self) -> Callable[[int, int], nn.Module]:
+        return partial(hf_network, *self._settings())
 
     def to_json(self, interface: Interface) -> dict[str, Json]:
         """With all its settings: the folder that they come from may not be there where it is read."""
         kind, settings = self._settings()
-        ends = {"num_classes": interface.outputs, "in_chans": interface.in_chans}
-        return {"model": f"{PREFIX}{kind}", "options": settings, "arguments": {}, "blocks": {}, **ends}
+        return describe_base(f"{PREFIX}{kind}", interface, settings)
 
     def _settings(self) -> tuple[str, dict[str, Json]]:
         """Model type and settings. Raises UserError: transformers is missing, or it has no such image classifier."""
@@ -146,7 +117,7 @@ class HfModel:
         given: dict[str, Json] = {}
         kind = self.word
         if (folder / CONFIG).is_file():
-            given = dict(read_settings(folder / CONFIG))
+            given = dict(_read_settings(folder / CONFIG))
             kind = str(given.pop("model_type"))
         elif "/" in self.word:
             raise UserError(
@@ -169,7 +140,7 @@ def _sizes(kind: str, given: Mapping[str, Json]) -> list[int]:
     return [each for each in several if isinstance(each, int)]
 
 
-def read_settings(file: Path) -> Mapping[str, Json]:
+def _read_settings(file: Path) -> Mapping[str, Json]:
     """Settings of a model in a file, without those that don't shape it. Raises UserError: it holds none."""
     try:
         content = file.read_bytes()
@@ -183,23 +154,17 @@ def read_settings(file: Path) -> Mapping[str, Json]:
 
 def spell_out_hf(word: str) -> str:
     """The name of a space that a user means: with a hash of the settings where they are a folder's."""
-    model, *choices = word.removeprefix(PREFIX).split(":")
-    if "@" in model or not (Path(model) / CONFIG).is_file():
-        return word
-    return ":".join([f"{PREFIX}{model}@{_hash(model)}", *choices])
+    return add_hash(word, PREFIX, lambda model: _hash(model) if (Path(model) / CONFIG).is_file() else None)
 
 
 def check_settings_hash(folder: str, digest: str) -> None:
     """Raises UserError where a folder's settings are others than when the name was made."""
-    if (now := _hash(folder)) != digest:
-        raise UserError(
-            f"{Path(folder) / CONFIG} has changed since this space was named ({digest}, now {now}); restore it, or "
-            "train anew"
-        )
+    check_hash(str(Path(folder) / CONFIG), digest, _hash(folder))
 
 
 def _hash(folder: str) -> str:
+    """Of a folder's settings. Raises UserError: they cannot be read."""
     try:
-        return hashlib.sha256((Path(folder) / CONFIG).read_bytes()).hexdigest()[:_HASHED]
+        return hash_file(Path(folder) / CONFIG)
     except OSError as error:
         raise UserError(f"{PREFIX}{folder}: {error.strerror}: {Path(folder) / CONFIG}") from None

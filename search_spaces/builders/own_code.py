@@ -7,12 +7,11 @@ start of a hash of the module's source, so that a run says when the code that ma
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,21 +22,17 @@ from search_spaces.errors import UserError, first_line
 from search_spaces.schema import Json
 from search_spaces.space import NO_DROP, Drop
 
-from .base_model import refuse_drop
+from .base_model import describe_base, on_device, refuse_drop
+from .hashed_names import add_hash, check_hash, hash_file
 from .typed_code import PREFIX, is_allowed
 
 if TYPE_CHECKING:
     from torch import nn
 
-_HASHED = 12  # hexadecimal digits of a hash in a name
-
 
 def spell_out_own(word: str) -> str:
     """The name of a space that a user means: with the hash of the source, where the function is allowed."""
-    function, *choices = word.removeprefix(PREFIX).split(":")
-    if "@" in function or not is_allowed(function):
-        return word
-    return ":".join([f"{PREFIX}{function}@{_hash(_function(function))}", *choices])
+    return add_hash(word, PREFIX, lambda function: _hash(_function(function)) if is_allowed(function) else None)
 
 
 @dataclass(frozen=True)
@@ -66,34 +61,27 @@ class OwnModel:
     def build(self, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP) -> nn.Module:
         """The model, freshly initialised; on ``meta`` without storage or initialisation. Raises UsageError where it is
         to drop something, and UserError where the function fails or gives something else."""
-        import torch
-
-        from .timm_compat import NoInit
+        from torch import nn
 
         refuse_drop(drop, self.name)
         function = _function(self.function)
-        with NoInit() if device == "meta" else nullcontext(), torch.device(device):
+        with on_device(device):
             try:
                 model = function(num_classes=interface.outputs, in_chans=interface.in_chans)
             except Exception as error:  # whatever the user's code raises
                 raise UserError(f"{self.function} fails: {type(error).__name__}: {first_line(error)}") from error
-        if not isinstance(model, torch.nn.Module):
+        if not isinstance(model, nn.Module):
             raise UserError(f"{self.function} gives {type(model).__name__}; it has to give a torch.nn.Module")
         return model
 
     def to_json(self, interface: Interface) -> dict[str, Json]:
         """What an exported folder says of it, without the recipe of a smaller network."""
-        ends = {"num_classes": interface.outputs, "in_chans": interface.in_chans}
-        return {"model": self.name, "options": {}, "arguments": {}, "blocks": {}, **ends}
+        return describe_base(self.name, interface, {})
 
 
-def check_hash(name: str, digest: str) -> None:
+def check_source(name: str, digest: str) -> None:
     """Raises UserError where the source of a function's module is another than when the name was made."""
-    if (now := _hash(_function(name))) != digest:
-        raise UserError(
-            f"the source of {name} has changed since this space was named ({digest}, now {now}); restore it, or train "
-            "anew"
-        )
+    check_hash(f"the source of {name}", digest, _hash(_function(name)))
 
 
 @lru_cache(maxsize=16)
@@ -144,4 +132,4 @@ def _hash(function: Callable[..., Any]) -> str:
         raise UserError(
             f"{getattr(function, '__name__', function)}{where} isn't written in a Python file; give a function that is"
         )
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:_HASHED]
+    return hash_file(file)

@@ -1,5 +1,7 @@
-"""Classifiers of torchvision, with random weights. The text of :data:`BUILDING` lies beside exported weights: it needs
-torch and torchvision alone."""
+"""Classifiers of torchvision, with random weights.
+
+The text of :func:`torchvision_network` lies beside exported weights: it needs torch and torchvision alone.
+"""
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 # mypy: disable-error-code=arg-type
@@ -7,17 +9,19 @@ torch and torchvision alone."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Interface
-from search_spaces.errors import UserError, first_line, install_hint, unknown_name
+from search_spaces.errors import UserError, install_hint, unknown_name
 from search_spaces.schema import Json
-from search_spaces.space import NO_DROP, Drop
 
-from .base_model import refuse_drop
+from .base_model import describe_base
+from .packaged_model import PackagedModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,31 +53,15 @@ def torchvision_network(name, options, num_classes, in_chans):
     return model
 
 
-BUILDING = (torchvision_network,)
-
-
 @dataclass(frozen=True)
-class TorchvisionModel:
-    """A model of torchvision.
+class TorchvisionModel(PackagedModel):
+    """A model of torchvision; ``word``: its name, ``regnet_x_400mf``."""
 
-    Attributes:
-        word: its name, ``regnet_x_400mf``.
-        asked: side of its images in pixels, where it is built for another one than its own; None: its own.
-    """
-
-    word: str
-    asked: int | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{PREFIX}{self.word}"
+    prefix = PREFIX
 
     @property
     def side(self) -> int:
         return self.asked or _SIDES.get(self.word, _USUAL)
-
-    def at(self, side: int) -> TorchvisionModel:
-        return replace(self, asked=side)
 
     @property
     def options(self) -> dict[str, Json]:
@@ -82,26 +70,16 @@ class TorchvisionModel:
             return {"aux_logits": False, "init_weights": False}
         return {"image_size": self.asked} if self.asked and self.word.startswith(_TAKES_SIDE) else {}
 
-    def build(self, interface: Interface, device: str = "cpu", drop: Drop = NO_DROP) -> nn.Module:
-        import torch
-
-        from .timm_compat import NoInit  # before torchvision is imported
-
+    def find(self) -> Callable[[int, int], nn.Module]:
+        importlib.import_module(".timm_compat", __package__)  # before torchvision is imported
         if importlib.util.find_spec("torchvision") is None:
             raise UserError(f"{self.name} needs the package 'torchvision'; {install_hint('torchvision')}")
         from torchvision import models
 
-        refuse_drop(drop, self.name)
         known = models.list_models(models)
         if self.word not in known:
             raise unknown_name("classifier of torchvision", self.word, known)
-        with NoInit() if device == "meta" else nullcontext(), torch.device(device):
-            try:
-                network: nn.Module = torchvision_network(self.word, self.options, interface.outputs, interface.in_chans)
-            except Exception as error:  # whatever torchvision raises for this side
-                raise UserError(f"{self.name} cannot be built: {first_line(error)}") from error
-        return network
+        return partial(torchvision_network, self.word, self.options)
 
     def to_json(self, interface: Interface) -> dict[str, Json]:
-        ends = {"num_classes": interface.outputs, "in_chans": interface.in_chans}
-        return {"model": self.name, "options": self.options, "arguments": {}, "blocks": {}, **ends}
+        return describe_base(self.name, interface, self.options)

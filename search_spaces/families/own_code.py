@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from search_spaces.builders.own_code import OwnModel, check_hash
+from search_spaces.builders.hashed_names import split_hash
+from search_spaces.builders.own_code import OwnModel, check_source
 from search_spaces.builders.typed_code import PREFIX
 from search_spaces.space import SearchSpace
 
@@ -19,9 +20,8 @@ from .named import parse_choices
 def own_space(name: str) -> SearchSpace:
     """The space of a name that begins with ``code:``. Raises UserError where the function may not be imported, its
     source has changed, or its model cannot be made elastic."""
-    function, *choices = name.removeprefix(PREFIX).split(":")
-    function, _, digest = function.partition("@")
-    options = parse_choices(choices, name.replace(f"@{digest}", ""))
+    function, digest, choices, typed = split_hash(name, PREFIX)
+    options = parse_choices(choices, typed)
     if digest:
-        check_hash(function, digest)
+        check_source(function, digest)
     return SearchSpace(name, derive_sided(OwnModel(function), options), f"around {function}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from search_spaces.builders.base_model import SidedModel
+from search_spaces.builders.hashed_names import split_hash
 from search_spaces.builders.hf_model import PREFIX as HF
 from search_spaces.builders.hf_model import HfModel, check_settings_hash
 from search_spaces.builders.torchvision_model import PREFIX as TORCHVISION
@@ -26,11 +27,10 @@ def packaged_space(name: str) -> SearchSpace:
     """The space of a name that begins with one of :data:`PREFIXES`. Raises UsageError where the package has no such
     classifier, and UserError where the package is missing, a folder's settings have changed, or the model cannot be
     made elastic."""
-    package, _, rest = name.partition(":")
-    word, *choices = rest.split(":")
-    word, _, digest = word.partition("@")
-    options = parse_choices(choices, name.replace(f"@{digest}", ""))
+    kind = next(kind for kind in (HfModel, TorchvisionModel) if name.startswith(kind.prefix))
+    word, digest, choices, typed = split_hash(name, kind.prefix)
+    options = parse_choices(choices, typed)
     if digest:
         check_settings_hash(word, digest)
-    model: SidedModel = HfModel(word) if package == HF.rstrip(":") else TorchvisionModel(word)
+    model: SidedModel = kind(word)
     return SearchSpace(name, derive_sided(model, options), f"around {model.name}")

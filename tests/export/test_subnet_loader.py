@@ -16,16 +16,10 @@ from nas.export.subnet_loader import RECIPE, SUBNET_LOADER, recipe_content, subn
 from nas.supernet.supernet import Supernet
 from search_spaces import get_space
 from search_spaces.architecture import Interface
+from tests.support.bare_interpreter import begin
 
 LOAD = """
-import sys
-sys.path.insert(0, ".")
-import torch
 from load_subnet import load
-if {broken}:  # a torchvision for another torch
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 network = load()
 images, wanted = torch.load("images.pt")
 with torch.no_grad():
@@ -73,7 +67,6 @@ def test_a_folder_that_is_not_whole_or_not_ours_is_refused(tmp_path: Path) -> No
 
 
 def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
-    from search_spaces.builders.timm_compat import DECLARED
 
     space = get_space("timm:regnety_002:width=0.5:resolution=64,96")
     network = Supernet(space, Interface(3, 7)).extract(space.smallest)
@@ -85,7 +78,7 @@ def test_the_loader_needs_torch_and_timm_alone(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.save((images, network(images)), tmp_path / "images.pt")
     done = subprocess.run(
-        [sys.executable, "-I", "-c", LOAD.format(broken=bool(DECLARED))],
+        [sys.executable, "-I", "-c", begin() + LOAD],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,8 +12,8 @@ import torch
 
 from nas.store.files import load_tensors
 from search_spaces.builders.hf_model import hf_network
-from search_spaces.builders.timm_compat import DECLARED
 from search_spaces.builders.timm_model import TimmSpec, build_foreign
+from tests.support.bare_interpreter import begin
 from tests.support.cli_runs import invoke, write_photos
 from tests.support.long_forms import LONG
 
@@ -21,14 +21,7 @@ pytestmark = LONG
 
 SETTINGS = {"hidden_sizes": [16, 32, 48, 64], "depths": [1, 2, 1, 1], "image_size": 64}
 ALONE = """
-import sys
-sys.path.insert(0, ".")
-import torch
 from load_subnet import load
-if {broken}:  # a torchvision for another torch
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 images, wanted = torch.load("../images.pt")
 network, program = load(), torch.export.load("model.pt2").module()
 with torch.no_grad():
@@ -60,7 +53,7 @@ def check(folder: Path) -> None:
     images = torch.randn(2, *found["input"]["input_size"])
     with torch.no_grad():
         torch.save((images, model(images)), "images.pt")
-    words = [sys.executable, "-I", "-c", ALONE.format(broken=bool(DECLARED))]
+    words = [sys.executable, "-I", "-c", begin() + ALONE]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True True", "[]"]
