@@ -94,12 +94,13 @@ def _read_dino(file: Path) -> dict[str, Tensor]:
     return found
 
 
-def images_folder(out: Path, name: str, most: int | None = None) -> Path:
-    """The folder of a data set, written once; ``most``: of its training images; None: all."""
-    folder = out / (name if most is None else f"{name}-{most}")
+def images_folder(out: Path, name: str, most: int | None = None, test: int = TEST) -> Path:
+    """The folder of a data set, written once; ``most``: of its training images, None: all; ``test``: most of its test
+    images."""
+    folder = out / "-".join([name, *([] if most is None else [str(most)]), *([] if test == TEST else [str(test)])])
     done = folder.with_name(f"{folder.name}.written")
     if not done.exists():
-        limits = {"test": TEST} | ({} if most is None else {"train": most})
+        limits = {"test": test} | ({} if most is None else {"train": most})
         if name == "fashion":
             write_fashion(folder, limits)
         else:

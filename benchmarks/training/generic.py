@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.support.cells import cell, family, summary, trained_supernet
-from benchmarks.support.data import data_file
-from benchmarks.support.image_folder import write_image_folder
+from benchmarks.support.given import images_folder
 from benchmarks.support.results import COLUMNS, add_out, figures, write_results
 from benchmarks.training.quality import macs_of
 from nas.training.config import TrainConfig
@@ -27,19 +26,8 @@ from search_spaces import get_space
 WAYS = {"family": "", "any": ":family=any"}
 
 
-def images(given: argparse.Namespace) -> str:
-    """The folder of the images, written once."""
-    folder: Path = given.out / f"cifar10-{given.images}-{given.test_images}"
-    done = folder.with_name(f"{folder.name}.written")
-    if not done.exists():
-        limits = {"train": given.images, "test": given.test_images}
-        write_image_folder(data_file("images/cifar10_jpeg32.npz"), folder, limits)
-        done.touch()
-    return str(folder.resolve())
-
-
 def compare(given: argparse.Namespace) -> dict[str, Any]:
-    source, found = images(given), {}
+    source, found = str(images_folder(given.out, "cifar10", given.images, given.test_images)), {}
     print(f"accuracy, %, after {given.steps:,} steps\n{'':<40}" + "".join(f"{c:>10}" for c in COLUMNS)
           + f"{'mean':>10}{'MMACs':>8}{'genes':>7}{'seconds':>9}")  # fmt: skip
     for model in given.models:

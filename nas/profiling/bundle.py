@@ -126,10 +126,10 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface).eval()
         files = {}
-        quantized = outline(model, member.input) if plan.precisions != (FLOAT,) else None
+        quantized = None if plan.precisions == (FLOAT,) else outline(model, member.input)
+        flat = model if quantized is None else quantized.graph
         for precision in plan.precisions:
-            network = quantized if precision != FLOAT else quantized.graph if quantized else model
-            assert network is not None
+            network = flat if precision == FLOAT or quantized is None else quantized
             data = runtime.timing_file(network, member.input, dialect)
             assert data is not None, "the runner's own runtime can be measured"
             name = f"{member.name}.{precision}{runtime.suffix}"

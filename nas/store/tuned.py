@@ -62,24 +62,26 @@ class TunedFront:
         """With one more training. Of two of one candidate, calibrated alike, the later stays, unless it is worse on the
         search split than chance has it: weights that don't ship after some that do, or below the 95 % interval of the
         earlier ones. The best of several trainings there need not be the best elsewhere."""
-        members = {(member.id, member.calibration_images): member for member in self.members}
+        members = {(member.id, member.calibration_images): member for member in self._settled}
         known = members.get((new.id, new.calibration_images))
-        worse = known is not None and known.kept == "finetuned" and known.folder != new.folder
-        worse = worse and (new.kept == "supernet" or new.after.value < known.after.low)  # type: ignore[union-attr]
-        if not worse:
+        if known is None or not _is_worse(new, known):
             members[new.id, new.calibration_images] = new
-        return replace(self, members=tuple(members.values()))
+        return TunedFront(weights=self.weights, members=tuple(members.values()))
+
+    @property
+    def _settled(self) -> tuple[TunedMember, ...]:
+        """The members, each with the number of its calibration images."""
+        return tuple(
+            replace(member, calibration_images=member.calibration_images or self.calibration_images)
+            for member in self.members
+        )
 
     def of(self, result: SearchResult) -> dict[str, TunedMember]:
         """Those on the front of a search, calibrated as it did, by id."""
         if self.weights != result.weights:
             return {}
         ids, images = {member.id for member in result.front}, result.settings.calibration_images
-        return {
-            member.id: member
-            for member in self.members
-            if member.id in ids and (member.calibration_images or self.calibration_images) == images
-        }
+        return {m.id: m for m in self._settled if m.id in ids and m.calibration_images == images}
 
     def kept_of(self, result: SearchResult) -> dict[str, TunedMember]:
         """Members of a search's front, by id, whose fine-tuned weights are shipped."""
@@ -91,12 +93,14 @@ def read_tuned(run: Run, result: SearchResult) -> TunedFront:
     Raises UserError: the file is damaged."""
     nothing = TunedFront(weights=result.weights, members=())
     found = read_record(run.tuned, TunedFront) if run.tuned.exists() else nothing
-    if found.weights != result.weights:
-        return nothing
-    members = (
-        replace(each, calibration_images=each.calibration_images or found.calibration_images) for each in found.members
-    )
-    return TunedFront(weights=found.weights, members=tuple(members))
+    return found if found.weights == result.weights else nothing
+
+
+def _is_worse(new: TunedMember, known: TunedMember) -> bool:
+    """Whether what another training made of a candidate is worse, by more than chance, than what is known."""
+    if known.kept == "supernet" or known.folder == new.folder:
+        return False
+    return new.kept == "supernet" or new.after.value < known.after.low
 
 
 def with_tuned(result: SearchResult, kept: Mapping[str, TunedMember]) -> SearchResult:

@@ -221,27 +221,28 @@ class Training:
 
 def plan_training(supernet: Trained, candidate: Candidate, config: FinetuneConfig) -> Training:
     """How a candidate of a supernet is trained further with these settings. Raises UsageError: they cannot train it."""
-    epochs = share_epochs(config, supernet.dataset.info.train_images)
-    settings = train_config(supernet, config, [candidate.policy], epochs)
+    settings = train_config(supernet, config, [candidate.policy])
     architecture, policy = candidate.architecture, candidate.policy
     fixed = Fixed(supernet.space, architecture, config.netaug, policy)
     curriculum = Curriculum(fixed, {"candidate": architecture}, architecture.resolution)
     told = {"policy": candidate.precision} if settings.quantization_aware else {}
-    return make_training(supernet, architecture.id, config, epochs, settings, curriculum, told)
+    return make_training(supernet, architecture.id, config, settings, curriculum, told)
 
 
 def make_training(
-    supernet: Trained, name: str, config: FinetuneConfig, epochs: float, settings: TrainConfig, curriculum: Curriculum,
+    supernet: Trained, name: str, config: FinetuneConfig, settings: TrainConfig, curriculum: Curriculum,
     told: Mapping[str, str], together: int | None = None,
 ) -> Training:  # fmt: skip
     """A training further.
 
     Args:
-        epochs: of each candidate.
-        settings: what :func:`train_config` made of it.
+        settings: what :func:`train_config` made of it; the epochs of all candidates are put in.
         told: what decides the weights beside the settings.
         together: how many candidates take turns; None: there is one.
     """
+    count = together or 1
+    epochs = share_epochs(config, supernet.dataset.info.train_images, count)
+    settings = replace(settings, epochs=epochs * count)
     own = {str(supernet.run.adapted): ADAPTED, _whole(supernet): SUPERNET}
     teacher = settings.teacher and own.get(settings.teacher, settings.teacher)
     origin = FinetuneOrigin(
@@ -252,9 +253,9 @@ def make_training(
     return Training(supernet, name, settings, settings_id, curriculum, origin)
 
 
-def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Policy], epochs: float) -> TrainConfig:
-    """The supernet's training settings with those of a fine-tuning of candidates of these policies in their place, for
-    so many epochs in all.
+def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Policy]) -> TrainConfig:
+    """The supernet's training settings with those of a fine-tuning of candidates of these policies in their place, but
+    for the epochs.
 
     There is no weight average: over a few epochs it would mostly be the weights of the start. Raises UsageError:
     nothing would be trained, or nothing quantized.
@@ -275,7 +276,7 @@ def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Po
         own = replace(own, teacher=_whole(trained))
     peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))
     settings = replace(
-        own, seed=config.seed, epochs=epochs, lr=_usual_lr(trained, peak) if config.lr is None else config.lr,
+        own, seed=config.seed, lr=_usual_lr(trained, peak) if config.lr is None else config.lr,
         lr_auto=False, base_batch=0, ema=0.0, pretrained=False,
         zero_gamma=False, quantization_aware=menu, quantization_phase=1.0 if menu else PHASE,
         quantization_noise=own.quantization_noise if menu else 0.0, init=str(trained.run.supernet.resolve()),

@@ -23,7 +23,7 @@ from nas.store.settings import check_settings
 from nas.store.tuned import TunedMember, read_tuned, with_tuned
 from nas.store.words import count_of
 from nas.training.amp import check_amp
-from nas.training.config import FinetuneConfig, Resources, check_shares, share_epochs, total_steps
+from nas.training.config import FinetuneConfig, Resources, check_shares
 from nas.training.loop import Curriculum
 from nas.training.rehearsal.forecast import WORTH_A_FORECAST, about, forecast_step
 from nas.training.strategies.fixed import Fixed, InTurn
@@ -134,26 +134,21 @@ def candidate_of(member: Member) -> Candidate:
 def plan_front(supernet: Trained, candidates: Sequence[Candidate], config: FinetuneConfig) -> Training:
     """How candidates of a supernet are trained further in turn, for equally many epochs. Raises UsageError: the
     settings cannot train them."""
-    policies = [candidate.policy for candidate in candidates]
-    aware = bool(train_config(supernet, config, policies, 1.0).quantization_aware)
+    settings = train_config(supernet, config, [candidate.policy for candidate in candidates])
     # precisions of one architecture are one training, unless it rounds as they do
-    distinct = {each.id if aware else each.architecture.id: each for each in candidates}
-    count, images = len(distinct), supernet.dataset.info.train_images
-    epochs = share_epochs(config, images, count)
-    settings = train_config(supernet, config, policies, epochs * count)
-    if (steps := total_steps(settings, images)) < count:
-        raise UsageError(
-            f"the front has {count} members and the budget makes {count_of(steps, 'step')}, too few for a turn of "
-            "each: give a larger `budget`"
-        )
-    members = tuple(distinct.values())
+    distinct = {each.id if settings.quantization_aware else each.architecture.id: each for each in candidates}
+    members, count = tuple(distinct.values()), len(distinct)
     networks = tuple(Fixed(supernet.space, each.architecture, config.netaug, each.policy) for each in members)
     watched = {"largest": members[0].architecture, "smallest": members[-1].architecture}
-    side = max(each.architecture.resolution for each in members)
+    curriculum = Curriculum(InTurn(networks), watched, max(each.architecture.resolution for each in members))
     told = {"candidates": ",".join(distinct)}
-    return make_training(
-        supernet, FRONT, config, epochs, settings, Curriculum(InTurn(networks), watched, side), told, count
-    )
+    training = make_training(supernet, FRONT, config, settings, curriculum, told, count)
+    if training.steps < count:
+        raise UsageError(
+            f"the front has {count} members and the budget makes {count_of(training.steps, 'step')}, too few for a "
+            "turn of each: give a larger `budget`"
+        )
+    return training
 
 
 def _describe(training: Training, members: Sequence[Member], resources: Resources, timed: bool) -> FinetunePlan:

@@ -28,7 +28,7 @@ from nas.tasks.task import get_task
 from nas.training.config import FinetuneConfig, Resources, TrainConfig
 from nas.training.step import StepInput, run_passes
 from nas.training.strategies.fixed import FACTORS, Fixed
-from nas.workflows.finetune import pick_candidate, ships_tuned, train_config
+from nas.workflows.finetune import pick_candidate, plan_training, ships_tuned, train_config
 from nas.workflows.trained import open_trained
 from search_spaces import Architecture, get_space
 from search_spaces.architecture import Interface
@@ -271,10 +271,10 @@ def test_a_quantized_candidate_is_trained_in_its_own_policy(here: Path, supernet
     weights = [load_tensors(sub.supernet)[0] for sub in (aware, plain)]
     assert any(not torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     mixed = Candidate(candidate.architecture, "int8,blocks.1=fp32")
-    settings = train_config(trained, FinetuneConfig(quantization_aware=True), [mixed.policy], 1.0)
+    settings = train_config(trained, FinetuneConfig(quantization_aware=True), [mixed.policy])
     assert settings.quantization_aware == "int8"
     with pytest.raises(UsageError, match="nothing is quantized"):
-        train_config(trained, FinetuneConfig(quantization_aware=True), [parse_policy("fp32")], 1.0)
+        train_config(trained, FinetuneConfig(quantization_aware=True), [parse_policy("fp32")])
 
 
 def test_a_folder_of_a_members_name_hides_no_member(here: Path) -> None:
@@ -320,7 +320,8 @@ def test_a_dry_run_changes_nothing(here: Path) -> None:
 def test_settings_are_the_runs_own(here: Path) -> None:
     def config(**more: Any) -> TrainConfig:
         edit_json(here / "run" / "run.json", lambda c: c | {"lr": 0.5, "config": c["config"] | more})
-        return train_config(open_trained(Run(here / "run")), FinetuneConfig(), [parse_policy("int8")], 5.0)
+        trained = open_trained(Run(here / "run"))
+        return plan_training(trained, Candidate(TINY.smallest, "int8"), FinetuneConfig(epochs=5)).settings
 
     plain = config()
     assert (plain.lr, plain.epochs, plain.batch_size, plain.augment) == (0.01, 5, 16, "none")
