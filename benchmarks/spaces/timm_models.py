@@ -1,157 +1,158 @@
-"""Which timm models become a supernet: walks ``timm.list_models()`` and tries every name.
+"""Which timm models become a supernet: walks ``timm.list_models()`` and tries every name (``timm_checks.py`` says how).
 
-    python -m benchmarks.spaces.timm_models --jobs 2 --out results/timm_models.json --list docs/timm-models.md
-    python -m benchmarks.spaces.timm_models --classes    # one name of each class: that of the fewest parameters
+    python -m benchmarks.spaces.timm_models --out results/walk
+    python -m benchmarks.spaces.timm_models --out results/walk --again failed late    # these once more
+    python -m benchmarks.spaces.timm_models --out results/walk --only page --page docs/timm-models.md
 
-For a name to count, the space ``timm:NAME`` must give a supernet whose largest subnet is the plain model (equal output
-for equal weights), whose smallest runs, and whose random one equals its extraction. Models above ``--limit`` million
-parameters are checked by shape only: every tensor of five random subnets is a slice of the supernet's.
+The smallest model of each class comes first, then the others by size. Every row is kept as soon as it is known, and a
+name that has one is not tried again: a walk can be stopped and continued. Each name is tried in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import multiprocessing
+import resource
 import time
-import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-from nas.supernet.borrow import named_shapes, plan
-from nas.supernet.supernet import Supernet
-from search_spaces import Architecture, SearchSpace, get_space
-from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import NoInit, timm
-from search_spaces.errors import UserError
 
-CLASSES = 10
+from .timm_checks import Row, check
+from .timm_page import markdown, summary
 
-
-def check(name: str, limit: float) -> dict[str, Any]:
-    """Result of one name: ``status`` (ran, shapes, unsupported or failed), ``why``, class, parameters, subnets."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    began = time.monotonic()
-    found: dict[str, Any] = {"name": name}
-    try:
-        space = get_space(f"timm:{name}")
-        found |= {"family": type(space.family).__name__, "subnets": space.size, "genes": len(space.genes)}
-        found["parameters"] = sum(
-            p.numel() for p in space.build(space.largest, Interface(3, CLASSES), "meta").parameters()
-        )
-        if found["parameters"] > limit * 1e6:
-            _check_shapes(space)
-            found["status"] = "shapes"
-        else:
-            _check_outputs(space)
-            found["status"] = "ran"
-    except UserError as error:
-        found |= {"status": "unsupported", "why": str(error)}
-    except Exception as error:
-        found |= {"status": "failed", "why": f"{type(error).__name__}: {error}".splitlines()[0]}
-    return found | {"seconds": round(time.monotonic() - began, 1)}
+ROWS, MODELS = "rows.jsonl", "models.json"
+PATIENCE = 20
+"""A process that gets little of a processor is waited for so many times its limit of processor time."""
 
 
-def _random(space: SearchSpace, number: int) -> list[Architecture]:
-    return [space.decode(v) for v in space.sample(np.random.default_rng(0), number)]
+@dataclass(frozen=True)
+class Name:
+    """A name to try: class and millions of parameters of its model, and whether it is the smallest of its class."""
+
+    name: str
+    kind: str
+    million: float
+    first: bool
 
 
-def _check_shapes(space: SearchSpace) -> None:
-    largest = dict(space.build(space.largest, Interface(3, CLASSES), "meta").state_dict())
-    plain = timm.create_model(space.timm_name, num_classes=CLASSES, device="meta").state_dict()
-    assert {n: t.shape for n, t in largest.items()} == {n: t.shape for n, t in plain.items()}
-    for architecture in (space.smallest, *_random(space, 5)):
-        shapes = named_shapes(space.build(architecture, Interface(3, CLASSES), "meta"))
-        plan(largest, shapes, space.family.packed, space.family.pieces(architecture, Interface(3, CLASSES)))
+def names_in_order(folder: Path) -> list[Name]:
+    """Timm's names: the smallest model of each class, then the others by size. What timm has is kept in the folder."""
+    kept = folder / MODELS
+    models: dict[str, tuple[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in timm.list_models():
+        if name not in models:
+            with NoInit():
+                model = timm.create_model(name, device="meta")
+            models[name] = type(model).__name__, round(sum(p.numel() for p in model.parameters()) / 1e6, 2)
+    kept.write_text(json.dumps(models))
+    by_size = sorted(models, key=lambda name: (models[name][1], name))
+    first = {models[name][0]: name for name in reversed(by_size)}
+    found = [Name(name, *models[name], first[models[name][0]] == name) for name in by_size]
+    return sorted(found, key=lambda each: not each.first)
 
 
-@torch.no_grad()
-def _check_outputs(space: SearchSpace) -> None:
-    net = Supernet(space, Interface(3, CLASSES)).eval()
-    plain = timm.create_model(space.timm_name, num_classes=CLASSES).eval()
-    plain.load_state_dict(net.model.state_dict())
-    own = plain.pretrained_cfg["input_size"][-1]
-    x = torch.randn(1, 3, own, own)
-    assert torch.equal(net(x, space.largest), plain(x)), "the largest subnet is not the model"
-    assert torch.isfinite(_run(net, space.smallest)).all(), "the smallest subnet does not give finite logits"
-    for architecture in _random(space, 1):
-        extracted = net.extract(architecture)
-        side = architecture.resolution
-        x = torch.randn(1, 3, side, side)
-        assert torch.equal(net(x, architecture), extracted(x)), "a subnet is not its extraction"
+def read_rows(folder: Path) -> dict[str, Row]:
+    """The last row of each name. A line that a killed process left unfinished is passed over."""
+    rows: dict[str, Row] = {}
+    lines = (folder / ROWS).read_text().split("\n")[:-1] if (folder / ROWS).exists() else []
+    for line in lines:
+        row = Row(**json.loads(line))
+        rows[row.name] = row
+    return rows
 
 
-def _run(net: Supernet, architecture: Architecture) -> torch.Tensor:
-    logits: torch.Tensor = net(torch.randn(1, 3, architecture.resolution, architecture.resolution), architecture)
-    return logits
+def walk(names: Iterable[Name], folder: Path, limit: float, seconds: int, jobs: int) -> None:
+    """Try names, some at once, and keep their rows."""
+    running: dict[Name, tuple[BaseProcess, Connection, float]] = {}
+    waiting = list(names)[::-1]
+    gc.freeze()  # processes share what is there now
+    with (folder / ROWS).open("a") as file:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop()
+                running[name] = (*_start(name, limit, seconds), time.monotonic())
+            for name, (process, receiver, began) in list(running.items()):
+                late = time.monotonic() - began > PATIENCE * seconds
+                row = _result(name, process, receiver, late, seconds)
+                if row is not None:
+                    file.write(json.dumps(row.to_json()) + "\n")
+                    file.flush()
+                    print(f"{len(waiting):5}  {row.status:8}{row.seconds:6.1f} s  {row.name}  {row.why}", flush=True)
+                    del running[name]
+            time.sleep(0.02)
 
 
-def markdown(results: list[dict[str, Any]]) -> str:
-    """The list for the documentation."""
-    works = [r for r in results if r["status"] in ("ran", "shapes")]
-    rest = Counter(_reason(r["why"]) for r in results if r["status"] == "unsupported")
-    lines = [
-        "# timm models that become a supernet",
-        "",
-        f"With timm {timm.__version__}, `--space timm:NAME` works for {len(works)} of {len(results)} model names. "
-        "Every other name gives an error that says why. Made by `benchmarks/spaces/timm_models.py`, which checks that "
-        "the largest subnet is the plain model, that the smallest runs, and that a random one equals its extraction. "
-        "Models marked * are large and were checked by the shapes of their tensors only.",
-        "",
-    ]
-    for family in sorted({r["family"] for r in works}):
-        mine = [r for r in works if r["family"] == family]
-        names = ", ".join(r["name"] + ("*" if r["status"] == "shapes" else "") for r in mine)
-        lines += [f"## {family.removesuffix('Family')} ({len(mine)})", "", names, ""]
-    lines += ["## Not supported", "", "| names | why |", "|---|---|"]
-    lines += [f"| {count} | {reason} |" for reason, count in rest.most_common()]
-    return "\n".join(lines) + "\n"
+def _start(name: Name, limit: float, seconds: int) -> tuple[BaseProcess, Connection]:
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_try, args=(sender, name, limit, seconds))
+    process.start()
+    sender.close()
+    return process, receiver
 
 
-def _reason(text: str) -> str:
-    return text.split("not supported because ", 1)[-1]
+def _try(sender: Connection, name: Name, limit: float, seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    sender.send(check(name.name, name.kind, name.million, limit, name.first))
 
 
-def smallest_of_each_class(names: list[str]) -> list[str]:
-    """The name of the fewest parameters of every class."""
-    found: dict[str, tuple[int, str]] = {}
-    for name in names:
-        with NoInit():
-            model = timm.create_model(name, device="meta")
-        size = sum(parameter.numel() for parameter in model.parameters())
-        kind = type(model).__name__
-        found[kind] = min(found.get(kind, (size, name)), (size, name))
-    return sorted(name for _, name in found.values())
+def _result(name: Name, process: BaseProcess, receiver: Connection, late: bool, seconds: int) -> Row | None:
+    """The row of a process; None: it still runs."""
+    row = Row(name.name, name.kind, name.million, "died")
+    if receiver.poll():
+        try:
+            row = receiver.recv()
+        except EOFError:  # it ended without a row
+            process.join()
+            if process.exitcode in (-24, -9):  # SIGXCPU and SIGKILL: of its limit, or the system's memory
+                row = replace(row, status="late", why=f"{seconds} s of processor time, or all memory, were not enough")
+            else:
+                row = replace(row, why=f"its process ended with {process.exitcode}")
+    elif late:
+        process.kill()
+        row = replace(row, status="late", why=f"{PATIENCE * seconds} s were not enough")
+    else:
+        return None
+    process.join()
+    receiver.close()
+    return row
+
+
+def chosen(names: Sequence[Name], rows: dict[str, Row], again: Iterable[str]) -> list[Name]:
+    """Names without a row, and those whose row has a status, or that are named, in ``again``."""
+    wanted = set(again)
+    return [each for each in names if each.name not in rows or each.name in wanted or rows[each.name].status in wanted]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--filter", default="", help="timm's wildcard, like 'resnet*'")
-    parser.add_argument("--limit", type=float, default=100, help="millions of parameters that are still run")
+    parser.add_argument("--out", type=Path, required=True, help="a folder of rows")
+    parser.add_argument("--again", nargs="*", default=[], help="statuses (failed, refused, late, died) or names")
+    parser.add_argument("--only", default="", choices=("again", "page"), help="those of --again alone, or none at all")
+    parser.add_argument("--limit", type=float, default=30, help="millions of parameters that are still run")
+    parser.add_argument("--seconds", type=int, default=120, help="of processor time, for a name")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON")
-    parser.add_argument("--list", type=Path, help="Markdown")
-    parser.add_argument("--classes", action="store_true", help="one name of each class alone")
-    arguments = parser.parse_args()
-    names = timm.list_models(arguments.filter)
-    if arguments.classes:
-        names = smallest_of_each_class(names)
-    with ProcessPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(check, names, [arguments.limit] * len(names), chunksize=4))
-    for result in results:
-        if result["status"] == "failed":
-            print(f"FAILED {result['name']}: {result['why']}")
-    print(dict(Counter(r["status"] for r in results)), f"{sum(r['seconds'] for r in results):.0f} s")
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(results, indent=1))
-    if arguments.list:
-        arguments.list.write_text(markdown(results))
+    parser.add_argument("--page", type=Path, help="Markdown")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    names = names_in_order(given.out)
+    rows = read_rows(given.out)
+    if given.only != "page":
+        todo = chosen(names, rows, given.again)
+        todo = [each for each in todo if each.name in rows] if given.only == "again" else todo
+        walk(todo, given.out, given.limit, given.seconds, given.jobs)
+        rows = read_rows(given.out)
+    print(dict(Counter(row.status for row in rows.values())), f"of {len(names)}")
+    print("\n".join(summary(rows.values())))
+    if given.page:
+        given.page.write_text(markdown(rows, [each.name for each in names], timm.__version__, given.limit))
 
 
 if __name__ == "__main__":

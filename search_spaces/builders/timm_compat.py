@@ -44,15 +44,15 @@ import timm.data  # noqa: E402
 import timm.optim  # noqa: E402
 import timm.scheduler  # noqa: E402
 
-__all__ = ["NoInit", "timm"]
+__all__ = ["ARITHMETIC", "FILLERS", "NoInit", "timm"]
 
-_FILLERS = {
+FILLERS = {
     function
     for name, function in vars(torch.nn.init).items()
     if name.endswith("_") and not name.startswith("_") and callable(function)
 } | {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_}
 # What timm's own initialisers are made of. They change values only, and tensors on meta have none.
-_ARITHMETIC = {
+ARITHMETIC = {
     getattr(torch.Tensor, name)
     for name in ("add_", "sub_", "mul_", "div_", "clamp_", "copy_", "erfinv_", "exponential_", "trunc_", "round_")
 }
@@ -65,6 +65,6 @@ class NoInit(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _FILLERS or (func in _ARITHMETIC and args[0].is_meta):
+        if func in FILLERS or (func in ARITHMETIC and args[0].is_meta):
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
