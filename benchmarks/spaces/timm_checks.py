@@ -116,13 +116,9 @@ def _check_values(space: SearchSpace, small: bool) -> float:
     fill(net.model)
     plain.load_state_dict(net.model.state_dict())
     sides = [int(side) for side in space.genes[space.index["resolution"]].choices]
-    whole = None
-    for side in sides if small else sides[-1:]:
-        with suppress(Exception), torch.no_grad():  # a plain model of fixed size takes its own side alone
-            whole = plain(_image(side))
-            break
-    _demand(whole is not None, "the plain model does not run")
+    side = _side(plain, sides) if small else sides[-1]
     with torch.no_grad():
+        whole = plain(_image(side))
         _demand(torch.equal(net(_image(side), space.largest), whole), "the largest subnet is not the model")
         _demand(bool(torch.isfinite(whole).all()), "the model does not give finite logits")
         least = net(_image(sides[0]), space.smallest)
@@ -133,6 +129,16 @@ def _check_values(space: SearchSpace, small: bool) -> float:
         _compare(net, space, architecture, x, gradients=number == 0)
         for number, architecture in enumerate(_random(space, RANDOM))
     )
+
+
+@torch.no_grad()
+def _side(plain: nn.Module, sides: list[int]) -> int:
+    """The smallest side that a plain model takes: one of fixed size takes its own alone."""
+    for side in sides[:-1]:
+        with suppress(Exception):
+            plain(_image(side))
+            return side
+    return sides[-1]
 
 
 def _compare(net: Supernet, space: SearchSpace, architecture: Architecture, x: Tensor, gradients: bool) -> float:

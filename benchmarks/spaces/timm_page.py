@@ -43,8 +43,8 @@ def markdown(rows: Mapping[str, Row], names: Sequence[str], version: str, limit:
     lines = [
         "# timm models that become a supernet",
         "",
-        f"timm {version} has {len(names):,} names. `--space timm:NAME` gives a working supernet for **{len(works):,} of "
-        f"the {len(known):,}** that were tried"
+        f"timm {version} has {len(names):,} names. `--space timm:NAME` gives a working supernet for "
+        f"**{len(works):,} of the {len(known):,}** that were tried"
         + (f"; {len(rest)} were not. " if rest else ". ")
         + "Made by `benchmarks/spaces/timm_models.py`. What was checked, of the space that the name alone stands for:",
         "",
@@ -52,9 +52,9 @@ def markdown(rows: Mapping[str, Row], names: Sequence[str], version: str, limit:
         "|---|---|",
         f"| {len(ran):,}, of up to {limit:g} million parameters | The largest subnet gives what the plain model gives, "
         "to the bit. The smallest runs. Three random ones give what the networks give that are built anew and get the "
-        f"extracted weights ({exact:,} names to the bit, the others to {REBUILT:.0e} of the largest output). For one of "
-        "them, every parameter has the same gradient in the supernet. One image, on the smallest side that the plain "
-        "model takes. |",
+        f"extracted weights ({exact:,} names to the bit, the others to {REBUILT:.0e} of the largest output). For one "
+        "of them, every parameter has the same gradient in the supernet. One image, on the smallest side that the "
+        "plain model takes. |",
         f"| {len(first)} of these, the smallest of each class | On images of the model's own side. All channels, heads "
         "and groups that a subnet may lose, in another order, give the same output in double precision (to "
         f"{CLOSE:.0e} for {orders}, to {PERMUTED:.0e} where the model computes parts in single precision). Most other "

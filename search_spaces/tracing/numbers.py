@@ -280,8 +280,10 @@ def _new_full(numbers: Numbers, given: Given, out: Tensor) -> None:
 
 @reads([torch.arange], "end")
 def _arange(numbers: Numbers, given: Given, out: Tensor) -> None:
+    """What depends on such numbers, as the frequencies of a position, is not that of fewer."""
     if isinstance(given.get("end"), int) and int(given["end"]) == out.numel():
         _factory(numbers, Given({"size": (given["end"],)}), out)
+        numbers.labels.fix(numbers.labels.of(out), "numbered by the code")
 
 
 _ATTENTION = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from search_spaces.tracing.dimensions.axes import Dim, fixed, size_of, unify
+from search_spaces.tracing.dimensions.axes import Dim, fixed, leaves, size_of, unify
 from search_spaces.tracing.labels import Call
 
 from .rule import pieces, rule
@@ -12,15 +12,30 @@ from .rule import pieces, rule
 
 @rule(
     "alias", "clone", "_to_copy", "lift_fresh", "detach", "contiguous", "native_dropout", "bernoulli", "view_as_real",
-    "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like", "full_like", "cumsum", "logcumsumexp",
-    "cumprod", "_softmax", "_safe_softmax", "_log_softmax", "softmax", "log_softmax", "tril", "triu", "fill", "zero",
-    "normal", "uniform", "_local_scalar_dense",
+    "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like", "full_like", "_softmax", "_safe_softmax",
+    "_log_softmax", "softmax", "log_softmax", "fill", "zero", "normal", "uniform", "_local_scalar_dense",
 )  # fmt: skip
 def keep_shape(call: Call) -> None:
     source = call.tensors[0]
     for number, result in enumerate(call.results):
         if result is not source and result.shape == source.shape:
             call.put(call.labels.of(source), number)
+
+
+@rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
+def accumulate(call: Call) -> None:
+    """The first of a row's sums are those of its first things."""
+    keep_shape(call)
+    for leaf in leaves(call.of("self")[call["dim"]]):
+        leaf.ordered = True
+
+
+@rule("tril", "triu")
+def triangle(call: Call) -> None:
+    keep_shape(call)
+    for dim in call.of("self")[-2:]:
+        for leaf in leaves(dim):
+            leaf.ordered = True
 
 
 POINTWISE = frozenset({

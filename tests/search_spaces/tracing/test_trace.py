@@ -101,3 +101,27 @@ def test_hooks_that_a_run_adds_stay_in_the_copy() -> None:
         model = Hooked().eval()
     trace(model, Inputs((torch.empty(1, 8, device="meta"),)))
     assert not model.first._forward_hooks
+
+
+class Numbered(torch.nn.Module):
+    """Frequencies that depend on their number, and sums of all channels before each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bands = 16
+        self.mix, self.before = torch.nn.Linear(16, 24), torch.nn.Linear(24, 32)
+        self.after = torch.nn.Linear(32, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        waves = 10 ** (torch.arange(self.bands, device=x.device) / self.bands)
+        mixed = self.mix(x.mean(1, keepdim=True) * waves)
+        out: torch.Tensor = self.after(self.before(mixed).cumsum(-1))
+        return out
+
+
+def test_what_the_code_numbers_stays_and_what_it_adds_up_keeps_its_order() -> None:
+    with torch.device("meta"):
+        model = Numbered().eval()
+    traced = trace(model, Inputs((torch.empty(1, 3, device="meta"),)))
+    assert any(each.size == 16 and "numbered by the code" in each.reason for each in traced.stays)
+    assert {axis.name: axis.ordered for axis in traced.axes.values()} == {"mix.bias:0": False, "before.bias:0": True}
