@@ -31,7 +31,7 @@ docs: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,dev,docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx,litert,dev,docs]'
 	touch $@
 
 structure: $(STAMP)

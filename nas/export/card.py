@@ -236,7 +236,7 @@ python {script.name} {script.file} photo.jpg more.png folder/
 
 For a folder with a sub-folder for each class, it prints the accuracy too. Before this folder was written, the script
 ran on {count_of(checked, "image")} of the test split: inputs were those of the evaluation, pixel by pixel, and so were
-outputs.
+outputs.{f" {script.model.remark}." if script.model.remark else ""}
 
 """
 

@@ -124,7 +124,7 @@ def export_candidate(
             program = write_program(shipped.model, manifest.input.input_size, folder / PROGRAM)
             files |= {} if program.problem else {PROGRAM: file_hash(folder / PROGRAM)}
         atomic_write(folder / PREPARATION, preparation_source().encode())
-        scripts = []
+        scripts, remarks = [], {}
         for form in formats or parse_formats(None, target.model):
             file = folder / file_name(form, candidate.policy.label)
             write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
@@ -132,12 +132,14 @@ def export_candidate(
             model = open_model(file, digest)
             score = run_file(model, source.dataset, "test", resolution)
             results.append(Result(file.name, "test", record_accuracy(score)))
+            if model.remark:
+                remarks[file.name] = model.remark
             if (code := get_runtime(form).device_code()) is not None:
                 script = Script(script_name(form), file.name, model, json.loads(model.metadata[NEEDS]))
                 atomic_write(folder / script.name, device_script(form, code, task, script.needs).encode())
                 scripts.append(script)
         left_out = {PROGRAM: program.problem} if program is not None and program.problem else None
-        manifest = replace(manifest, results=tuple(results), files=files, left_out=left_out)
+        manifest = replace(manifest, results=tuple(results), files=files, left_out=left_out, remarks=remarks or None)
         checked = check_folder(folder, scripts, source.dataset, manifest.input)
         spec = TimmSpec.from_json(manifest.timm)
         if spec.of_timm:

@@ -7,6 +7,7 @@ compute on real values. The simulator is a graph, that is generated Python code:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ def build_simulator(graph: fx.GraphModule, grids: dict[str, QParams], layers: di
             env[node] = env[node.args[0]]
         elif operator_of(node).transparent:
             env[node] = new.call_function(node.target, fx.map_arg(node.args, env.__getitem__), node.kwargs)
-        elif grid is not None and (call := _kernel(node, grids, grid)) is not None:
+        elif grid is not None and (call := kernel_of(node, grids)) is not None:
             operands = [env[each] for each in node.args[: operator_of(node).operands]]
             env[node] = new.call_function(call[0], (*operands, *call[1]))
         else:
@@ -75,11 +76,14 @@ def build_simulator(graph: fx.GraphModule, grids: dict[str, QParams], layers: di
     return fx.GraphModule(tensors, new)
 
 
-def _kernel(node: fx.Node, grids: dict[str, QParams], grid: QParams) -> Call | None:
-    """The integer arithmetic of a node; None: it computes on real values."""
+def kernel_of(node: fx.Node, grids: Mapping[str, QParams]) -> Call | None:
+    """The integer arithmetic of a node whose result is on a grid; None: it computes on real values.
+
+    ``grids`` of results are by node name.
+    """
     operator = operator_of(node)
     inputs = [grids.get(each.name) if isinstance(each, fx.Node) else None for each in node.args[: operator.operands]]
     known = [each for each in inputs if each is not None]
     if operator.kernel is None or len(known) < operator.operands:
         return None
-    return operator.kernel(node, known, grid)
+    return operator.kernel(node, known, grids[node.name])

@@ -136,6 +136,7 @@ class ExecutorchModel:
     program: tuple[Any, bytes]
     method: Any
     metadata: dict[str, str]
+    remark: str = ""
 
     def __call__(self, images: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Logits ``[n, classes]`` of normalised images ``[n, C, H, W]``, one after the other."""

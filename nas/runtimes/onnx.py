@@ -106,6 +106,7 @@ class OnnxModel:
 
     session: Any
     metadata: dict[str, str]
+    remark: str = ""
 
     def __call__(self, images: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Logits ``[n, classes]`` of normalised images ``[n, C, H, W]``."""

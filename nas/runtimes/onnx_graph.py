@@ -7,7 +7,6 @@ removes, stay: files for timing hold untrained networks, and must take as long a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, fx
 from nas.quantization.operators import source_of
 from nas.tasks.task import INPUT, OUTPUT
 
+from .flat_graph import arguments_of, shapes_of
 from .onnx_operators import Row, Unwritable, Value, rows
 from .onnx_version import OPSET
 from .runtime import ImageShape
@@ -45,9 +45,7 @@ class _Graph:
         for node in module.graph.nodes:
             if node.op == "call_function" and node.target not in self.rows:
                 raise Unwritable(str(node.target))
-        shapes = _Shapes(module)
-        shapes.run(torch.empty(_BATCH, *image_shape, device="meta"))
-        self.shapes = shapes.found
+        self.shapes = shapes_of(module, image_shape, _BATCH)
         self.names: dict[fx.Node, str] = {}
         self.nodes: list[Any] = []
         self.call, self.added = "", 0  # the call that is being written, and how many operators it has got so far
@@ -104,7 +102,7 @@ class _Graph:
                 self.names[node] = INPUT
             elif node.op == "call_function":
                 self.call, self.added = node.name, 0
-                self.names[node] = self.rows[node.target](self, *_arguments(node))
+                self.names[node] = self.rows[node.target](self, *arguments_of(node))
         result = source_of(self.module.graph.output_node())
         if self.names.get(result, INPUT) == INPUT:
             raise Unwritable("a network without operators")
@@ -123,27 +121,3 @@ class _Graph:
                 for place, name in enumerate(names):
                     if name == old:
                         names[place] = new
-
-
-class _Shapes(fx.Interpreter):
-    """Runs a network on tensors without values, and notes the shapes of all results."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.found: dict[fx.Node, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            result = result.to("meta")
-            self.found[n] = result.shape
-        return result
-
-
-def _arguments(node: fx.Node) -> Sequence[Any]:
-    """All arguments of a call in the order of the operator's schema, those left out by their defaults."""
-    target: Any = node.target
-    names = [argument.name for argument in target._schema.arguments]
-    defaults = [argument.default_value for argument in target._schema.arguments]
-    given = [*node.args, *defaults[len(node.args) :]]
-    return [node.kwargs.get(name, value) for name, value in zip(names, given, strict=True)]

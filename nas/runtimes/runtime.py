@@ -32,6 +32,11 @@ class Exported(Protocol):
         """The texts that were stored with the network."""
         ...
 
+    @property
+    def remark(self) -> str:
+        """What of it runs otherwise than one may think, in a line; empty: nothing."""
+        ...
+
     def __call__(self, images: NDArray[np.float32] | Tensor, /) -> NDArray[np.float32]:
         """Outputs ``[n, ...]`` of normalised images ``[n, C, H, W]``."""
         ...

@@ -42,6 +42,7 @@ class Entry:
 
 RUNTIMES = {
     "onnx": Entry("onnx", "Onnx", "onnx", {"onnx": "1.17", "onnxscript": "0.5", "onnxruntime": "1.20"}),
+    "litert": Entry("litert", "Litert", "litert", {"ai_edge_litert": "2.3"}),
     "executorch": Entry("executorch", "Executorch", "executorch", {"executorch": "1.5"}),
 }
 """A new runtime is one file in this folder and one line here."""

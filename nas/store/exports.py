@@ -221,6 +221,7 @@ class Manifest:
         license: of the weights, by the hub's name; None: nobody states one.
         files: hashes of the files with weights, by name.
         left_out: files that there would be, and why they could not be written; None: there are none.
+        remarks: files that run otherwise than one may think, and in what; None: there are none.
     """
 
     format: int
@@ -237,3 +238,4 @@ class Manifest:
     provenance: Provenance
     files: Mapping[str, str] = field(default_factory=dict)
     left_out: Annotated[Mapping[str, str] | None, NOT_NULL] = None
+    remarks: Annotated[Mapping[str, str] | None, NOT_NULL] = None

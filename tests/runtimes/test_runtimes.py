@@ -30,5 +30,5 @@ def test_formats_come_from_the_user_or_the_target() -> None:
         parse_formats("onnx,tflite", model)
     with pytest.raises(UsageError, match="names no format"):
         parse_formats(" ,", model)
-    with pytest.raises(UserError, match="'tflite' is unknown; there are: onnx, onnx-uint8, executorch"):
+    with pytest.raises(UserError, match="'tflite' is unknown; there are: onnx, onnx-uint8, litert, executorch"):
         runtime_of("tflite")

@@ -42,7 +42,7 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
 def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = SimpleNamespace(finetuned_from=None)
     files = {"model.safetensors": "", "model.int8.onnx": ""}
-    written = SimpleNamespace(results=(), provenance=origin, files=files, left_out=None)
+    written = SimpleNamespace(results=(), provenance=origin, files=files, left_out=None, remarks=None)
     monkeypatch.setattr("nas.workflows.export.export_candidate", lambda *_, **__: written)
     done = invoke("export", "--run", "run", "--out", "to ship")
     assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.onnx' --run run"

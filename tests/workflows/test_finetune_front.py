@@ -253,7 +253,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Source, Member]]:
     def record(source: Source, member: Member, *_: Any) -> SimpleNamespace:
         found.append((source, member))
         origin = SimpleNamespace(finetuned_from=None)
-        return SimpleNamespace(results=(), provenance=origin, files={"x": ""}, left_out=None)
+        return SimpleNamespace(results=(), provenance=origin, files={"x": ""}, left_out=None, remarks=None)
 
     monkeypatch.setattr(nas.workflows.export, "export_candidate", record)
     return found

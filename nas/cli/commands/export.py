@@ -64,6 +64,8 @@ def export(
             tell(f"  {result.what:<20} {result.split:<7} {accuracy} %")
         for name, reason in (manifest.left_out or {}).items():
             tell(f"  {name} is left out: {reason}")
+        for name, remark in (manifest.remarks or {}).items():
+            tell(f"  {name}: {remark}")
     if not quiet:
         path, manifest = written[-1]
         following(hint("evaluate", path / list(manifest.files)[-1], run=directory.path))
