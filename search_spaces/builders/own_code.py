@@ -72,6 +72,11 @@ class OwnModel:
                 raise UserError(f"{self.function} fails: {type(error).__name__}: {first_line(error)}") from error
         if not isinstance(model, nn.Module):
             raise UserError(f"{self.function} gives {type(model).__name__}; it has to give a torch.nn.Module")
+        if any(nn.parameter.is_lazy(each) for each in (*model.parameters(), *model.buffers())):
+            raise UserError(
+                f"{self.function} gives a model that has layers whose sizes are not known until it runs (Lazy...); "
+                "run it there once, or give their sizes"
+            )
         return model
 
     def to_json(self, interface: Interface) -> dict[str, Json]:

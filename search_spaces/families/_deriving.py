@@ -11,7 +11,8 @@ from search_spaces.builders.base_model import BaseModel, SidedModel
 from search_spaces.builders.named_model import NamedModel
 from search_spaces.errors import UsageError, UserError, first_line
 
-from .any_model import LOOKED_AT, AnyFamily, device_of
+from ._classifiers import check_classifier
+from .any_model import ALWAYS, LOOKED_AT, AnyFamily, device_of
 from .options import PREFIX, Named, Options, resolutions, unsupported
 
 if TYPE_CHECKING:
@@ -19,18 +20,11 @@ if TYPE_CHECKING:
 
     from search_spaces.tracing.elastic import ElasticModel
 
-_RANDOM = (
-    "bernoulli", "multinomial", "native_dropout", "normal", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "rrelu_with_noise", "uniform",
-)  # fmt: skip
-"""Operators that draw numbers."""
-
 
 def derive(named: Named, options: Options) -> AnyFamily:
     """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
     UserError where no smaller network runs."""
     model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
-
     try:
         elastic = _derived(model, sides[-1], options)
     except UserError as error:
@@ -65,7 +59,6 @@ def _derived(model: BaseModel, side: int, options: Options) -> ElasticModel:
 
     from search_spaces.tracing.choices import Shares
     from search_spaces.tracing.derive import derive_anywhere
-    from search_spaces.tracing.dimensions.layouts import full_size
     from search_spaces.tracing.inputs import image_of
 
     usual = Shares()
@@ -81,43 +74,21 @@ def _derived(model: BaseModel, side: int, options: Options) -> ElasticModel:
         return model.build(LOOKED_AT, torch.get_default_device().type)
 
     elastic = derive_anywhere(build, image_of(LOOKED_AT, side, "meta"), shares)
-    if [tuple(map(full_size, layouts)) for layouts in elastic.trace.outputs] != [(1, LOOKED_AT.outputs)]:
-        raise UserError("it does not give one value for each class")
-    if drawn := [row for row in elastic.trace.operators if row.name in _RANDOM]:
-        raise UserError(
-            f"its answer depends on chance also where nothing is trained: {drawn[0].name} in "
-            f"{drawn[0].path or 'the model itself'}"
-        )
-    _check_batch(elastic)
+    check_classifier(elastic, LOOKED_AT.outputs)
     if not elastic.genes:
         chosen = any((options.width, options.depth, options.heads, options.kernel))
         raise UserError(
-            f"nothing of it can be smaller{' with these choices: give fractions below 1' if chosen else ''}"
+            f"nothing of it can be smaller{' with these choices: give fractions below 1' if chosen else _why(elastic)}"
         )
     return elastic
 
 
-def _check_batch(elastic: ElasticModel) -> None:
-    """Raises UserError where the answer to an image depends on those that come with it. Without values, that is: where
-    two images have one answer."""
-    import torch
-
-    from search_spaces.tracing.copies import copy_tree
-    from search_spaces.tracing.meta import Quick
-
-    (image,) = elastic.inputs.positional
-    two = torch.empty(2, *image.shape[1:], device=image.device)
-    if not two.is_meta:
-        two.uniform_(generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), Quick():
-        try:
-            both = copy_tree(elastic.model)(two)
-        except Exception as error:  # whatever the model's code raises
-            raise UserError(f"it does not run on two images at once: {first_line(error)}") from None
-        if both.shape[0] != 2:
-            raise UserError("it has one answer for two images")
-        if not two.is_meta and not torch.allclose(copy_tree(elastic.model)(two[1:])[0], both[1], 1e-3, 1e-3):
-            raise UserError("its answer to an image depends on those beside it")
+def _why(elastic: ElasticModel) -> str:
+    """Why something of a model stays, in words that follow others; empty: no reason is known."""
+    reasons = dict.fromkeys(each.reason for each in elastic.fixed() if not each.reason.startswith(ALWAYS))
+    operators = [f"the operator {name} has no rule" for name in elastic.unknown]
+    several = [*operators, *reasons]
+    return f": {several[0]}" if several else ""
 
 
 def _with_sides(named: Named, sides: tuple[int, ...], asked: bool) -> tuple[NamedModel, tuple[int, ...]]:

@@ -39,7 +39,7 @@ MOST_COMBINATIONS = 1024
 TOO_MANY = 65536
 """One with more combinations than this has costs that cannot be tabulated."""
 
-_ALWAYS = ("side of a filter", "an output of the model", "numbers of an index")
+ALWAYS = ("side of a filter", "an output of the model", "numbers of an index")
 """What stays in every model."""
 _LAYERS = ("weight", "bias", "running_mean", "running_var")
 """Tensors that are called by their layer."""
@@ -123,7 +123,7 @@ class AnyFamily(Family):
     def stays(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
         for each in self.derived.fixed():
-            names = found.setdefault(each.reason, []) if not each.reason.startswith(_ALWAYS) else []
+            names = found.setdefault(each.reason, []) if not each.reason.startswith(ALWAYS) else []
             layer, _, tensor = each.name.partition(":")[0].rpartition(".")
             name = layer if layer and tensor in _LAYERS else f"{layer}.{tensor}".lstrip(".")
             if name not in names:

@@ -7,7 +7,7 @@ block's MLP is four times the stage's in all of timm's networks, so it follows t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_spaces.architecture import Architecture, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
@@ -16,9 +16,6 @@ from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
 
 from .options import Named, Options, depths, gate, multiples, resolutions
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
@@ -16,9 +16,6 @@ from search_spaces.genes import Gene
 from search_spaces.space import Family, Segment
 
 from .options import Named, Options, depths, fractions, gate, inner_width, multiples, resolutions
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from search_spaces.architecture import Architecture, Choice, Interface
 from search_spaces.builders.timm_model import TimmFamily, TimmSpec
@@ -20,9 +20,6 @@ from search_spaces.schema import Json
 from search_spaces.space import Family, Segment
 
 from .options import Named, Options, depths, fractions, gate, multiples, resolutions, unsupported
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

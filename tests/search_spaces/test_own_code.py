@@ -57,7 +57,43 @@ class Beside(Net):
     def forward(self, x):
         return super().forward(x - x.mean(0) if bool((x.abs() < 1e9).all()) else x)
 
-noisy, first, beside = Noisy, First, Beside
+class Named(Net):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+class TwoInTraining(Net):
+    def forward(self, x):
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+class Probable(Net):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+class Looking(Net):
+    def forward(self, x):
+        return super().forward(x + 1 if x.mean() > 0.5 else x)
+
+class Spatial(Net):
+    def forward(self, x):
+        return self.stem(x)
+
+class Rigid(Net):
+    def __init__(self, num_classes, in_chans):
+        super().__init__(num_classes, in_chans)
+        self.stem, self.mix = nn.Identity(), nn.Identity()
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x):
+        return self.head(x.mean((1, 2)))
+
+def lazy(num_classes, in_chans):
+    return nn.Sequential(nn.LazyConv2d(32, 3), nn.Flatten(), nn.LazyLinear(num_classes))
+
+noisy, first, beside, named, two, probable, looking, spatial, rigid = (
+    Noisy, First, Beside, Named, TwoInTraining, Probable, Looking, Spatial, Rigid
+)
+for each in (noisy, first, beside, named, two, probable, looking, spatial, rigid):
+    each.resolution = 32
 """
 
 
@@ -110,6 +146,11 @@ def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) ->
         ("wrong", "it has to give a torch.nn.Module"), ("failing", "no such net"), ("absent", "cannot be imported"),
         ("noisy", "its answer depends on chance also where nothing is trained: randn_like in the model itself"),
         ("first", "it has one answer for two images"), ("beside", "its answer to an image depends on those beside it"),
+        ("named", "it gives a dict; let it give one tensor"), ("two", "it gives a tuple in training;"),
+        ("probable", "it gives probabilities: it ends with softmax"),
+        ("looking", "its code looks at the values of tensors, and its costs are read off a run without"),
+        ("spatial", r"one value for each class: \[2, 32, 16, 16\] for 2 images, 10 classes"),
+        ("rigid", "nothing of it can be smaller$"), ("lazy", "has layers whose sizes are not known until it runs"),
     ],
 )  # fmt: skip
 def test_what_builds_no_classifier_is_refused(module: str, function: str, message: str) -> None:
