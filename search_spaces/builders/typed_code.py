@@ -22,13 +22,14 @@ def allow(name: str) -> None:
     current folder, too. Raises UsageError where it isn't the name of a function in a module."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' isn't the name of a function; give module and function, like mypkg.module.build")
-    os.environ[_ALLOWED] = ",".join(dict.fromkeys([*_allowed(), name]))
+    os.environ[_ALLOWED] = ",".join(dict.fromkeys([*typed(), name]))
 
 
 def is_allowed(name: str) -> bool:
     """Whether somebody typed this name."""
-    return name in _allowed()
+    return name in typed()
 
 
-def _allowed() -> list[str]:
+def typed() -> list[str]:
+    """The names that somebody typed."""
     return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]

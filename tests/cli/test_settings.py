@@ -104,3 +104,11 @@ def test_hints_are_lines_to_type() -> None:
     assert str(hint("search", run="my runs/a", target=None, dry_run=True)) == "nas search --run 'my runs/a' --dry-run"
     assert str(hint("data check", "a b", data_root="/x")) == "nas data check 'a b' --data-root /x"
     assert [count_of(n, "step") for n in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+
+
+def test_hints_name_code_that_was_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_ALLOWED_CODE", "tinynet.build")
+    assert hint("search", run="runs/a") == "nas search --run runs/a --code tinynet.build"
+    assert hint("train-supernet", config="a.json") == "nas train-supernet --config a.json --code tinynet.build"
+    assert hint("train-supernet", space="code:tinynet.build") == "nas train-supernet --space code:tinynet.build"
+    assert hint("doctor") == "nas doctor"
