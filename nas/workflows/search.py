@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from nas.candidates.candidate import Candidate
 from nas.candidates.ship import measure
 from nas.events import Listener, Warned, ignore
+from nas.journal.journal import Journal
 from nas.journal.storage import check_url
 from nas.search.config import SearchConfig, check_config, with_others
 from nas.search.search import search
@@ -51,20 +52,20 @@ def search_run(
     config, others = with_others(config)
     with run.joined():
         trained = open_trained(run, config.calibration_images)
-        if set(config.precision.split(",")) != {FLOAT}:
+        journal = None if dry_run else trained.journal(storage)
+        if set(config.precision.split(",")) != {FLOAT} and not _has_quantized(journal):
             check_quantizable(trained.space, "precision")
         costs = trained.costs(target, config.precision, others)
         costs.feasible_start(config.bounds)
         for idle in costs.idle_bounds(config.bounds):
             report(Warned(idle))
-        if dry_run:
+        if journal is None:
             within = f", within {words}" if (words := config.bounds.in_words()) else ""
             summary = (
                 f"would measure {config.measurements} subnets ({config.precision}) for {target.name} in {run.path}"
                 f"{within}"
             )
             return SearchPlan(summary, config.measurements)
-        journal = trained.journal(storage)
 
         def measure_one(candidate: Candidate, split: str) -> Score:
             return measure(trained.net, trained.dataset, candidate, split, trained.calibration)
@@ -82,3 +83,8 @@ def search_run(
         # seconds differ between two runs of the same search; its file does not
         write_json(run.search(target.name), to_json(replace(result, seconds=None)))
     return result
+
+
+def _has_quantized(journal: Journal | None) -> bool:
+    """Whether a quantized network of the space was measured: then all can be, and no network has to be captured."""
+    return journal is not None and any(candidate.precision != FLOAT for candidate, _ in journal.items())

@@ -38,13 +38,15 @@ def replace_number(model, path, name, place, number):
 
 
 def take_out(model, delete, identity):
-    """Take modules out of the ones that hold them, or put ``Identity`` in their place."""
+    """Take modules out of the ones that hold them, or put ``Identity`` in their place. Raises ValueError where there is
+    no such module."""
     import torch
 
     for path in (*delete, *identity):
-        find_module(model, path)
-        owner, _, name = path.rpartition(".")
+        owner, _, name = str(path).rpartition(".")
         held = find_module(model, owner)._modules
+        if name not in held:
+            raise ValueError(f"it takes out a module that the model has not: {path!s:.100}")
         if path in delete:
             del held[name]
         else:

@@ -24,33 +24,32 @@ if TYPE_CHECKING:
 def derive(named: Named, options: Options) -> AnyFamily:
     """The family around a named model of any class. Raises UsageError where it takes none of the sides of images, and
     UserError where no smaller network runs."""
-    model, sides = _with_sides(named, resolutions(named, options), bool(options.resolution))
-    try:
-        elastic = _derived(model, sides[-1], options)
-    except UserError as error:
-        raise unsupported(named, str(error)) from None
-    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
-    if problems and options.resolution:
-        side, problem = next(iter(problems.items()))
-        raise UsageError(f"{PREFIX}{named.name} cannot take images of {side} px: {problem}")
-    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
+    asked = bool(options.resolution)
+    model, sides = _with_sides(named, resolutions(named, options), asked)
+    return _family(f"{PREFIX}{named.name}", model, sides, options, asked)
 
 
 def derive_sided(model: SidedModel, options: Options) -> AnyFamily:
     """The family around a model that knows its images. Raises UsageError where it doesn't take a side that is asked
     for, and UserError where it doesn't run, or nothing smaller does."""
     sides = tuple(sorted(set(options.resolution or (model.side,))))
-    model = model.at(sides[-1]) if options.resolution else model
+    return _family(model.name, model.at(sides[-1]) if options.resolution else model, sides, options, asked=True)
+
+
+def _family(name: str, model: BaseModel, sides: tuple[int, ...], options: Options, asked: bool) -> AnyFamily:
+    """The family around a model; sides of images that it doesn't take are left out unless somebody ``asked`` for
+    them. ``name``: in messages."""
     try:
         elastic = _derived(model, sides[-1], options)
     except UsageError:
         raise
     except UserError as error:
-        raise UserError(f"{model.name} is not supported because {error}") from None
-    for side in sides[:-1]:
-        if problem := _problem(elastic, side):
-            raise UsageError(f"{model.name} cannot take images of {side} px: {problem}")
-    return AnyFamily(model, sides, elastic)
+        raise UserError(f"{name} is not supported because {error}") from None
+    problems = {side: problem for side in sides[:-1] if (problem := _problem(elastic, side))}
+    for side, problem in problems.items():
+        if asked:
+            raise UsageError(f"{name} cannot take images of {side} px: {problem}")
+    return AnyFamily(model, tuple(side for side in sides if side not in problems), elastic)
 
 
 def _derived(model: BaseModel, side: int, options: Options) -> ElasticModel:
