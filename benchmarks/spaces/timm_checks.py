@@ -146,6 +146,8 @@ def _compare(net: Supernet, space: SearchSpace, architecture: Architecture, x: T
     with _Unfilled():
         rebuilt = space.build(architecture, ENDS).eval()
     rebuilt.load_state_dict(net.extract(architecture).state_dict())
+    if gradients:
+        net.train().eval()  # some keep in evaluation what they worked out of their weights, without gradients
     with torch.set_grad_enabled(gradients):
         ours, theirs = net(x, architecture), rebuilt(x)
     difference = _difference(ours, theirs)

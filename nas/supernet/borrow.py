@@ -13,9 +13,12 @@ buffer has to be brought back (:meth:`Cut.put_back`).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +52,38 @@ class Cut:
         if not self.parts:
             return whole
         if len(self.parts) > 1:
-            joined = torch.cat([whole[part] for part in self.parts], self.dim)
-            for dim, pieces in self.then:
-                before = (slice(None),) * dim
-                joined = torch.cat([joined[(*before, piece)] for piece in pieces], dim)
-            return joined
-        cut = whole[self.parts[0]]
+            if whole.ndim == 1:
+                return whole.index_select(0, self._index(whole.device))
+            if whole.requires_grad and torch.is_grad_enabled():
+                joined: Tensor = _Join.apply(whole, self)  # type: ignore[no-untyped-call]
+                return joined
+            return self.join(whole)
+        cut = _view(whole, self.parts[0])
         for name in self.transforms:
             matrix = source[name]
             side = int(matrix.shape[0] ** 0.5)
             crop = cut[slices(cut.shape, torch.Size((*cut.shape[:2], side, side)))]
             cut = (crop.reshape(-1, side * side) @ matrix.T).reshape(*crop.shape)
         return cut
+
+    def join(self, whole: Tensor) -> Tensor:
+        """Several parts, put together."""
+        joined = torch.cat([whole[part] for part in self.parts], self.dim)
+        for dim, pieces in self.then:
+            before = (slice(None),) * dim
+            joined = torch.cat([joined[(*before, piece)] for piece in pieces], dim)
+        return joined
+
+    def _index(self, device: torch.device) -> Tensor:
+        """The entries of a vector that are taken."""
+        if device not in self._indices:
+            runs = [torch.arange(piece.start, piece.stop) for (piece,) in self.parts]
+            self._indices[device] = torch.cat(runs).to(device)
+        return self._indices[device]
+
+    @cached_property
+    def _indices(self) -> dict[torch.device, Tensor]:
+        return {}
 
     @property
     def copies(self) -> bool:
@@ -69,12 +92,19 @@ class Cut:
 
     def put_back(self, source: Mapping[str, Tensor], taken: Tensor) -> None:
         """Write a tensor that was put together to where it was taken from."""
+        self.place(source[self.name], taken)
+
+    def place(self, whole: Tensor, taken: Tensor) -> None:
+        """Write what was put together of ``whole`` into it."""
+        if whole.ndim == 1:
+            whole.index_copy_(0, self._index(whole.device), taken)
+            return
         joined = ((self.dim, tuple(part[self.dim] for part in self.parts)), *self.then)
         for places in product(*(_placed(dim, pieces) for dim, pieces in joined)):
             there, here = list(self.parts[0]), [slice(None)] * taken.dim()
             for dim, piece, place in places:
                 there[dim], here[dim] = piece, place
-            source[self.name][tuple(there)].copy_(taken[tuple(here)])
+            whole[tuple(there)].copy_(taken[tuple(here)])
 
     def take_first(self, tensor: Tensor) -> Tensor:
         """The same along the first dimension alone, of a tensor with an entry for each row of this one."""
@@ -84,6 +114,31 @@ class Cut:
             return torch.cat([tensor[part[0]] for part in self.parts])
         first = next((pieces for dim, pieces in self.then if dim == 0), (self.parts[0][0],))
         return torch.cat([tensor[piece] for piece in first]) if len(first) > 1 else tensor[first[0]]
+
+
+class _Join(torch.autograd.Function):
+    """:meth:`Cut.join` as one step of the graph: each piece by itself would have a gradient as large as the whole."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, cut: Cut) -> Tensor:
+        ctx.cut, ctx.shape, ctx.stride = cut, whole.shape, whole.stride()
+        return cut.join(whole)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        whole = grad.new_empty_strided(ctx.shape, ctx.stride).zero_()
+        ctx.cut.place(whole, grad)
+        return whole, None
+
+
+def _view(whole: Tensor, part: Slices) -> Tensor:
+    """A part of a tensor; of several dimensions at once, since each by itself would have a gradient of its own."""
+    shape = [piece.stop - piece.start for piece in part]
+    if sum(map(operator.ne, shape, whole.shape)) < 2:
+        return whole[part]
+    strides = whole.stride()
+    first = sum(piece.start * stride for piece, stride in zip(part, strides, strict=True))
+    return whole.as_strided(shape, strides, whole.storage_offset() + first)
 
 
 def _placed(dim: int, pieces: Slices) -> list[tuple[int, slice, slice]]:
@@ -153,7 +208,7 @@ def _cut(source: Mapping[str, Tensor], name: str, small: torch.Size, packed: Map
     module = name.removesuffix("weight")
     if len(small) == 4 and small[3] < large[3] and f"{module}{large[3]}to{large[3] - 2}_matrix" in source:
         sides = range(large[3], small[3], -2)
-        whole = (slice(0, small[0]), slice(0, small[1]))
+        whole = tuple(slice(0, side) for side in (*small[:2], *large[2:]))
         return Cut(name, (whole,), tuple(f"{module}{side}to{side - 2}_matrix" for side in sides))
     return Cut(name, (slices(large, small, name),))
 
