@@ -19,7 +19,11 @@ def hint(command: str, *arguments: object, **settings: object) -> str:
     words = ["nas", *command.split(), *map(str, arguments)]
     for name, value in settings.items():
         if value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+            words += [_flag(name)] + ([] if value is True else [str(value)])
     if (command in _OPEN_RUNS or "config" in settings) and not any(word.startswith(PREFIX) for word in words):
-        words += [word for name in typed() for word in ("--code", name)]
+        words += [word for name in typed() for word in (_flag("code"), name)]
     return shlex.join(words)
+
+
+def _flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
