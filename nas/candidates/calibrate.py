@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nas.store.records import RULES
 from nas.store.results import CALIBRATION, CALIBRATION_IMAGES
 from nas.store.settings import Declared, check_setting
 from search_spaces.architecture import Architecture
@@ -60,9 +61,13 @@ def calibrate(model: nn.Module, images: Tensor, batch_size: int = 32) -> None:
 
 @dataclass
 class Calibration:
-    """Calibrates the subnets of one supernet on so many images of one data set, none of them twice in this process."""
+    """Calibrates the subnets of one supernet on so many images of one data set, none of them twice in this process.
+
+    ``rules``: how they become integers afterwards, see :data:`nas.store.records.RULES`.
+    """
 
     images: int = CALIBRATION_IMAGES
+    rules: int = RULES
     _known: dict[Architecture, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def __call__(self, model: nn.Module, architecture: Architecture, load: Callable[[], Tensor]) -> None:

@@ -44,7 +44,8 @@ def ship(net: Supernet, dataset: Dataset, candidate: Candidate, calibration: Cal
     if not candidate.policy.quantized:
         return Shipped(model, model)
     policy = candidate.policy
-    return Shipped(model, quantize(model, images(), policy, net.clips(candidate.architecture, policy)))
+    clips = net.clips(candidate.architecture, policy)
+    return Shipped(model, quantize(model, images(), policy, clips, rules=calibration.rules))
 
 
 def measure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -70,19 +70,28 @@ def grid_values(grid: QParams) -> Tensor:
     return (torch.arange(QMIN, QMAX + 1, dtype=torch.float64) - grid.zero_point) * grid.scale
 
 
-def without_ties(grid: QParams, values: Tensor) -> QParams:
+def without_ties(grid: QParams, values: Tensor, table: Callable[[QParams], Tensor] | None = None) -> QParams:
     """The grid, its step widened by a few parts in ten thousand where one of ``values`` (float64) lies half-way between
     two integers.
 
     Runtimes compute an activation function of an int8 tensor each in its own way, in floats. A result that is half-way
     to the last digit is rounded up by one and down by another, for every element of that value, so none may be.
+
+    Args:
+        table: the integers that a runtime in fixed point makes of the values, on a grid; they are those of rounding
+            then, too, where a step of some more that are tried has this.
     """
-    for step in range(_WIDER_STEPS):
+    plain = None
+    for step in range(_WIDER_STEPS if table is None else 2 * _WIDER_STEPS):
         scale = float(torch.tensor(grid.scale * (1 + step * _WIDER), dtype=torch.float32))
         units = values / scale
         if bool(((units - units.floor() - 0.5).abs() > _TIE).all()):
-            return QParams(scale, grid.zero_point)
-    return grid
+            wider = QParams(scale, grid.zero_point)
+            rounded = (units.round() + grid.zero_point).clamp(QMIN, QMAX)
+            if table is None or torch.equal(table(wider), rounded.long()):
+                return wider
+            plain = plain or wider
+    return plain or grid
 
 
 def quantize_layer(

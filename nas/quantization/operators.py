@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
+from .fixed_point import hard_swish_table
 from .grids import STEPS, QParams
 from .kernels import Call, mean_call, product_call, sum_call
 
@@ -47,6 +48,8 @@ class Operator:
         output: interval that its results lie in by definition; None: calibration finds it.
         kernel: its integer arithmetic, for a node with the grids of its operands and of its result; None, or where it
             returns None: it computes on real values.
+        fixed_point: the 256 integers that runtimes without floats make of a grid's, for it and the grid of the result;
+            grids are chosen so that rounding gives the same.
         spell_out: writes it as simpler operators, for dialects that lack it.
         refused: what a network with it has; such a network cannot be quantized. Empty: it can.
     """
@@ -59,6 +62,7 @@ class Operator:
     flat_beyond: tuple[float, float] = EVERYTHING
     output: tuple[float, float] | None = None
     kernel: Callable[[fx.Node, Sequence[QParams], QParams], Call | None] | None = None
+    fixed_point: Callable[[QParams, QParams], Tensor] | None = None
     spell_out: Callable[[Write, Constant, fx.Node], fx.Node] | None = None
     refused: str = ""
 
@@ -93,7 +97,7 @@ OPERATORS = {
     "mean": Operator((aten.mean.dim,), kernel=mean_call),
     "adaptive_avg_pool2d": Operator(),
     "avg_pool2d": Operator(),
-    "hardswish": Operator((aten.hardswish.default,), flat_beyond=(-3.0, math.inf)),
+    "hardswish": Operator((aten.hardswish.default,), flat_beyond=(-3.0, math.inf), fixed_point=hard_swish_table),
     "hardsigmoid": Operator(
         (aten.hardsigmoid.default,), flat_beyond=(-3.0, 3.0), output=_GATE, spell_out=_hard_sigmoid
     ),

@@ -17,15 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from nas.store.records import FIRST_RULES, RULES
 from search_spaces.errors import UserError
 from search_spaces.policy import FLOAT, INT8, WEIGHT_BITS, Policy, check_stages
 
 from .correct import Moments, correct, moments
+from .gates import fold_gates
 from .graph import capture, path_of
 from .grids import QLayer, QParams, choose_qparams, grid_values, quantize_layer, without_ties
 from .operators import is_saturation, operator_of, source_of
@@ -66,7 +69,7 @@ class QuantizedModel:
 
 def quantize(
     model: nn.Module, calibration: Tensor, policy: Policy = _UNIFORM, clips: Mapping[str, Tensor] | None = None,
-    corrected_bits: int = 4,
+    corrected_bits: int = 4, rules: int = RULES,
 ) -> QuantizedModel:  # fmt: skip
     """Quantize a network.
 
@@ -82,6 +85,7 @@ def quantize(
             and below that the ratio of least squared error.
         corrected_bits: layers whose weights have at most so many bits get back the mean and spread of their results,
             see :mod:`nas.quantization.correct`; 8: all, 0: none.
+        rules: :data:`nas.store.records.RULES`, or those that a run of an earlier version was measured with.
 
     Raises:
         UsageError: the policy names a stage which the network does not have.
@@ -92,6 +96,8 @@ def quantize(
     _check_images(calibration)
     _, channels, height, width = calibration.shape
     graph = capture(model, (channels, height, width))
+    if rules > FIRST_RULES:
+        fold_gates(graph, policy)
     with torch.inference_mode():
         bits = {
             node.name: WEIGHT_BITS[policy.of(path_of(node))]
@@ -102,7 +108,7 @@ def quantize(
         placed = _on_grids(graph, policy)
         limits = {node.name: _limits(node) for node in placed if not _gets_grid(node)}
         ranges, moments = find_ranges(graph, calibration, limits, corrected)
-        activations = _grids(graph, placed, ranges)
+        activations = _grids(graph, placed, ranges, rules)
         layers, input_scales = {}, {}
         for node in graph.graph.nodes:
             if node.name in bits:
@@ -123,8 +129,9 @@ def outline(model: nn.Module, image_shape: tuple[int, int, int]) -> QuantizedMod
     Arguments and errors as of :func:`nas.quantization.graph.capture`.
     """
     graph = capture(model, image_shape)
+    fold_gates(graph, _UNIFORM)
     ranges = {node.name: (-_ANY_RANGE, _ANY_RANGE) for node in graph.graph.nodes}
-    activations = _grids(graph, _on_grids(graph, _UNIFORM), ranges)
+    activations = _grids(graph, _on_grids(graph, _UNIFORM), ranges, RULES)
     layers = {}
     for node in graph.graph.nodes:
         if operator_of(node).has_weights:
@@ -182,7 +189,7 @@ def _limits(node: fx.Node) -> Range:
     return min(low for low, _ in readers), max(high for _, high in readers)
 
 
-def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Range]) -> dict[str, QParams]:
+def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Range], rules: int) -> dict[str, QParams]:
     """Node name -> grid of its result; the last layer's result is on none, also where it is moved afterwards."""
     grids: dict[str, QParams] = {}
     output = source_of(graph.graph.output_node())
@@ -200,7 +207,10 @@ def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Ran
             limits = _limits(node)
             grid = choose_qparams(max(low, limits[0]), min(high, limits[1]))
             if operator.is_activation and source_of(node).name in grids:
-                grid = without_ties(grid, node.target(grid_values(grids[source_of(node).name]), *node.args[1:]))
+                given = grids[source_of(node).name]
+                exact = operator.fixed_point if rules > FIRST_RULES else None
+                table = None if exact is None else partial(exact, given)
+                grid = without_ties(grid, node.target(grid_values(given), *node.args[1:]), table)
             grids[node.name] = grid
             if node.op == "call_function" and is_saturation(node):
                 grids[source_of(node).name] = grids[node.name]

@@ -83,9 +83,9 @@ class Litert:
             try:
                 interpreter = interpreters.Interpreter(model_content=content, num_threads=threads)
                 interpreter.allocate_tensors()
-            except (RuntimeError, ValueError) as error:
+                ends = interpreter.get_input_details(), interpreter.get_output_details()
+            except (RuntimeError, ValueError) as error:  # the latter: a name that is no text, too
                 raise UserError(f"'{path}' is not a readable LiteRT file: {first_line(error)}") from None
-        ends = interpreter.get_input_details(), interpreter.get_output_details()
         if any(len(end) != 1 or end[0]["dtype"] != np.float32 for end in ends) or len(ends[0][0]["shape"]) != 4:
             raise UserError(f"'{path}' was not exported by nas: it does not take one image of floats")
         return LitertModel(interpreter, content, read_texts(path))

@@ -119,6 +119,17 @@ class _Settings:
     source: str = ""
 
 
+RULES = 2
+"""How networks become integers. A run keeps the rules that it began with, so that what was measured stays what is
+shipped.
+
+1. Those of version 0.1.0.
+2. A hard sigmoid after a layer is the saturation of that layer; on grids of hard-swishes, fixed point rounds as real
+   numbers do.
+"""
+FIRST_RULES = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """``run.json``: what a run trains and how far it is.
@@ -130,6 +141,7 @@ class RunRecord:
         lr: the learning rate that was found, where the settings ask for one.
         weights: hash of the trained weights.
         steps: optimizer steps of the finished training.
+        rules: of quantization (:data:`RULES`) of a supernet's candidates; None: the first ones.
     """
 
     config: Annotated[dict[str, Any], Also(_Settings)]
@@ -141,6 +153,7 @@ class RunRecord:
     lr: Annotated[Positive | None, NOT_NULL] = None
     weights: Annotated[str | None, NOT_NULL] = None
     steps: Count | None = None
+    rules: Annotated[Count | None, NOT_NULL] = None
 
     @property
     def settings(self) -> _Settings:

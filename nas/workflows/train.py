@@ -16,7 +16,7 @@ from nas.data.batches import calibration_images
 from nas.data.dataset import Dataset
 from nas.data.summary import lines, summarise
 from nas.events import Event, Listener, Noted, Started, Warned, ignore
-from nas.store.records import DataInfo, RunRecord
+from nas.store.records import RULES, DataInfo, RunRecord
 from nas.store.run import DEFAULT_ROOT, Run
 from nas.store.spawned import refuse_while_importing
 from nas.store.versions import versions
@@ -177,7 +177,9 @@ def train_supernet(
         if run.exists:
             check_same_data(run, run.read().data, dataset)
         else:
-            run.write(RunRecord(config=asdict(config), data=dataset.info, versions=versions(), complete=False))
+            run.write(RunRecord(
+                config=asdict(config), data=dataset.info, versions=versions(), complete=False, rules=RULES
+            ))  # fmt: skip
         report(held)
         report(Started(str(run.path), steps, dataset.info.source))
         _explain(why, config, facts, dataset.info, report)

@@ -12,7 +12,7 @@ from nas.data.dataset import Dataset, check_compatible
 from nas.data.opening import open_dataset
 from nas.journal.journal import Journal, study_name
 from nas.search.costs import CandidateCosts
-from nas.store.records import DataInfo
+from nas.store.records import FIRST_RULES, RULES, DataInfo
 from nas.store.results import CALIBRATION_IMAGES, SearchResult
 from nas.store.run import Run, file_hash
 from nas.supernet.supernet import Supernet
@@ -28,8 +28,10 @@ from search_spaces.errors import UserError
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run, opened; ``weights``: hash of the supernet's file. Candidates calibrated on another number of
-    images are other networks, so accuracies at each number are kept apart."""
+    """A trained run, opened; ``weights``: hash of the supernet's file; ``rules``: of quantization.
+
+    Candidates calibrated on another number of images are other networks, so accuracies at each number are kept apart.
+    """
 
     run: Run
     space: SearchSpace
@@ -37,11 +39,12 @@ class Trained:
     dataset: Dataset
     weights: str
     calibration_images: int = CALIBRATION_IMAGES
+    rules: int = RULES
 
     @cached_property
     def calibration(self) -> Calibration:
         """Of this supernet, shared by all its measurements."""
-        return Calibration(self.calibration_images)
+        return Calibration(self.calibration_images, self.rules)
 
     def costs(self, target: Target, precision: str, others: tuple[Target, ...] = ()) -> CandidateCosts:
         tables = CostTables(self.space, self.dataset.interface)
@@ -97,11 +100,18 @@ def open_trained(run: Run, calibration_images: int = CALIBRATION_IMAGES) -> Trai
     record = run.read()
     if record.finetuned_from is not None:
         raise UserError(f"{run.path} is a fine-tuning, not a supernet; give the run that it lies in (`run`)")
+    rules = FIRST_RULES if record.rules is None else record.rules
+    if not FIRST_RULES <= rules <= RULES:
+        raise UserError(
+            f"{run.path} was trained by a later version of nas: its candidates become integers by rules {rules}, and "
+            f"this version knows those up to {RULES}; update nas"
+        )
     config = parse_config(record, run.config)
     net = load_supernet(run)
     dataset = open_as(config, record.data)
     check_same_data(run, record.data, dataset)
-    return Trained(run, net.space, net, as_trained(record.data, dataset), file_hash(run.supernet), calibration_images)
+    data, weights = as_trained(record.data, dataset), file_hash(run.supernet)
+    return Trained(run, net.space, net, data, weights, calibration_images, rules)
 
 
 def open_as(config: TrainConfig, trained: DataInfo | None) -> Dataset:

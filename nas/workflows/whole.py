@@ -104,7 +104,8 @@ def measure_whole(trained: Trained, costs: CandidateCosts, report: Listener) -> 
             file = run.adapted if largest else run.whole(side).supernet
             report(Warned(f"{file} is missing or cannot be read; the whole network at {side} px is not compared"))
             continue
-        candidate, calibration = Candidate(architecture, precision), Calibration(trained.calibration_images)
+        candidate = Candidate(architecture, precision)
+        calibration = Calibration(trained.calibration_images, trained.rules)
         report(Noted(f"measuring the whole network at {side} px, for comparison"))
         scores = [measure(net, trained.dataset, candidate, split, calibration) for split in ("search", "test")]
         members.append(make_member(costs, candidate, scores[0], scores[1]))

@@ -19,7 +19,7 @@ from nas.quantization.grids import QParams
 from nas.quantization.quantize import quantize
 from nas.runtimes.litert import Litert, LitertModel
 from nas.runtimes.tflite.builder import Builder, pack
-from nas.runtimes.tflite.metadata import LABELS, TABLE
+from nas.runtimes.tflite.metadata import LABELS, TABLE, read_texts, with_archive
 from nas.runtimes.tflite.padding import choose_padding
 from search_spaces.errors import UserError
 from search_spaces.policy import parse_policy
@@ -234,6 +234,18 @@ def test_files_of_others_and_of_later_versions_are_refused(tmp_path: Path) -> No
     (tmp_path / "later.tflite").write_bytes(builder.finish(image, later, ("x", "y"), {}))
     with pytest.raises(UserError, match=r"later.tflite' is not a readable LiteRT file: .*ROUND.*99"):
         RUNTIME.open(tmp_path / "later.tflite")
+
+
+def test_texts_of_a_damaged_archive_are_none(tmp_path: Path) -> None:
+    texts = {"classes": json.dumps([*"ab"]), "policy": '"fp32"'}
+    whole, file = with_archive(b"network" * 9, texts), tmp_path / "m.tflite"
+    for changed in range(63, len(whole)):
+        file.write_bytes(whole[:changed] + bytes([whole[changed] ^ 0x55]) + whole[changed + 1 :])
+        assert all(isinstance(text, str) for text in read_texts(file).values())
+        file.write_bytes(whole[:changed])
+        assert read_texts(file) == {}
+    file.write_bytes(whole)
+    assert read_texts(file) == texts
 
 
 def test_the_task_librarys_table_says_how_images_are_normalised(tmp_path: Path) -> None:

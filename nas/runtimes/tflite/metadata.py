@@ -71,7 +71,7 @@ def read_texts(path: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             texts = json.loads(archive.read(TEXTS))
-    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, NotImplementedError, OSError, RecursionError):
+    except Exception:  # whatever zipfile and json raise on any bytes
         return {}
     return texts if isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) else {}
 
