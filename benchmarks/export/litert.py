@@ -5,7 +5,8 @@
 Networks of timm with random weights, whose batch norm and grids are those of images of noise. "Equal" is the share of
 logits that are the simulator's to the bit, "apart" the largest difference as a share of the logits' range; float files
 are compared with PyTorch. Times are medians of one thread's processor time of one image; the files of a network take
-turns. Runtimes that are not installed are left out.
+turns. Runtimes that are not installed are left out. Without VNNI, onnxruntime's sums of unsigned integers saturate: its
+int8 logits then mean nothing.
 """
 
 from __future__ import annotations
