@@ -45,7 +45,7 @@ def markdown(rows: Mapping[str, Row], names: Sequence[str], version: str, limit:
         "",
         f"timm {version} has {len(names):,} names. `--space timm:NAME` gives a working supernet for "
         f"**{len(works):,} of the {len(known):,}** that were tried"
-        + (f"; {len(rest)} were not. " if rest else ". ")
+        + (f"; {len(rest):,} were not. " if rest else ". ")
         + "Made by `benchmarks/spaces/timm_models.py`. What was checked, of the space that the name alone stands for:",
         "",
         "| names | checked |",
@@ -57,8 +57,12 @@ def markdown(rows: Mapping[str, Row], names: Sequence[str], version: str, limit:
         "plain model takes. |",
         f"| {len(first)} of these, the smallest of each class | On images of the model's own side. All channels, heads "
         "and groups that a subnet may lose, in another order, give the same output in double precision (to "
-        f"{CLOSE:.0e} for {orders}, to {PERMUTED:.0e} where the model computes parts in single precision). Most other "
-        "names are variants of these classes. |",
+        f"{CLOSE:.0e}"
+        + (
+            f" for {orders}, to {PERMUTED:.0e} where the model computes parts in single precision"
+            * (orders < len(first))
+        )
+        + "). Most other names are variants of these classes. |",
         f"| {len(works) - len(ran):,} larger ones, marked * | Without values: the smallest and three random subnets "
         "have the shapes that are foretold, and every tensor of theirs is a part of the supernet's. |",
         "",
@@ -72,7 +76,7 @@ def markdown(rows: Mapping[str, Row], names: Sequence[str], version: str, limit:
         lines += [f"## {title} ({len(mine):,})", "", ", ".join(mine), ""]
     lines += _others([row for row in known if row.status not in WORKS])
     if rest:
-        lines += [f"## Not tried ({len(rest)})", "", ", ".join(sorted(rest)), ""]
+        lines += [f"## Not tried ({len(rest):,})", "", "Every name that does not stand above.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
