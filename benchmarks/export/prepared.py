@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.support.image_kinds import DEEP, Kind, kinds, write
 from nas.data.batches import eval_pixels
 from nas.data.transforms import normalise
+from nas.runtimes.table import get_runtime
 from nas.store.run import Run
 from nas.workflows.trained import open_trained
 
@@ -98,7 +99,7 @@ def evaluated(run: Path, side: int) -> tuple[list[Path], Floats]:
 def by_script(folder: Path, script: Path, files: Sequence[Path]) -> Floats:
     """The inputs that a script makes of files."""
     form = script.stem.partition("_")[2]
-    model = next(folder.glob(f"model.*.{'pte' if form == 'executorch' else form}"))
+    model = next(folder.glob(f"model.*{get_runtime(form).suffix}"))
     return _saved([str(script), str(model)], files)
 
 

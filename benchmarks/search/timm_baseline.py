@@ -69,7 +69,7 @@ def of_timm(trained: Trained, name: str, folder: Path) -> tuple[QuantizedModel, 
         model, _, spent = train_model(model, side, config, steps)
         torch.save(model.state_dict(), path)
         write_json(path.with_suffix(".json"), {"seconds": spent, "steps": steps})
-    return quantize(model.eval(), calibration_images(trained.dataset, side)), side
+    return quantize(model.eval(), calibration_images(trained.dataset, side), rules=trained.rules), side
 
 
 def main() -> None:

@@ -118,6 +118,7 @@ def dialect_name(unsigned: bool) -> str:
 
 def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwork]:
     """Write the files of every network; entries of the manifest."""
+    from nas.quantization.graph import capture
     from nas.quantization.quantize import outline
 
     runtime = get_runtime(PROFILED)
@@ -126,8 +127,8 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface).eval()
         files = {}
-        quantized = None if plan.precisions == (FLOAT,) else outline(model, member.input)
-        flat = model if quantized is None else quantized.graph
+        flat = model if plan.precisions == (FLOAT,) else capture(model, member.input)
+        quantized = None if flat is model else outline(flat, member.input)
         for precision in plan.precisions:
             network = flat if precision == FLOAT or quantized is None else quantized
             data = runtime.timing_file(network, member.input, dialect)

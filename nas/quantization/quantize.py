@@ -14,6 +14,7 @@ others are on int8 grids.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -126,9 +127,10 @@ def quantize(
 def outline(model: nn.Module, image_shape: tuple[int, int, int]) -> QuantizedModel:
     """The int8 form of a network without its numbers: any grids, all weights 1. It takes as long to run.
 
-    Arguments and errors as of :func:`nas.quantization.graph.capture`.
+    Arguments and errors as of :func:`nas.quantization.graph.capture`, of which ``model`` may also be a result; that is
+    left as it is.
     """
-    graph = capture(model, image_shape)
+    graph = copy.deepcopy(model) if isinstance(model, fx.GraphModule) else capture(model, image_shape)
     fold_gates(graph, _UNIFORM)
     ranges = {node.name: (-_ANY_RANGE, _ANY_RANGE) for node in graph.graph.nodes}
     activations = _grids(graph, _on_grids(graph, _UNIFORM), ranges, RULES)

@@ -77,8 +77,9 @@ class Cut:
     def _index(self, device: torch.device) -> Tensor:
         """The entries of a vector that are taken."""
         if device not in self._indices:
-            runs = [torch.arange(piece.start, piece.stop) for (piece,) in self.parts]
-            self._indices[device] = torch.cat(runs).to(device)
+            with torch.inference_mode(False):  # it is kept, and may be needed for a gradient later
+                runs = [torch.arange(piece.start, piece.stop, device=device) for (piece,) in self.parts]
+                self._indices[device] = torch.cat(runs)
         return self._indices[device]
 
     @cached_property

@@ -56,6 +56,8 @@ class Trained:
         if storage is None:
             return self._journal
         name = self.named(study_name(self.space, self.weights))
+        if self.rules != FIRST_RULES:  # equal weights of an older run become other integers
+            name += f"-rules-{self.rules}"
         shared = Journal(storage, self.space, self.weights, name, task=self.dataset.info.task)
         shared.learn(self._journal)
         return shared

@@ -66,7 +66,7 @@ def _check_answer(answer: Any, outputs: int, when: str) -> None:
 
     if not isinstance(answer, Tensor):
         raise UserError(f"it gives a {type(answer).__name__}{when}; let it give one tensor, a value for each class")
-    if answer.shape[0] != 2 and tuple(answer.shape[1:]) == (outputs,):
+    if answer.ndim and answer.shape[0] != 2 and tuple(answer.shape[1:]) == (outputs,):
         raise UserError(f"it has one answer for two images{when}")
     if tuple(answer.shape) != (2, outputs):
         raise UserError(
@@ -82,9 +82,9 @@ def _check_training(elastic: ElasticModel, images: Tensor, outputs: int) -> None
     from search_spaces.tracing.copies import copy_tree
     from search_spaces.tracing.meta import Quick
 
-    model = copy_tree(elastic.model) if images.is_meta else copy.deepcopy(elastic.model)  # statistics stay
-    with torch.no_grad(), Quick():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), Quick():
         try:
+            model = copy_tree(elastic.model) if images.is_meta else copy.deepcopy(elastic.model)  # statistics stay
             answer = model.train()(images)
         except Exception:  # whatever the model's code raises
             return

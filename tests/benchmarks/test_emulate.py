@@ -142,6 +142,8 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch
         board.make_board(tmp_path, print)
     with pytest.raises(UsageError, match=r"not an exported file; give one that ends with \.onnx or \.pte"):
         open_file(tmp_path / "setup.json")
+    with pytest.raises(UsageError, match=r"model\.int8\.tflite' is not"):
+        open_file(tmp_path / "model.int8.tflite")  # the board has no LiteRT
 
 
 @pytest.mark.parametrize(("channels", "crop_pct"), [(1, 1.0), (3, 0.875)])

@@ -15,6 +15,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from nas.quantization.graph import capture  # noqa: E402
 from nas.quantization.quantize import outline, quantize  # noqa: E402
 from nas.runtimes.onnx import Onnx  # noqa: E402
 from nas.runtimes.onnx_export import export_model  # noqa: E402
@@ -49,6 +50,18 @@ def test_onnxruntime_runs_what_it_runs_of_the_exported_file(name: str, tmp_path:
     data = Onnx().timing_file(outline(model, (3, SIDE, SIDE)), (3, SIDE, SIDE), unsigned)
     assert executed(data, tmp_path) == expected
     assert expected["QLinearConv"] > 0
+
+
+def test_the_network_that_is_outlined_stays() -> None:
+    """A bundle writes its float file of the same graph: gates that int8 folds into layers are operators there."""
+    model = tiny()
+    graph, signed = capture(model, (3, SIDE, SIDE)), dialect_for("onnx", "onnx")
+    float_file, alone = (Onnx().timing_file(each, (3, SIDE, SIDE), signed) for each in (graph, model))
+    outline(graph, (3, SIDE, SIDE))
+    assert Onnx().timing_file(graph, (3, SIDE, SIDE), signed) == float_file
+    kinds = [Counter(n.op_type for n in onnx.load_from_string(data).graph.node) for data in (float_file, alone)]
+    assert kinds[0] == kinds[1]
+    assert kinds[0]["HardSigmoid"] > 0
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx-uint8"])

@@ -65,6 +65,10 @@ class TwoInTraining(Net):
     def forward(self, x):
         return (super().forward(x), x) if self.training else super().forward(x)
 
+class LossInTraining(Net):
+    def forward(self, x):
+        return super().forward(x).mean() if self.training else super().forward(x)
+
 class Probable(Net):
     def forward(self, x):
         return super().forward(x).softmax(1)
@@ -89,10 +93,10 @@ class Rigid(Net):
 def lazy(num_classes, in_chans):
     return nn.Sequential(nn.LazyConv2d(32, 3), nn.Flatten(), nn.LazyLinear(num_classes))
 
-noisy, first, beside, named, two, probable, looking, spatial, rigid = (
-    Noisy, First, Beside, Named, TwoInTraining, Probable, Looking, Spatial, Rigid
+noisy, first, beside, named, two, loss, probable, looking, spatial, rigid = (
+    Noisy, First, Beside, Named, TwoInTraining, LossInTraining, Probable, Looking, Spatial, Rigid
 )
-for each in (noisy, first, beside, named, two, probable, looking, spatial, rigid):
+for each in (noisy, first, beside, named, two, loss, probable, looking, spatial, rigid):
     each.resolution = 32
 """
 
@@ -147,6 +151,7 @@ def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) ->
         ("noisy", "its answer depends on chance also where nothing is trained: randn_like in the model itself"),
         ("first", "it has one answer for two images"), ("beside", "its answer to an image depends on those beside it"),
         ("named", "it gives a dict; let it give one tensor"), ("two", "it gives a tuple in training;"),
+        ("loss", r"one value for each class in training: \[\] for 2 images"),
         ("probable", "it gives probabilities: it ends with softmax"),
         ("looking", "its code looks at the values of tensors, and its costs are read off a run without"),
         ("spatial", r"one value for each class: \[2, 32, 16, 16\] for 2 images, 10 classes"),

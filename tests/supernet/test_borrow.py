@@ -41,6 +41,15 @@ def test_pieces_are_taken_and_gradients_go_back(pieces: Pieces) -> None:
     assert torch.equal(whole.grad, torch.from_numpy(expected))
 
 
+def test_what_is_kept_of_a_pass_without_gradients_serves_one_with_them() -> None:
+    whole = torch.randn(8, requires_grad=True)
+    (cut,) = plan({"w": whole}, [("w", torch.Size((3,)))], None, {"w": (((0, 2), (5, 1)),)})
+    with torch.inference_mode():
+        cut.take({"w": whole})
+    cut.take({"w": whole}).sum().backward()
+    assert whole.grad.tolist() == [1, 1, 0, 0, 0, 1, 0, 0]
+
+
 @pytest.mark.parametrize("pieces", PIECES)
 def test_what_was_put_together_is_put_back(pieces: Pieces) -> None:
     whole = torch.zeros(6, 8, 4)

@@ -17,10 +17,14 @@ from tests.support.cli_runs import invoke
 def test_a_run_keeps_the_rules_that_it_began_with(here: Path) -> None:
     file = here / "run" / "run.json"
     facts = json.loads(file.read_text())
-    assert facts["rules"] == open_trained(Run(here / "run")).calibration.rules == RULES
+    now = open_trained(Run(here / "run"))
+    assert facts["rules"] == now.calibration.rules == RULES
     del facts["rules"]  # as in earlier versions
     file.write_text(json.dumps(facts))
-    assert open_trained(Run(here / "run")).calibration.rules == FIRST_RULES
+    url = f"sqlite:///{here}/shared.db"
+    former = open_trained(Run(here / "run"))
+    assert former.calibration.rules == FIRST_RULES
+    assert former.journal(url).name != now.journal(url).name  # equal weights, other integers
     file.write_text(json.dumps(facts | {"rules": RULES + 1}))
     with pytest.raises(UserError, match=f"trained by a later version of nas: .* rules {RULES + 1}, .* update nas"):
         open_trained(Run(here / "run"))

@@ -19,7 +19,7 @@ from benchmarks.quantization.emulation.counts import Counts, read_counts
 from nas.export.device_script import device_script, script_name
 from nas.export.manifest import MANIFEST, input_size, open_model
 from nas.runtimes.runtime import Exported
-from nas.runtimes.table import get_runtime, suffixes
+from nas.runtimes.table import get_runtime
 from nas.store.files import read_json
 from nas.tasks.task import get_task
 from search_spaces.errors import UsageError
@@ -27,6 +27,7 @@ from search_spaces.policy import FLOAT, PRECISIONS, Policy, parse_policy
 
 Floats = NDArray[np.float32]
 PLUGINS = ("instructions", "caches")
+ENDINGS = (".onnx", ".pte")
 _WARM_UP = 2  # inferences before the markers: runtimes allocate in the first
 
 
@@ -103,12 +104,11 @@ def open_file(path: Path) -> File:
     """Open an exported file.
 
     Raises:
-        UsageError: the name is not an exported file's.
+        UsageError: the name is not that of an exported file that the board runs.
         UserError: there is none, it was altered, its runtime is missing, or it does not say what its images are.
     """
-    endings = suffixes()
-    if path.suffix not in endings:
-        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(endings)}")
+    if path.suffix not in ENDINGS:
+        raise UsageError(f"'{path}' is not an exported file; give one that ends with {' or '.join(ENDINGS)}")
     model = open_model(path)
     manifest = path.parent / MANIFEST
     precision = read_json(manifest)["precision"] if manifest.is_file() else path.stem.partition(".")[2]
