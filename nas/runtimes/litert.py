@@ -124,7 +124,8 @@ class LitertModel:
     def remark(self) -> str:
         """Operators that XNNPACK did not take, which LiteRT's own kernels compute; empty: it took all."""
         left = outside(self.interpreter)
-        return f"XNNPACK does not run {', '.join(left)}; LiteRT's own kernels do, more slowly" if left else ""
+        there = f"XNNPACK does not run {', '.join(left)}; LiteRT's own kernels do, more slowly, and may round otherwise"
+        return there if left else ""
 
 
 def outside(interpreter: Any) -> list[str]:

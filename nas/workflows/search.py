@@ -52,11 +52,11 @@ def search_run(
     config, others = with_others(config)
     with run.joined():
         trained = open_trained(run, config.calibration_images)
+        costs = trained.costs(target, config.precision, others)
+        costs.feasible_start(config.bounds)
         journal = None if dry_run else trained.journal(storage)
         if set(config.precision.split(",")) != {FLOAT} and not _has_quantized(journal):
             check_quantizable(trained.space, "precision")
-        costs = trained.costs(target, config.precision, others)
-        costs.feasible_start(config.bounds)
         for idle in costs.idle_bounds(config.bounds):
             report(Warned(idle))
         if journal is None:
