@@ -88,7 +88,15 @@ def path_of(node: fx.Node) -> str:
     return path
 
 
-def refusal(node: fx.Node, problem: str) -> UserError:
+class Unquantizable(UserError):
+    """A network cannot be quantized, for a ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot quantize this network: {reason}; use `precision` fp32")
+        self.reason = reason
+
+
+def refusal(node: fx.Node, problem: str) -> Unquantizable:
     """The error of a network that cannot be quantized because of a node of its exported graph: with its operator, its
     module, and the line of code where that is known."""
     name = getattr(getattr(node.target, "overloadpacket", None), "__name__", node.name)
@@ -98,7 +106,7 @@ def refusal(node: fx.Node, problem: str) -> UserError:
     if lines:
         file, number = lines[-1]
         place += f" ({'/'.join(Path(file).parts[-3:])}:{number})"
-    return UserError(f"cannot quantize this network: {problem.format(name=f'{name}{place}')}; use `precision` fp32")
+    return Unquantizable(problem.format(name=f"{name}{place}"))
 
 
 class _Folder:

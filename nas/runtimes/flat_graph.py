@@ -40,3 +40,9 @@ def arguments_of(node: fx.Node) -> Sequence[Any]:
     defaults = [argument.default_value for argument in target._schema.arguments]
     given = [*node.args, *defaults[len(node.args) :]]
     return [node.kwargs.get(name, value) for name, value in zip(names, given, strict=True)]
+
+
+def pair_of(values: int | Sequence[int]) -> list[int]:
+    """Height and width, where PyTorch takes one number for both."""
+    several = [values] if isinstance(values, int) else list(values)
+    return several * 2 if len(several) == 1 else several

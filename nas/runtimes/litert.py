@@ -150,13 +150,12 @@ def outside(interpreter: Any) -> list[str]:
 
 def _captured(network: nn.Module, image_shape: ImageShape) -> fx.GraphModule:
     """A float network as a flat graph, which those that can be quantized are."""
-    from nas.quantization.graph import capture
+    from nas.quantization.graph import Unquantizable, capture
 
     try:
         return capture(network, image_shape)
-    except UserError as error:
-        reason = str(error).removeprefix("cannot quantize this network: ").partition("; use")[0]
-        raise _refusal(reason) from None
+    except Unquantizable as error:
+        raise _refusal(error.reason) from None
 
 
 def _refusal(reason: str) -> UserError:

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from .flat_graph import pair_of
+
 aten = torch.ops.aten
 _END = np.iinfo(np.int64).max
 _ROOT_OF_TWO = 1.4142135623730951
@@ -62,11 +64,6 @@ def _operand(value: Value | float) -> Value:
     return _number(value) if isinstance(value, int | float) else value
 
 
-def _pair(values: int | Ints) -> list[int]:
-    several = [values] if isinstance(values, int) else list(values)
-    return several * 2 if len(several) == 1 else several
-
-
 def _plain(kind: str, **attributes: Any) -> Row:
     """An operator of one tensor, that is one in ONNX too."""
 
@@ -91,8 +88,8 @@ def _conv2d(
     groups: int,
 ) -> str:  # fmt: skip
     return to.add(
-        "Conv", x, weight, bias, auto_pad="NOTSET", dilations=_pair(dilation), group=groups,
-        kernel_shape=list(to.shape(weight)[2:]), pads=_pair(padding) * 2, strides=_pair(stride),
+        "Conv", x, weight, bias, auto_pad="NOTSET", dilations=pair_of(dilation), group=groups,
+        kernel_shape=list(to.shape(weight)[2:]), pads=pair_of(padding) * 2, strides=pair_of(stride),
     )  # fmt: skip
 
 
@@ -145,8 +142,8 @@ def _max_pool2d(
     to: Writer, x: fx.Node, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
 ) -> str:
     return to.add(
-        "MaxPool", x, auto_pad="NOTSET", ceil_mode=int(ceil_mode), dilations=_pair(dilation),
-        kernel_shape=_pair(kernel), pads=_pair(padding) * 2, storage_order=0, strides=_pair(stride or kernel),
+        "MaxPool", x, auto_pad="NOTSET", ceil_mode=int(ceil_mode), dilations=pair_of(dilation),
+        kernel_shape=pair_of(kernel), pads=pair_of(padding) * 2, storage_order=0, strides=pair_of(stride or kernel),
     )  # fmt: skip
 
 
@@ -158,7 +155,7 @@ def _avg_pool2d(
         raise Unwritable
     return to.add(
         "AveragePool", x, auto_pad="NOTSET", ceil_mode=int(ceil_mode), count_include_pad=int(count_padding),
-        kernel_shape=_pair(kernel), pads=_pair(padding) * 2, strides=_pair(stride or kernel),
+        kernel_shape=pair_of(kernel), pads=pair_of(padding) * 2, strides=pair_of(stride or kernel),
     )  # fmt: skip
 
 

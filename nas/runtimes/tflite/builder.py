@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.quantization.grids import QParams
-from search_spaces.errors import UserError, install_hint
 
 from .versions import Handle, Kind, version_of
 
 Shape = Sequence[int]
 
-HINT = install_hint(".[litert]")
 IDENTIFIER = b"TFL3"
 _VERSION = 3
 _LAST_OLD_CODE = 127  # codes of operators were bytes once; old readers look at this one where the code is larger
@@ -39,17 +37,11 @@ class Scales:
 
 
 class Builder:
-    """One network of one image at a time.
-
-    Raises:
-        UserError: LiteRT is missing.
-    """
+    """One network of one image at a time. LiteRT's package has to be there."""
 
     def __init__(self) -> None:
-        try:
-            from ai_edge_litert import schema_py_generated as schema
-        except ImportError as error:
-            raise UserError(f"exporting to LiteRT needs the package '{error.name}'; {HINT}") from None
+        from ai_edge_litert import schema_py_generated as schema
+
         self._schema: Any = schema
         self._tensors: list[Any] = []
         self._operators: list[Any] = []

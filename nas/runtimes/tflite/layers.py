@@ -12,6 +12,7 @@ from torch import fx
 
 from nas.quantization.grids import QLayer, QParams
 from nas.quantization.operators import aten
+from nas.runtimes.flat_graph import pair_of
 
 from .builder import Scales
 from .layout import CHANNELS_LAST, Value, with_last
@@ -89,18 +90,20 @@ def _fully_connected(to: Writer, node: fx.Node, x: Value, given: Parameters) -> 
 
 
 def _convolution(to: Writer, node: fx.Node, x: Value, given: Parameters) -> Value:
-    stride, around, dilation, groups = node.args[3:7]
+    pairs: Any = node.args[3:6]
+    stride, around, dilation = map(pair_of, pairs)
+    groups = node.args[6]
     x = to.arranged(x, CHANNELS_LAST)
     kernel = given.weight.shape[2:]
-    plain = set(kernel) == {1} and _all(stride, 1) and _all(around, 0) and groups == 1
+    plain = set(kernel) == {1} and set(stride) == {1} and set(around) == {0} and groups == 1
     if plain and given.steps is not None and given.bits in _PACKED:
         return _fully_connected(to, node, x, given)
-    padding = choose_padding(x.shape[2:], kernel, _pair(stride), _pair(around), _pair(dilation))
+    padding = choose_padding(x.shape[2:], kernel, stride, around, dilation)
     x = padded(to, x, padding)
     channels = x.shape[1]
     if groups == channels and channels > 1:
-        return _depthwise(to, node, x, given, padding, _pair(stride), _pair(dilation))
-    return _conv_2d(to, node, x, given, given.weight, padding, _pair(stride), _pair(dilation))
+        return _depthwise(to, node, x, given, padding, stride, dilation)
+    return _conv_2d(to, node, x, given, given.weight, padding, stride, dilation)
 
 
 def _conv_2d(
@@ -183,12 +186,3 @@ def map_size(
         return [-(-length // step) for length, step in zip(size, stride, strict=True)]
     reach = [(taps - 1) * apart + 1 for taps, apart in zip(kernel, dilation, strict=True)]
     return [(length - taps) // step + 1 for length, taps, step in zip(size, reach, stride, strict=True)]
-
-
-def _pair(values: Any) -> list[int]:
-    several = [values] if isinstance(values, int) else list(values)
-    return several * 2 if len(several) == 1 else several
-
-
-def _all(values: Any, wanted: int) -> bool:
-    return set(_pair(values)) == {wanted}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.quantization.grids import QMIN, QParams
 from nas.quantization.operators import aten
+from nas.runtimes.flat_graph import pair_of
 
 from .layers import map_size, padded
 from .layout import CHANNELS_LAST, Value, natural, permuted, with_last, without
@@ -122,7 +123,7 @@ def _max_pool2d(
     to: Writer, grid: QParams | None, x: Value, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool
 ) -> Value:
     """Zeros in front where nothing is below zero, as after a ReLU: XNNPACK has no other constant."""
-    if _pair(dilation) != [1, 1]:
+    if pair_of(dilation) != [1, 1]:
         raise Unwritable("max_pool2d with a dilation")
     from_zero = grid is not None and grid.zero_point == QMIN
     return _pooled(to, grid, x, "MAX_POOL_2D", (kernel, stride, padding, ceil), lowest=not from_zero)
@@ -132,7 +133,7 @@ def _avg_pool2d(
     to: Writer, grid: QParams | None, x: Value, kernel: Ints, stride: Ints, padding: Ints, ceil: bool,
     count_padding: bool, divisor: int | None,
 ) -> Value:  # fmt: skip
-    if divisor is not None or ceil or (not count_padding and any(_pair(padding))):
+    if divisor is not None or ceil or (not count_padding and any(pair_of(padding))):
         raise Unwritable("avg_pool2d with a divisor, or with sides that do not count")
     return _pooled(to, grid, x, "AVERAGE_POOL_2D", (kernel, stride, padding, ceil), same=False)
 
@@ -143,7 +144,7 @@ def _pooled(
 ) -> Value:  # fmt: skip
     """``same``: what TFLite's own padding adds does not count, as in PyTorch."""
     x = to.arranged(x, CHANNELS_LAST)
-    kernel, stride, around = _pair(given[0]), _pair(given[1] or given[0]), _pair(given[2])
+    kernel, stride, around = pair_of(given[0]), pair_of(given[1] or given[0]), pair_of(given[2])
     padding = choose_padding(x.shape[2:], kernel, stride, around, (1, 1), given[3], same=same)
     x = padded(to, x, padding, lowest)
     sides = map_size(x.shape[2:], kernel, padding, stride)
@@ -224,11 +225,6 @@ def _cat(to: Writer, grid: QParams | None, parts: Sequence[Value], dim: int) -> 
     shape = list(handles[0].shape)
     shape[axis] = sum(each.shape[axis] for each in handles)
     return to.emit("CONCATENATION", handles, shape, order, grid, "ConcatenationOptions", axis=axis)
-
-
-def _pair(values: int | Ints) -> list[int]:
-    several = [values] if isinstance(values, int) else list(values)
-    return several * 2 if len(several) == 1 else several
 
 
 ROWS: dict[Any, Row] = {

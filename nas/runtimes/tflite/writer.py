@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
@@ -47,9 +46,7 @@ class Writer:
 
     def tensor(self, node: fx.Node) -> NDArray[Any]:
         """The numbers of an attribute."""
-        value: Tensor = getattr(self._module, str(node.target))
-        numbers: NDArray[Any] = value.detach().contiguous().numpy()
-        return numbers
+        return numpy_of(getattr(self._module, str(node.target)))
 
     def emit(
         self, code: str, inputs: Sequence[Handle], shape: Shape, order: Order, grid: QParams | None = None,
@@ -121,7 +118,7 @@ class Writer:
         return self.arranged(operand, other.order).handle
 
 
-def numpy_of(tensor: torch.Tensor) -> NDArray[Any]:
+def numpy_of(tensor: Tensor) -> NDArray[Any]:
     """A tensor's numbers."""
     found: NDArray[Any] = tensor.detach().contiguous().numpy()
     return found
