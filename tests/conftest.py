@@ -42,6 +42,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
+def _typed_code_restored() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_ALLOWED_CODE", os.environ.get("NAS_ALLOWED_CODE", ""))
+        yield
+
+
+# A process of the product runs one command; the tests run many in one. What a test lets be imported, the next may not.
+typed_code_of_a_module = pytest.fixture(_typed_code_restored, autouse=True, scope="module")
+typed_code_of_a_test = pytest.fixture(_typed_code_restored, autouse=True)
+
+
 @pytest.fixture
 def photo_folder(tmp_path: Path) -> PhotoFolder:
     """``photo_folder(counts, split="", size=(48, 64), mode="RGB", name="photos")`` writes ``counts[class]`` JPEG photos
