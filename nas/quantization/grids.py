@@ -81,6 +81,7 @@ def without_ties(grid: QParams, values: Tensor, table: Callable[[QParams], Tenso
         table: the integers that a runtime in fixed point makes of the values, on a grid; they are those of rounding
             then, too, where a step of some more that are tried has this.
     """
+    values = values[values.isfinite()]  # a logarithm of what is not positive, which no network computes
     plain = None
     for step in range(_WIDER_STEPS if table is None else 2 * _WIDER_STEPS):
         scale = float(torch.tensor(grid.scale * (1 + step * _WIDER), dtype=torch.float32))

@@ -148,6 +148,13 @@ REAL = frozenset({
 """Operators without a row that compute on real values: functions of values that are the same in every runtime, up to
 rounding."""
 
+FUNCTIONS = frozenset({
+    "abs", "add", "celu", "clamp", "clamp_max", "clamp_min", "div", "elu", "exp", "gelu", "leaky_relu", "log",
+    "log_sigmoid", "mish", "mul", "neg", "pow", "reciprocal", "rsqrt", "rsub", "selu", "softplus", "sqrt", "square",
+    "sub", "tanh",
+})  # fmt: skip
+"""Operators that treat every value by itself where they read one tensor, besides those with ``flat_beyond``."""
+
 _BY_TARGET = {target: (name, operator) for name, operator in OPERATORS.items() for target in operator.targets}
 _OTHER = ("", Operator())
 
@@ -166,6 +173,13 @@ def is_known(node: fx.Node) -> bool:
     """Whether a call of an exported graph is of an operator that has a row here, or computes on real values."""
     name = str(getattr(getattr(node.target, "overloadpacket", None), "__name__", "")).removesuffix("_")
     return node.target in _BY_TARGET or name in OPERATORS or name in REAL
+
+
+def is_function(node: fx.Node) -> bool:
+    """Whether each of the 256 values that this node's one input may have gives one result, known beforehand."""
+    name = str(getattr(getattr(node.target, "overloadpacket", None), "__name__", "")).removesuffix("_")
+    others = [*node.args[1:], *node.kwargs.values()]
+    return (operator_of(node).is_activation or name in FUNCTIONS) and not any(isinstance(n, fx.Node) for n in others)
 
 
 def source_of(node: fx.Node) -> fx.Node:

@@ -32,7 +32,7 @@ from .correct import Moments, correct, moments
 from .gates import fold_gates
 from .graph import capture, path_of
 from .grids import QLayer, QParams, choose_qparams, grid_values, quantize_layer, without_ties
-from .operators import is_saturation, operator_of, source_of
+from .operators import is_function, is_saturation, operator_of, source_of
 from .simulator import build_simulator
 
 _UNIFORM = Policy(INT8)
@@ -208,11 +208,12 @@ def _grids(graph: fx.GraphModule, placed: set[fx.Node], ranges: Mapping[str, Ran
             low, high = operator.output or ranges[node.name]
             limits = _limits(node)
             grid = choose_qparams(max(low, limits[0]), min(high, limits[1]))
-            if operator.is_activation and source_of(node).name in grids:
+            known = operator.is_activation if rules == FIRST_RULES else is_function(node)
+            if node.op == "call_function" and known and source_of(node).name in grids:
                 given = grids[source_of(node).name]
                 exact = operator.fixed_point if rules > FIRST_RULES else None
                 table = None if exact is None else partial(exact, given)
-                grid = without_ties(grid, node.target(grid_values(given), *node.args[1:]), table)
+                grid = without_ties(grid, node.target(grid_values(given), *node.args[1:], **node.kwargs), table)
             grids[node.name] = grid
             if node.op == "call_function" and is_saturation(node):
                 grids[source_of(node).name] = grids[node.name]

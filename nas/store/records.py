@@ -125,7 +125,8 @@ shipped.
 
 1. Those of version 0.1.0.
 2. A hard sigmoid after a layer is the saturation of that layer; on grids of hard-swishes, fixed point rounds as real
-   numbers do.
+   numbers do; no result of a function of one value lies half-way between two integers, not only of the activations of
+   convolutional networks.
 """
 FIRST_RULES = 1
 

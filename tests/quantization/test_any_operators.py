@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nas.export.manifest import open_model
 from nas.quantization.graph import capture
+from nas.quantization.grids import grid_values
+from nas.quantization.operators import is_function, source_of
 from nas.quantization.quantize import quantize
 from nas.runtimes.table import write_model
 from search_spaces.builders.timm_compat import timm
@@ -47,6 +51,35 @@ def test_the_file_computes_what_the_simulator_does(name: str, tmp_path: Path) ->
     wanted = quantized(images)
     found = torch.from_numpy(open_model(tmp_path / "model.onnx")(images.numpy()))
     assert float((found - wanted).abs().max()) <= 0.005 * float(wanted.max() - wanted.min())
+
+
+class Curve(nn.Module):
+    def __init__(self, curve: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.curve = curve
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.curve(x)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [functional.gelu, functional.mish, lambda x: x * 0.7 + 0.1, lambda x: (x.abs() + 0.1).log(), functional.elu_],
+    ids=["gelu", "mish", "line", "log", "elu"],
+)
+def test_no_value_of_a_function_is_half_way_between_two_integers(curve: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    curves = [layer for _ in range(6) for layer in (nn.Conv2d(6, 6, 1), Curve(curve))]
+    quantized = quantize(nn.Sequential(nn.Conv2d(3, 6, 1), *curves, nn.Conv2d(6, 4, 1)).eval(), torch.randn(4, 3, 8, 8))
+    seen = 0
+    for node in quantized.graph.graph.nodes:
+        if node.op == "call_function" and is_function(node):
+            values = grid_values(quantized.activations[source_of(node).name])
+            units = node.target(values, *node.args[1:], **node.kwargs) / quantized.activations[node.name].scale
+            units = units[units.isfinite()]
+            assert float((units - units.floor() - 0.5).abs().min()) > 9e-5
+            seen += 1
+    assert seen >= 6
 
 
 class Recurrent(nn.Module):
