@@ -30,6 +30,8 @@ RANDOM = 3
 REBUILT, GRADIENT, PERMUTED = 1e-5, 1e-3, 1e-6
 """Largest differences that pass, as shares of the largest value: a view and a copy may take different kernels, and
 some models compute parts in single precision whatever they are given."""
+LOUD = 1e6
+"""A logit larger than those of any trained model."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ def _check_values(space: SearchSpace, small: bool) -> float:
         net = Supernet(space, ENDS).eval()
         plain = timm.create_model(space.timm_name, num_classes=ENDS.outputs).eval()
     fill(net.model)
-    plain.load_state_dict(net.model.state_dict())
     sides = [int(side) for side in space.genes[space.index["resolution"]].choices]
     side = _side(plain, sides) if small else sides[-1]
+    _calm(net.model, _image(side))
+    plain.load_state_dict(net.model.state_dict())
     with torch.no_grad():
         whole = plain(_image(side))
         _demand(torch.equal(net(_image(side), space.largest), whole), "the largest subnet is not the model")
@@ -221,6 +224,17 @@ def fill(model: nn.Module) -> None:
     for tensor in model.state_dict().values():
         if tensor.is_floating_point() and tensor.ndim == 1:
             tensor.add_(torch.rand(tensor.shape) - 0.5, alpha=0.5)
+
+
+@torch.no_grad()
+def _calm(model: nn.Module, image: Tensor) -> None:
+    """Make filters and matrices smaller until no result is so large that gradients overflow."""
+    for _ in range(3):
+        if float(model(image).abs().max()) < LOUD:
+            return
+        for tensor in model.parameters():
+            if tensor.ndim > 1:
+                tensor.mul_(0.5)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -29,7 +29,7 @@ class Axis:
     __slots__ = ("kernel", "known_as", "name", "ordered", "reason", "size")
 
     def __init__(self, size: int, name: str = "", reason: str | None = None) -> None:
-        self.size = size
+        self.size = int(size)  # where the code got the number from, is not part of it
         self.name = name
         self.reason = reason if size != 1 else reason or "one"
         self.ordered = False

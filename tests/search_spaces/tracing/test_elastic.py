@@ -154,6 +154,32 @@ def test_a_scale_follows_what_an_output_sums_over() -> None:
     ]
 
 
+def test_numbers_of_a_smaller_network_are_plain_where_the_code_computes_sizes() -> None:
+    class Merges(nn.Module):
+        """Neighbours become channels, and a norm whose shape is no weight's own size (Swin's, TNT's)."""
+
+        def __init__(self, width: int = 48) -> None:
+            super().__init__()
+            self.stem, self.norm = nn.Linear(6, width), nn.LayerNorm(4 * width)
+            self.head = nn.Linear(4 * width, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            b, h, w, c = x.shape
+            x = x.reshape(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
+            return self.head(self.norm(x).mean((1, 2)))  # type: ignore[no-any-return]
+
+    with torch.device("meta"):
+        model = Merges().eval()
+    elastic = derive(model, Inputs((torch.empty(1, 8, 8, 6, device="meta"),)))
+    narrow = elastic.build({"stem.width": 24})
+    shape = narrow.get_submodule("norm").normalized_shape
+    assert shape == (96,)
+    numbers = [setting.number for setting in elastic.recipe({"stem.width": 24}).set]
+    assert numbers
+    assert all(type(number) is int for number in [*shape, *numbers])
+
+
 def test_a_code_that_does_not_follow_is_kept_from_shrinking() -> None:
     class Stubborn(nn.Module):
         """Checks a width that the labels cannot see."""
