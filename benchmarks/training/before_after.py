@@ -35,8 +35,7 @@ TEST = 2_000
 def trained(checkout: Path, folder: Path, data: Path, space: str, epochs: float, seed: int) -> dict[str, Any]:
     """Train by the command of a checkout, resuming where it was stopped, and measure here."""
     command = [sys.executable, str(checkout / "cli.py"), "train-supernet", "--out", str(folder)]
-    if not folder.exists():
-        command += ["--data", str(data), "--space", space, "--epochs", f"{epochs:g}", "--seed", str(seed)]
+    command += ["--data", str(data), "--space", space, "--epochs", f"{epochs:g}", "--seed", str(seed)]
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, cwd=checkout, check=True)
     done = open_trained(Run(folder))
