@@ -85,8 +85,10 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
     return 0, None
 
 
-def next_after_report(status: RunStatus) -> str:
-    """What one would type next, after reading the page of a run."""
+def next_after_report(status: RunStatus) -> str | None:
+    """What one would type next, after reading the page of a run; None: it is searched, exported and fine-tuned."""
+    if status.searched and status.exported and status.finetuned:
+        return None
     command = "search" if not status.searched else "finetune" if status.exported else "export"
     return hint(command, run=status.run)
 

@@ -109,6 +109,10 @@ def test_a_report_is_followed_by_what_the_run_lacks(tmp_path: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("{}")
         assert next_after_report(read_status(run)) == f"nas {command} --run {run.path}"
+    tuned = run.path / "finetune" / "x" / "run.json"
+    tuned.parent.mkdir(parents=True)
+    tuned.write_text("{}")
+    assert next_after_report(read_status(run)) is None
 
 
 def test_the_command(empty: Path) -> None:

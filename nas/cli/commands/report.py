@@ -46,4 +46,6 @@ def report(
     tell(f"wrote {result.report}")
     if result.plots:
         tell(f"wrote {result.plots[0].parent}: {count_of(len(result.plots), 'plot')} (SVG)")
-    following(next_after_report(read_status(home)) if result.searches else hint("search", run=home.path))
+    command = next_after_report(read_status(home)) if result.searches else hint("search", run=home.path)
+    if command is not None:
+        following(command)
