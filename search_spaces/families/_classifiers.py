@@ -19,8 +19,13 @@ _RANDOM = (
     "randperm", "rrelu_with_noise", "uniform",
 )  # fmt: skip
 """Operators that draw numbers."""
-_SQUASHED = ("_softmax", "sigmoid")
+_SQUASHED = ("_softmax", "hardsigmoid", "sigmoid")
 """What makes probabilities of logits."""
+_MOVES = (
+    "_unsafe_view", "alias", "clone", "detach", "expand", "flatten", "permute", "reshape", "select", "slice", "squeeze",
+    "t", "transpose", "unsqueeze", "view",
+)  # fmt: skip
+"""Operators that leave values as they are."""
 
 
 def check_classifier(elastic: ElasticModel, outputs: int) -> None:
@@ -51,7 +56,7 @@ def check_classifier(elastic: ElasticModel, outputs: int) -> None:
         _check_answer(both, outputs, "")
         if not two.is_meta and not torch.allclose(copy_tree(elastic.model)(two[1:])[0], both[1], 1e-3, 1e-3):
             raise UserError("its answer to an image depends on those beside it")
-    last = elastic.trace.operators[-1]
+    last = next(row for row in reversed(elastic.trace.operators) if row.name not in _MOVES)
     if last.name in _SQUASHED:
         raise UserError(
             f"it gives probabilities: it ends with {last.name.lstrip('_')}, which the loss has in it; leave that out"

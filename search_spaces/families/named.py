@@ -118,6 +118,13 @@ def parse_choices(parts: Sequence[str], said: str) -> Options:
     return Options(**options)
 
 
+def is_timm(name: str) -> bool:
+    """Whether timm has a model of this name, which may have options after it: ``resnet18:width=0.5``."""
+    from search_spaces.builders.timm_compat import timm
+
+    return bool(timm.is_model(name.partition(":")[0]))
+
+
 def _look_at(name: str) -> Named:
     """A named timm model on ``meta``, and the arguments that timm passes to its class."""
     from search_spaces.builders.timm_compat import NoInit, timm

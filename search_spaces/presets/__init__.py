@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from search_spaces.builders.typed_code import PREFIX as OWN
-from search_spaces.errors import unknown_name
-from search_spaces.families.named import derived_space
+from search_spaces.errors import UsageError, unknown_name
+from search_spaces.families.named import derived_space, is_timm
 from search_spaces.families.options import PREFIX
 from search_spaces.families.own_code import own_space
 from search_spaces.families.packaged import PREFIXES, packaged_space
@@ -29,5 +29,11 @@ def get_space(name: str) -> SearchSpace:
     if name.startswith(PREFIXES):
         return packaged_space(name)
     if name not in PRESETS:
+        if is_timm(name):
+            raise UsageError(f"unknown search space '{name}'; one around timm's model is {PREFIX}{name}")
+        file, words = name.endswith(".py"), name.removesuffix(".py").replace("/", ".").split(".")
+        if (file or len(words) > 1) and all(map(str.isidentifier, words)):
+            function = ".".join([*words, "build"] if file else words)
+            raise UsageError(f"unknown search space '{name}'; a function that builds your network is {OWN}{function}")
         raise unknown_name("search space", name, PRESETS)
     return PRESETS[name]

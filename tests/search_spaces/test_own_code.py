@@ -73,6 +73,10 @@ class Probable(Net):
     def forward(self, x):
         return super().forward(x).softmax(1)
 
+class Hidden(Net):
+    def forward(self, x):
+        return nn.functional.hardsigmoid(super().forward(x)[:, :, None]).squeeze(2)
+
 class Looking(Net):
     def forward(self, x):
         return super().forward(x + 1 if x.mean() > 0.5 else x)
@@ -93,10 +97,10 @@ class Rigid(Net):
 def lazy(num_classes, in_chans):
     return nn.Sequential(nn.LazyConv2d(32, 3), nn.Flatten(), nn.LazyLinear(num_classes))
 
-noisy, first, beside, named, two, loss, probable, looking, spatial, rigid = (
-    Noisy, First, Beside, Named, TwoInTraining, LossInTraining, Probable, Looking, Spatial, Rigid
+noisy, first, beside, named, two, loss, probable, hidden, looking, spatial, rigid = (
+    Noisy, First, Beside, Named, TwoInTraining, LossInTraining, Probable, Hidden, Looking, Spatial, Rigid
 )
-for each in (noisy, first, beside, named, two, loss, probable, looking, spatial, rigid):
+for each in (noisy, first, beside, named, two, loss, probable, hidden, looking, spatial, rigid):
     each.resolution = 32
 """
 
@@ -153,6 +157,7 @@ def test_a_name_says_when_the_source_has_changed(module: str, tmp_path: Path) ->
         ("named", "it gives a dict; let it give one tensor"), ("two", "it gives a tuple in training;"),
         ("loss", r"one value for each class in training: \[\] for 2 images"),
         ("probable", "it gives probabilities: it ends with softmax"),
+        ("hidden", "it gives probabilities: it ends with hardsigmoid"),
         ("looking", "its code looks at the values of tensors, and its costs are read off a run without"),
         ("spatial", r"one value for each class: \[2, 32, 16, 16\] for 2 images, 10 classes"),
         ("rigid", "nothing of it can be smaller$"), ("lazy", "has layers whose sizes are not known until it runs"),
@@ -197,3 +202,18 @@ def test_the_current_folder_hides_no_module_afterwards(tmp_path: Path, monkeypat
     spell_out("code:own_first.build")
     assert sys.path[-1] == str(tmp_path)
     assert sys.path.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [
+        ("net.py", "code:net.build"), ("pkg/net.py", "code:pkg.net.build"), ("pkg.net.make", "code:pkg.net.make"),
+        ("resnet18", "timm:resnet18"), ("resnet18.a1_in1k:width=0.5", "timm:resnet18.a1_in1k:width=0.5"),
+    ],
+)  # fmt: skip
+def test_a_model_without_the_word_before_it_is_named_as_it_is_typed(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown search space '{name}'.* {meant}$"):
+        get_space(name)
+    for other in (".py", "..", "ofa-mbv3-w1.5"):
+        with pytest.raises(UsageError) as caught:
+            get_space(other)
+        assert not any(word in str(caught.value) for word in ("code:", "timm:"))
