@@ -1,4 +1,4 @@
-"""What a model will cost on a target, without running it: any timm model, a candidate, an exported folder."""
+"""What a model costs on a target, without running it: a model of timm, a space's largest, a candidate, an export."""
 
 from __future__ import annotations
 

@@ -16,9 +16,13 @@ from nas.store.hints import hint
 from nas.store.results import Member, SearchResult
 from nas.store.run import Run, open_run
 from predictors.targets.target import load_target
-from search_spaces import get_space
+from search_spaces import PRESETS, get_space
 from search_spaces.architecture import Architecture, Interface
+from search_spaces.builders.typed_code import PREFIX as OWN
 from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.families.named import spell_out
+from search_spaces.families.options import PREFIX as TIMM
+from search_spaces.families.packaged import PREFIXES
 from search_spaces.schema import Json, read_content, shown
 
 from .describe import PICKS
@@ -137,7 +141,8 @@ def read_subject(
 
     Args:
         word: JSON of an architecture, or a file of it; an exported folder or a file in it; the id of a member of a
-            front or its beginning, or one of :data:`PICKS`; a name of timm's, with or without a pretrained tag.
+            front or its beginning, or one of :data:`PICKS`; a search space, of which the largest network is meant;
+            a name of timm's, with or without a pretrained tag.
         run: opens the run that members of a front come from.
         num_classes, in_chans: None: the network's own; for an architecture 1000 and 3.
 
@@ -152,6 +157,8 @@ def read_subject(
         return _of_export(path, num_classes, in_chans)
     if is_member(word):
         return _of_member(word, run, num_classes, in_chans)
+    if is_space(word):
+        return replace(_of_architecture(get_space(spell_out(word)).largest, num_classes, in_chans), name=word)
     if "/" in word or "\\" in word:
         raise UserError(f"{word} does not exist; give an exported folder, or another model")
     return _of_timm(word, num_classes, in_chans)
@@ -162,12 +169,17 @@ def is_member(word: str) -> bool:
     return word in PICKS or re.fullmatch(r"[0-9a-f]{4,8}(-\w*(-[0-9a-f]{,4})?)?", word) is not None
 
 
+def is_space(word: str) -> bool:
+    """Whether a word can only mean a search space."""
+    return word in PRESETS or word.startswith((TIMM, OWN, *PREFIXES))
+
+
 def _of_timm(name: str, num_classes: int | None, in_chans: int | None) -> Subject:
     from search_spaces.builders.timm_compat import NoInit, timm
 
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        raise unknown_name("model", name, [*timm.list_models(), *PICKS])
+        raise unknown_name("model", name, [*timm.list_models(), *PRESETS, *PICKS])
     tagged = timm.list_models(f"{base}.*", pretrained=True) if tag else []
     if tag and name not in tagged:
         raise unknown_name("pretrained tag", tag, [t.partition(".")[2] for t in tagged], f"of {base}")

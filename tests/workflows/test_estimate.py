@@ -223,3 +223,14 @@ def test_a_damaged_export(empty: Path, damage: Callable[[dict[str, Any]], dict[s
     assert invoke("estimate", ".", "--json").json["target"] == "host"
     (empty / "architecture.json").write_text(json.dumps(damage(content)))
     assert "architecture.json is damaged" in invoke("estimate", ".").message
+
+
+def test_a_space_stands_for_its_largest_network(empty: Path) -> None:
+    plain = estimate_model("test_resnet", target="cortex-a72", resolution=32)
+    around = estimate_model("timm:test_resnet:resolution=32", target="cortex-a72")
+    assert around.model == "timm:test_resnet:resolution=32"
+    assert [getattr(around, cost) for cost in COSTS] == [getattr(plain, cost) for cost in COSTS]
+    assert around.latency_ms == pytest.approx(plain.latency_ms)
+    shown = invoke("estimate", "mbv3-tiny", "--target", "cortex-a72")
+    assert "mbv3-tiny, 28 px, int8, on cortex-a72" in shown.out
+    assert shown.err.strip() == "next: nas train-supernet --space mbv3-tiny"

@@ -14,7 +14,7 @@ def estimate(
     model: Annotated[
         str,
         typer.Argument(
-            help="timm model, candidate id, best, exported folder, or architecture JSON.",
+            help="timm model, space (its largest), candidate id, best, exported folder, or architecture JSON.",
             autocompletion=completion.candidates,
         ),
     ] = "best",
@@ -43,7 +43,7 @@ def estimate(
     from nas.cli.tables.estimate import print_estimate
     from nas.store.hints import hint
     from nas.workflows.estimate import estimate_model
-    from nas.workflows.resolve import find_run, is_member
+    from nas.workflows.resolve import find_run, is_member, is_space
 
     costs = estimate_model(model, target, resolution, precision, lambda: find_run(run), classes, in_chans, layers)
     if as_json:
@@ -52,5 +52,7 @@ def estimate(
         print_estimate(costs)
         if is_member(model) and target is None:
             following(hint("export", run=find_run(run).path, candidate=costs.model, target=costs.target))
+        elif is_space(model):
+            following(hint("train-supernet", space=model))
         else:
             following(hint("search", run=run, target=target or costs.target))
