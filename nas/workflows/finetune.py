@@ -31,6 +31,7 @@ from nas.training.amp import check_amp
 from nas.training.builders import settled_augment
 from nas.training.check import check_config
 from nas.training.config import (
+    ADAPTED_WEIGHT,
     FINETUNE_SHARE,
     NESTEROV,
     NONE,
@@ -272,6 +273,9 @@ def train_config(trained: Trained, config: FinetuneConfig, policies: Sequence[Po
                       teacher_temperature=TrainConfig.teacher_temperature)  # fmt: skip
     elif config.teacher != AUTO:
         own = replace(own, teacher=config.teacher)
+        if Path(config.teacher).resolve() == trained.run.adapted.resolve():
+            weight = ADAPTED_WEIGHT if own.teacher_weight is None else own.teacher_weight
+            own = replace(own, teacher=str(trained.run.adapted), teacher_weight=weight)
     elif own.teacher is None:
         own = replace(own, teacher=_whole(trained))
     peak = (trained.run.read().lr if own.lr_auto else None) or peak_lr(scale_lr(own))

@@ -349,6 +349,10 @@ def test_the_teacher_is_the_largest_network_unless_told_otherwise(here: Path) ->
     run.adapted.touch()  # as strategy teacher-first leaves it, which has taught the subnets already
     assert plan(run.path).settings.teacher is None
     assert plan(run.path).settings_id == plan(run.path, teacher="none").settings_id
+    for word in (str(run.adapted), str(Path("run") / ".." / "run" / run.adapted.name)):
+        asked = plan(run.path, teacher=word)  # in the words of this folder
+        assert (asked.settings.teacher_weight, asked.origin.teacher) == (0.9, "adapted")
+    assert plan(run.path, teacher="timm:nothing").settings.teacher_weight is None
     run.adapted.unlink()
     taught = plan(run.path, epochs=0.5)
     weights = []
