@@ -19,7 +19,8 @@ from nas.supernet.ordering import order_channels, weight_importance
 from nas.supernet.supernet import Supernet
 from search_spaces import Architecture, SearchSpace, get_space
 from search_spaces.architecture import Interface
-from search_spaces.builders.timm_compat import ARITHMETIC, FILLERS, timm
+from search_spaces.builders.no_init import ARITHMETIC, FILLERS
+from search_spaces.builders.timm_compat import timm
 from search_spaces.errors import UserError
 from search_spaces.families.named import spell_out
 from search_spaces.tracing.groups import Group, channel_groups

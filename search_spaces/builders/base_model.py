@@ -53,7 +53,7 @@ def on_device(device: str) -> Iterator[None]:
     """Models are made on a device; on ``meta`` without storage or initialisation."""
     import torch
 
-    from .timm_compat import NoInit
+    from .no_init import NoInit
 
     with NoInit() if device == "meta" else nullcontext(), torch.device(device):
         yield
