@@ -1,10 +1,12 @@
 """Training from random weights in an earlier checkout and in this one:
 ``python -m benchmarks.training.before_after CHECKOUT``.
 
-Each side runs its own ``nas train-supernet`` with its defaults, so with the strategy that ``auto`` chooses, on the
-same data, steps and seeds, in turn. This checkout measures both: of the run's supernet the smallest, the mean of ten
-random and the largest subnet, with batch norm calibrated for each, on the search and test splits together, which no
-training step has seen. The earlier one has to write runs that this one opens. Finished runs are not trained again.
+Each side runs its own ``nas train-supernet`` with its defaults, so with the strategy that ``auto`` chooses, on the same
+images, steps and seeds, in turn. The folder has a search split of its own, for versions draw it differently. The faster
+gradient of depthwise convolutions, which rounds differently in every version, is off on both sides; ``--faster`` leaves
+it on. This checkout compares the weights and measures both supernets on the search and test splits together: the
+smallest, the mean of ten random and the largest subnet, with batch norm calibrated for each. The earlier checkout must
+write runs that this one opens. Finished runs are not trained again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from benchmarks.support.cells import cell, measured
 from benchmarks.support.given import images_folder
@@ -30,12 +33,46 @@ HERE = Path(__file__).resolve().parents[2]
 COLUMNS = ("smallest", f"mean of {RANDOM} random", "largest")
 TEST = 2_000
 """Test images."""
+SEARCH = 10
+"""Every so manieth image of a class is in the search split."""
+DRIVER = """
+import runpy, sys
+try:
+    from nas.supernet import depthwise
+except ImportError:
+    from nas import depthwise
+if sys.argv.pop(1) == "torch":
+    depthwise.FASTER_HERE = depthwise._HERE = False
+sys.argv[0] = "cli.py"
+runpy.run_path("cli.py", run_name="__main__")
+"""
+"""Runs a checkout's command with or without the faster gradient; names of today's and of an earlier version."""
 
 
-def trained(checkout: Path, folder: Path, data: Path, space: str, epochs: float, seed: int) -> dict[str, Any]:
+def hold_out(folder: Path) -> None:
+    """Give a folder without a search split one, out of its training images; once."""
+    done = folder.with_name(f"{folder.name}.held-out")
+    if done.exists():
+        return
+    for each in sorted((folder / "train").iterdir()):
+        (folder / "val" / each.name).mkdir(parents=True, exist_ok=True)
+        for image in sorted(each.iterdir())[::SEARCH]:
+            image.rename(folder / "val" / each.name / image.name)
+    done.touch()
+
+
+def trained(checkout: Path, folder: Path, data: Path, given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train by the command of a checkout, resuming where it was stopped, and measure here."""
-    command = [sys.executable, str(checkout / "cli.py"), "train-supernet", "--out", str(folder)]
-    command += ["--data", str(data), "--space", space, "--epochs", f"{epochs:g}", "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        "faster" if given.faster else "torch",
+        "train-supernet",
+        "--data",
+        str(data),
+    ]
+    command += ["--space", given.space, "--epochs", f"{given.epochs:g}", "--seed", str(seed), "--out", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, cwd=checkout, check=True)
     done = open_trained(Run(folder))
@@ -47,6 +84,13 @@ def trained(checkout: Path, folder: Path, data: Path, space: str, epochs: float,
     }
 
 
+def difference(one: Path, other: Path) -> float:
+    """Largest difference of two supernets' weights."""
+    here, there = (load_file(each / "supernet.safetensors") for each in (one, other))
+    assert here.keys() == there.keys()
+    return max(float((here[name].double() - there[name].double()).abs().max()) for name in here)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("before", type=Path, metavar="CHECKOUT", help="an earlier version of this repository")
@@ -55,18 +99,26 @@ def main() -> None:
     parser.add_argument("--space", default="mbv3-tiny")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--faster", action="store_true", help="leave the faster gradient of depthwise convolutions on")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/before_after"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = images_folder(given.out, given.images, given.most, TEST)
+    hold_out(data)
+    way = "faster" if given.faster else "torch"
     found: dict[str, list[dict[str, Any]]] = {}
+    apart = []
     for seed in given.seeds:
+        runs = []
         for side, checkout in (("before", given.before.resolve()), ("now", HERE)):
-            name = f"{data.name}-{given.space}-{given.epochs:g}-{side}-s{seed}"
-            run = (given.out / name).resolve()
-            work = partial(trained, checkout, run, data, given.space, given.epochs, seed)
+            name = f"{data.name}-{given.space}-{given.epochs:g}-{way}-{side}-s{seed}"
+            runs.append((given.out / name).resolve())
+            work = partial(trained, checkout, runs[-1], data, given, seed)
             found.setdefault(side, []).append(cell(given.out, name, work))
-    print(f"{data.name}, {given.space}, {given.epochs:g} epochs: accuracy, %")
+        apart.append(difference(*runs))
+    print(f"{data.name}, {given.space}, {given.epochs:g} epochs, gradient of depthwise convolutions: {way}")
+    print("largest difference of weights, by seed: " + ", ".join(f"{each:g}" for each in apart))
+    print("accuracy, %")
     print("| | seed | " + " | ".join(COLUMNS) + " |")
     print("|---" * (2 + len(COLUMNS)) + "|")
     for side, rows in found.items():
