@@ -87,10 +87,23 @@ def _progress(metrics: Path) -> tuple[int, int | None]:
 
 def next_after_report(status: RunStatus) -> str | None:
     """What one would type next, after reading the page of a run; None: it is searched, exported and fine-tuned."""
-    if status.searched and status.exported and status.finetuned:
-        return None
-    command = "search" if not status.searched else "finetune" if status.exported else "export"
-    return hint(command, run=status.run)
+    if not status.searched:
+        return hint("search", run=status.run)
+    if not status.exported:
+        return next_after_search(Run(Path(status.run)))
+    return None if status.finetuned else hint("finetune", run=status.run)
+
+
+def next_after_search(run: Run, target: str | None = None) -> str:
+    """What one would type next, with a front at hand: ``nas export``, and before it ``nas finetune`` where the run began
+    with trained weights, since its members gain most by it there.
+
+    Args:
+        target: of the search, as it was typed, for ``nas export``; ``nas finetune`` takes the last one by itself.
+    """
+    if run.adapted.exists() and not any(run.path.glob("finetune/*/run.json")):
+        return hint("finetune", "all", run=run.path)
+    return hint("export", run=run.path, target=target)
 
 
 def next_command(rows: Sequence[RunStatus]) -> str:

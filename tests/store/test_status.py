@@ -11,7 +11,7 @@ import pytest
 
 from nas.store.records import DataInfo, RunRecord
 from nas.store.run import Run, latest
-from nas.store.status import list_runs, next_after_report, next_command, read_status
+from nas.store.status import list_runs, next_after_report, next_after_search, next_command, read_status
 from tests.support.cli_runs import invoke
 
 INFO = DataInfo("embedded", ("a", "b"), 1, (0.5,), (0.5,), 28, {"train": 8, "search": 2, "test": 2}, 1.0)
@@ -126,3 +126,16 @@ def test_the_command(empty: Path) -> None:
     assert [row["state"] for row in invoke("runs", "--json").json] == ["trained", "training"]
     assert [row["run"] for row in invoke("runs", "runs/one", "--json").json] == ["runs/one"]
     assert "is not a folder" in invoke("runs", "elsewhere").message
+
+
+def test_a_front_of_trained_weights_is_fine_tuned_before_it_is_exported(tmp_path: Path) -> None:
+    run = trained(tmp_path, "a")
+    run.search("host").write_text("{}")
+    assert next_after_search(run, "host") == f"nas export --run {run.path} --target host"
+    run.adapted.touch()
+    assert next_after_search(run, "host") == f"nas finetune all --run {run.path}"
+    assert next_after_report(read_status(run)) == f"nas finetune all --run {run.path}"
+    tuned = run.path / "finetune" / "x" / "run.json"
+    tuned.parent.mkdir(parents=True)
+    tuned.touch()
+    assert next_after_search(run, "host") == f"nas export --run {run.path} --target host"

@@ -66,8 +66,8 @@ def search(
     from nas.cli.console import following, tell
     from nas.cli.progress import Display
     from nas.cli.tables.search import print_search
-    from nas.store.hints import hint
     from nas.store.results import SearchResult
+    from nas.store.status import next_after_search
     from nas.workflows.resolve import find_run
     from nas.workflows.search import SearchPlan, search_run
 
@@ -86,4 +86,4 @@ def search(
     if as_json:
         print_json(results if len(results) > 1 else results[0])
     else:
-        following(in_earnest() if dry_run else hint("export", run=directory.path, target=target))
+        following(in_earnest() if dry_run else next_after_search(directory, target))
