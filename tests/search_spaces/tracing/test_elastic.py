@@ -53,7 +53,7 @@ def test_networks_are_what_their_recipes_rebuild(name: str) -> None:
     for values in random_values(elastic, 3):
         borrowed = lend(elastic, model, values)
         cuts = elastic.cuts(values)
-        source = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        source = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
         state = {cut.name: cut.take(source[cut.name]).detach().clone() for cut in cuts}
         recipe = json.loads(json.dumps(write_recipe(elastic.recipe(values))))
         with torch.device("meta") if not elastic.trace.caches else torch.device("cpu"):
@@ -65,7 +65,7 @@ def test_networks_are_what_their_recipes_rebuild(name: str) -> None:
         model.zero_grad()
         loss(ours).backward()
         loss(theirs).backward()
-        gradients = dict(rebuilt.named_parameters())
+        gradients = dict(rebuilt.named_parameters(remove_duplicate=False))
         largest = max(float(p.grad.abs().max()) for p in gradients.values() if p.grad is not None)
         for cut in cuts:
             parameter = source[cut.name]
