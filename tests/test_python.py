@@ -32,7 +32,7 @@ def test_the_document_runs_as_it_stands(
         exec(compile(block, "docs/python.md", "exec"), scope)
     said = capsys.readouterr().out
     assert "10 classes; {'train': 100, 'search': 40, 'test': 40}" in said
-    assert "model.int8.onnx" in said
+    assert "model.int8.tflite" in said
     assert "'unheard-of' is not on the front" in said
     used = {node.attr for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)}
     functions = {name for name in nas.__all__ if inspect.isfunction(getattr(nas, name))}

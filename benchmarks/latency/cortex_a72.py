@@ -27,12 +27,13 @@ MLPERF = (
 NETWORKS = {"int8": "TensorFlow's quantized", "fp32": "floating-point"}
 
 
-def _target(name: str, runtime: str, threads: int, fits: dict[str, Fitted]) -> Target:
+def _target(name: str, runtime: str, threads: int, fits: dict[str, Fitted], model: str | None = "litert") -> Target:
     return Target(
         name=name,
         description=DESCRIPTION,
         runtime=runtime,
         threads=threads,
+        model=model,
         default_precision="int8",
         latency=AdditiveLatency({p: f.coefficients for p, f in fits.items()}),
         labels={p: f.label for p, f in fits.items()},
@@ -88,7 +89,7 @@ def _ncnn(threads: int) -> tuple[Target, str]:
         f"fp32's constants; {source}",
     )  # fmt: skip
     name = "cortex-a72-ncnn" + ("" if threads > 1 else "-1-thread")
-    return _target(name, f"ncnn, {plural}", threads, {"int8": integer, "fp32": floating}), NCNN_NOTE
+    return _target(name, f"ncnn, {plural}", threads, {"int8": integer, "fp32": floating}, model=None), NCNN_NOTE
 
 
 def cortex_a72_ncnn() -> tuple[Target, str]:

@@ -214,8 +214,9 @@ def cortex_a53() -> tuple[Target, str]:
         "Cortex-A72's constants say what operators cost relative to one another, one factor says how much slower it is."
     )
     return target(
-        "cortex-a53", "Raspberry Pi 3 B+: 4 x Cortex-A53, 1.4 GHz", "XNNPACK (2022), 4 threads", 4, "int8", fits
-    ), note
+        "cortex-a53", "Raspberry Pi 3 B+: 4 x Cortex-A53, 1.4 GHz", "XNNPACK (2022), 4 threads", 4, "int8", fits,
+        model="litert",
+    ), note  # fmt: skip
 
 
 def nasbench(column: str, precision: str) -> Data:
@@ -246,8 +247,9 @@ def cortex_a76_tflite() -> tuple[Target, str]:
         ),
     }  # fmt: skip
     return target(
-        "cortex-a76-tflite", "Pixel 4 (Snapdragon 855): Cortex-A76, 2.84 GHz", "TFLite 2.1, 1 thread", 1, "int8", fits
-    ), BLIND
+        "cortex-a76-tflite", "Pixel 4 (Snapdragon 855): Cortex-A76, 2.84 GHz", "TFLite 2.1, 1 thread", 1, "int8", fits,
+        model="litert",
+    ), BLIND  # fmt: skip
 
 
 def jetson_nano() -> tuple[Target, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from nas.candidates.ship import EVALUATION_BATCH, ship
 from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import QuantizedModel
-from nas.runtimes.runtime import NEEDS, Exported
-from nas.runtimes.table import file_name, file_names, get_runtime, parse_formats, write_model
+from nas.runtimes.runtime import NEEDS, Exported, ImageShape, NoFormError
+from nas.runtimes.table import DEFAULT, file_name, file_names, get_runtime, parse_formats, write_model
 from nas.search.objectives import misfits
 from nas.search.outcome import record_accuracy
 from nas.store.exports import ExportCosts, ExportTarget, FinetuneOrigin, Manifest, Provenance, Result
@@ -48,6 +49,9 @@ from .manifest import MANIFEST, exported_hashes, input_size, open_model
 from .preparation import PREPARATION, input_config, preparation_of, preparation_source
 from .program import PROGRAM, write_program
 from .subnet_loader import RECIPE, SUBNET_LOADER, recipe_content, subnet_loader_source
+
+if TYPE_CHECKING:
+    from nas.runtimes.runtime import Network
 
 _UNFINISHED = ".unfinished"
 
@@ -125,10 +129,14 @@ def export_candidate(
             files |= {} if program.problem else {PROGRAM: file_hash(folder / PROGRAM)}
         atomic_write(folder / PREPARATION, preparation_source().encode())
         scripts, remarks = [], {}
-        for form in formats or parse_formats(None, target.model):
+        shape = (info.in_chans, resolution, resolution)
+        for wanted in formats or parse_formats(None, target.model):
+            other = None if formats else DEFAULT
+            form, instead = _write(wanted, other, network, shape, folder, candidate.policy.label, texts, target.model)
             file = folder / file_name(form, candidate.policy.label)
-            write_model(form, network, (info.in_chans, resolution, resolution), file, texts, target.model)
             files[file.name] = digest = file_hash(file)
+            if instead:
+                remarks[file.name] = instead
             model = open_model(file, digest)
             score = run_file(model, source.dataset, "test", resolution)
             results.append(Result(file.name, "test", record_accuracy(score)))
@@ -154,6 +162,22 @@ def export_candidate(
     for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
     return manifest
+
+
+def _write(
+    form: str, other: str | None, network: Network, shape: ImageShape, folder: Path, label: str,
+    texts: Mapping[str, str], model: str | None,
+) -> tuple[str, str]:  # fmt: skip
+    """Write a network in a format, or in the ``other`` one where that cannot hold it. Which of them it was, and why the
+    other one; empty: it was the first."""
+    try:
+        write_model(form, network, shape, folder / file_name(form, label), texts, model)
+    except NoFormError as error:
+        if other is None or other == form:
+            raise
+        write_model(other, network, shape, folder / file_name(other, label), texts, model)
+        return other, f"written in place of the target's format {form}, which cannot hold this network: {error.reason}"
+    return form, ""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from nas.quantization.dialect import Dialect
 from nas.store.files import replace_file
 from search_spaces.errors import UserError, install_hint
 
-from .runtime import NEEDS, DeviceCode, ImageShape
+from .runtime import NEEDS, DeviceCode, ImageShape, NoFormError
 from .silence import silence
 
 if TYPE_CHECKING:
@@ -44,19 +44,17 @@ class Executorch:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``[1, C, H, W]`` float, output ``[1, outputs]``. Raises UserError: ExecuTorch is missing, weights have
-        fewer than 8 bits, a layer would not run in XNNPACK, or the file cannot be written."""
+        """Input ``[1, C, H, W]`` float, output ``[1, outputs]``. Raises NoFormError: weights have fewer than 8 bits, or
+        a layer would not run in XNNPACK; UserError: ExecuTorch is missing, or the file cannot be written."""
         from nas.quantization.quantize import QuantizedModel
 
         if isinstance(network, QuantizedModel) and any(layer.bits < 8 for layer in network.layers.values()):
-            raise UserError(
-                f"a .pte file stores weights in 8 bits or as floats, this network's precision is {network.policy}; "
-                "export it with `formats` onnx, or give stages fp32 or int8"
-            )
+            reason = f"a .pte file stores weights in 8 bits or as floats, its precision is {network.policy}"
+            raise NoFormError("ExecuTorch", reason)
         lowered = lower(network, image_shape, metadata, dialect)
         left = layers_outside(lowered.exported_program().graph)
         if left:
-            raise UserError(f"cannot write this network for ExecuTorch: XNNPACK does not take {', '.join(left)}")
+            raise NoFormError("ExecuTorch", f"XNNPACK does not take {', '.join(left)}")
         with silence():
             try:
                 content = lowered.to_executorch().buffer

@@ -20,7 +20,7 @@ from nas.store.files import replace_file
 from nas.tasks.task import INPUT, OUTPUT
 from search_spaces.errors import UserError, first_line, install_hint
 
-from .runtime import NEEDS, DeviceCode, ImageShape
+from .runtime import NEEDS, DeviceCode, ImageShape, NoFormError
 from .silence import silence
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Litert:
     def write(
         self, network: Network, image_shape: ImageShape, path: Path, metadata: Mapping[str, str], dialect: Dialect
     ) -> None:
-        """Input ``images [1, H, W, C]`` float, output ``[1, outputs]``. Raises UserError: LiteRT is missing, the format
-        has no form of an operator, or the file cannot be written."""
+        """Input ``images [1, H, W, C]`` float, output ``[1, outputs]``. Raises NoFormError: it has no form of an
+        operator; UserError: LiteRT is missing, or the file cannot be written."""
         import torch
 
         from nas.quantization.quantize import QuantizedModel
@@ -67,7 +67,7 @@ class Litert:
                     grids, layers = {}, {}
                 content = write_graph(graph, grids, layers, image_shape, tables)
         except Unwritable as error:
-            raise _refusal(f"there is no form of {error} in a .tflite file") from None
+            raise NoFormError("LiteRT", f"there is no form of {error} in a .tflite file") from None
         replace_file(path, with_archive(content, texts))
 
     def open(self, path: Path, threads: int = 1) -> LitertModel:
@@ -155,11 +155,7 @@ def _captured(network: nn.Module, image_shape: ImageShape) -> fx.GraphModule:
     try:
         return capture(network, image_shape)
     except Unquantizable as error:
-        raise _refusal(error.reason) from None
-
-
-def _refusal(reason: str) -> UserError:
-    return UserError(f"cannot write this network for LiteRT: {reason}; export it with `formats` onnx")
+        raise NoFormError("LiteRT", error.reason) from None
 
 
 def _import(module: str, beginning: str) -> Any:

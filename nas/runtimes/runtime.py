@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nas.quantization.dialect import Dialect
+from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,14 @@ NEEDS = "needs"
 """A text of every file's metadata, JSON: packages that run the file -> their lowest versions; empty: any."""
 ImageShape = tuple[int, int, int]
 """Channels, height and width."""
+
+
+class NoFormError(UserError):
+    """A runtime's files cannot hold a network, for a ``reason``."""
+
+    def __init__(self, runtime: str, reason: str) -> None:
+        super().__init__(f"cannot write this network for {runtime}: {reason}; choose another format (`formats`)")
+        self.reason = reason
 
 
 class Exported(Protocol):
@@ -90,7 +99,8 @@ class Runtime(Protocol):
             dialect: one of :attr:`dialects`; without meaning for a float model.
 
         Raises:
-            UserError: a package is missing, the runtime cannot hold this network, or the file cannot be written.
+            NoFormError: the runtime cannot hold this network.
+            UserError: a package is missing, or the file cannot be written.
         """
         ...
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.quantization.dialect import Dialect
-from search_spaces.errors import UsageError, UserError, unknown_name
+from search_spaces.errors import UsageError, UserError, install_hint, unknown_name
 from search_spaces.policy import FLOAT, MIXED, PRECISIONS
 
 from .runtime import ImageShape, Runtime
@@ -69,6 +70,19 @@ def parse_formats(text: str | None, model: str | None) -> tuple[str, ...]:
     for name in names:
         get_runtime(name)
     return names
+
+
+def check_packages(names: Iterable[str]) -> None:
+    """Refuse work whose files could not be written or run in the end. Nothing is imported. Raises UserError: a package
+    of one of these runtimes is missing."""
+    for name in names:
+        entry = RUNTIMES[name]
+        missing = [package for package in entry.packages if importlib.util.find_spec(package) is None]
+        if missing:
+            raise UserError(
+                f"format {name} needs the package '{missing[0]}'; {install_hint(f'.[{entry.extra}]')}; "
+                "or choose another format (`formats`)"
+            )
 
 
 def runtime_of(model: str) -> str:

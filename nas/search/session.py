@@ -15,7 +15,7 @@ from nas.candidates.candidate import Candidate
 from nas.events import Listener, Measured
 from nas.journal.journal import SEARCH, Journal
 from nas.tasks.task import Score
-from predictors.targets.target import to_toml
+from predictors.targets.target import Target, to_toml
 from search_spaces.genes import Floats, Vectors
 from search_spaces.schema import Count
 
@@ -37,6 +37,12 @@ class Turn:
     batch: tuple[tuple[Count, ...], ...]
 
 
+def _of_search(target: Target) -> Target:
+    """A target without what changes no cost: what was measured, and in which format the simulator's integers ship. Only
+    ``onnx-uint8`` stays, which records of earlier searches have."""
+    return replace(target, measured={}, model=target.model if target.model == "onnx-uint8" else None)
+
+
 class Session:
     """The measurements one search has made so far, in its own order."""
 
@@ -48,7 +54,7 @@ class Session:
         self.objectives = parse_objectives(config.objectives)
         self.baselines = parse_baselines(config.compare)
         # another target file of the same name: another search
-        plain = [replace(t, measured={}) for t in (costs.target, *costs.others)]  # what was measured changes no cost
+        plain = [_of_search(target) for target in (costs.target, *costs.others)]
         files = [hashlib.sha256(to_toml(target).encode()).hexdigest() for target in plain]
         self.settings = json.dumps(asdict(replace(config, prior=0)) | {"target_files": files})
         self.config = config = replace(config, prior=journal.begin(self.settings))

@@ -95,7 +95,7 @@ def next_after_report(status: RunStatus) -> str | None:
 
 
 def next_after_search(run: Run, target: str | None = None) -> str:
-    """What one would type next, with a front at hand: ``nas export``, and before it ``nas finetune`` where the run began
+    """What one would type next, with a front at hand: ``nas export``; before it ``nas finetune`` where the run began
     with trained weights, since its members gain most by it there.
 
     Args:

@@ -11,7 +11,7 @@ from nas.candidates.ship import Shipped, ship
 from nas.export.card import first_weights
 from nas.export.folder import Finetuned, Source, export_candidate
 from nas.export.hub import check_license
-from nas.runtimes.table import parse_formats
+from nas.runtimes.table import check_packages, parse_formats
 from nas.store.exports import Manifest
 from nas.store.files import check_folder
 from nas.store.hints import hint
@@ -61,12 +61,13 @@ def export_model(
     result, kept = _shipped_front(run, target, tuned)
     device = load_target(result.settings.target)
     forms = parse_formats(formats, device.model)
+    check_packages(forms)
     members = result.front if name == ALL else [pick_member(result, name)]
     with run.locked():
         trained = open_trained(run, result.settings.calibration_images)
         same_weights(trained, result)
         folders = [out / member.id if out and name == ALL else out for member in members]
-        return export_members(trained, members, kept, device, folders, forms, license)
+        return export_members(trained, members, kept, device, folders, forms if formats else None, license)
 
 
 def export_members(

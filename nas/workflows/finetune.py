@@ -19,6 +19,7 @@ from nas.events import Listener
 from nas.export.folder import Finetuned, export_candidate
 from nas.export.hub import check_license, data_name
 from nas.journal.journal import SEARCH, TEST
+from nas.runtimes.table import check_packages, parse_formats
 from nas.search.outcome import make_member, record_accuracy
 from nas.store.exports import FinetuneOrigin, Result
 from nas.store.files import check_folder
@@ -134,6 +135,7 @@ def finetune(
     check_folder(out)
     with run.locked():
         trained, candidate, device = pick_candidate(open_trained(run), name, target)
+        check_packages(parse_formats(None, device.model))
         training = plan_training(trained, candidate, config)
         check_amp(training.settings.amp, resources.device)
         if dry_run:

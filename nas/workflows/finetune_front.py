@@ -15,6 +15,7 @@ from nas.candidates.candidate import Candidate
 from nas.events import Listener, Noted
 from nas.export.hub import check_license
 from nas.journal.journal import SEARCH, TEST
+from nas.runtimes.table import check_packages, parse_formats
 from nas.search.outcome import record_accuracy
 from nas.store.files import check_folder, write_json
 from nas.store.results import Member
@@ -92,6 +93,8 @@ def finetune_front(
     check_folder(out)
     with run.locked():
         result = read_search(run, target)
+        device = load_target(result.settings.target)
+        check_packages(parse_formats(None, device.model))
         supernet = open_trained(run, result.settings.calibration_images)
         same_weights(supernet, result)
         members = sorted(result.front, key=lambda member: (-member.macs, member.id))
@@ -118,7 +121,7 @@ def finetune_front(
         shipped = {member.id: member for member in with_tuned(result, kept).front}
         tuned = known.of(result)
         exported = export_members(
-            supernet, [shipped[member.id] for member in members], kept, load_target(result.settings.target),
+            supernet, [shipped[member.id] for member in members], kept, device,
             [out and out / member.id for member in members], license=license,
         )  # fmt: skip
         return FrontResult(

@@ -136,7 +136,7 @@ def test_out_of_order(here: Path) -> None:
 def test_export_without_the_onnx_extra(here: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     before = content(here)
-    result = invoke("export", "--run", "run", "--out", "new")
+    result = invoke("export", "--run", "run", "--out", "new", "--format", "onnx")
     assert result.code == 1
     assert f"'{package}'; in the clone: pip install -c constraints.txt '.[onnx]'" in result.message
     assert {k: v for k, v in content(here).items() if not k.startswith("new/")} == before

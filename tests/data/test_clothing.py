@@ -71,7 +71,7 @@ def test_from_photos_to_an_int8_file(folder: Path) -> None:
     exported: list[dict[str, Any]] = json.loads(nas("export", "--json"))
     path, images = Path(exported[0]["path"]), trained["data"]["counts"]["test"]
     stated = float(rows[exported[0]["candidate"]])
-    evaluated = json.loads(nas("evaluate", str(path / "model.int8.onnx"), "--json"))
+    evaluated = json.loads(nas("evaluate", str(path / "model.int8.tflite"), "--json"))
     assert evaluated["images"] == images
     one_image = 100 / images
     assert abs(100 * evaluated["value"] - stated) <= max(0.2, one_image) + 0.005  # the table rounds

@@ -35,12 +35,12 @@ class Shipped:
 
     @property
     def script(self) -> Path:
-        return self.folder / "classify_onnx.py"
+        return self.folder / "classify_litert.py"
 
     def check(self) -> int:
         """What an export does with a folder before it takes its place."""
         given = read_record(self.folder / MANIFEST, Manifest).input
-        script = Script(self.script.name, "model.int8.onnx", open_model(self.folder / "model.int8.onnx"), {})
+        script = Script(self.script.name, "model.int8.tflite", open_model(self.folder / "model.int8.tflite"), {})
         return check_folder(self.folder, [script], self.dataset, given)
 
 
@@ -70,7 +70,7 @@ def test_a_script_that_does_something_else_is_refused(shipped: Shipped, before: 
     shipped.script.write_text(text.replace(before, after))
     with pytest.raises(UserError) as refused:
         shipped.check()
-    assert str(refused.value).startswith("classify_onnx.py ")
+    assert str(refused.value).startswith("classify_litert.py ")
     assert said in str(refused.value)
 
 
@@ -87,7 +87,7 @@ def test_what_is_refused_is_not_exported(here: Path, monkeypatch: pytest.MonkeyP
     kept = content(here / "run" / "export")
     result = invoke("export", "--run", "run", "--out", "new")
     assert result.code == 1
-    assert result.message.startswith("error: classify_onnx.py does not run here (no network)")
+    assert result.message.startswith("error: classify_litert.py does not run here (no network)")
     assert "nothing was exported" in result.message
     assert not Path("new").exists()
     assert content(here / "run" / "export") == kept

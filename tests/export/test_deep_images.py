@@ -59,7 +59,7 @@ def test_the_script_says_what_the_evaluation_counted(empty: Path) -> None:
         name = dataset.images.name(int(number))
         Path("test", name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path("scans", name), Path("test", name))
-    said = run_script(Path("shipped/classify_onnx.py"), "shipped/model.int8.onnx", "test")
+    said = run_script(Path("shipped/classify_litert.py"), "shipped/model.int8.tflite", "test")
     assert said.code == 0, said.err
     counted = facts["results"][-1]
     found = re.search(r"^accuracy .* %: (\d+) of the (\d+) images", said.out, re.MULTILINE)

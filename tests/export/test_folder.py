@@ -117,7 +117,7 @@ def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Pat
     told, inputs, outputs = saved(script, here, file, photo)
     pixels = found["pixels"].numpy()
     assert np.array_equal(inputs, pixels)
-    own = open_model(alone / "model.int8.onnx")(pixels)[0]
+    own = open_model(alone / "model.int8.tflite")(pixels)[0]
     assert np.allclose(outputs[0], own, atol=0.02 * np.ptp(own))
     assert outputs[0].argmax() == own.argmax()
     share = torch.tensor(outputs[0]).softmax(0).max()
@@ -127,7 +127,7 @@ def test_the_card_followed_by_somebody_with_timm_alone(here: Path, finished: Pat
 def test_the_card_states_the_files_own_accuracy(here: Path) -> None:
     (folder,) = (here / "run" / "export").iterdir()
     facts = json.loads((folder / "architecture.json").read_text())
-    measured = invoke("evaluate", folder / "model.int8.onnx", "--json").json
+    measured = invoke("evaluate", folder / "model.int8.tflite", "--json").json
     assert measured["value"] == facts["results"][-1]["value"]
     assert f"| {100 * measured['value']:.2f} % |" in (folder / "README.md").read_text()
 
@@ -139,7 +139,7 @@ def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
     card = hub.ModelCard.load(folder / "README.md")
     assert (card.data.library_name, card.data.pipeline_tag) == ("timm", "image-classification")
     assert card.data.license == "unknown"
-    assert {"timm", "onnx", facts["target"]["name"]} <= set(card.data.tags)
+    assert {"timm", "tflite", facts["target"]["name"]} <= set(card.data.tags)
     assert "datasets" not in card.data.to_dict()  # a folder is nothing that the hub knows
     assert card.data.model_name == facts["candidate"]
     tested = [r for r in facts["results"] if r["split"] == "test"]

@@ -46,7 +46,7 @@ def test_integers_are_those_of_the_simulator_to_the_last_bit(tmp_path: Path) -> 
 
 def test_weights_of_fewer_bits_are_refused(tmp_path: Path) -> None:
     quantized = quantize(network(), images(), parse_policy("int8,block=w4a8"))
-    with pytest.raises(UserError, match=r"stores weights in 8 bits.*int8,block=w4a8; export it with `formats` onnx"):
+    with pytest.raises(UserError, match=r"stores weights in 8 bits.*int8,block=w4a8; choose another"):
         RUNTIME.write(quantized, SHAPE, tmp_path / "m.pte", {}, DIALECT)
     assert list(tmp_path.iterdir()) == []
 

@@ -198,12 +198,12 @@ def exported(*changes: Callable[[Path], object]) -> Make:
     return make
 
 
-def remove_onnx(place: Path) -> None:
-    (place / "model.int8.onnx").unlink()
+def remove_exported(place: Path) -> None:
+    (place / "model.int8.tflite").unlink()
 
 
-def halve_onnx(place: Path) -> None:
-    half(place / "model.int8.onnx")
+def halve_exported(place: Path) -> None:
+    half(place / "model.int8.tflite")
 
 
 def halve_manifest(place: Path) -> None:

@@ -30,6 +30,7 @@ def test_train_search_export_and_tune(empty: Path) -> None:
     folder = next(path for path in folders if "tuned" not in path.name)
     found = json.loads((folder / "architecture.json").read_text())
     assert "model.fp32.onnx" in found["files"]
+    assert "in place of the target's format litert, which cannot hold" in found["remarks"]["model.fp32.onnx"]
     assert found["timm"]["recipe"]["shapes"]
     assert {"recipe.json", "load_subnet.py", "timm_subnet.py"} <= {path.name for path in folder.iterdir()}
     model = TimmSpec.from_json(found["timm"]).build().eval()

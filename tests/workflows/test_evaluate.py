@@ -41,11 +41,11 @@ def test_an_architecture_as_text_may_be_longer_than_a_files_name(here: Path) -> 
 
 def test_what_to_type_next_is_about_the_same_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = SimpleNamespace(finetuned_from=None)
-    files = {"model.safetensors": "", "model.int8.onnx": ""}
+    files = {"model.safetensors": "", "model.int8.tflite": ""}
     written = SimpleNamespace(results=(), provenance=origin, files=files, left_out=None, remarks=None)
     monkeypatch.setattr("nas.workflows.export.export_candidate", lambda *_, **__: written)
     done = invoke("export", "--run", "run", "--out", "to ship")
-    assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.onnx' --run run"
+    assert done.err.strip().splitlines()[-1] == "next: nas evaluate 'to ship/model.int8.tflite' --run run"
     done = invoke("estimate", "best", "--run", "run")
     last = done.err.strip().splitlines()[-1]
     assert last.startswith("next: nas export --run run --candidate ")
@@ -58,10 +58,10 @@ def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:
     edit_json(here / "other" / "run.json", lambda c: c | {"data": c["data"] | {"mean": [0.1, 0.2, 0.3]}})
     result = invoke("evaluate", folder, "--run", "other")
     assert result.code == 1
-    assert "model.int8.onnx was not exported from other: mean differ; give its own run (--run)" in result.message
+    assert "model.int8.tflite was not exported from other: mean differ; give its own run (--run)" in result.message
 
     trained = open_trained(Run(here / "run"))
-    file = folder / "model.int8.onnx"
+    file = folder / "model.int8.tflite"
     own = {key: json.loads(text) for key, text in open_model(file).metadata.items()}
 
     def check(**changed: object) -> None:
@@ -81,21 +81,21 @@ def test_a_file_is_run_on_the_images_it_was_made_for(here: Path) -> None:
 def test_a_folder_that_was_exported_into_twice_is_the_second_export(here: Path) -> None:
     """Another candidate or precision of the same folder: nothing of the first one answers for it."""
     (folder,) = (here / "run" / "export").iterdir()
-    first = (folder / "model.int8.onnx").read_bytes()
-    (folder / "model.w4a8.onnx").write_bytes(b"somebody's own")
+    first = (folder / "model.int8.tflite").read_bytes()
+    (folder / "model.w4a8.tflite").write_bytes(b"somebody's own")
     trained = open_trained(Run(here / "run"))
     member = replace(pick_member(read_search(trained.run)), precision="fp32")
     export_candidate(export_source(trained), member, load_target("cortex-a72"), folder)
-    assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.fp32.onnx", "model.w4a8.onnx"]
+    assert sorted(path.name for path in folder.glob("*.tflite")) == ["model.fp32.tflite", "model.w4a8.tflite"]
     assert json.loads((folder / "architecture.json").read_text())["files"].keys() == {
         "model.safetensors",
-        "model.fp32.onnx",
+        "model.fp32.tflite",
     }
-    (folder / "model.int8.onnx").write_bytes(first)  # as an earlier version left it
-    assert exported_file(folder) == folder / "model.fp32.onnx"
-    assert invoke("evaluate", folder, "--json").json["what"].endswith("model.fp32.onnx")
+    (folder / "model.int8.tflite").write_bytes(first)  # as an earlier version left it
+    assert exported_file(folder) == folder / "model.fp32.tflite"
+    assert invoke("evaluate", folder, "--json").json["what"].endswith("model.fp32.tflite")
     (folder / "architecture.json").unlink()
-    assert exported_file(folder) == folder / "model.int8.onnx"
+    assert exported_file(folder) == folder / "model.int8.tflite"
 
 
 def test_a_number_that_the_run_knows_is_recalled_unless_it_is_asked_for_again(here: Path) -> None:

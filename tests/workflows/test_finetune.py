@@ -181,7 +181,7 @@ def test_what_fine_tuning_leaves_is_the_tuned_network(here: Path) -> None:
         ("before fine-tuning", "search"): found["before"]["correct"],
         ("simulator", "search"): found["after"]["correct"],
         ("simulator", "test"): found["test"]["correct"],
-        ("model.int8.onnx", "test"): found["test"]["correct"],
+        ("model.int8.tflite", "test"): found["test"]["correct"],
     }
     trained = open_trained(run)
     origin = {"weights": trained.weights, "epochs": 12.0, "lr": 0.05, "netaug": True, "quantization_aware": False}

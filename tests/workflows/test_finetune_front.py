@@ -198,7 +198,7 @@ def test_what_ships_is_what_the_records_say(tuned: tuple[Path, Result]) -> None:
         assert all(torch.equal(tensor, exported[name]) for name, tensor in shipped.items())
         results = json.loads((folder / "architecture.json").read_text())["results"]
         rows = {(r["what"], r["split"]): r["correct"] for r in results}
-        assert rows[("model.int8.onnx", "test")] == record["test"]["correct"]
+        assert rows[("model.int8.tflite", "test")] == record["test"]["correct"]
         if record["kept"] == "finetuned":
             assert rows[("simulator", "search")] == record["after"]["correct"]
             assert "as its teacher" in (folder / "README.md").read_text()

@@ -64,7 +64,7 @@ def test_torchvision(empty: Path) -> None:
     write_photos(empty / "photos", count=12)
     folder = follow("torchvision:squeezenet1_1:width=0.5:resolution=64", "int8")
     check(folder)
-    assert (folder / "model.int8.onnx").exists()
+    assert (folder / "model.int8.tflite").exists()
 
 
 def test_transformers(empty: Path) -> None:
