@@ -2,11 +2,12 @@
 ``python -m benchmarks.training.before_after CHECKOUT``.
 
 Each side runs its own ``nas train-supernet`` with its defaults, so with the strategy that ``auto`` chooses, on the same
-images, steps and seeds, in turn. The folder has a search split of its own, for versions draw it differently. The faster
-gradient of depthwise convolutions, which rounds differently in every version, is off on both sides; ``--faster`` leaves
-it on. This checkout compares the weights and measures both supernets on the search and test splits together: the
-smallest, the mean of ten random and the largest subnet, with batch norm calibrated for each. The earlier checkout must
-write runs that this one opens. Finished runs are not trained again.
+images, steps and seeds, in turn. The folder has a search split of its own, for versions draw it differently, and images
+are normalised by the first 2,000 on both sides, as earlier versions did. The faster gradient of depthwise convolutions,
+which rounds differently in every version, is off on both sides; ``--faster`` leaves it on. This checkout compares the
+weights and measures both supernets on the search and test splits together: the smallest, the mean of ten random and the
+largest subnet, with batch norm calibrated for each. The earlier checkout must write runs that this one opens. Finished
+runs are not trained again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ COLUMNS = ("smallest", f"mean of {RANDOM} random", "largest")
 TEST = 2_000
 """Test images."""
 SEARCH = 10
-"""Every so manieth image of a class is in the search split."""
+"""One image of a class in this many is in the search split."""
 DRIVER = """
 import runpy, sys
 try:
@@ -43,10 +44,17 @@ except ImportError:
     from nas import depthwise
 if sys.argv.pop(1) == "torch":
     depthwise.FASTER_HERE = depthwise._HERE = False
+try:
+    from nas.data import statistics
+    measure = statistics.statistics
+    statistics.statistics = lambda images, numbers, facts=None: measure(images, numbers)
+except ImportError:
+    pass
 sys.argv[0] = "cli.py"
 runpy.run_path("cli.py", run_name="__main__")
 """
-"""Runs a checkout's command with or without the faster gradient; names of today's and of an earlier version."""
+"""Runs a checkout's command with or without the faster gradient, and with statistics of the first images; names of
+today's and of an earlier version."""
 
 
 def hold_out(folder: Path) -> None:

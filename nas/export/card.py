@@ -44,7 +44,7 @@ def model_card(
         f"| {100 * r.accuracy.low:.2f} - {100 * r.accuracy.high:.2f} % | {r.accuracy.images} |"
         for r in manifest.results
     )
-    running = "".join(_running(script, checked) for script in scripts)
+    running = "".join(_running(script, checked, size) for script in scripts)
     loading = _loading(manifest, task) + _program(manifest, program)
     latency, costs = manifest.target, manifest.costs
     return f"""{front_matter(manifest, files, task)}
@@ -221,8 +221,10 @@ def _listed(numbers: tuple[float, ...]) -> str:
     return ", ".join(f"{number:.6g}" for number in numbers)
 
 
-def _running(script: Script, checked: int) -> str:
-    """How a device classifies photos with one of the files."""
+def _running(script: Script, checked: int, size: Sequence[int]) -> str:
+    """How a device classifies photos with one of the files, whose images have ``size`` ``[C, H, W]``."""
+    channels, height, width = size
+    own = f"A program of your own gives it the input channels last, float32 NHWC, `[1, {height}, {width}, {channels}]`."
     versions = " and ".join(f"{name} {lowest} or later" if lowest else name for name, lowest in script.needs.items())
     return f"""## Run {script.file} on the device
 
@@ -236,7 +238,7 @@ python {script.name} {script.file} photo.jpg more.png folder/
 
 For a folder with a sub-folder for each class, it prints the accuracy too. Before this folder was written, the script
 ran on {count_of(checked, "image")} of the test split: inputs were those of the evaluation, pixel by pixel, and so were
-outputs.{f" {script.model.remark}." if script.model.remark else ""}
+outputs.{f" {own}" if script.channels_last else ""}{f" {script.model.remark}." if script.model.remark else ""}
 
 """
 

@@ -30,12 +30,14 @@ class Script:
         file: the name of the file that it runs.
         model: that file, opened here.
         needs: packages that run it -> their lowest versions; empty: any.
+        channels_last: whether it takes images ``[1, H, W, C]``.
     """
 
     name: str
     file: str
     model: Exported
     needs: Mapping[str, str]
+    channels_last: bool = False
 
 
 def script_name(form: str) -> str:

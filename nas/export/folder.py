@@ -22,7 +22,16 @@ from nas.data.batches import eval_batches
 from nas.data.dataset import Dataset
 from nas.quantization.quantize import QuantizedModel
 from nas.runtimes.runtime import NEEDS, Exported, ImageShape, NoFormError
-from nas.runtimes.table import DEFAULT, file_name, file_names, get_runtime, parse_formats, write_model
+from nas.runtimes.table import (
+    DEFAULT,
+    RUNTIMES,
+    by_suffix,
+    file_name,
+    file_names,
+    get_runtime,
+    parse_formats,
+    write_model,
+)
 from nas.search.objectives import misfits
 from nas.search.outcome import record_accuracy
 from nas.store.exports import ExportCosts, ExportTarget, FinetuneOrigin, Manifest, Provenance, Result
@@ -143,7 +152,8 @@ def export_candidate(
             if model.remark:
                 remarks[file.name] = model.remark
             if (code := get_runtime(form).device_code()) is not None:
-                script = Script(script_name(form), file.name, model, json.loads(model.metadata[NEEDS]))
+                needs = json.loads(model.metadata[NEEDS])
+                script = Script(script_name(form), file.name, model, needs, code.channels_last)
                 atomic_write(folder / script.name, device_script(form, code, task, script.needs).encode())
                 scripts.append(script)
         left_out = {PROGRAM: program.problem} if program is not None and program.problem else None
@@ -159,7 +169,9 @@ def export_candidate(
             atomic_write(folder / SUBNET_LOADER, subnet_loader_source(spec.model).encode())
         atomic_write(folder / "README.md", model_card(manifest, task, scripts, checked, program).encode())
         write_json(folder / MANIFEST, to_json(manifest))
-    for name in earlier - files.keys():  # of another network, as nothing in this folder would say any more
+    for name in (
+        earlier - files.keys() - {script.name for script in scripts}
+    ):  # of another network, as nothing in this folder would say any more
         (out / name).unlink(missing_ok=True)
     return manifest
 
@@ -240,12 +252,14 @@ def _manifest(source: Source, candidate: Candidate, member: Member, target: Targ
 
 
 def _earlier_files(out: Path) -> set[str]:
-    """Programs and files for runtimes that an earlier export wrote into a folder, by its manifest."""
+    """Programs, files for runtimes and their scripts that an earlier export wrote into a folder, by its manifest."""
     try:
         listed = exported_hashes(out) or {}
     except UserError:  # damaged, and about to be replaced
         return set()
-    return listed.keys() & {PROGRAM, *file_names()}  # no other name is taken on trust
+    known = {PROGRAM, *file_names(), *map(script_name, RUNTIMES)}  # no other name is taken on trust
+    scripts = {script_name(form) for name in listed if (form := by_suffix(Path(name).suffix)) is not None}
+    return (listed.keys() | scripts) & known
 
 
 def check_images_of(info: DataInfo, run: Path, model: Exported, file: Path) -> None:

@@ -95,7 +95,7 @@ class Litert:
 
     def device_code(self) -> DeviceCode:
         source = Path(__file__).with_name("litert_device.py").read_text(encoding="utf-8")
-        return DeviceCode({"ai_edge_litert": OLDEST}, source)
+        return DeviceCode({"ai_edge_litert": OLDEST}, source, channels_last=True)
 
 
 @dataclass(frozen=True)

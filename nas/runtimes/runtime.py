@@ -59,10 +59,12 @@ class DeviceCode:
         needs: packages beside numpy and pillow -> the lowest version that files of most networks run on; empty: any.
         source: text of a module that defines ``open_network(path)``, which gives the network as a function from
             float32 images ``[1, C, H, W]`` to outputs ``[1, ...]``, and the texts stored with it by name.
+        channels_last: whether the file itself takes images ``[1, H, W, C]``.
     """
 
     needs: Mapping[str, str]
     source: str
+    channels_last: bool = False
 
 
 def pip_arguments(needs: Mapping[str, str]) -> str:

@@ -129,7 +129,20 @@ def test_the_card_states_the_files_own_accuracy(here: Path) -> None:
     facts = json.loads((folder / "architecture.json").read_text())
     measured = invoke("evaluate", folder / "model.int8.tflite", "--json").json
     assert measured["value"] == facts["results"][-1]["value"]
-    assert f"| {100 * measured['value']:.2f} % |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"| {100 * measured['value']:.2f} % |" in card
+    channels, height, width = facts["input"]["input_size"]
+    assert f"input channels last, float32 NHWC, `[1, {height}, {width}, {channels}]`" in card
+
+
+def test_an_export_into_a_folder_leaves_nothing_of_another_format(here: Path) -> None:
+    (folder,) = (here / "run" / "export").iterdir()
+    (folder / "classify_mine.py").touch()
+    assert invoke("export", "--run", "run", "--format", "onnx", "--out", folder).code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.int8.onnx", "classify_onnx.py", "classify_mine.py"} <= names
+    assert not {"model.int8.tflite", "classify_litert.py"} & names
+    assert "NHWC" not in (folder / "README.md").read_text()
 
 
 def test_the_hub_reads_the_cards_front_matter(here: Path) -> None:
