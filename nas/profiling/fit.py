@@ -69,7 +69,8 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-def _model(fitted: Mapping[str, Constants]) -> LatencyModel:
+def model_of(fitted: Mapping[str, Constants]) -> LatencyModel:
+    """The latencies of a device from the constants of each precision."""
     base = AdditiveLatency({precision: coefficients for precision, (coefficients, _) in fitted.items()})
     tables = {precision: table for precision, (_, table) in fitted.items() if table is not None}
     return TableLatency(base, tables) if tables else base
@@ -83,7 +84,7 @@ def fit_networks(operators: Sequence[Floats], ms: Floats, precision: str) -> Con
 
 def predict(fitted: Constants, operators: Sequence[Floats], precision: str) -> Floats:
     """Milliseconds ``[n]`` of networks."""
-    model = _model({precision: fitted})
+    model = model_of({precision: fitted})
     return np.array([model.network(rows, precision) for rows in operators])
 
 
@@ -152,7 +153,7 @@ def target_of(
         description=results.machine.cpu,
         runtime=f"{results.machine.runtime}, {threads} thread{'s' if threads > 1 else ''}",
         default_precision="int8" if "int8" in fitted else next(iter(fitted)),
-        latency=_model({precision: result.constants for precision, result in fitted.items()}),
+        latency=model_of({precision: result.constants for precision, result in fitted.items()}),
         labels=labels,
         sources=sources,
         measured={precision: result.measured for precision, result in fitted.items()},
@@ -182,18 +183,19 @@ def measurements(manifest: BundleManifest, results: Results) -> list[Measurement
         members = tuple(n for n in manifest.networks if f"{n.name}.{precision}" in results.networks)
         timings = [results.networks[f"{n.name}.{precision}"] for n in members]
         for network, timing in zip(members, timings, strict=True):
-            _plausible(network.name, timing.ms, operators[network.name])
+            plausible("results", network.name, timing.ms, operators[network.name])
         ms, states = np.array([float(t.ms) for t in timings]), tuple(t.state for t in timings)
         measured.append(Measurement(precision, members, tuple(operators[n.name] for n in members), ms, states))
     return measured
 
 
-def _plausible(name: str, ms: float, operators: Floats) -> None:
+def plausible(where: str, name: str, ms: float, operators: Floats) -> None:
+    """Raises UserError, which begins with ``where``, for a latency that no device can have: other units."""
     macs = float(total_macs(operators.sum(axis=0)))
     count = sum(float(operators[:, c].sum()) for n, c in COLUMN.items() if n.startswith("ops_"))
     least = max(macs / _MOST_MACS_PER_MS, count * _LEAST_MS_PER_OPERATOR)
     if not least <= ms <= _LONGEST_MS:
         raise UserError(
-            f"results: {ms:g} ms for {name} ({macs / 1e6:.3g} million MACs, {count:.0f} operators) is outside "
+            f"{where}: {ms:g} ms for {name} ({macs / 1e6:.3g} million MACs, {count:.0f} operators) is outside "
             f"{least:.2g} to {_LONGEST_MS:g}; are these milliseconds?"
         )

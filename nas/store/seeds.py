@@ -28,6 +28,7 @@ STREAMS = {
     "search.folds": 11,
     "profile.fit": 0,
     "profile.check": 1,
+    "profile.pairs": 2,
 }
 """Number of every stream. A number is never changed, or runs would not repeat; a new stream takes a new number.
 

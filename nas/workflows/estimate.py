@@ -121,7 +121,7 @@ def estimate_model(
         policy = parse_policy(device.default_precision)
     if precision is not None:
         policy = device.policy(precision)
-    ops, params, size = _operators(subject, resolution)
+    ops, params, size = operators_of_subject(subject, resolution)
     check_stages(policy, (op.path for op in ops), subject.name)
     network = network_costs(ops, params, policy, device)
     costs, rows = network.costs, operator_rows(ops).sum(axis=0, keepdims=True)
@@ -161,7 +161,7 @@ def _layers(ops: list[Op], network: NetworkCosts) -> tuple[Layer, ...]:
     )
 
 
-def _operators(subject: Subject, resolution: int | None) -> tuple[list[Op], int, tuple[int, int, int]]:
+def operators_of_subject(subject: Subject, resolution: int | None) -> tuple[list[Op], int, tuple[int, int, int]]:
     """Operators, parameters and image size of a subject. Raises UsageError: the network cannot take such images."""
     import torch
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 from nas.events import Advanced, Listener, Warned
 from nas.profiling.bundle import check_plan, read_manifest, write_bundle
-from nas.profiling.fit import target_of
+from nas.profiling.fit import Fitted, target_of
 from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
 from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
@@ -20,7 +20,7 @@ from nas.store.hints import hint
 from nas.store.run import Run, latest
 from nas.store.settings import SEED, Setting, check_settings
 from predictors.latency.fit import FitReport
-from predictors.targets.target import to_toml
+from predictors.targets.target import Target, to_toml
 from search_spaces import get_space
 from search_spaces.errors import UsageError, UserError
 from search_spaces.schema import key_of
@@ -41,12 +41,14 @@ class Request:
         device: this machine, which is ``host``.
         bundle: folder to write for another device, or that was written for it.
         results: file of what that device measured.
+        pairs: table of networks and milliseconds that are known already.
         run: whose networks to measure where no space is given.
     """
 
     device: str = "host"
     bundle: Path | None = None
     results: Path | None = None
+    pairs: Path | None = None
     space: Annotated[str | None, Setting("Search space whose subnets are measured. Default: the run's.")] = None
     run: Run | None = None
     networks: Annotated[int, Setting("Chosen subnets that the latency model is fitted to.")] = 24
@@ -104,7 +106,7 @@ class ProfiledPrecision:
 @dataclass(frozen=True)
 class Profile:
     """A finished profile, which wrote the file ``target``; ``unsteady``: networks whose times did not settle;
-    ``reference``: of the short network that ran beside all others."""
+    ``reference``: of the short network that ran beside all others; None: nothing was measured here."""
 
     target: str
     name: str
@@ -112,7 +114,7 @@ class Profile:
     runtime: str
     precisions: Mapping[str, ProfiledPrecision]
     unsteady: int
-    reference: Reference
+    reference: Reference | None
     next: str
 
 
@@ -122,7 +124,9 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
     check_settings(request)
     if request.device != "host":
         raise UsageError(f"nas profile {request.device}: measures 'host'; for other devices give a `bundle`")
-    name = request.name or (request.out.stem if request.out else "host" if request.results is None else "board")
+    name = request.name or (
+        request.out.stem if request.out else "host" if request.results is None and request.pairs is None else "board"
+    )
     out = request.out or Path(f"{name}.toml")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
         raise UsageError(
@@ -130,6 +134,11 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
         )
     if out.suffix != ".toml":
         raise UsageError(f"`out` is {out}; a target file ends in .toml")
+    if request.pairs is not None:
+        others = {"bundle": request.bundle, "import": request.results, "space": request.space, "run": request.run}
+        if wrong := next((key for key, value in others.items() if value is not None), "dry_run" if dry_run else None):
+            raise UsageError(f"`pairs`: a table of known latencies, nothing is measured; leave out `{wrong}`")
+        return profile_pairs(request.pairs, request.precision, out, name, request.seed, report)
     if request.results is not None:
         if dry_run:
             raise UsageError("`dry_run`: an import measures nothing; leave one of them out")
@@ -195,7 +204,7 @@ def profile_host(plan: Plan, out: Path, name: str, report: Listener) -> Profile:
         measure(folder, plan.threads, clock, _counting("measuring", report))
     except Trouble as error:
         raise UserError(str(error)) from None
-    return _write(manifest, folder / "results.json", out, name, report)
+    return _import(manifest, folder / "results.json", out, name, report)
 
 
 def bundle(folder: Path, plan: Plan, report: Listener) -> WrittenBundle:
@@ -224,19 +233,35 @@ def import_results(results: Path, folder: Path | None, out: Path, name: str, rep
         folder = results.parent
         if not (folder / MANIFEST).exists():
             raise UsageError(f"{results} does not lie in its bundle; give the bundle's folder as `bundle`")
-    return _write(read_manifest(folder), results, out, name, report)
+    return _import(read_manifest(folder), results, out, name, report)
 
 
-def _write(manifest: BundleManifest, path: Path, out: Path, name: str, report: Listener) -> Profile:
+def profile_pairs(table: Path, precision: str, out: Path, name: str, seed: int, report: Listener) -> Profile:
+    """Write the target file of latencies that are known already. Raises UserError: see :func:`fit_table`."""
+    from .profile_pairs import fit_table
+
+    counting = _counting("looking at networks", report)
+    target, fitted = fit_table(table, None if precision == BOTH else precision, name, seed, counting)
+    about = f"The table {table.name} tells neither device nor runtime: say them below, and `threads` and `model`."
+    return _write(target, fitted, about, out)
+
+
+def _import(manifest: BundleManifest, path: Path, out: Path, name: str, report: Listener) -> Profile:
     results = read_results(path, manifest)
     target, fitted = target_of(manifest, results, name, lambda line: report(Warned(f"left out: {line}")))
     for precision, result in fitted.items():
         for note in result.notes:
             report(Warned(f"{precision}: {note}"))
+    versions = f"torch {manifest.versions.torch}, timm {manifest.versions.timm}"
+    profile = _write(target, fitted, f"{target.description}; {target.runtime}; {versions}", out)
+    unsteady = sum(timing.state != SETTLED for timing in results.networks.values())
+    return replace(profile, unsteady=unsteady, reference=results.reference)
+
+
+def _write(target: Target, fitted: Mapping[str, Fitted], about: str, out: Path) -> Profile:
+    """Write the file of a target, with a comment."""
     comment = (
-        f"Written by nas profile. Valid for this device and runtime, best for networks like those measured.\n"
-        f"{target.description}; {target.runtime}; torch {manifest.versions.torch}, "
-        f"timm {manifest.versions.timm}"
+        f"Written by nas profile. Valid for this device and runtime, best for networks like those measured.\n{about}"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(out, to_toml(target, comment).encode())
@@ -255,8 +280,8 @@ def _write(manifest: BundleManifest, path: Path, out: Path, name: str, report: L
             )
             for precision, result in fitted.items()
         },
-        unsteady=sum(timing.state != SETTLED for timing in results.networks.values()),
-        reference=results.reference,
+        unsteady=0,
+        reference=None,
         next=hint("search", target=out),
     )
 

@@ -17,7 +17,7 @@ from nas.workflows.profile import Profile, Request, profile_command
 @flags_from(
     Request,
     follow={
-        "results": ("space",),
+        "pairs": ("space",),
         "run": ("networks", "held_out", "precision", "threads", "uint8", "classes", "in_chans", "name"),
         "out": ("seed",),
     },
@@ -32,6 +32,10 @@ def profile(
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--import", help="results.json that came back from it.", show_default=False)
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Latencies that you have: .csv with the columns network and ms.", show_default=False),
     ] = None,
     run: RunDir = None,
     out: Annotated[
@@ -54,8 +58,8 @@ def profile(
 
     resources("cpu", 0)
     request = replace(
-        settings, device=device, bundle=bundle, results=results, run=None if run is None else find_run(run), out=out,
-        space=settings.space and spell_out(settings.space),
+        settings, device=device, bundle=bundle, results=results, pairs=pairs, out=out,
+        run=None if run is None else find_run(run), space=settings.space and spell_out(settings.space),
     )  # fmt: skip
     with Display(quiet or as_json or dry_run) as progress:
         result = profile_command(request, progress, dry_run)
