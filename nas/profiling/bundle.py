@@ -6,6 +6,7 @@ its results become a target here.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.runtimes.runtime import pip_arguments
-from nas.runtimes.table import PROFILED, get_runtime
+from nas.runtimes.table import PROFILED, check_packages, get_runtime
 from nas.store.bundles import BundleFile, BundleManifest, BundleNetwork, Plan
 from nas.store.files import atomic_write, write_json
 from nas.store.hints import hint
@@ -23,14 +24,14 @@ from predictors.costs.network import operator_rows
 from predictors.costs.tables import CostTables
 from search_spaces import SearchSpace, get_space
 from search_spaces.architecture import Architecture
-from search_spaces.errors import UsageError, UserError
+from search_spaces.errors import UsageError, UserError, unknown_name
 from search_spaces.genes import Floats
 from search_spaces.policy import FLOAT
 from search_spaces.schema import Json, read_content, to_json
 
 from . import runner as profile_runner
 from .choose import choose
-from .runner import MANIFEST
+from .runner import COMPRESSED, MANIFEST
 
 FIT, CHECK = "fit", "check"
 LEAST_FIT, LEAST_CHECK = 8, 4
@@ -84,6 +85,8 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
     """Write a bundle, or continue to write one; returns its manifest, which is written last. Raises UsageError: the
     plan cannot be fitted; UserError: the folder holds something else, or a package is missing."""
     check_plan(plan)
+    dialect_name(plan)
+    check_packages([runtime_of(plan)])
     wanted = {"format": profile_runner.FORMAT, "plan": to_json(plan), "versions": libraries()}
     if (folder / MANIFEST).exists():
         content = _read_content(folder)
@@ -107,13 +110,27 @@ def write_bundle(folder: Path, plan: Plan, report: Report) -> BundleManifest:
 
 def _ours(name: str) -> bool:
     """May this be of a bundle that was not finished?"""
-    return name in (RUNNER, README) or name.endswith(get_runtime(PROFILED).suffix) or name.startswith(".")
+    ends = tuple(get_runtime(each).suffix for each in PROFILED)
+    return name in (RUNNER, README) or name.removesuffix(COMPRESSED).endswith(ends) or name.startswith(".")
 
 
-def dialect_name(unsigned: bool) -> str:
-    """What a target's ``model`` says of int8 files with unsigned activations, or with signed ones."""
-    dialects = get_runtime(PROFILED).dialects
-    return next(name for name, dialect in dialects.items() if dialect.unsigned == unsigned)
+def runtime_of(plan: Plan) -> str:
+    """The name of the runtime that a plan measures in. Raises UsageError: devices are not measured in that one."""
+    name = plan.runtime or PROFILED[0]
+    if name not in PROFILED:
+        raise unknown_name("runtime", name, PROFILED)
+    return name
+
+
+def dialect_name(plan: Plan) -> str:
+    """What a target's ``model`` says of the files of a plan. Raises UsageError: its runtime has no form of unsigned
+    activations."""
+    name = runtime_of(plan)
+    dialects = get_runtime(name).dialects
+    found = next((each for each, dialect in dialects.items() if dialect.unsigned == plan.unsigned), None)
+    if found is None:
+        raise UsageError(f"`unsigned`: files of {name} have signed activations only; leave it out")
+    return found
 
 
 def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwork]:
@@ -121,8 +138,8 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
     from nas.quantization.graph import capture
     from nas.quantization.quantize import outline
 
-    runtime = get_runtime(PROFILED)
-    dialect = runtime.dialects[dialect_name(plan.unsigned)]
+    runtime = get_runtime(runtime_of(plan))
+    dialect = runtime.dialects[dialect_name(plan)]
     chosen = members(plan)
     for k, member in enumerate(chosen):
         model = get_space(member.part.space).build(member.architecture, member.part.interface).eval()
@@ -132,8 +149,10 @@ def _networks(folder: Path, plan: Plan, report: Report) -> Iterator[BundleNetwor
         for precision in plan.precisions:
             network = flat if precision == FLOAT or quantized is None else quantized
             data = runtime.timing_file(network, member.input, dialect)
-            assert data is not None, "the runner's own runtime can be measured"
+            assert data is not None, "the runner's own runtimes can be measured"
             name = f"{member.name}.{precision}{runtime.suffix}"
+            if plan.runtime is not None:  # weights are there in full, but constant
+                name, data = name + COMPRESSED, gzip.compress(data, mtime=0)
             atomic_write(folder / name, data)
             files[precision] = BundleFile(name, hashlib.sha256(data).hexdigest())
         yield replace(member, files=files)
@@ -169,8 +188,8 @@ def _read_content(folder: Path) -> dict[str, Json]:
 def _readme(plan: Plan, networks: int) -> str:
     spaces = ", ".join(part.space for part in plan.parts)
     back = hint("profile", **{"import": "results.json"}, bundle="THIS_FOLDER", name="my-board")
-    code = get_runtime(PROFILED).device_code()
-    assert code is not None, "the runner's own runtime runs on devices"
+    code = get_runtime(runtime_of(plan)).device_code()
+    assert code is not None, "the runner's own runtimes run on devices"
     return f"""# Latency bundle
 
 {networks} networks of {spaces} ({", ".join(plan.precisions)}). On the device, with Python 3.9 or later:

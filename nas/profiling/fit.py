@@ -157,7 +157,7 @@ def target_of(
         labels=labels,
         sources=sources,
         measured={precision: result.measured for precision, result in fitted.items()},
-        model=dialect_name(plan.unsigned),
+        model=dialect_name(plan),
         threads=threads,
         weight_bits=(8, 4) if "int8" in fitted else (8,),
     )

@@ -3,8 +3,8 @@
     python3 run.py                 # after an interruption, the same again: it continues
     python3 run.py --threads 4     # as many as the application will have
 
-Needs Python 3.9, numpy and onnxruntime 1.16, or later ones, and nothing of the project that wrote the bundle. Writes
-results.json.
+Needs Python 3.9, numpy and the runtime that the files are for, and nothing of the project that wrote the bundle: for
+.onnx files onnxruntime 1.16 or later, for .tflite files ai_edge_litert or an older tflite_runtime. Writes results.json.
 
 How a latency is measured: a *visit* of a network is a warm-up and then inferences, a short reference network between
 any two of them. Only *calm* inferences count: the reference was as quick as ever right before and right after, and no
@@ -20,7 +20,9 @@ After eight visits a network stays as it is and is marked.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -30,6 +32,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -40,6 +43,7 @@ INTERVAL, AGREE, CALM, DRIFT = 0.005, 0.01, 0.05, 0.1
 QUICKEST = 0.05  # share of timings that are the quickest
 LEAST_VISITS, MOST_VISITS = 2, 8
 INTERRUPTED = 0.05  # share of an inference that its thread did not have the processor
+TFLITE, COMPRESSED = ".tflite", ".gz"  # ends of names
 MANIFEST, MEASUREMENTS, RESULTS = "manifest.json", "measurements.jsonl", "results.json"
 SETTLED, UNSETTLED, DRIFTED = "settled", "unsettled", "drifted"
 
@@ -257,7 +261,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def packages() -> tuple[Any, Any]:
+def onnx_packages() -> tuple[Any, Any]:
     """numpy and onnxruntime."""
     try:
         import numpy
@@ -272,9 +276,26 @@ def packages() -> tuple[Any, Any]:
     return numpy, onnxruntime
 
 
+def tflite_packages() -> tuple[Any, Any, str]:
+    """numpy, the module with the interpreter, and what it is called with its version."""
+    try:
+        import numpy
+    except ImportError:
+        raise Trouble("the package 'numpy' is missing: pip install numpy ai_edge_litert") from None
+    for package, name in (("ai_edge_litert", "LiteRT"), ("tflite_runtime", "TFLite")):
+        try:
+            found = importlib.import_module(f"{package}.interpreter")
+        except ImportError:
+            continue
+        return numpy, found, f"{name} {metadata.version(package)}"
+    raise Trouble("the package 'ai_edge_litert' is missing: pip install numpy ai_edge_litert")
+
+
 def open_network(path: Path, shape: list[int], threads: int) -> Inference:
-    """One inference of a file in onnxruntime, on random numbers."""
-    np, onnxruntime = packages()
+    """One inference of a file in its runtime, on random numbers."""
+    if TFLITE in path.suffixes:
+        return _open_tflite(path, shape, threads)
+    np, onnxruntime = onnx_packages()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
@@ -284,11 +305,29 @@ def open_network(path: Path, shape: list[int], threads: int) -> Inference:
     return lambda: session.run(None, feed)
 
 
-def machine() -> Machine:
+def _open_tflite(path: Path, shape: list[int], threads: int) -> Inference:
+    np, interpreters, _ = tflite_packages()
+    content = path.read_bytes()
+    if path.suffix == COMPRESSED:
+        content = gzip.decompress(content)
+    network = interpreters.Interpreter(model_content=content, num_threads=threads)
+    network.allocate_tensors()
+    image = np.random.default_rng(0).random((1, *shape[1:], shape[0]), dtype=np.float32)
+    place, result = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+
+    def run() -> Any:
+        network.set_tensor(place, image)
+        network.invoke()
+        return network.get_tensor(result), content  # the interpreter reads the file while it runs
+
+    return run
+
+
+def machine(tflite: bool = False) -> Machine:
     """What identifies device and runtime."""
     return {
         "cpu": _cpu(), "cores": os.cpu_count() or 1, "architecture": platform.machine(), "system": platform.system(),
-        "runtime": f"onnxruntime {packages()[1].__version__}",
+        "runtime": tflite_packages()[2] if tflite else f"onnxruntime {onnx_packages()[1].__version__}",
     }  # fmt: skip
 
 
@@ -395,7 +434,8 @@ def measure(
     Raises:
         Trouble: a file is damaged, a package is missing, or measurements of another kind are in the way.
     """
-    manifest, here = read_manifest(folder), machine()
+    manifest = read_manifest(folder)
+    here = machine(any(TFLITE in Path(f["file"]).suffixes for n in manifest["networks"] for f in n["files"].values()))
     header: Header = {
         "format": FORMAT,
         "bundle": manifest["bundle"],

@@ -46,18 +46,25 @@ class Litert:
     ) -> None:
         """Input ``images [1, H, W, C]`` float, output ``[1, outputs]``. Raises NoFormError: it has no form of an
         operator; UserError: LiteRT is missing, or the file cannot be written."""
+        from .tflite.metadata import TABLE, table, with_archive
+
+        texts = {NEEDS: json.dumps({"ai_edge_litert": OLDEST}), **metadata}
+        about = table(texts, (INPUT, OUTPUT))
+        content = self._content(network, image_shape, {} if about is None else {TABLE: about})
+        replace_file(path, with_archive(content, texts))
+
+    def _content(
+        self, network: Network, image_shape: ImageShape, tables: Mapping[str, bytes], constant: bool = False
+    ) -> bytes:
+        """A network as a file; ``constant``: with one number in place of all weights. Errors as of :meth:`write`."""
         import torch
 
         from nas.quantization.quantize import QuantizedModel
 
         from .tflite.graph import write_graph
-        from .tflite.metadata import TABLE, table, with_archive
         from .tflite.writer import Unwritable
 
-        texts = {NEEDS: json.dumps({"ai_edge_litert": OLDEST}), **metadata}
         _import("ai_edge_litert.schema_py_generated", "exporting to LiteRT needs the package")
-        about = table(texts, (INPUT, OUTPUT))
-        tables = {} if about is None else {TABLE: about}
         try:
             with torch.no_grad():
                 if isinstance(network, QuantizedModel):
@@ -65,10 +72,9 @@ class Litert:
                 else:
                     graph = network if isinstance(network, torch.fx.GraphModule) else _captured(network, image_shape)
                     grids, layers = {}, {}
-                content = write_graph(graph, grids, layers, image_shape, tables)
+                return write_graph(_constant(graph) if constant else graph, grids, layers, image_shape, tables)
         except Unwritable as error:
             raise NoFormError("LiteRT", f"there is no form of {error} in a .tflite file") from None
-        replace_file(path, with_archive(content, texts))
 
     def open(self, path: Path, threads: int = 1) -> LitertModel:
         """Open a file in LiteRT, for inferences of so many threads. Raises UserError: LiteRT is missing, or it cannot
@@ -90,8 +96,9 @@ class Litert:
             raise UserError(f"'{path}' was not exported by nas: it does not take one image of floats")
         return LitertModel(interpreter, content, read_texts(path))
 
-    def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> None:
-        """There is none: the runner of ``nas profile`` doesn't run LiteRT."""
+    def timing_file(self, network: Network, image_shape: ImageShape, dialect: Dialect) -> bytes:
+        """Input and outputs as of :meth:`write`; constants in place of the weights, which stand there in full."""
+        return self._content(network, image_shape, {}, constant=True)
 
     def device_code(self) -> DeviceCode:
         source = Path(__file__).with_name("litert_device.py").read_text(encoding="utf-8")
@@ -146,6 +153,17 @@ def outside(interpreter: Any) -> list[str]:
                 taken.add(maker[tensor])
                 wanted.extend(int(each) for each in plain[maker[tensor]]["inputs"])
     return sorted({each["op_name"] for i, each in plain.items() if i not in taken})
+
+
+def _constant(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a graph whose every large tensor has one value in all places: it compresses well."""
+    import copy
+
+    copied = copy.deepcopy(graph)
+    for tensor in (*copied.parameters(), *copied.buffers()):
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            tensor.data.fill_(1 / max(1, tensor[0].numel()))
+    return copied
 
 
 def _captured(network: nn.Module, image_shape: ImageShape) -> fx.GraphModule:

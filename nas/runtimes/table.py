@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "onnx"
 """The runtime, and what its ``model`` means, of a target that names none."""
-PROFILED = "onnx"
-"""The runtime that devices are measured in: ``nas/profiling/runner.py`` holds the code that opens its files."""
+PROFILED = ("onnx", "litert")
+"""The runtimes that devices are measured in, the default first: ``nas/profiling/runner.py`` opens their files."""
 
 
 @dataclass(frozen=True)

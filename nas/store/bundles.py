@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from search_spaces.architecture import Interface
 from search_spaces.policy import FLOAT, INT8
-from search_spaces.schema import Check, Range, shown
+from search_spaces.schema import NOT_NULL, Check, Range, shown
 
 from .exports import Channels
 from .records import ArchitectureField, Side
@@ -25,7 +25,7 @@ def _name_problem(value: str) -> str:
 
 @dataclass(frozen=True)
 class BundleFile:
-    """A file of a bundle, and its hash."""
+    """A file of a bundle, and its hash; ``.gz`` at the end of its name: compressed."""
 
     file: Annotated[str, Check(_name_problem)]
     sha256: str
@@ -70,6 +70,7 @@ class Plan:
         unsigned: int8 files with unsigned activations, which some processors are faster with.
         threads: of one inference.
         seed: of the random networks.
+        runtime: that the files are for; None, and no key in the manifest: ONNX Runtime.
     """
 
     parts: tuple[Part, ...]
@@ -79,6 +80,7 @@ class Plan:
     unsigned: bool = field(default=False, metadata={"key": "uint8"})
     threads: int = 1
     seed: int = 0
+    runtime: Annotated[str | None, NOT_NULL] = None
 
 
 def _plan_problem(plan: Mapping[str, Any]) -> str:

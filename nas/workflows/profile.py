@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 from nas.events import Advanced, Listener, Warned
-from nas.profiling.bundle import check_plan, read_manifest, write_bundle
+from nas.profiling.bundle import check_plan, dialect_name, read_manifest, write_bundle
 from nas.profiling.fit import Fitted, target_of
 from nas.profiling.results import Reference, read_results
 from nas.profiling.runner import MANIFEST, SETTLED, Trouble, measure
+from nas.runtimes.table import PROFILED
 from nas.store.bundles import MEASURED, BundleManifest, Part, Plan
 from nas.store.files import atomic_write
 from nas.store.hints import hint
@@ -55,6 +56,9 @@ class Request:
     held_out: Annotated[int, Setting("Further random subnets that the fit is judged by.")] = 12
     precision: Annotated[str, Setting("Precision to measure: fp32, int8 or both.", choices=(BOTH, *MEASURED))] = BOTH
     threads: Annotated[int, Setting("Threads of one inference.", at_least=1)] = 1
+    runtime: Annotated[str, Setting("Runtime to measure in, whose files the target will have.", choices=PROFILED)] = (
+        PROFILED[0]
+    )
     unsigned: Annotated[bool, Setting("Write the bundle for an x86 device (uint8 activations), not for ARM.")] = field(
         default=False, metadata={"key": "uint8"}
     )
@@ -147,8 +151,13 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
         raise UsageError("`unsigned` is for a `bundle`; this machine's own form is known")
     precisions = MEASURED if request.precision == BOTH else (request.precision,)
     parts = parts_of(request.space, request.run, request.classes, request.in_chans)
-    unsigned = request.unsigned if request.bundle is not None else platform.machine().lower() in _X86
-    plan = Plan(parts, request.networks, request.held_out, precisions, unsigned, request.threads, request.seed)
+    default = request.runtime == PROFILED[0]
+    here = default and platform.machine().lower() in _X86
+    plan = Plan(
+        parts, request.networks, request.held_out, precisions, request.unsigned if request.bundle is not None else here,
+        request.threads, request.seed, None if default else request.runtime,
+    )  # fmt: skip
+    dialect_name(plan)
     if dry_run:
         return ProfilePlan(summary(plan), plan.fit + plan.check, command(request))
     if request.bundle is not None:

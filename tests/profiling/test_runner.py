@@ -170,7 +170,7 @@ def test_measurements_of_another_kind_are_not_mixed_in(folder: Path, monkeypatch
     simulate(folder, monkeypatch, Device(MS))
     with pytest.raises(runner.Trouble, match="threads: 1 there, 2 here"):
         runner.measure(folder, 2, "wall", lambda done, total, note: None)
-    monkeypatch.setattr(runner, "machine", lambda: {"cpu": "another"})
+    monkeypatch.setattr(runner, "machine", lambda *_: {"cpu": "another"})
     with pytest.raises(runner.Trouble, match="another"):
         runner.measure(folder, 1, "wall", lambda done, total, note: None)
 

@@ -18,7 +18,7 @@ from nas.workflows.profile import Profile, Request, profile_command
     Request,
     follow={
         "pairs": ("space",),
-        "run": ("networks", "held_out", "precision", "threads", "uint8", "classes", "in_chans", "name"),
+        "run": ("networks", "held_out", "precision", "threads", "runtime", "uint8", "classes", "in_chans", "name"),
         "out": ("seed",),
     },
     complete={"space": completion.spaces},
