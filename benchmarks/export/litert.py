@@ -2,11 +2,11 @@
 
     python -m benchmarks.export.litert [--networks mobilenetv2_100,...] [--size 224] [--images 8]
 
-Networks of timm with random weights, whose batch norm and grids are those of images of noise. "Equal" is the share of
-logits that are the simulator's to the bit, "apart" the largest difference as a share of the logits' range; float files
-are compared with PyTorch. Times are medians of one thread's processor time of one image; the files of a network take
-turns. Runtimes that are not installed are left out. Without VNNI, onnxruntime's sums of unsigned integers saturate: its
-int8 logits then mean nothing.
+Networks of timm, or the largest ones of presets, with random weights, whose batch norm and grids are those of images of
+noise. "Equal" is the share of logits that are the simulator's to the bit, "apart" the largest difference as a share of
+the logits' range; float files are compared with PyTorch. Times are medians of one thread's processor time of one image;
+the files of a network take turns. Runtimes that are not installed are left out. Without VNNI, onnxruntime's sums of
+unsigned integers saturate: its int8 logits then mean nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from nas.candidates.calibrate import calibrate
 from nas.quantization.quantize import quantize
 from nas.runtimes.table import RUNTIMES, file_name, get_runtime, write_model
 from nas.runtimes.timing import latencies_ms
+from search_spaces import get_space
+from search_spaces.architecture import Interface
 from search_spaces.builders.timm_compat import timm
+from search_spaces.presets import PRESETS
 
 if TYPE_CHECKING:
     from nas.runtimes.runtime import Exported, ImageShape
@@ -37,9 +40,14 @@ _HERE = "onnx-uint8"  # what onnxruntime is fast with on x86
 
 
 def network(name: str, images: torch.Tensor) -> nn.Module:
-    """A network of timm, in eval mode, whose batch norm knows the images."""
+    """A network of timm, or the largest one of a preset, in eval mode, whose batch norm knows the images."""
     torch.manual_seed(0)
-    model: nn.Module = timm.create_model(name).eval()
+    model: nn.Module
+    if name in PRESETS:
+        space = get_space(name)
+        model = space.build(space.largest, Interface(3, 1000)).eval()
+    else:
+        model = timm.create_model(name).eval()
     calibrate(model, images)
     return model
 

@@ -32,6 +32,8 @@ HINT = install_hint(".[litert]")
 OLDEST = "2.3"
 """The oldest LiteRT that files are tried with."""
 _DELEGATE = "DELEGATE"
+_LARGE = "DEPTHWISE_CONV_2D"
+"""What files hold in such a form where it is large that XNNPACK leaves it, see :mod:`nas.runtimes.tflite.layers`."""
 
 
 class Litert:
@@ -131,8 +133,16 @@ class LitertModel:
     def remark(self) -> str:
         """Operators that XNNPACK did not take, which LiteRT's own kernels compute; empty: it took all."""
         left = outside(self.interpreter)
-        there = f"XNNPACK does not run {', '.join(left)}; LiteRT's own kernels do, more slowly, and may round otherwise"
-        return there if left else ""
+        others = [name for name in left if name not in (_LARGE, "RESHAPE")]  # the latter only hands numbers on
+        said = []
+        if _LARGE in left:
+            said.append(
+                "depthwise kernels above 5 x 5 run in LiteRT's own way, since XNNPACK's takes many times longer"
+            )
+        if others:
+            names = ", ".join(others)
+            said.append(f"XNNPACK does not run {names}; LiteRT's own kernels do, more slowly, and may round otherwise")
+        return "; ".join(said)
 
 
 def outside(interpreter: Any) -> list[str]:

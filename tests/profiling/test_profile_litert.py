@@ -48,8 +48,7 @@ def operators(content: bytes) -> list[tuple[str, list[list[int]]]]:
     interpreter.allocate_tensors()
     shapes = {each["index"]: list(map(int, each["shape"])) for each in interpreter.get_tensor_details()}
     return [
-        (each["op_name"], [shapes.get(int(i), []) for i in each["outputs"]])
-        for each in interpreter._get_ops_details()
+        (each["op_name"], [shapes.get(int(i), []) for i in each["outputs"]]) for each in interpreter._get_ops_details()
     ]
 
 

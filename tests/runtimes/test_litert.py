@@ -211,6 +211,30 @@ def test_operators_outside_xnnpack_are_said(tmp_path: Path) -> None:
     assert "PADV2" in write(below_zero, tmp_path).remark
 
 
+@pytest.mark.parametrize("policy", ["int8", "w4a8", "fp32"])
+@pytest.mark.parametrize(("kernel", "stride"), [((7, 7), 1), ((7, 7), 2), ((9, 3), 1)])
+def test_large_depthwise_kernels_run_outside_xnnpack_and_are_exact(
+    kernel: tuple[int, int], stride: int, policy: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    around = (kernel[0] // 2, kernel[1] // 2)
+    model = Around(nn.Sequential(nn.Conv2d(8, 8, kernel, stride, around, groups=8), nn.ReLU())).eval()
+    network: Any = model if policy == "fp32" else quantize(model, IMAGES, parse_policy(policy))
+    opened = write(network, tmp_path)
+    assert opened.remark.startswith("depthwise kernels above 5 x 5 run in LiteRT's own way")
+    with torch.no_grad():
+        wanted, found = network(IMAGES), torch.from_numpy(opened(IMAGES.numpy()))
+    if policy == "fp32":
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    else:
+        assert torch.equal(found, wanted)
+
+
+def test_kernels_of_25_weights_run_in_xnnpack(tmp_path: Path) -> None:
+    for layer in (nn.Conv2d(8, 8, 5, 1, 2, groups=8), nn.Conv2d(8, 8, 7, 1, 3)):
+        assert write(quantize(Around(layer).eval(), IMAGES), tmp_path).remark == ""
+
+
 def test_what_the_format_has_no_form_of_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"for LiteRT: there is no form of mish in .*another format"):
         write(Around(nn.Mish()).eval(), tmp_path)

@@ -97,6 +97,14 @@ class Builder:
         self._operators.append(operator)
         return output
 
+    def computed(self, constant: Handle, name: str) -> Handle:
+        """Real constants as the result of an operator, which hands them on as they are: XNNPACK takes no layer whose
+        weights are computed, so that LiteRT's own kernel runs it."""
+        numbers = self.constant(f"{name}_shape", np.array(constant.shape), "INT32")
+        made = self.tensor(name, constant.shape, constant.kind)
+        shape = np.array(constant.shape, np.int32)
+        return self.operator("RESHAPE", [constant, numbers], made, "ReshapeOptions", newShape=shape)
+
     def named(self, table: str, name: str) -> int:
         """A number of the schema by its name, for example ``Padding``, ``SAME``."""
         number: int = getattr(getattr(self._schema, table), name)

@@ -20,6 +20,9 @@ from .padding import Padding, choose_padding
 from .versions import Handle, Kind
 from .writer import Writer, numpy_of
 
+MOST_TAPS = 25
+"""Weights a channel of the largest depthwise convolution that XNNPACK has a fast kernel for. A 7 x 7 one takes 30 times
+as long there as one of 5 x 5, and 2 to 4 times in LiteRT's own kernel."""
 _PACKED: dict[int, Kind] = {4: "INT4", 2: "INT2"}
 
 
@@ -43,13 +46,14 @@ def write_layer(to: Writer, node: fx.Node, x: Value, layer: QLayer | None, grid:
     """A convolution or linear layer: quantized, or of floats where there is no ``layer``.
 
     Integers whose sums stay real, those of a network's last layer, are summed as floats that hold whole numbers, which
-    is exact in any order, so that every processor computes the same; their real value comes last.
+    is exact in any order, so that every processor computes the same; their real value comes last. So are large
+    depthwise kernels, see :data:`MOST_TAPS`: there LiteRT's own kernel of floats is faster than its one of integers.
     """
     if layer is None:
         weight, bias = (to.tensor(each) for each in node.args[1:3] if isinstance(each, fx.Node))
         return _any(to, node, to.dequantized(x), Parameters(weight, bias))
     weight, bias, steps = (numpy_of(each) for each in (layer.weight, layer.bias, layer.weight_scale))
-    if grid is not None:
+    if grid is not None and not _is_large(node, layer):
         return _any(to, node, x, Parameters(weight, bias, steps, layer.bits, grid))
     assert x.handle.grid is not None
     scale = x.handle.grid.scale
@@ -58,8 +62,18 @@ def write_layer(to: Writer, node: fx.Node, x: Value, layer: QLayer | None, grid:
     units = to.emit("MUL", [real.handle, inverse], real.handle.shape, real.order, None, "MulOptions")
     whole = to.emit("ROUND", [units.handle], units.handle.shape, units.order)
     total = _any(to, node, whole, Parameters(weight, bias, None, layer.bits))
-    factor = to.floats(steps * np.float32(scale), f"{node.name}_steps")
-    return to.emit("MUL", [total.handle, factor], total.handle.shape, total.order, None, "MulOptions")
+    factor = steps * np.float32(scale)
+    if grid is not None:
+        factor = factor / np.float32(grid.scale)  # in the simulator's order: the result counts steps of the grid
+    stepped = to.floats(factor, f"{node.name}_steps")
+    result = to.emit("MUL", [total.handle, stepped], total.handle.shape, total.order, None, "MulOptions")
+    return result if grid is None else to.counted(result, grid)
+
+
+def _is_large(node: fx.Node, layer: QLayer) -> bool:
+    """Whether a layer is a depthwise convolution that XNNPACK has no fast kernel for."""
+    depthwise = layer.weight.ndim == 4 and layer.weight.shape[1] == 1 and node.args[6] != 1  # of several channels
+    return bool(depthwise) and layer.weight[0].numel() > MOST_TAPS
 
 
 def _any(to: Writer, node: fx.Node, x: Value, given: Parameters) -> Value:
@@ -121,7 +135,10 @@ def _depthwise(
     dilation: Sequence[int],
 ) -> Value:  # fmt: skip
     weight = given.weight[:, 0].transpose(1, 2, 0)[None]
-    inputs = [x.handle, *_constants(to, node, x, given, weight, 3)]
+    stored, bias = _constants(to, node, x, given, weight, 3)
+    if weight.shape[1] * weight.shape[2] > MOST_TAPS:
+        stored = to.builder.computed(stored, f"{node.name}_weight_computed")
+    inputs = [x.handle, stored, bias]
     shape = _shape(x, given.weight, padding, stride, dilation)
     fields = _fields(to, padding, stride, dilation) | {"depthMultiplier": len(given.bias) // x.shape[1]}
     return to.emit("DEPTHWISE_CONV_2D", inputs, shape, CHANNELS_LAST, given.grid, "DepthwiseConv2DOptions", **fields)
