@@ -83,8 +83,8 @@ class Writer:
         return self.emit("QUANTIZE", [x.handle], x.handle.shape, x.order, grid, "QuantizeOptions")
 
     def counted(self, x: Value, grid: QParams) -> Value:
-        """Real values that count steps of a grid, on that grid: rounded once, then said to be of its scale by a RESHAPE,
-        which LiteRT's own kernel hands on as they are."""
+        """Real values that count steps of a grid, on that grid: rounded once, then said to be of its scale by a RESHAPE
+        of LiteRT's own, which hands them on as they are."""
         steps = self.quantized(x, QParams(1.0, grid.zero_point))
         fields = {"newShape": np.array(x.handle.shape, np.int32)}
         inputs = [steps.handle, self.numbers(x.handle.shape)]
