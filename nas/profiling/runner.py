@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import importlib
+import importlib.util
 import json
 import math
 import os
@@ -261,73 +261,61 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def onnx_packages() -> tuple[Any, Any]:
-    """numpy and onnxruntime."""
+def _needed(package: str, others: str) -> Any:
+    """A package. ``others``: what is installed with it."""
     try:
-        import numpy
-        import onnxruntime
+        return importlib.import_module(package)
     except ImportError as error:
-        raise Trouble(f"the package '{error.name}' is missing: pip install numpy onnxruntime") from None
-    if [int(part) for part in re.findall(r"\d+", onnxruntime.__version__)[:2]] < OLDEST:
-        raise Trouble(
-            f"needs onnxruntime {OLDEST[0]}.{OLDEST[1]} or later; this is {onnxruntime.__version__}: "
-            "pip install -U onnxruntime"
-        )
-    return numpy, onnxruntime
+        raise Trouble(f"the package '{error.name}' is missing: pip install numpy {others}") from None
 
 
-def tflite_packages() -> tuple[Any, Any, str]:
-    """numpy, the module with the interpreter, and what it is called with its version."""
-    try:
-        import numpy
-    except ImportError:
-        raise Trouble("the package 'numpy' is missing: pip install numpy ai_edge_litert") from None
-    for package, name in (("ai_edge_litert", "LiteRT"), ("tflite_runtime", "TFLite")):
-        try:
-            found = importlib.import_module(f"{package}.interpreter")
-        except ImportError:
-            continue
-        return numpy, found, f"{name} {metadata.version(package)}"
-    raise Trouble("the package 'ai_edge_litert' is missing: pip install numpy ai_edge_litert")
+def onnxruntime() -> Any:
+    """The package, which is young enough."""
+    found = _needed("onnxruntime", "onnxruntime")
+    if [int(part) for part in re.findall(r"\d+", found.__version__)[:2]] < OLDEST:
+        raise Trouble(f"this is onnxruntime {found.__version__}; needs 1.16 or later: pip install -U onnxruntime")
+    return found
+
+
+def tflite() -> tuple[Any, str]:
+    """The module with the interpreter, and what its package is called, with its version."""
+    old = importlib.util.find_spec("ai_edge_litert") is None and importlib.util.find_spec("tflite_runtime") is not None
+    package, name = ("tflite_runtime", "TFLite") if old else ("ai_edge_litert", "LiteRT")
+    found = _needed(f"{package}.interpreter", "ai_edge_litert")
+    return found, f"{name} {metadata.version(package)}"
 
 
 def open_network(path: Path, shape: list[int], threads: int) -> Inference:
     """One inference of a file in its runtime, on random numbers."""
+    np = _needed("numpy", "ai_edge_litert" if TFLITE in path.suffixes else "onnxruntime")
+    random_numbers = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
     if TFLITE in path.suffixes:
-        return _open_tflite(path, shape, threads)
-    np, onnxruntime = onnx_packages()
-    options = onnxruntime.SessionOptions()
+        content = gzip.decompress(path.read_bytes()) if path.suffix == COMPRESSED else path.read_bytes()
+        network = tflite()[0].Interpreter(model_content=content, num_threads=threads)
+        network.allocate_tensors()
+        image = np.ascontiguousarray(random_numbers.transpose(0, 2, 3, 1))
+        place, result = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+
+        def run() -> Any:
+            network.set_tensor(place, image)
+            network.invoke()
+            return network.get_tensor(result), content  # the interpreter reads the file while it runs
+
+        return run
+    options = onnxruntime().SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.qdqisint8allowed", "1")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: np.random.default_rng(0).random((1, *shape), dtype=np.float32)}
+    session = onnxruntime().InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: random_numbers}
     return lambda: session.run(None, feed)
 
 
-def _open_tflite(path: Path, shape: list[int], threads: int) -> Inference:
-    np, interpreters, _ = tflite_packages()
-    content = path.read_bytes()
-    if path.suffix == COMPRESSED:
-        content = gzip.decompress(content)
-    network = interpreters.Interpreter(model_content=content, num_threads=threads)
-    network.allocate_tensors()
-    image = np.random.default_rng(0).random((1, *shape[1:], shape[0]), dtype=np.float32)
-    place, result = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
-
-    def run() -> Any:
-        network.set_tensor(place, image)
-        network.invoke()
-        return network.get_tensor(result), content  # the interpreter reads the file while it runs
-
-    return run
-
-
-def machine(tflite: bool = False) -> Machine:
+def machine(in_tflite: bool = False) -> Machine:
     """What identifies device and runtime."""
     return {
         "cpu": _cpu(), "cores": os.cpu_count() or 1, "architecture": platform.machine(), "system": platform.system(),
-        "runtime": tflite_packages()[2] if tflite else f"onnxruntime {onnx_packages()[1].__version__}",
+        "runtime": tflite()[1] if in_tflite else f"onnxruntime {onnxruntime().__version__}",
     }  # fmt: skip
 
 
@@ -437,25 +425,18 @@ def measure(
     manifest = read_manifest(folder)
     here = machine(any(TFLITE in Path(f["file"]).suffixes for n in manifest["networks"] for f in n["files"].values()))
     header: Header = {
-        "format": FORMAT,
-        "bundle": manifest["bundle"],
-        "threads": threads,
-        "clock": clock,
-        "machine": here,
-    }
+        "format": FORMAT, "bundle": manifest["bundle"], "threads": threads, "clock": clock, "machine": here,
+    }  # fmt: skip
     files = {f"{n['name']}.{p}": (f["file"], n["input"]) for n in manifest["networks"] for p, f in n["files"].items()}
     log = Measurements(folder / MEASUREMENTS, header, set(files))
-    seen: dict[str, list[Entry]] = {name: [] for name in files}
-    for earlier in log.visits:
-        seen[earlier["network"]].append(earlier)
+    seen = {name: [each for each in log.visits if each["network"] == name] for name in files}
 
     def inference(name: str) -> Inference:
         file, shape = files[name]
         return open_network(folder / file, shape, threads)
 
-    before, tick = sensors(), CLOCKS[clock]
+    before, tick, shuffle = sensors(), CLOCKS[clock], random.Random(len(log.visits))
     reference = inference(manifest["reference"])
-    shuffle = random.Random(len(log.visits))
     while True:
         level = usual_level(log.visits)
         open_ones = [
@@ -472,10 +453,8 @@ def measure(
             seen[name].append(entry)
             report(len(files) - len(open_ones) + k + 1, len(files), f"{name} {entry['ms']:.3f} ms")
     level = usual_level(log.visits)
-    networks: dict[str, Latency] = {}
-    for name, visits in seen.items():
-        ms, state = settle(visits, level)
-        networks[name] = {"ms": ms, "state": state, "visits": len(visits)}
+    settled = {name: (*settle(visits, level), len(visits)) for name, visits in seen.items()}
+    networks: dict[str, Latency] = {n: {"ms": ms, "state": s, "visits": v} for n, (ms, s, v) in settled.items()}
     readings = sorted(v["reference_ms"] for v in log.visits)
     results: Results = {
         **header, "units": "ms", "networks": networks, "before": before, "after": sensors(),

@@ -123,8 +123,8 @@ def test_an_older_package_of_the_interpreter_does_as_well(folder: Path) -> None:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0\n")
     code = (
         "import sys; sys.path[:0] = ['older', 'bundle']; import real, run\n"
-        "sys.modules['ai_edge_litert.interpreter'] = None\n"
-        "print(run.machine(tflite=True)['runtime'])"
+        "sys.modules['ai_edge_litert'] = None\n"
+        "print(run.machine(in_tflite=True)['runtime'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("TFLite 2.14.0"), done.stderr
