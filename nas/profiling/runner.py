@@ -261,12 +261,14 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _needed(package: str, others: str) -> Any:
-    """A package. ``others``: what is installed with it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise Trouble(f"the package '{error.name}' is missing: pip install numpy {others}") from None
+def _needed(module: str, others: str) -> Any:
+    """A module of a package, after numpy. ``others``: what is installed with it."""
+    for name in ("numpy", module):
+        try:
+            found = importlib.import_module(name)
+        except ImportError:
+            raise Trouble(f"the package '{name.split('.')[0]}' is missing: pip install numpy {others}") from None
+    return found
 
 
 def onnxruntime() -> Any:
@@ -281,20 +283,19 @@ def tflite() -> tuple[Any, str]:
     """The module with the interpreter, and what its package is called, with its version."""
     old = importlib.util.find_spec("ai_edge_litert") is None and importlib.util.find_spec("tflite_runtime") is not None
     package, name = ("tflite_runtime", "TFLite") if old else ("ai_edge_litert", "LiteRT")
-    found = _needed(f"{package}.interpreter", "ai_edge_litert")
-    return found, f"{name} {metadata.version(package)}"
+    return _needed(f"{package}.interpreter", "ai_edge_litert"), f"{name} {metadata.version(package)}"
 
 
 def open_network(path: Path, shape: list[int], threads: int) -> Inference:
     """One inference of a file in its runtime, on random numbers."""
     np = _needed("numpy", "ai_edge_litert" if TFLITE in path.suffixes else "onnxruntime")
-    random_numbers = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
+    drawn = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
     if TFLITE in path.suffixes:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == COMPRESSED else path.read_bytes()
+        content = (gzip.decompress if path.suffix == COMPRESSED else bytes)(path.read_bytes())
         network = tflite()[0].Interpreter(model_content=content, num_threads=threads)
         network.allocate_tensors()
-        image = np.ascontiguousarray(random_numbers.transpose(0, 2, 3, 1))
-        place, result = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+        image = np.ascontiguousarray(drawn.transpose(0, 2, 3, 1))
+        place, result = (ends()[0]["index"] for ends in (network.get_input_details, network.get_output_details))
 
         def run() -> Any:
             network.set_tensor(place, image)
@@ -307,8 +308,7 @@ def open_network(path: Path, shape: list[int], threads: int) -> Inference:
     options.log_severity_level = 3
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     session = onnxruntime().InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: random_numbers}
-    return lambda: session.run(None, feed)
+    return lambda: session.run(None, {session.get_inputs()[0].name: drawn})
 
 
 def machine(in_tflite: bool = False) -> Machine:
