@@ -139,8 +139,10 @@ def profile_command(request: Request, report: Listener, dry_run: bool = False) -
     if out.suffix != ".toml":
         raise UsageError(f"`out` is {out}; a target file ends in .toml")
     if request.pairs is not None:
-        others = {"bundle": request.bundle, "import": request.results, "space": request.space, "run": request.run}
-        if wrong := next((key for key, value in others.items() if value is not None), "dry_run" if dry_run else None):
+        takes = ("device", "pairs", "precision", "name", "out", "seed")
+        others = [field for field in fields(request) if field.name not in takes]
+        given = (key_of(field) for field in others if getattr(request, field.name) != field.default)
+        if wrong := next(given, "dry_run" if dry_run else None):
             raise UsageError(f"`pairs`: a table of known latencies, nothing is measured; leave out `{wrong}`")
         return profile_pairs(request.pairs, request.precision, out, name, request.seed, report)
     if request.results is not None:

@@ -9,6 +9,7 @@ from nas.candidates.ship import measure
 from nas.events import Listener, Warned, ignore
 from nas.journal.journal import Journal
 from nas.journal.storage import check_url
+from nas.runtimes.table import check_packages, parse_formats
 from nas.search.config import SearchConfig, check_config, with_others
 from nas.search.search import search
 from nas.store.files import atomic_write, write_json
@@ -19,6 +20,7 @@ from nas.tasks.task import Score
 from nas.training.quantized import check_quantizable
 from predictors.accuracy.predictor import AccuracyPredictor, to_bytes
 from predictors.targets.target import load_target
+from search_spaces.errors import UserError
 from search_spaces.policy import FLOAT
 from search_spaces.schema import convert, to_json
 
@@ -57,6 +59,10 @@ def search_run(
         journal = None if dry_run else trained.journal(storage)
         if set(config.precision.split(",")) != {FLOAT} and not _has_quantized(journal):
             check_quantizable(trained.space, "precision")
+        try:
+            check_packages(parse_formats(None, target.model))
+        except UserError as error:
+            report(Warned(f"to export for {target.name} later: {error}"))
         for idle in costs.idle_bounds(config.bounds):
             report(Warned(idle))
         if journal is None:

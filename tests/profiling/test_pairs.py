@@ -129,6 +129,7 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("--bundle", "b"), "bundle"), (("--import", "r.json"), "import"), (("--space", "mcunet"), "space"),
+        (("--threads", "4"), "threads"), (("--runtime", "litert"), "runtime"), (("--uint8",), "uint8"),
         (("--dry-run",), "dry_run"),
     ],
 )  # fmt: skip

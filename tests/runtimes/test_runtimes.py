@@ -49,3 +49,6 @@ def test_missing_packages_are_found_before_the_work_begins(here: Path, monkeypat
         assert said.message.startswith("error: format litert needs the package 'ai_edge_litert'")
     assert not (here / "run" / "finetune").exists()
     assert invoke("export", "--run", "run", "--format", "onnx").code == 0
+    said = invoke("search", "--run", "run", "--measurements", "4", "--dry-run")
+    assert said.code == 0
+    assert "to export for cortex-a72 later: format litert needs the package 'ai_edge_litert'" in said.err
