@@ -261,13 +261,13 @@ def _pte(seeds: Seeds, folder: Path) -> Case:
     return _runtime_file(seeds, folder, ".pte")
 
 
-@parser(".onnx and .pte in a folder")
+@parser("files of runtimes in a folder")
 def _hashed(seeds: Seeds, folder: Path) -> Case:
     from nas.export.manifest import open_model
 
     place = folder / "x"
     shutil.copytree(seeds.exported, place)
-    files = {path: path.read_bytes() for path in place.iterdir() if path.suffix in (".onnx", ".pte")}
+    files = {path: path.read_bytes() for path in place.iterdir() if path.suffix in (".onnx", ".tflite", ".pte")}
     for path in files:
         _load_runtime(path.suffix)
 

@@ -19,7 +19,7 @@ class Seeds:
     """Valid files that variants are made of.
 
     Attributes:
-        run: trained, searched and exported for onnx and executorch.
+        run: trained, searched and exported for onnx, litert and executorch.
         photos: the data folder that it was trained on.
     """
 

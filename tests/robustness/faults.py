@@ -97,7 +97,7 @@ class Bench:
             "train": [*TRAIN, "--data", str(self.photos), "--out", str(run), "--epochs", "3"],
             "search": [*SEARCH, "--run", str(run)],
             "finetune": ["finetune", "fastest", "--run", str(run), "--epochs", "2", "--workers", "0"],
-            "export": ["export", "--run", str(run), "--format", "onnx"],
+            "export": ["export", "--run", str(run)],
         }  # fmt: skip
         return [*flags[command], "--quiet"]
 

@@ -164,7 +164,7 @@ def make_seeds(root: Path) -> Path:
     train = ["train-supernet", "--data", str(photos), "--out", str(run), "--epochs", "1", "--workers", "0"]
     for command in (
         train, ["search", "--run", str(run), "--measurements", "4", "--compare", "none"],
-        ["export", "--run", str(run), "--format", "onnx,executorch"],
+        ["export", "--run", str(run), "--format", "onnx,litert,executorch"],
     ):  # fmt: skip
         subprocess.run([*NAS, *command, "--quiet"], check=True)
     return run

@@ -39,7 +39,7 @@ def test_what_to_install_is_what_the_readme_installs() -> None:
     """The project is on no index: whoever registered its name there would be installed."""
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     readme = (ROOT / "README.md").read_text()
-    assert install_hint(".[onnx]").removeprefix("in the clone: ") in readme
+    assert install_hint(".[litert,onnx]").removeprefix("in the clone: ") in readme
     places = ["nas", "predictors", "search_spaces", "docs", "benchmarks", "tests"]
     files = [ROOT / "README.md", ROOT / "cli.py", *(p for place in places for p in (ROOT / place).rglob("*.*"))]
     named: set[str] = set()
